@@ -1,0 +1,94 @@
+# The few build functions of the project. Decides compiler flags (the arithmetic depends on them: no contraction, no
+# fast-math) and how a folder becomes a library, a test program or a fuzz target. What uses what is in CMakeLists.txt.
+
+add_library(invar_flags INTERFACE)
+target_compile_options(invar_flags INTERFACE
+  -ffp-contract=off        # a fused multiply-add is used exactly where the definition writes fma
+  -fno-fast-math -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-psabi)
+target_include_directories(invar_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(INVAR_SANITIZE)
+  target_compile_options(invar_flags INTERFACE -fsanitize=${INVAR_SANITIZE} -fno-omit-frame-pointer -g)
+  target_link_options(invar_flags INTERFACE -fsanitize=${INVAR_SANITIZE})
+  if(INVAR_SANITIZE MATCHES "undefined")
+    target_compile_options(invar_flags INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+endif()
+if(INVAR_FUZZ)
+  target_compile_options(invar_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+find_program(INVAR_CCACHE ccache)
+if(INVAR_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
+endif()
+
+# Instruction sets are per file: NAME_avx2.cpp and NAME_avx512.cpp are the only places where they are switched on, so
+# that nothing else in the program can execute an instruction the machine lacks. Such a file must not instantiate
+# templates or inline functions that other files share (the linker would keep one copy, perhaps the wrong one).
+set(INVAR_AVX2_FLAGS -mavx2 -mfma -mf16c)
+set(INVAR_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mavx2 -mfma -mf16c
+                       -mprefer-vector-width=512)
+
+function(invar_isa_flags)
+  foreach(source ${ARGN})
+    if(source MATCHES "_avx2\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVX2_FLAGS}")
+    elseif(source MATCHES "_avx512\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVX512_FLAGS}")
+    endif()
+  endforeach()
+endfunction()
+
+# invar_module(NAME USES target...): src/NAME/**.cpp -> static library invar_NAME.
+function(invar_module name)
+  cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  if(sources)
+    invar_isa_flags(${sources})
+    add_library(invar_${name} STATIC ${sources})
+    target_link_libraries(invar_${name} PUBLIC invar_flags ${ARG_USES})
+  else()
+    add_library(invar_${name} INTERFACE)
+    target_link_libraries(invar_${name} INTERFACE invar_flags ${ARG_USES})
+  endif()
+endfunction()
+
+# invar_program(NAME FOLDER USES target...)
+function(invar_program name folder)
+  cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
+  if(sources)
+    add_executable(${name} ${sources})
+    target_link_libraries(${name} PRIVATE invar_flags ${ARG_USES})
+  endif()
+endfunction()
+
+# invar_tests(FOLDER): tests/FOLDER/**.cpp -> program test_FOLDER, one CTest entry each test case.
+# A test program links the module of its folder and everything below it. Tests whose name has "Sweep" or "Exhaustive"
+# are labelled slow.
+function(invar_tests folder)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  invar_isa_flags(${sources})
+  add_executable(test_${folder} ${sources})
+  target_link_libraries(test_${folder} PRIVATE invar_${folder} GTest::gtest_main)
+  target_include_directories(test_${folder} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${folder} PRIVATE
+    INVAR_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
+    INVAR_MODELS="${CMAKE_SOURCE_DIR}/models"
+    INVAR_SHARED_DATA="${CMAKE_SOURCE_DIR}/../shared/data")
+  add_test(NAME ${folder} COMMAND test_${folder})
+  set_tests_properties(${folder} PROPERTIES TIMEOUT 1800)
+endfunction()
+
+# fuzz/NAME.cpp -> program fuzz_NAME, linked with everything but the command line.
+function(invar_fuzz_targets)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(fuzz_${name} ${source})
+    target_link_libraries(fuzz_${name} PRIVATE invar_proof -fsanitize=fuzzer)
+  endforeach()
+endfunction()

@@ -1,0 +1,21 @@
+#include "base/json.h"
+
+namespace invar {
+
+Result<Json> parse_json(std::string_view text) {
+    constexpr int kMaximumDepth = 512;
+    bool too_deep = false;
+    auto limit_depth = [&](int depth, Json::parse_event_t, Json&) {
+        too_deep = too_deep || depth > kMaximumDepth;
+        return !too_deep;
+    };
+    try {
+        Json value = Json::parse(text.begin(), text.end(), limit_depth);
+        if (too_deep) return fail("JSON is nested deeper than {} levels", kMaximumDepth);
+        return value;
+    } catch (const nlohmann::json::exception& error) {
+        return fail("not valid JSON: {}", error.what());
+    }
+}
+
+}  // namespace invar
