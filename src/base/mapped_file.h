@@ -1,0 +1,48 @@
+// A whole file mapped read-only into memory. Decides how a file becomes a span of bytes and which paging advice the
+// kernel gets; it does not interpret a byte (see files/). Nothing beyond the file's size is reachable through bytes().
+// Limit: if another process truncates the file while it is mapped, the system ends this one with SIGBUS.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "base/result.h"
+
+namespace invar {
+
+class MappedFile {
+  public:
+    enum class Advice {
+        sequential,  // will be read once, front to back: read ahead generously
+        random,      // read ahead is wasted
+        will_need,   // start reading it in now
+    };
+
+    // Errors (each names the path): missing, not permitted, a directory or another thing that is not a file, empty.
+    static Result<MappedFile> open(const std::filesystem::path& path);
+
+    MappedFile(MappedFile&& other) noexcept;
+    MappedFile& operator=(MappedFile&& other) noexcept;
+    MappedFile(const MappedFile&) = delete;
+    MappedFile& operator=(const MappedFile&) = delete;
+    ~MappedFile();
+
+    std::span<const std::byte> bytes() const { return {data_, size_}; }
+    const std::filesystem::path& path() const { return path_; }
+
+    // Advice for bytes [offset, offset + length); a range past the end is cut to the file. Only a hint: never fails.
+    void advise(Advice advice, uint64_t offset, uint64_t length) const;
+    void advise(Advice advice) const { advise(advice, 0, size_); }
+
+  private:
+    MappedFile(std::filesystem::path path, const std::byte* data, size_t size);
+    void unmap();
+
+    std::filesystem::path path_;
+    const std::byte* data_ = nullptr;
+    size_t size_ = 0;
+};
+
+}  // namespace invar

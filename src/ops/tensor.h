@@ -1,0 +1,43 @@
+// Activations: a binary32 matrix, one row a token (or a token's expert slot, or a head). Views into scratch memory that
+// belongs to the Ops that made them. Models pass them on and never read them; only kernels and the recorder do.
+#pragma once
+
+#include <cstdint>
+
+#include "base/check.h"
+
+namespace invar {
+
+enum class Place : uint8_t { host, device };
+
+class Tensor {
+  public:
+    Tensor() = default;
+    Tensor(float* data, Place place, int64_t rows, int64_t width, int64_t stride)
+        : data_(data), rows_(rows), width_(width), stride_(stride), place_(place) {}
+
+    int64_t rows() const { return rows_; }
+    int64_t width() const { return width_; }
+    int64_t stride() const { return stride_; }  // elements from one row to the next
+    Place place() const { return place_; }
+
+    float* host() const {
+        CHECK(place_ == Place::host, "only host tensors are read on the host");
+        return data_;
+    }
+    float* host_row(int64_t row) const { return host() + row * stride_; }
+    float* device() const {
+        CHECK(place_ == Place::device, "only device tensors are passed to device kernels");
+        return data_;
+    }
+
+    Tensor columns(int64_t first, int64_t count) const { return {data_ + first, place_, rows_, count, stride_}; }
+    Tensor row_range(int64_t first, int64_t count) const { return {data_ + first * stride_, place_, count, width_, stride_}; }
+
+  private:
+    float* data_ = nullptr;
+    int64_t rows_ = 0, width_ = 0, stride_ = 0;
+    Place place_ = Place::host;
+};
+
+}  // namespace invar

@@ -1,0 +1,66 @@
+// What a weight is to the rest of the engine: an identity, a format, logical shape, the form it is stored in, and bytes.
+// Views never own; the registry (checkpoint/registry.h) does. How bytes get here is decided by the weight plan.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "formats/format.h"
+
+namespace invar {
+
+// Every kind of weight any supported architecture has. One weight = (layer, role); the experts of a layer are one stack.
+enum class Role : uint8_t {
+    token_embedding, output_norm, output_head, rope_frequencies,  // layer -1
+    attention_norm, query, query_bias, query_norm, key, key_bias, key_norm, value, value_bias, attention_output,
+    attention_output_bias, ffn_norm, gate, up, down, router, expert_gate, expert_up, expert_down,
+};
+std::string_view role_name(Role role);  // as in the enum
+
+struct WeightId {
+    int layer = -1;  // -1: belongs to the model, not to a layer
+    Role role = Role::token_embedding;
+    auto operator<=>(const WeightId&) const = default;
+};
+std::string to_string(WeightId id);  // "layer 3 query", "token_embedding"
+
+// How a matrix's bytes are arranged in memory.
+enum class StoredForm : uint8_t {
+    as_stored,  // rows of blocks exactly as in the file (Format), usually the mapped file itself
+    rows4,      // four rows x 256 columns interleaved for vector kernels (cpu/packed.h); rows padded to a multiple of 4
+    binary32,   // vectors (norms, biases) widened exactly to binary32
+};
+std::string_view stored_form_name(StoredForm form);
+
+struct WeightMatrix {  // [rows, columns]; y = W x has `rows` elements
+    WeightId id;
+    const Format* format = nullptr;
+    StoredForm form = StoredForm::as_stored;
+    int64_t rows = 0, columns = 0;
+    const std::byte* data = nullptr;
+    int64_t bytes = 0;
+    float scale = 1.0f;  // NVFP4's scale of the whole tensor; y is multiplied by it once at the end when it is not 1
+};
+
+struct WeightStack {  // [count, rows, columns]: the experts of a layer
+    WeightMatrix first;
+    int64_t count = 0;
+    int64_t stride_bytes = 0;  // from one expert to the next
+
+    WeightMatrix at(int64_t expert) const {
+        WeightMatrix matrix = first;
+        matrix.data = first.data == nullptr ? nullptr : first.data + expert * stride_bytes;
+        return matrix;
+    }
+};
+
+struct WeightVector {  // [size], binary32
+    WeightId id;
+    const float* data = nullptr;
+    int64_t size = 0;
+};
+
+}  // namespace invar
