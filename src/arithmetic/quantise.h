@@ -1,0 +1,23 @@
+// How activations become integers: docs/arithmetic.md, section 1. Every activation quantiser in cpu/ and cuda/ must
+// equal quantise_row bit for bit. What the integers are multiplied with is in formats/NAME/NAME.h.
+#pragma once
+
+#include <cstdint>
+
+#include "arithmetic/dot.h"
+
+namespace invar {
+
+// Below this largest magnitude a block is zero: 127 / amax would overflow from 3.7e-37 on, and nothing of use is
+// smaller.
+inline constexpr float kZeroBlockBelow = 1e-30f;
+
+// Quantises `count` values (a multiple of 32) to count / 32 blocks:
+//   amax = max |x_i|;  d = amax / 127;  q_i = rint(x_i * (127 / amax)), ties to even;  sum = sum of q_i;  sx = d *
+//   float(sum)
+// amax < 1e-30: q = 0, d = 0, sum = 0, sx = 0.
+// A NaN or an infinity among the 32: q = 0, sum = 0, and d = sx = NaN, so that every product with the block is NaN and
+// the forward pass reports it (docs/arithmetic.md, ground rules).
+void quantise_row(const float* x, int64_t count, QuantisedBlock* out);
+
+}  // namespace invar

@@ -1,0 +1,26 @@
+// F16: IEEE 754 binary16, little-endian.
+//
+//   byte   0              1
+//        | mantissa 0-7 | mantissa 8-9, exponent 5, sign |      one weight, 2 bytes
+//
+// Strand step: formats/format.cpp, dot_float (activations stay binary32).
+#pragma once
+
+#include <cstdint>
+
+#include "arithmetic/float_types.h"
+
+namespace invar::f16 {
+
+struct Block {
+    static constexpr int kWeights = 1;
+    uint8_t low, high;
+};
+static_assert(sizeof(Block) == 2 && alignof(Block) == 1);
+
+inline float weight(const Block& block, int) { return f16_to_f32(static_cast<uint16_t>(block.low | block.high << 8)); }
+
+// Round to nearest even; magnitudes from 65520 on become infinity. NaN stays NaN.
+void encode(const float* x, const float* importance, Block& block);
+
+}  // namespace invar::f16

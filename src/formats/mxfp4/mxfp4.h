@@ -1,0 +1,50 @@
+// MXFP4 (OCP microscaling): 32 weights, one power-of-two scale, E2M1 codes. 4.25 bits per weight.
+//
+//   byte  0   1                                   17
+//       | e | c0,c16 | c1,c17 | ... | c15,c31 |          weight i = 2^(e - 127) * e2m1(c_i)
+//       E8M0  low nibble: weight j, high nibble: weight j + 16
+//
+// E2M1: sign in bit 3, magnitudes 0, .5, 1, 1.5, 2, 3, 4, 6. Codes are held doubled, as integers, and the scale halved
+// (e8m0_half_to_f32), so that the dot is an integer dot. e = 255 is NaN in the OCP text and 2^128 here and in the GGUF
+// readers; an encoder never writes it.
+// Next: formats/nvfp4 (the same codes, finer scales), docs/arithmetic.md section 1 for the strand step.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "arithmetic/dot.h"
+#include "formats/stored.h"
+
+namespace invar::mxfp4 {
+
+// 2 * e2m1(code). Code 8, minus zero, is plain zero.
+inline constexpr int8_t kDoubledE2M1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+struct Block {
+    static constexpr int kWeights = 32;
+    uint8_t e;
+    uint8_t nibbles[16];
+};
+static_assert(sizeof(Block) == 17 && alignof(Block) == 1);
+
+// Twice the E2M1 value of weight i, -12 to 12.
+inline int code(const Block& block, int i) {
+    return kDoubledE2M1[i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4];
+}
+
+// Exact, but for an overflow to infinity from e = 253 on with the largest codes.
+inline float weight(const Block& block, int i) {
+    return e8m0_half_to_f32(block.e) * static_cast<float>(code(block, i));
+}
+
+inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+    int32_t idot = 0;
+    for (int i = 0; i < 32; ++i) idot += code(block, i) * x->q[i];
+    float& s = strands.of_block(first_block);
+    s = std::fma(e8m0_half_to_f32(block.e) * x->d, static_cast<float>(idot), s);
+}
+
+void encode(const float* x, const float* importance, Block& block);
+
+}  // namespace invar::mxfp4

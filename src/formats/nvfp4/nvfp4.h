@@ -1,0 +1,57 @@
+// NVFP4 in GGUF's layout (type 40): 64 weights, a UE4M3 scale for every 16, E2M1 codes. 4.5 bits per weight.
+//
+//   byte  0    1    2    3    4                                 36
+//       | s0 | s1 | s2 | s3 | 8 bytes | 8 | 8 | 8 bytes |          weight i = ue4m3(s_{i/16}) * e2m1(c_i)
+//        UE4M3, one each 16   bytes of group g, at 4 + 8g: low nibble: weight 16g + j, high nibble: weight 16g + j + 8
+//
+// E2M1: sign in bit 3, magnitudes 0, .5, 1, 1.5, 2, 3, 4, 6. Codes are held doubled, as integers, and the scale halved.
+// The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h. A tensor of this format may carry one binary32 scale,
+// which multiplies y once at the end and is not part of a block. SafeTensors stores the same numbers in another order
+// (neighbours share a byte); the loader of such files converts.
+// Next: docs/arithmetic.md section 1 for the strand step.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "arithmetic/dot.h"
+#include "formats/mxfp4/mxfp4.h"
+#include "formats/stored.h"
+
+namespace invar::nvfp4 {
+
+struct Block {
+    static constexpr int kWeights = 64;
+    uint8_t scales[4];
+    uint8_t nibbles[32];
+};
+static_assert(sizeof(Block) == 36 && alignof(Block) == 1);
+
+// Twice the E2M1 value of weight i of group g (0 <= g < 4, 0 <= i < 16), -12 to 12.
+inline int code(const Block& block, int g, int i) {
+    const uint8_t* bytes = block.nibbles + 8 * g;
+    return mxfp4::kDoubledE2M1[i < 8 ? bytes[i] & 15 : bytes[i - 8] >> 4];
+}
+
+// The scale of group g, halved because the codes are doubled; 0 to 240.
+inline float half_scale(const Block& block, int g) { return ue4m3_to_f32(block.scales[g]) * 0.5f; }
+
+// Exact: 4 + 4 bits.
+inline float weight(const Block& block, int i) {
+    return half_scale(block, i / 16) * static_cast<float>(code(block, i / 16, i % 16));
+}
+
+inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+    for (int b = 0; b < 2; ++b) {
+        float& s = strands.of_block(first_block + b);
+        for (int half = 0; half < 2; ++half) {
+            int32_t idot = 0;
+            for (int i = 0; i < 16; ++i) idot += code(block, 2 * b + half, i) * x[b].q[16 * half + i];
+            s = std::fma(half_scale(block, 2 * b + half) * x[b].d, static_cast<float>(idot), s);
+        }
+    }
+}
+
+void encode(const float* x, const float* importance, Block& block);
+
+}  // namespace invar::nvfp4

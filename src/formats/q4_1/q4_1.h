@@ -1,0 +1,44 @@
+// Q4_1: 32 weights, a scale and a minimum, unsigned 4-bit codes. 5 bits per weight.
+//
+//   byte  0   2   4                                   20
+//       | d | m | c0,c16 | c1,c17 | ... | c15,c31 |          weight i = d * c_i + m
+//        f16 f16  low nibble: weight j, high nibble: weight j + 16
+//
+// Next: docs/arithmetic.md section 1 for the strand step.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "arithmetic/dot.h"
+#include "formats/stored.h"
+
+namespace invar::q4_1 {
+
+struct Block {
+    static constexpr int kWeights = 32;
+    StoredF16 d;
+    StoredF16 m;
+    uint8_t nibbles[16];
+};
+static_assert(sizeof(Block) == 20 && alignof(Block) == 1);
+
+// Code of weight i, 0 to 15.
+inline int code(const Block& block, int i) { return i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4; }
+
+// One rounding: d * code is exact (11 + 4 bits), the sum rounds.
+inline float weight(const Block& block, int i) {
+    return block.d.value() * static_cast<float>(code(block, i)) + block.m.value();
+}
+
+inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+    int32_t idot = 0;
+    for (int i = 0; i < 32; ++i) idot += code(block, i) * x->q[i];
+    float& s = strands.of_block(first_block);
+    s = std::fma(block.d.value() * x->d, static_cast<float>(idot), s);
+    s = std::fma(block.m.value(), x->sx, s);
+}
+
+void encode(const float* x, const float* importance, Block& block);
+
+}  // namespace invar::q4_1
