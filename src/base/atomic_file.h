@@ -1,5 +1,6 @@
 // A file that appears whole or not at all: bytes go to a temporary beside the target, commit() makes them durable and
-// renames it over the target. Without commit(), or after an error, the temporary is removed and the target is as before.
+// renames it over the target. Without commit(), or after an error, the temporary is removed and the target is as
+// before.
 #pragma once
 
 #include <cstddef>

@@ -33,7 +33,8 @@ class ByteReader {
     template <class T>
     Result<T> read(const char* what) {
         static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>);
-        if (remaining() < sizeof(T)) [[unlikely]] return too_short(what, sizeof(T));
+        if (remaining() < sizeof(T)) [[unlikely]]
+            return too_short(what, sizeof(T));
         T value;
         std::memcpy(&value, bytes_.data() + offset_, sizeof(T));
         offset_ += sizeof(T);
@@ -41,7 +42,8 @@ class ByteReader {
     }
 
     Result<std::span<const std::byte>> take(uint64_t count, const char* what) {
-        if (count > remaining()) [[unlikely]] return too_short(what, count);
+        if (count > remaining()) [[unlikely]]
+            return too_short(what, count);
         const auto taken = bytes_.subspan(offset_, static_cast<size_t>(count));
         offset_ += static_cast<size_t>(count);
         return taken;
@@ -49,7 +51,8 @@ class ByteReader {
 
     // `count` elements of `element_bytes` each; the product is never formed when it could overflow.
     Result<std::span<const std::byte>> take_array(uint64_t count, uint64_t element_bytes, const char* what) {
-        if (count > remaining() / element_bytes) [[unlikely]] return too_many(what, count, element_bytes);
+        if (count > remaining() / element_bytes) [[unlikely]]
+            return too_many(what, count, element_bytes);
         return take(count * element_bytes, what);
     }
 
@@ -62,16 +65,16 @@ class ByteReader {
 
     // Errors for `count` things that need at least `element_bytes` each.
     tl::unexpected<Error> too_many(const char* what, uint64_t count, uint64_t element_bytes) const {
-        return fail("{}: {}{} of {} entries of at least {} bytes cannot fit in the {} bytes left at offset {}; {}", file_,
-                    prefix(), what, count, element_bytes, remaining(), offset_, kRemedy);
+        return fail("{}: {}{} of {} entries of at least {} bytes cannot fit in the {} bytes left at offset {}; {}",
+                    file_, prefix(), what, count, element_bytes, remaining(), offset_, kRemedy);
     }
 
   private:
     static constexpr std::string_view kRemedy = "the file is damaged or incomplete";
 
     tl::unexpected<Error> too_short(const char* what, uint64_t wanted) const {
-        return fail("{}: {}{} needs {} bytes at offset {} but {} are left of {}; {}", file_, prefix(), what, wanted, offset_,
-                    remaining(), bytes_.size(), kRemedy);
+        return fail("{}: {}{} needs {} bytes at offset {} but {} are left of {}; {}", file_, prefix(), what, wanted,
+                    offset_, remaining(), bytes_.size(), kRemedy);
     }
     std::string prefix() const { return place_.empty() ? std::string() : place_ + ": "; }
 

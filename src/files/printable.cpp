@@ -21,13 +21,13 @@ size_t utf8_length(std::string_view text) {
     if (lead < 0x80) return 1;
     if (lead >= 0xC2 && lead <= 0xDF) return continues(1) ? 2 : 0;
     if (lead >= 0xE0 && lead <= 0xEF) {
-        const uint8_t low = lead == 0xE0 ? 0xA0 : 0x80;    // no overlong forms
-        const uint8_t high = lead == 0xED ? 0x9F : 0xBF;   // no surrogates
+        const uint8_t low = lead == 0xE0 ? 0xA0 : 0x80;   // no overlong forms
+        const uint8_t high = lead == 0xED ? 0x9F : 0xBF;  // no surrogates
         return continues(1, low, high) && continues(2) ? 3 : 0;
     }
     if (lead >= 0xF0 && lead <= 0xF4) {
         const uint8_t low = lead == 0xF0 ? 0x90 : 0x80;
-        const uint8_t high = lead == 0xF4 ? 0x8F : 0xBF;   // nothing above U+10FFFF
+        const uint8_t high = lead == 0xF4 ? 0x8F : 0xBF;  // nothing above U+10FFFF
         return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
     }
     return 0;
