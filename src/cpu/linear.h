@@ -1,0 +1,71 @@
+// The products y = W x on the CPU: one table of kernels, each equal bit for bit to dot_quantised() over quantise_row()
+// blocks (formats/format.h), and the forms of activations they read. It does not decide how rows are split over threads
+// (the caller does, in row groups) nor which weights are repacked (the plan). The layouts: layout/record.h,
+// docs/kernels.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cpu/isa.h"
+#include "formats/format.h"
+#include "layout/rows4.h"
+#include "ops/weight.h"
+
+namespace invar {
+
+// How one row of activations is prepared for a kernel. Every form is 64-byte aligned and a multiple of 64 bytes a row.
+enum class ActivationForm : uint8_t {
+    rows,         // binary32 as it is
+    blocks,       // QuantisedBlock after QuantisedBlock
+    lanes,        // LaneRecord after LaneRecord (cpu/activations.h): 256 quantised columns, strand = lane
+    float_lanes,  // binary32, per 256 columns [32][8]: step i, lane b = column 32 b + i
+};
+// Past the end of the columns, `lanes` has q = 0 and d = sx = -0, and `float_lanes` has x = -0. With the +0 (or finite
+// positive) scales and weights that pack_rows4 puts there, a padded step adds -0, which changes no binary32, not even
+// -0: what lies past the end of K does not exist, without masks.
+
+// Bytes of one prepared row of `columns` activations (a multiple of 32 for `blocks` and `lanes`), a multiple of 64.
+int64_t activation_bytes(ActivationForm form, int64_t columns);
+// Prepares one row. `out` is 64-byte aligned. The bytes are the same whatever the Isa, which must be one this machine
+// has.
+void prepare_activations(ActivationForm form, Isa isa, const float* x, int64_t columns, std::byte* out);
+
+struct LinearProblem {
+    FormatId format = FormatId::f32;
+    StoredForm form = StoredForm::as_stored;
+    int64_t rows = 0, columns = 0, tokens = 0;
+};
+
+inline constexpr int64_t kLinearScratchBytes = 512 * 1024;  // of one worker: an unpacked panel and its accumulators
+
+// y[t, r] for the tokens t of the task and the weight's rows first_row <= r < last_row, stored at out[t * out_stride +
+// r].
+struct LinearTask {
+    const WeightMatrix* weight = nullptr;
+    const std::byte* activations = nullptr;  // [tokens] prepared rows, activation_bytes(kernel.reads, columns) apart
+    int64_t tokens = 0;
+    float* out = nullptr;
+    int64_t out_stride = 0;               // floats from one token to the next
+    int64_t first_row = 0, last_row = 0;  // multiples of kRowGroup; last_row may also be the number of rows
+    std::byte* worker_scratch = nullptr;  // kLinearScratchBytes, 64-byte aligned, one a thread; contents undefined
+};
+
+struct LinearKernel {
+    std::string_view name;  // for --kernel linear=NAME
+    Isa isa = Isa::scalar;
+    ActivationForm reads = ActivationForm::blocks;
+    bool (*fits)(const LinearProblem&) = nullptr;  // where the row is the choice; run itself takes any number of tokens
+    void (*run)(const LinearTask&) = nullptr;
+};
+
+// The kernels in order of preference. For every problem some scalar row fits.
+std::span<const LinearKernel> linear_kernels();
+const LinearKernel* find_linear_kernel(std::string_view name);  // nullptr: no such row
+// The first row that fits and needs no more than `highest`. `forced` names a row to be taken wherever it fits ("":
+// none).
+const LinearKernel& choose_linear_kernel(const LinearProblem& problem, Isa highest, std::string_view forced);
+
+}  // namespace invar
