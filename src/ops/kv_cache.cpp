@@ -1,0 +1,205 @@
+// Layout, memory and page accounting of the KV cache. What a page holds is in kv_cache.h; who writes it is
+// cpu/store_kv.cpp. Memory is one anonymous mapping, zero until written, aligned so that the kernel can use huge pages.
+#include "ops/kv_cache.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <utility>
+
+#include "base/check.h"
+
+namespace invar {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr int64_t kTooMany = std::numeric_limits<int64_t>::max();
+
+// a * b and a + b of non-negative numbers, or kTooMany where they do not fit.
+int64_t saturating_multiply(int64_t a, int64_t b) {
+    int64_t product = 0;
+    return __builtin_mul_overflow(a, b, &product) ? kTooMany : product;
+}
+int64_t saturating_add(int64_t a, int64_t b) {
+    int64_t sum = 0;
+    return __builtin_add_overflow(a, b, &sum) ? kTooMany : sum;
+}
+
+// Bytes of one head's keys (or values) of a page. kPagePositions * 2 bytes = 128: always a multiple of 64.
+int64_t head_bytes(int width, CacheType type) {
+    return saturating_multiply(saturating_multiply(width, kPagePositions), cache_type_bytes(type));
+}
+
+// A mapping remembers where it starts and how long it is in the 64 bytes before the pointer that is handed out.
+struct MappingHeader {
+    void* start = nullptr;
+    size_t length = 0;
+};
+static_assert(sizeof(MappingHeader) <= 64);
+
+std::byte* map_aligned(size_t bytes) {
+    if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) return nullptr;
+    const size_t length = bytes + kHugePage + 64;
+    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return nullptr;
+    const size_t address = reinterpret_cast<size_t>(start);
+    const size_t aligned = (address + 64 + kHugePage - 1) / kHugePage * kHugePage;
+    auto* memory = static_cast<std::byte*>(start) + (aligned - address);
+    ::new (memory - 64) MappingHeader{start, length};
+    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
+    return memory;
+}
+
+void unmap_aligned(std::byte* memory) {
+    if (memory == nullptr) return;
+    const MappingHeader header = *std::launder(reinterpret_cast<MappingHeader*>(memory - 64));
+    ::munmap(header.start, header.length);
+}
+
+}  // namespace
+
+std::string_view cache_type_name(CacheType type) {
+    switch (type) {
+        case CacheType::f16:
+            return "f16";
+        case CacheType::bf16:
+            return "bf16";
+        case CacheType::f32:
+            return "f32";
+    }
+    return "unknown";
+}
+
+int cache_type_bytes(CacheType type) { return type == CacheType::f32 ? 4 : 2; }
+
+int64_t KvCache::page_bytes(std::span<const KvGeometry> layers, CacheType type) {
+    int64_t bytes = 0;
+    for (const KvGeometry& layer : layers) {
+        const int64_t head = saturating_add(head_bytes(layer.key_width, type), head_bytes(layer.value_width, type));
+        bytes = saturating_add(bytes, saturating_multiply(head, layer.kv_heads));
+    }
+    return bytes;
+}
+
+void KvCache::lay_out(std::vector<KvGeometry> layers, CacheType type) {
+    layers_ = std::move(layers);
+    type_ = type;
+    page_bytes_ = page_bytes(layers_, type);
+    places_.reserve(layers_.size());
+    int64_t offset = 0;
+    for (const KvGeometry& layer : layers_) {
+        LayerPlace place;
+        place.key_head = head_bytes(layer.key_width, type);
+        place.value_head = head_bytes(layer.value_width, type);
+        place.keys = offset;
+        place.values = saturating_add(place.keys, saturating_multiply(place.key_head, layer.kv_heads));
+        offset = saturating_add(place.values, saturating_multiply(place.value_head, layer.kv_heads));
+        places_.push_back(place);
+    }
+}
+
+Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers, CacheType type, int64_t pages) {
+    for (size_t i = 0; i < layers.size(); ++i) {
+        const KvGeometry& layer = layers[i];
+        if (layer.kv_heads < 0 || layer.key_width < 0 || layer.value_width < 0 || layer.window < 0) {
+            return fail(
+                "the KV cache of layer {} would have {} heads of {} and {} elements and a window of {}; none may be "
+                "negative",
+                i, layer.kv_heads, layer.key_width, layer.value_width, layer.window);
+        }
+    }
+    if (pages < 0 || pages > std::numeric_limits<int32_t>::max()) {
+        return fail(
+            "a KV cache of {} pages of {} positions was asked for, but at most {} pages are possible; ask for a "
+            "shorter context",
+            pages, kPagePositions, std::numeric_limits<int32_t>::max());
+    }
+    std::unique_ptr<KvCache> cache(new KvCache);
+    cache->lay_out(std::move(layers), type);
+    const int64_t bytes = saturating_multiply(cache->page_bytes_, pages);
+    std::byte* memory = bytes == kTooMany ? nullptr : map_aligned(static_cast<size_t>(bytes));
+    if (memory == nullptr) {
+        return fail(
+            "no memory for a KV cache of {} positions ({} pages of {} bytes in {}); ask for a shorter context or a "
+            "smaller cache type",
+            pages * kPagePositions, pages, cache->page_bytes_, cache_type_name(type));
+    }
+    cache->memory_ = {memory, unmap_aligned};
+    cache->memory_bytes_ = static_cast<size_t>(bytes);
+    cache->pages_ = pages;
+    cache->free_.resize(static_cast<size_t>(pages));
+    // The last is taken first: a fresh cache hands out pages 0, 1, 2, ...
+    for (int64_t i = 0; i < pages; ++i) cache->free_[static_cast<size_t>(i)] = static_cast<int32_t>(pages - 1 - i);
+    return cache;
+}
+
+std::unique_ptr<KvCache> KvCache::without_memory(std::vector<KvGeometry> layers, CacheType type) {
+    std::unique_ptr<KvCache> cache(new KvCache);
+    cache->lay_out(std::move(layers), type);
+    return cache;
+}
+
+int32_t KvCache::add_sequence() {
+    const auto unused = std::find_if(sequences_.begin(), sequences_.end(), [](const Sequence& s) { return !s.used; });
+    if (unused != sequences_.end()) {
+        unused->used = true;
+        return static_cast<int32_t>(unused - sequences_.begin());
+    }
+    sequences_.push_back({.used = true, .pages = {}});
+    return static_cast<int32_t>(sequences_.size() - 1);
+}
+
+void KvCache::remove_sequence(int32_t sequence) {
+    truncate(sequence, 0);
+    sequences_[static_cast<size_t>(sequence)].used = false;
+}
+
+Result<void> KvCache::reserve(int32_t sequence, int64_t count) {
+    CHECK(sequence >= 0 && static_cast<size_t>(sequence) < sequences_.size() &&
+              sequences_[static_cast<size_t>(sequence)].used,
+          "only a sequence that was added can grow");
+    CHECK(count >= 0, "a sequence has no negative length");
+    std::vector<int32_t>& pages = sequences_[static_cast<size_t>(sequence)].pages;
+    const int64_t wanted = count / kPagePositions + (count % kPagePositions != 0 ? 1 : 0);
+    const int64_t missing = wanted - static_cast<int64_t>(pages.size());
+    if (missing > free_pages()) {
+        return fail(
+            "sequence {} needs {} more pages of {} positions to reach {} but {} of {} are free; end another sequence "
+            "or use a longer context",
+            sequence, missing, kPagePositions, count, free_pages(), pages_);
+    }
+    for (int64_t i = 0; i < missing; ++i) {
+        pages.push_back(free_.back());
+        free_.pop_back();
+    }
+    return {};
+}
+
+void KvCache::truncate(int32_t sequence, int64_t count) {
+    CHECK(sequence >= 0 && static_cast<size_t>(sequence) < sequences_.size() &&
+              sequences_[static_cast<size_t>(sequence)].used,
+          "only a sequence that was added can shrink");
+    CHECK(count >= 0, "a sequence has no negative length");
+    std::vector<int32_t>& pages = sequences_[static_cast<size_t>(sequence)].pages;
+    const size_t kept = static_cast<size_t>(count / kPagePositions + (count % kPagePositions != 0 ? 1 : 0));
+    while (pages.size() > kept) {
+        free_.push_back(pages.back());
+        pages.pop_back();
+    }
+}
+
+std::byte* KvCache::keys(int layer, int32_t page, int head) const {
+    const LayerPlace& place = places_[static_cast<size_t>(layer)];
+    return memory_.get() + page * page_bytes_ + place.keys + head * place.key_head;
+}
+
+std::byte* KvCache::values(int layer, int32_t page, int head) const {
+    const LayerPlace& place = places_[static_cast<size_t>(layer)];
+    return memory_.get() + page * page_bytes_ + place.values + head * place.value_head;
+}
+
+}  // namespace invar
