@@ -1,0 +1,161 @@
+// The table of pre-tokenisers. The expressions are those that the models' own tokenizer.json files state (gpt-2's: the
+// paper's encoder), written with `\s` = White_Space and explicit code points; where tokenizer.json uses the steps
+// Digits or ByteLevel, the row states what these do. To add one: a row here, its name in tools/fixtures/tokenizer.py,
+// and the fixtures again (docs/tokenizers.md).
+#include "text/tokenizer/pre_tokenizer.h"
+
+#include <algorithm>
+
+namespace invar {
+namespace {
+
+// Contractions, letters, digits and the rest are alternatives of one expression, one a line: the first that fits wins,
+// and every character fits one.
+constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kOneDigit = R"(\p{N})";
+constexpr std::string_view kThreeDigits = R"(\p{N}{1,3})";
+constexpr std::string_view kOneLineBreak = R"([\r\n])";
+
+constexpr std::string_view kGpt2Expressions[] = {kGpt2};
+
+constexpr std::string_view kStarcoderExpressions[] = {kOneDigit, kGpt2};
+
+constexpr std::string_view kLlamaExpressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                  R"(|[^\r\n\p{L}\p{N}]?\p{L}+)"
+                                                  R"(|\p{N}{1,3})"
+                                                  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+                                                  R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+constexpr std::string_view kQwen2Expressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                  R"(|[^\r\n\p{L}\p{N}]?\p{L}+)"
+                                                  R"(|\p{N})"
+                                                  R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+                                                  R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// As qwen2, with combining marks counted among the letters.
+constexpr std::string_view kQwen35Expressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                   R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+)"
+                                                   R"(|\p{N})"
+                                                   R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*)"
+                                                   R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// Tekken and gpt-4o end a word where an upper-case letter follows a lower-case one.
+constexpr std::string_view kTekkenExpressions[] = {
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+    R"(|\p{N})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+constexpr std::string_view kGpt4oExpressions[] = {
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|\p{N}{1,3})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// U+4E00 to U+9FA5; then everything from U+0800 to U+4E00, and Hangul to the end of its extension B.
+constexpr std::string_view kDeepseekIdeographs = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
+
+constexpr std::string_view kDeepseekCoderExpressions[] = {kOneLineBreak, R"(\s?\p{L}+)", R"(\s?\p{P}+)",
+                                                          kDeepseekIdeographs, kOneDigit};
+
+// The list of cased letters is the model's own; it is not a Unicode property (Armenian and Georgian lower case and the
+// mathematical letters are missing). The fourth expression reads `\s+$` there; written so, a run of blanks that does
+// not end the piece costs one look and not the square of its length.
+constexpr std::string_view kDeepseekLlmExpressions[] = {
+    kOneLineBreak,
+    R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293}\x{295}-\x{2AF})"
+    R"(\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386}\x{388}-\x{38A}\x{38C}\x{38E}-\x{3A1}\x{3A3}-\x{3F5})"
+    R"(\x{3F7}-\x{481}\x{48A}-\x{52F}\x{531}-\x{556}\x{10A0}-\x{10C5}\x{13A0}-\x{13F5}\x{13F8}-\x{13FD})"
+    R"(\x{1C90}-\x{1CBA}\x{1CBD}-\x{1CBF}\x{1D00}-\x{1D2B}\x{1D6B}-\x{1D77}\x{1D79}-\x{1D9A}\x{1E00}-\x{1F15})"
+    R"(\x{1F18}-\x{1F1D}\x{1F20}-\x{1F45}\x{1F48}-\x{1F4D}\x{1F50}-\x{1F57}\x{1F59}\x{1F5B}\x{1F5D}\x{1F5F}-\x{1F7D})"
+    R"(\x{1F80}-\x{1FB4}\x{1FB6}-\x{1FBC}\x{1FBE}\x{1FC2}-\x{1FC4}\x{1FC6}-\x{1FCC}\x{1FD0}-\x{1FD3}\x{1FD6}-\x{1FDB})"
+    R"(\x{1FE0}-\x{1FEC}\x{1FF2}-\x{1FF4}\x{1FF6}-\x{1FFC}\x{2102}\x{2107}\x{210A}-\x{2113}\x{2115}\x{2119}-\x{211D})"
+    R"(\x{2124}\x{2126}\x{2128}\x{212A}-\x{212D}\x{212F}-\x{2134}\x{2139}\x{213C}-\x{213F}\x{2145}-\x{2149}\x{214E})"
+    R"(\x{2183}\x{2184}\x{2C00}-\x{2C7B}\x{2C7E}-\x{2CE4}\x{2CEB}-\x{2CEE}\x{2CF2}\x{2CF3}\x{A640}-\x{A66D})"
+    R"(\x{A680}-\x{A69B}\x{A722}-\x{A76F}\x{A771}-\x{A787}\x{A78B}-\x{A78E}\x{AB70}-\x{ABBF}\x{FB00}-\x{FB06})"
+    R"(\x{FB13}-\x{FB17}\x{FF21}-\x{FF3A}\x{FF41}-\x{FF5A}\x{10400}-\x{1044F}\x{104B0}-\x{104D3}\x{104D8}-\x{104FB})"
+    R"(\x{10C80}-\x{10CB2}\x{10CC0}-\x{10CF2}\x{118A0}-\x{118DF}\x{1E900}-\x{1E943}]+)",
+    R"(\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+)",
+    R"((?<!\s)\s++\z)",
+    kDeepseekIdeographs,
+    kOneDigit};
+
+constexpr std::string_view kDeepseekV3Expressions[] = {kThreeDigits,
+                                                       R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
+                                                       R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+)"
+                                                       R"(|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
+                                                       R"(| ?[\p{P}\p{S}]+[\r\n]*)"
+                                                       R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+using Names = std::string_view;
+constexpr Names kGpt2Also[] = {"phi-2", "mpt", "olmo", "jais", "mellum", "exaone4", "trillion", "gigachat", "a.x-4.0"};
+constexpr Names kLlamaAlso[] = {"llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2", "midm-2.0"};
+constexpr Names kDbrxAlso[] = {"smaug-bpe", "glm4", "chatglm-bpe"};
+constexpr Names kQwen2Also[] = {"deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "grok-2", "solar-open", "kormo"};
+constexpr Names kDeepseekV3Also[] = {"hunyuan-dense", "joyai-llm"};
+constexpr Names kStarcoderAlso[] = {"smollm", "refact", "command-r", "codeshell", "exaone", "minerva-7b"};
+constexpr Names kGpt4oAlso[] = {"llama4", "kanana2", "minimax-m2"};
+
+constexpr PreTokenizerRow kRows[] = {
+    {.name = "gpt-2", .also = kGpt2Also, .expressions = kGpt2Expressions},
+    {.name = "llama-bpe",
+     .also = kLlamaAlso,
+     .expressions = kLlamaExpressions,
+     .whole_words_first = true,
+     .adds_bos = true},
+    {.name = "dbrx", .also = kDbrxAlso, .expressions = kLlamaExpressions},
+    {.name = "qwen2", .also = kQwen2Also, .expressions = kQwen2Expressions},
+    {.name = "qwen35", .also = {}, .expressions = kQwen35Expressions},
+    {.name = "tekken", .also = {}, .expressions = kTekkenExpressions, .whole_words_first = true, .adds_bos = true},
+    {.name = "gpt-4o", .also = kGpt4oAlso, .expressions = kGpt4oExpressions},
+    {.name = "starcoder", .also = kStarcoderAlso, .expressions = kStarcoderExpressions},
+    {.name = "deepseek-llm", .also = {}, .expressions = kDeepseekLlmExpressions},
+    {.name = "deepseek-coder", .also = {}, .expressions = kDeepseekCoderExpressions},
+    {.name = "deepseek-v3", .also = kDeepseekV3Also, .expressions = kDeepseekV3Expressions},
+};
+
+}  // namespace
+
+std::span<const PreTokenizerRow> pre_tokenizer_rows() { return kRows; }
+
+std::string pre_tokenizer_names() {
+    std::string names;
+    const auto add = [&](std::string_view name) { names.append(names.empty() ? "" : ", ").append(name); };
+    for (const PreTokenizerRow& row : kRows) {
+        add(row.name);
+        for (const std::string_view name : row.also) add(name);
+    }
+    return names;
+}
+
+const PreTokenizerRow* find_pre_tokenizer(std::string_view name) {
+    for (const PreTokenizerRow& row : kRows) {
+        if (row.name == name || std::find(row.also.begin(), row.also.end(), name) != row.also.end()) return &row;
+    }
+    return nullptr;
+}
+
+Result<PreTokenizer> PreTokenizer::create(const PreTokenizerRow& row) {
+    PreTokenizer pre_tokenizer(row);
+    for (const std::string_view expression : row.expressions) {
+        TRY_ASSIGN(Pattern pattern, Pattern::compile(expression));
+        pre_tokenizer.patterns_.push_back(std::move(pattern));
+    }
+    return pre_tokenizer;
+}
+
+Result<void> PreTokenizer::split(std::string_view text, Span piece, Pattern::Workspace& workspace,
+                                 std::vector<Span>& words) const {
+    words.assign(1, piece);
+    std::vector<Span> coarser;
+    for (const Pattern& pattern : patterns_) {
+        std::swap(words, coarser);
+        words.clear();
+        for (const Span span : coarser) TRY(pattern.split(text, span, workspace, words));
+    }
+    return {};
+}
+
+}  // namespace invar
