@@ -1,0 +1,65 @@
+// Attention of one query and head by the law (docs/arithmetic.md, section 4): chunks of 64 positions that can be
+// computed anywhere and merge to the same bits. Grouped heads, caches and batches are loops of the caller; here keys
+// and values are rows already widened to f32.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+namespace invar {
+
+// How the cache stores keys and values; f16 and bf16 are rounded to nearest even when stored and widened exactly.
+enum class CacheType { f16, bf16, f32 };
+
+inline constexpr int64_t kAttentionChunk = 64;  // positions; chunk c holds [64 c, 64 c + 64) of the sequence
+
+struct AttentionSpec {
+    int64_t head_width = 0;     // of a query and a key
+    int64_t value_width = 0;    // of a value and the output
+    float scale = 1;            // usually 1 / sqrt(head_width)
+    float softcap = 0;          // score = softcap * tanh(score / softcap); 0 = none
+    std::optional<float> sink;  // a logit without a value, merged last
+};
+
+// The positions that a query sees: [first, last), after the causal limit and the window. Never empty.
+struct VisiblePositions {
+    int64_t first = 0;
+    int64_t last = 0;
+
+    int64_t first_chunk() const { return first / kAttentionChunk; }
+    int64_t last_chunk() const { return (last - 1) / kAttentionChunk; }  // the last one that has a visible position
+};
+
+// The key [head_width] or value [value_width] at a position; the pointer is used before the next call.
+using CachedRow = std::function<const float*(int64_t position)>;
+
+// What a chunk, or a run of merged chunks, contributes.
+struct AttentionChunk {
+    float m = 0;           // the largest score
+    float l = 0;           // sum of exp(score - m)
+    std::vector<float> o;  // [value_width], sum of exp(score - m) * value
+};
+
+namespace law {
+
+// (dot(q, k) * scale), soft-capped where the spec says so. The dot is sequential: s = fma(q[i], k[i], s) from +0.
+float attention_score(const AttentionSpec& spec, const float* query, const float* key);
+
+// The visible positions of one chunk; there must be one.
+AttentionChunk compute_chunk(const AttentionSpec& spec, const float* query, int64_t chunk, VisiblePositions visible,
+                             const CachedRow& key, const CachedRow& value);
+
+// m' = max(m, m_c), a = exp(m - m'), b = exp(m_c - m'), l = fma(l, a, l_c * b), o = fma(o, a, o_c * b).
+void merge(AttentionChunk& state, const AttentionChunk& next);
+
+// Merges the sink, if there is one, as a chunk of one score whose value is zero; then out = o / l.
+void finish_attention(const AttentionSpec& spec, AttentionChunk state, float* out);
+
+// All of it: the first chunk with a visible position is the state, the others merge in rising order.
+void attention_head(const AttentionSpec& spec, const float* query, VisiblePositions visible, const CachedRow& key,
+                    const CachedRow& value, float* out);
+
+}  // namespace law
+}  // namespace invar

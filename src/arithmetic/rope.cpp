@@ -1,0 +1,127 @@
+// RoPE tables in binary64 and the turn in binary32.
+#include "arithmetic/rope.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "arithmetic/trigonometry.h"
+#include "base/check.h"
+
+namespace invar {
+namespace {
+
+constexpr double kTwoPi = 0x1.921fb54442d18p+2;
+constexpr int64_t kPositionLimit = int64_t{1} << 24;
+
+bool is_positive_number(double value) { return value > 0 && std::isfinite(value); }
+
+// The pair index (a real number) that turns `rotations` times in original_context positions.
+double yarn_pair_of(const RopeSpec& spec, double rotations) {
+    return spec.rotary_width * law::log64(spec.original_context / (rotations * kTwoPi)) / (2.0 * law::log64(spec.base));
+}
+
+// How far pair i is stretched: 0 below the first boundary, 1 above the second, linear in between.
+std::vector<double> yarn_ramp(const RopeSpec& spec) {
+    const double low = std::max(std::floor(yarn_pair_of(spec, spec.beta_fast)), 0.0);
+    double high = std::min(std::ceil(yarn_pair_of(spec, spec.beta_slow)), spec.rotary_width - 1.0);
+    if (low == high) high = high + 0.001;
+    std::vector<double> ramp(spec.pairs());
+    for (int i = 0; i < spec.pairs(); ++i) ramp[i] = std::clamp((i - low) / (high - low), 0.0, 1.0);
+    return ramp;
+}
+
+}  // namespace
+
+double yarn_attention(double factor, double mscale) {
+    return factor <= 1 ? 1.0 : 0.1 * mscale * law::log64(factor) + 1.0;
+}
+
+Result<void> validate(const RopeSpec& spec) {
+    if (spec.rotary_width < 2 || spec.rotary_width % 2 != 0 || spec.rotary_width > spec.head_width)
+        return fail(
+            "rope turns {} of {} elements of a head, but the count must be even, at least 2 and at most the head",
+            spec.rotary_width, spec.head_width);
+    if (!(spec.base > 1 && spec.base <= 1e30)) return fail("rope base {} is not between 1 and 1e30", spec.base);
+    if (spec.scaling != RopeSpec::Scaling::none && !(spec.factor >= 1 && spec.factor <= 1e6))
+        return fail("rope scaling factor {} is not between 1 and 1e6", spec.factor);
+    if (spec.scaling == RopeSpec::Scaling::yarn) {
+        if (!(spec.original_context >= 1 && spec.original_context < double(kPositionLimit)))
+            return fail("YaRN's original context {} is not between 1 and {}", spec.original_context, kPositionLimit);
+        if (!is_positive_number(spec.beta_fast) || !is_positive_number(spec.beta_slow) ||
+            spec.beta_fast < spec.beta_slow)
+            return fail("YaRN's beta_fast {} and beta_slow {} must be positive, the fast one not below the slow one",
+                        spec.beta_fast, spec.beta_slow);
+        if (!(spec.ext_factor >= 0 && spec.ext_factor <= 1))
+            return fail("YaRN's ext_factor {} is not between 0 and 1", spec.ext_factor);
+        if (!is_positive_number(spec.attn_factor))
+            return fail("YaRN's attn_factor {} is not a positive number", spec.attn_factor);
+    }
+    if (!spec.frequency_factors.empty() && static_cast<int>(spec.frequency_factors.size()) != spec.pairs())
+        return fail("there are {} rope frequency factors, but rope turns {} pairs", spec.frequency_factors.size(),
+                    spec.pairs());
+    for (const float factor : spec.frequency_factors)
+        if (!(factor >= 0x1p-6f && factor <= 1e6f))
+            return fail("rope frequency factor {} is not between 1/64 and 1e6", factor);
+    return {};
+}
+
+RopeTable::RopeTable(const RopeSpec& spec) : frequencies_(spec.pairs()) {
+    CHECK(validate(spec).has_value(), "the model refuses a rope specification that validate() refuses");
+    const bool yarn = spec.scaling == RopeSpec::Scaling::yarn;
+    const std::vector<double> ramp = yarn ? yarn_ramp(spec) : std::vector<double>();
+    if (yarn) attention_factor_ = spec.attn_factor * yarn_attention(spec.factor, 1.0);
+    for (int i = 0; i < spec.pairs(); ++i) {
+        double frequency = law::pow64(spec.base, -(2.0 * i) / spec.rotary_width);
+        if (!spec.frequency_factors.empty()) frequency = frequency / double(spec.frequency_factors[i]);
+        const double stretched = frequency / spec.factor;
+        if (spec.scaling == RopeSpec::Scaling::linear) frequency = stretched;
+        if (yarn) {
+            const double kept = (1.0 - ramp[i]) * spec.ext_factor;
+            frequency = stretched * (1.0 - kept) + frequency * kept;
+        }
+        frequencies_[i] = frequency;
+    }
+}
+
+void RopeTable::angles(int64_t position, float* cosines, float* sines) const {
+    CHECK(position >= 0 && position < kPositionLimit, "a context is shorter than 2^24 positions");
+    for (size_t i = 0; i < frequencies_.size(); ++i) {
+        const double angle = static_cast<double>(position) * frequencies_[i];
+        cosines[i] = static_cast<float>(law::cos64(angle) * attention_factor_);
+        sines[i] = static_cast<float>(law::sin64(angle) * attention_factor_);
+    }
+}
+
+std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling) {
+    std::vector<float> factors(spec.pairs());
+    const double low = scaling.low_frequency_factor;
+    const double high = scaling.high_frequency_factor;
+    for (int i = 0; i < spec.pairs(); ++i) {
+        const double frequency = law::pow64(spec.base, -(2.0 * i) / spec.rotary_width);
+        const double turns = scaling.original_context * frequency / kTwoPi;  // in the original context
+        double factor = 1.0;
+        if (turns < low) {
+            factor = scaling.factor;
+        } else if (turns <= high) {
+            const double kept = (turns - low) / (high - low);
+            factor = 1.0 / ((1.0 - kept) / scaling.factor + kept);
+        }
+        factors[i] = static_cast<float>(factor);
+    }
+    return factors;
+}
+
+void law::rope(const RopeSpec& spec, const float* cosines, const float* sines, float* head) {
+    const int pairs = spec.pairs();
+    for (int i = 0; i < pairs; ++i) {
+        float& first = spec.pairing == RopePairing::adjacent ? head[2 * i] : head[i];
+        float& second = spec.pairing == RopePairing::adjacent ? head[2 * i + 1] : head[i + pairs];
+        const float x0 = first, x1 = second;
+        const float x0_cos = x0 * cosines[i];
+        const float x1_cos = x1 * cosines[i];
+        first = std::fma(-x1, sines[i], x0_cos);
+        second = std::fma(x0, sines[i], x1_cos);
+    }
+}
+
+}  // namespace invar

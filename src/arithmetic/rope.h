@@ -1,0 +1,83 @@
+// Rotary position embedding: which angle each pair turns by (binary64, rounded once to f32), and the turn itself.
+// Covers plain, linear, YaRN and Llama-3 frequencies and both pairings. It does not read checkpoints: the model fills
+// RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071). Formulas: docs/arithmetic.md,
+// section 3.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+
+namespace invar {
+
+enum class RopePairing {
+    adjacent,  // pair i is elements (2 i, 2 i + 1): llama in GGUF
+    halves,    // pair i is elements (i, i + rotary_width / 2): qwen, NEOX
+};
+
+struct RopeSpec {
+    enum class Scaling { none, linear, yarn };
+
+    RopePairing pairing = RopePairing::halves;
+    int rotary_width = 0;  // even, <= head_width; elements past it are left alone
+    int head_width = 0;
+    double base = 0;  // pair i turns by base^(-2 i / rotary_width) radians a position
+    Scaling scaling = Scaling::none;
+    double factor = 1;  // linear, yarn: how many times the context was stretched
+    // yarn
+    double original_context = 0;
+    double ext_factor = 1;   // share of the unstretched frequencies in the mix; 1 = the paper's
+    double attn_factor = 1;  // multiplies the paper's 0.1 ln(factor) + 1
+    double beta_fast = 32;   // pairs that turn more often than this in original_context keep their frequency
+    double beta_slow = 1;    // pairs that turn less often are stretched fully
+    // One a pair, or empty: the pair's frequency is divided by it (rope_freqs.weight in GGUF).
+    std::vector<float> frequency_factors;
+
+    int pairs() const { return rotary_width / 2; }
+};
+
+// One sentence for what a file got wrong (odd width, base <= 1, a factor that is not positive, a count that
+// differs...).
+Result<void> validate(const RopeSpec& spec);
+
+// The angles of a spec. Construct it only from a valid spec.
+class RopeTable {
+  public:
+    explicit RopeTable(const RopeSpec& spec);
+
+    // cosines, sines: [pairs], cos and sin of position * frequency, times the attention factor, rounded once.
+    // 0 <= position < 2^24.
+    void angles(int64_t position, float* cosines, float* sines) const;
+
+    const std::vector<double>& frequencies() const { return frequencies_; }  // [pairs], radians a position
+    double attention_factor() const { return attention_factor_; }            // 1 unless yarn
+
+  private:
+    std::vector<double> frequencies_;
+    double attention_factor_ = 1;
+};
+
+// 0.1 mscale ln(factor) + 1, and 1 for factor <= 1: the paper's attention temperature as transformers folds it into
+// cos and sin. A model that states its attention factor A sets attn_factor = A / yarn_attention(factor, 1).
+double yarn_attention(double factor, double mscale);
+
+// Llama 3's scaling as given in a config: wavelengths below original_context / high_frequency_factor keep their
+// frequency, those above original_context / low_frequency_factor are stretched by factor, linear in between.
+struct Llama3Scaling {
+    double factor = 8;
+    double low_frequency_factor = 1;
+    double high_frequency_factor = 4;
+    double original_context = 8192;
+};
+
+// [pairs], for RopeSpec::frequency_factors; rounded once to f32.
+std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling);
+
+namespace law {
+
+// Turns one head [head_width] in place. For pair (x0, x1): y0 = fma(-x1, sin, x0 * cos), y1 = fma(x0, sin, x1 * cos).
+void rope(const RopeSpec& spec, const float* cosines, const float* sines, float* head);
+
+}  // namespace law
+}  // namespace invar

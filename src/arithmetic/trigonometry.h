@@ -1,0 +1,22 @@
+// sin, cos, exp, log and pow in binary64, our own: RoPE tables and YaRN are built from them and rounded once to
+// binary32, so that tables agree on every system (libm's last bits differ between systems). Steps: docs/arithmetic.md,
+// section 3. Written in fma, +, -, *, / and integer operations on the exponent; nothing calls libm but the exact fma.
+#pragma once
+
+namespace invar::law {
+
+// |x| <= kAngleLimit radians; error below 0.8 ulp of the result plus 1e-30.
+inline constexpr double kAngleLimit = 1073741824.0;  // 2^30
+double sin64(double x);
+double cos64(double x);
+
+// |x| <= 700; error below 0.8 ulp.
+double exp64(double x);
+
+// x positive, finite and normal; error below 0.8 ulp.
+double log64(double x);
+
+// base positive, finite and normal, |exponent * log(base)| <= 700; error below 0.8 ulp.
+double pow64(double base, double exponent);
+
+}  // namespace invar::law
