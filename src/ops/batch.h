@@ -22,7 +22,7 @@ struct Batch {
 };
 
 // The experts chosen for each row, in rank order. Slot s = row * experts_per_row + rank.
-struct Routing {
+struct ExpertSlots {
     int64_t rows = 0;
     int experts_per_row = 0;
     int32_t* experts = nullptr;  // [rows * experts_per_row]

@@ -10,15 +10,15 @@
 #include <string_view>
 #include <vector>
 
+#include "arithmetic/attention.h"
 #include "base/result.h"
 
 namespace invar {
 
-enum class CacheType : uint8_t { f16, bf16, f32 };
 std::string_view cache_type_name(CacheType type);
 int cache_type_bytes(CacheType type);
 
-inline constexpr int kPagePositions = 64;
+inline constexpr int kPagePositions = static_cast<int>(kAttentionChunk);
 
 struct KvGeometry {  // of one layer
     int kv_heads = 0;

@@ -28,7 +28,7 @@ struct LinearJob {
     Tensor out;  // [x.rows, weight.rows]
 };
 
-struct AttentionSpec {
+struct AttentionCall {
     int layer = 0;  // of the KV cache
     int heads = 0;  // of the query; heads / kv_heads of them share a key
     float scale = 0;
@@ -57,7 +57,7 @@ class Ops {
 
     // Scratch for this pass; contents undefined. Everything is given back by begin_pass().
     virtual Tensor scratch(int64_t rows, int64_t width) = 0;
-    virtual Routing scratch_routing(int64_t rows, int experts_per_row) = 0;
+    virtual ExpertSlots scratch_slots(int64_t rows, int experts_per_row) = 0;
     virtual void begin_pass() = 0;
     virtual std::optional<NonFinite> failure() const = 0;
 
@@ -74,19 +74,19 @@ class Ops {
     // Rounds keys [rows, kv_heads * key_width] and values to the cache's type and stores them at the rows' positions.
     virtual void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) = 0;
     // law::attention: each row sees positions 0 .. its own of its sequence (or its window), through the cache.
-    virtual void attention(Stage stage, const AttentionSpec& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+    virtual void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
                            Tensor out) = 0;
     // out = silu(gate) * up, element by element. out may be gate.
     virtual void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) = 0;
     // x = x + y
     virtual void add(Stage stage, Tensor x, Tensor y) = 0;
     // Softmax over each row of logits, then law::top_k.
-    virtual void route(Stage stage, const RouteSpec& spec, Tensor logits, Routing routing) = 0;
+    virtual void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) = 0;
     // out[slot] = the dot law of the slot's expert and its row of x.
-    virtual void expert_linear(Stage stage, const WeightStack& experts, const Routing& routing, SlotInput input, Tensor x,
+    virtual void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
                                Tensor out) = 0;
     // y[row] = fma(weight_j, slots[row, j], y[row]) in rank order, from +0.
-    virtual void combine_experts(Stage stage, const Routing& routing, Tensor slots, Tensor y) = 0;
+    virtual void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) = 0;
     // Rows `rows` of x, in that order.
     virtual void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) = 0;
 
@@ -95,7 +95,7 @@ class Ops {
         for (const LinearJob& job : jobs) linear(job.stage, *job.weight, x, job.out);
     }
     virtual void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                                    const WeightStack& second, Tensor second_out, const Routing& routing, SlotInput input,
+                                    const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
                                     Tensor x) {
         expert_linear(first_stage, first, routing, input, x, first_out);
         expert_linear(second_stage, second, routing, input, x, second_out);

@@ -1,0 +1,90 @@
+// The weight plan as a person or a program reads it.
+#include <map>
+
+#include "checkpoint/weight_plan.h"
+
+namespace invar {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+double mib(int64_t bytes) { return static_cast<double>(bytes) / kMiB; }
+
+struct Group {
+    int64_t entries = 0, bytes = 0;
+};
+
+// Totals by source format and stored form, aliases apart.
+std::map<std::string, Group> group_entries(const WeightPlan& plan) {
+    std::map<std::string, Group> groups;
+    for (const PlanEntry& entry : plan.entries) {
+        const std::string key = entry.alias_of ? std::string("alias")
+                                               : fmt::format("{} {}", entry.source->name, stored_form_name(entry.form));
+        ++groups[key].entries;
+        groups[key].bytes += entry.bytes;
+    }
+    return groups;
+}
+
+}  // namespace
+
+Json plan_as_json(const WeightPlan& plan) {
+    Json entries = Json::array();
+    for (const PlanEntry& entry : plan.entries) {
+        Json one = {{"weight", to_string(entry.id)},
+                    {"layer", entry.id.layer},
+                    {"role", role_name(entry.id.role)},
+                    {"tensor", entry.tensor},
+                    {"shape", entry.shape},
+                    {"format", entry.source->name},
+                    {"form", stored_form_name(entry.form)},
+                    {"place", "host"},
+                    {"bytes", entry.bytes},
+                    {"file_bytes", entry.file_bytes},
+                    {"reason", entry.reason}};
+        if (entry.alias_of) one["alias_of"] = to_string(*entry.alias_of);
+        entries.push_back(std::move(one));
+    }
+    Json reserves = Json::array();
+    for (const PlanReserve& reserve : plan.reserves) {
+        reserves.push_back({{"name", reserve.name}, {"bytes", reserve.bytes}, {"reason", reserve.reason}});
+    }
+    Json totals = Json::object();
+    for (const auto& [name, group] : group_entries(plan)) totals[name] = {{"entries", group.entries}, {"bytes", group.bytes}};
+    return {{"model", plan.model},
+            {"architecture", plan.architecture},
+            {"context", plan.context},
+            {"chunk", plan.chunk},
+            {"entries", std::move(entries)},
+            {"reserves", std::move(reserves)},
+            {"totals", std::move(totals)},
+            {"weight_bytes", plan.weight_bytes()},
+            {"total_bytes", plan.total_bytes()},
+            {"notes", plan.notes}};
+}
+
+std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
+    std::string text = fmt::format("{} ({}), context {}, prompt chunks of {}\n\n", plan.model, plan.architecture, plan.context, plan.chunk);
+    if (every_tensor) {
+        text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", "weight", "tensor", "shape", "format", "form", "bytes", "why");
+        for (const PlanEntry& entry : plan.entries) {
+            text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", to_string(entry.id), entry.tensor,
+                                fmt::format("{}", fmt::join(entry.shape, " x ")), entry.source->name, stored_form_name(entry.form), entry.bytes,
+                                entry.reason);
+        }
+        text += "\n";
+    }
+    text += fmt::format("{:<30} {:>8} {:>14} {:>12}\n", "kind", "entries", "bytes", "MiB");
+    for (const auto& [name, group] : group_entries(plan)) {
+        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", name, group.entries, group.bytes, mib(group.bytes));
+    }
+    text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "weights in all", plan.entries.size(), plan.weight_bytes(), mib(plan.weight_bytes()));
+    for (const PlanReserve& reserve : plan.reserves) {
+        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}  {}\n", reserve.name, "", reserve.bytes, mib(reserve.bytes), reserve.reason);
+    }
+    text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "total", "", plan.total_bytes(), mib(plan.total_bytes()));
+    for (const std::string& note : plan.notes) text += fmt::format("note: {}\n", note);
+    return text;
+}
+
+}  // namespace invar
