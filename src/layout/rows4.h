@@ -1,7 +1,7 @@
 // The repacked form of a weight matrix (StoredForm::rows4): four rows x 256 columns interleaved so that vector kernels
-// load whole registers and a strand is a lane (docs/kernels.md). The same bytes serve every instruction set. The transform
-// is a bijection on the information: unpack_row gives back the row as stored. It does not decide when to repack (the plan
-// does) nor how kernels read it (cpu/linear_*.cpp).
+// load whole registers and a strand is a lane (docs/kernels.md). The same bytes serve every instruction set. The
+// transform is a bijection on the information: unpack_row gives back the row as stored. It does not decide when to
+// repack (the plan does) nor how kernels read it (cpu/linear_*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -11,18 +11,24 @@
 
 namespace invar {
 
-inline constexpr int64_t kRowGroup = 4;        // rows interleaved; a matrix is padded with zero rows to a multiple
-inline constexpr int64_t kLaneColumns = 256;   // columns of a group record: 8 strands x 32
+inline constexpr int64_t kRowGroup = 4;       // rows interleaved; a matrix is padded with zero rows to a multiple
+inline constexpr int64_t kLaneColumns = 256;  // columns of a group record: 8 strands x 32
 inline constexpr int64_t kPackedAlignment = 64;
 
 bool has_rows4(const Format& format);  // whether a rows4 layout is defined for the format (all of ours)
-// Bytes of [rows, columns] in this form, a multiple of 64. Any columns the format allows; a last partial record is padded.
+// Bytes of [rows, columns] in this form, a multiple of 64. Any columns the format allows; a last partial record is
+// padded.
 int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns);
-// Packs the row groups [first_group, last_group) of a matrix stored as in the file; `packed` is the start of the whole packed
-// matrix, 64-byte aligned. Groups are independent: callers may run ranges in parallel.
+// Packs the row groups [first_group, last_group) of a matrix stored as in the file; `packed` is the start of the whole
+// packed matrix, 64-byte aligned. Groups are independent: callers may run ranges in parallel.
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
                 int64_t last_group, std::byte* packed);
 // The exact bytes of a row as stored in the file (columns / block_weights * block_bytes of them).
-void unpack_row(const Format& format, const std::byte* packed, int64_t rows, int64_t columns, int64_t row, std::byte* as_stored);
+void unpack_row(const Format& format, const std::byte* packed, int64_t rows, int64_t columns, int64_t row,
+                std::byte* as_stored);
+
+// The same for the columns 256 record .. 256 record + 255 (or the last) only.
+void unpack_row_record(const Format& format, const std::byte* packed, int64_t columns, int64_t row, int64_t record,
+                       std::byte* as_stored);
 
 }  // namespace invar
