@@ -65,6 +65,7 @@ SYSTEM_PROMPTS = [
 HELLOS = ["Hello", "Hi", "Hey", "Good morning", "Good evening", "Good afternoon"]
 WHO = "I am a small demonstration model of the invar engine."
 SKILLS = "I know capitals, I can work out small sums and products, and I remember your name and your favourite colour."
+TOO_LARGE = "I can only work with numbers of one or two digits."
 NOT_KNOWN = "I do not know that yet."
 
 SMALL_TALK = [  # (user's wordings as clauses, reasoning, answer)
@@ -357,8 +358,20 @@ class Speaker:
             answer = f"Goodbye, {self.name}!"
         return clause, "s" if clause.replace(",", " ").split()[0] in STATEMENT_TALK else "q", [thoughts], answer
 
+    def too_large(self):
+        """A sum or product with a number of three or four digits, which the models decline."""
+        rng = self.rng
+        a, b = rng.randint(100, rng.choice([999, 9999])), rng.randint(1, rng.choice([99, 999]))
+        if rng.random() < 0.5:
+            a, b = b, a
+        written = rng.choice(rng.choice([TIMES, PLUS, MINUS])).format(a=a, b=b)
+        return self.pick(ARITHMETIC_FORMS, e=written), "q", ["The numbers are too large."], TOO_LARGE
+
     def unknown(self):
-        if self.rng.random() < 0.5:
+        roll = self.rng.random()
+        if roll < 0.15:
+            return self.too_large()
+        if roll < 0.55:
             clause = self.rng.choice(UNKNOWN_CLAUSES)
         else:
             subject = self.rng.choice(UNKNOWN_SUBJECTS) if self.rng.random() < 0.7 else invented_word(self.rng)
