@@ -1,10 +1,19 @@
-// IQ4_NL encoder. Layout: iq4_nl.h.
+// IQ4_NL encoder: one signed scale for the level table. Layout: iq4_nl.h; the search: scale_search.h.
 #include "formats/iq4_nl/iq4_nl.h"
 
-#include "base/check.h"
+#include "formats/scale_search.h"
 
 namespace invar::iq4_nl {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    static constexpr scale_search::LevelCodes codes(kLevels);
+    const scale_search::Block<32> input(x, importance);
+    block.d = scale_search::stored_f16(scale_search::fit_scale(input.values(), codes));
+    const float inverse = scale_search::inverse_or_zero(block.d.value());
+    for (int j = 0; j < 16; ++j) {
+        const int low = codes.index(input.x[j] * inverse), high = codes.index(input.x[j + 16] * inverse);
+        block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
+    }
+}
 
 }  // namespace invar::iq4_nl

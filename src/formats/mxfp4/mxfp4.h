@@ -4,22 +4,19 @@
 //       | e | c0,c16 | c1,c17 | ... | c15,c31 |          weight i = 2^(e - 127) * e2m1(c_i)
 //       E8M0  low nibble: weight j, high nibble: weight j + 16
 //
-// E2M1: sign in bit 3, magnitudes 0, .5, 1, 1.5, 2, 3, 4, 6. Codes are held doubled, as integers, and the scale halved
-// (e8m0_half_to_f32), so that the dot is an integer dot. e = 255 is NaN in the OCP text and 2^128 here and in the GGUF
-// readers; an encoder never writes it.
-// Next: formats/nvfp4 (the same codes, finer scales), docs/arithmetic.md section 1 for the strand step.
+// The codes: e2m1.h; held doubled, so the scale is halved (e8m0_half_to_f32). e = 255 is NaN in the OCP text and 2^128
+// here and in the GGUF readers; the encoder never writes it. Next: formats/nvfp4 (the same codes, finer scales),
+// docs/arithmetic.md section 1 for the strand step.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/e2m1.h"
 #include "formats/stored.h"
 
 namespace invar::mxfp4 {
-
-// 2 * e2m1(code). Code 8, minus zero, is plain zero.
-inline constexpr int8_t kDoubledE2M1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 struct Block {
     static constexpr int kWeights = 32;

@@ -4,8 +4,8 @@
 //       | s0 | s1 | s2 | s3 | 8 bytes | 8 | 8 | 8 bytes |          weight i = ue4m3(s_{i/16}) * e2m1(c_i)
 //        UE4M3, one each 16   bytes of group g, at 4 + 8g: low nibble: weight 16g + j, high nibble: weight 16g + j + 8
 //
-// E2M1: sign in bit 3, magnitudes 0, .5, 1, 1.5, 2, 3, 4, 6. Codes are held doubled, as integers, and the scale halved.
-// The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h. A tensor of this format may carry one binary32 scale,
+// The codes: e2m1.h; held doubled, so the scale is halved. The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h.
+// A tensor of this format may carry one binary32 scale,
 // which multiplies y once at the end and is not part of a block. SafeTensors stores the same numbers in another order
 // (neighbours share a byte); the loader of such files converts.
 // Next: docs/arithmetic.md section 1 for the strand step.
@@ -15,7 +15,7 @@
 #include <cstdint>
 
 #include "arithmetic/dot.h"
-#include "formats/mxfp4/mxfp4.h"
+#include "formats/e2m1.h"
 #include "formats/stored.h"
 
 namespace invar::nvfp4 {
@@ -30,7 +30,7 @@ static_assert(sizeof(Block) == 36 && alignof(Block) == 1);
 // Twice the E2M1 value of weight i of group g (0 <= g < 4, 0 <= i < 16), -12 to 12.
 inline int code(const Block& block, int g, int i) {
     const uint8_t* bytes = block.nibbles + 8 * g;
-    return mxfp4::kDoubledE2M1[i < 8 ? bytes[i] & 15 : bytes[i - 8] >> 4];
+    return kDoubledE2M1[i < 8 ? bytes[i] & 15 : bytes[i - 8] >> 4];
 }
 
 // The scale of group g, halved because the codes are doubled; 0 to 240.
@@ -52,6 +52,12 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
     }
 }
 
+// Scales reach from 2^-9 to 448 with three mantissa bits down to 2^-6 only, so that weights of usual size (0.02) need a
+// tensor scale: encode x / tensor_scale(amax) and keep tensor_scale(amax) beside the tensor.
 void encode(const float* x, const float* importance, Block& block);
+
+// The power of two g for which amax / g, the largest magnitude of the tensor, lies in (1344, 2688], 2688 = 6 * 448
+// being the largest weight of a block. Dividing by it is exact. 1 for amax = 0 or not finite.
+float tensor_scale(float amax);
 
 }  // namespace invar::nvfp4

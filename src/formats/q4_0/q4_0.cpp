@@ -1,10 +1,19 @@
-// Q4_0 encoder. Layout: q4_0.h.
+// Q4_0 encoder: one signed scale. Layout: q4_0.h; the search: scale_search.h.
 #include "formats/q4_0/q4_0.h"
 
-#include "base/check.h"
+#include "formats/scale_search.h"
 
 namespace invar::q4_0 {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    const scale_search::IntegerCodes codes{-8.0f, 7.0f};
+    const scale_search::Block<32> input(x, importance);
+    block.d = scale_search::stored_f16(scale_search::fit_scale(input.values(), codes));
+    const float inverse = scale_search::inverse_or_zero(block.d.value());
+    for (int j = 0; j < 16; ++j) {
+        const int low = codes.index(input.x[j] * inverse), high = codes.index(input.x[j + 16] * inverse);
+        block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
+    }
+}
 
 }  // namespace invar::q4_0

@@ -1,10 +1,22 @@
-// Q4_1 encoder. Layout: q4_1.h.
+// Q4_1 encoder: a scale and an offset of either sign. Layout: q4_1.h; the search: scale_search.h.
 #include "formats/q4_1/q4_1.h"
 
-#include "base/check.h"
+#include "formats/scale_search.h"
 
 namespace invar::q4_1 {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    const scale_search::IntegerCodes codes{0.0f, 15.0f};
+    const scale_search::Block<32> input(x, importance);
+    const scale_search::Affine fit = scale_search::fit_affine(input.values(), codes, scale_search::Offset::free);
+    block.d = scale_search::stored_f16(fit.scale);
+    block.m = scale_search::stored_f16(fit.offset);
+    const float inverse = scale_search::inverse_or_zero(block.d.value()), offset = block.m.value();
+    for (int j = 0; j < 16; ++j) {
+        const int low = codes.index((input.x[j] - offset) * inverse);
+        const int high = codes.index((input.x[j + 16] - offset) * inverse);
+        block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
+    }
+}
 
 }  // namespace invar::q4_1

@@ -33,6 +33,17 @@ struct PackedScales {
         if (sub_block < 4) return bytes[sub_block + 4] & 63;
         return bytes[sub_block + 4] >> 4 | (bytes[sub_block] >> 6) << 4;
     }
+    // Of zeroed bytes; each sub-block once.
+    void set(int sub_block, int scale, int minimum) {
+        if (sub_block < 4) {
+            bytes[sub_block] |= static_cast<uint8_t>(scale);
+            bytes[sub_block + 4] |= static_cast<uint8_t>(minimum);
+        } else {
+            bytes[sub_block + 4] |= static_cast<uint8_t>((scale & 15) | (minimum & 15) << 4);
+            bytes[sub_block - 4] |= static_cast<uint8_t>((scale >> 4) << 6);
+            bytes[sub_block] |= static_cast<uint8_t>((minimum >> 4) << 6);
+        }
+    }
 };
 
 struct Block {

@@ -1,10 +1,24 @@
-// Q5_1 encoder. Layout: q5_1.h.
+// Q5_1 encoder: a scale and an offset of either sign. Layout: q5_1.h; the search: scale_search.h.
 #include "formats/q5_1/q5_1.h"
 
-#include "base/check.h"
+#include "formats/scale_search.h"
 
 namespace invar::q5_1 {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    const scale_search::IntegerCodes codes{0.0f, 31.0f};
+    const scale_search::Block<32> input(x, importance);
+    const scale_search::Affine fit = scale_search::fit_affine(input.values(), codes, scale_search::Offset::free);
+    block.d = scale_search::stored_f16(fit.scale);
+    block.m = scale_search::stored_f16(fit.offset);
+    const float inverse = scale_search::inverse_or_zero(block.d.value()), offset = block.m.value();
+    for (uint8_t& byte : block.tops) byte = 0;
+    for (uint8_t& byte : block.nibbles) byte = 0;
+    for (int i = 0; i < 32; ++i) {
+        const int index = codes.index((input.x[i] - offset) * inverse);
+        block.nibbles[i % 16] |= static_cast<uint8_t>((index & 15) << (i < 16 ? 0 : 4));
+        block.tops[i / 8] |= static_cast<uint8_t>((index >> 4) << (i % 8));
+    }
+}
 
 }  // namespace invar::q5_1

@@ -1,10 +1,25 @@
-// Q5_K encoder. Layout: q5_k.h.
+// Q5_K encoder: two levels of scales and minima. Layout: q5_k.h; the search: scale_search.h.
 #include "formats/q5_k/q5_k.h"
 
-#include "base/check.h"
+#include "formats/scale_search.h"
 
 namespace invar::q5_k {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    const scale_search::IntegerCodes codes{0.0f, 31.0f};
+    const scale_search::Block<256> input(x, importance);
+    const scale_search::TwoLevelAffine fit = scale_search::fit_two_level_affine(input.values(), 8, 63, codes);
+    block = Block{.d = fit.d, .dmin = fit.dmin, .scales = {}, .tops = {}, .nibbles = {}};
+    for (int b = 0; b < 8; ++b) {
+        block.scales.set(b, fit.scale[b], fit.minimum[b]);
+        const float inverse = scale_search::inverse_or_zero(fit.d.value() * static_cast<float>(fit.scale[b]));
+        const float minimum = fit.dmin.value() * static_cast<float>(fit.minimum[b]);
+        for (int l = 0; l < 32; ++l) {
+            const int index = codes.index((input.x[32 * b + l] + minimum) * inverse);
+            block.nibbles[32 * (b / 2) + l] |= static_cast<uint8_t>((index & 15) << (4 * (b % 2)));
+            block.tops[l] |= static_cast<uint8_t>((index >> 4) << b);
+        }
+    }
+}
 
 }  // namespace invar::q5_k

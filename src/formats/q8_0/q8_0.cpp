@@ -1,10 +1,20 @@
-// Q8_0 encoder. Layout: q8_0.h.
+// Q8_0 encoder: the largest magnitude becomes 127, without a search. Layout: q8_0.h; the search: scale_search.h.
 #include "formats/q8_0/q8_0.h"
 
-#include "base/check.h"
+#include <algorithm>
+
+#include "formats/scale_search.h"
 
 namespace invar::q8_0 {
 
-void encode(const float*, const float*, Block&) { CHECK(false, "the encoder is not written yet"); }
+void encode(const float* x, const float* importance, Block& block) {
+    const scale_search::IntegerCodes codes{-127.0f, 127.0f};
+    const scale_search::Block<32> input(x, importance);
+    float amax = 0.0f;
+    for (const float value : input.x) amax = std::max(amax, std::fabs(value));
+    block.d = scale_search::stored_f16(amax / 127.0f);
+    const float inverse = scale_search::inverse_or_zero(block.d.value());
+    for (int i = 0; i < 32; ++i) block.codes[i] = static_cast<int8_t>(codes.nearest(input.x[i] * inverse));
+}
 
 }  // namespace invar::q8_0
