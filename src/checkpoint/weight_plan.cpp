@@ -116,7 +116,9 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
         return fail("{}: --context {} is more than the {} tokens the model was trained for; ask for at most that", file.name(),
                     request.context, config.context_length);
     }
-    WeightPlan plan{.architecture = config.architecture, .model = config.name};
+    WeightPlan plan;
+    plan.architecture = config.architecture;
+    plan.model = config.name;
     plan.context = request.context > 0 ? request.context : std::min(config.context_length, kDefaultContext);
     plan.chunk = std::min(request.chunk, plan.context);
     plan.cache_type = request.cache_type;

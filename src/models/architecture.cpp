@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "files/printable.h"
 #include "models/architectures.h"
 
 namespace invar {

@@ -1,0 +1,26 @@
+// The settings every command that loads a model shares, as one table: flag, default, help. Turned into EngineSettings here and
+// nowhere else.
+#pragma once
+
+#include <string>
+
+#include "app/cli.h"
+#include "generate/engine.h"
+
+namespace invar::app {
+
+struct ModelFlags {
+    std::string isa = "auto", kernel, cache_type = "f16", form = "auto", memory;
+    int threads = 0;
+    int64_t context = 0, chunk = 512;
+};
+
+void add_model_flags(CLI::App& command, ModelFlags& flags);
+Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::string& model);
+
+// The model a command works on: `given`, or the demonstration model beside the program. Errors say where was looked.
+Result<std::string> model_path(const std::string& given);
+// Whether a positional argument means a model file (it exists, or ends in .gguf) rather than a prompt.
+bool looks_like_model(const std::string& argument);
+
+}  // namespace invar::app

@@ -1,0 +1,38 @@
+// A chat with one model: keeps the messages, turns them into prompts, generates, and splits the answer into channels. What a
+// command or the server drives; how tokens are chosen is in sampler.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "generate/generation.h"
+#include "text/chat/chat_format.h"
+
+namespace invar {
+
+struct Answer {
+    std::string content, reasoning;
+    Generation generation;
+};
+
+class Conversation {
+  public:
+    Conversation(Session& session, const Tokenizer& tokenizer, const ChatFormat& format, ChatOptions options)
+        : session_(session), tokenizer_(tokenizer), format_(format), options_(std::move(options)) {}
+
+    void add_message(Json message) { messages_.push_back(std::move(message)); }
+    void clear() { messages_ = Json::array(); }
+    const Json& messages() const { return messages_; }
+
+    // Answers the last message and appends the answer as the assistant's.
+    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Session::Progress& progress);
+
+  private:
+    Session& session_;
+    const Tokenizer& tokenizer_;
+    const ChatFormat& format_;
+    ChatOptions options_;
+    Json messages_ = Json::array();
+};
+
+}  // namespace invar

@@ -1,0 +1,85 @@
+// One model, ready to compute: the file, its plan, its weights, a thread pool, the verbs and the KV cache, made in that
+// order. It turns a batch into logits and decides nothing about text (chat.h) or choice of tokens (sampler.h).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/loader.h"
+#include "checkpoint/weight_plan.h"
+#include "cpu/cpu_ops.h"
+#include "cpu/isa.h"
+#include "cpu/thread_pool.h"
+#include "files/gguf.h"
+#include "models/architecture.h"
+
+namespace invar {
+
+struct EngineSettings {
+    std::filesystem::path model;
+    std::optional<Isa> isa;      // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;          // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;             // 0: one for each CPU this process may use
+    int64_t context = 0;         // positions; 0: the plan's default
+    int64_t chunk = 512;         // prompt tokens in one pass
+    int sequences = 1;
+    CacheType cache_type = CacheType::f16;
+    FormRequest form = FormRequest::automatic;
+    std::optional<int64_t> memory_bytes;  // budget for the plan
+    std::string memory_source;
+};
+
+// What the machine and the settings come to: refuses an instruction set or a kernel that this machine or build lacks.
+struct ResolvedMachine {
+    Isa isa = Isa::scalar;
+    int threads = 1;
+};
+Result<ResolvedMachine> resolve_machine(const EngineSettings& settings);
+
+// Everything that is known before a payload byte is read.
+struct PlannedModel {
+    const Architecture* architecture = nullptr;
+    ModelConfig config;
+    WeightPlan plan;
+};
+Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
+
+class Engine {
+  public:
+    static Result<std::unique_ptr<Engine>> open(const EngineSettings& settings, const LoadProgress& progress);
+
+    const GgufFile& file() const { return file_; }
+    const ModelConfig& config() const { return planned_.config; }
+    const WeightPlan& plan() const { return planned_.plan; }
+    const WeightRegistry& weights() const { return weights_; }
+    const ResolvedMachine& machine() const { return machine_; }
+    ThreadPool& threads() { return *threads_; }
+    const CpuOps& ops() const { return *ops_; }
+    KvCache& cache() { return *cache_; }
+    int64_t context() const { return planned_.plan.context; }
+    int64_t chunk() const { return planned_.plan.chunk; }
+
+    // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk() rows
+    // and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer, element.
+    Result<std::span<const float>> evaluate(const Batch& batch);
+
+  private:
+    Engine(GgufFile file, PlannedModel planned, ResolvedMachine machine)
+        : file_(std::move(file)), planned_(std::move(planned)), machine_(machine) {}
+
+    GgufFile file_;
+    PlannedModel planned_;
+    ResolvedMachine machine_;
+    std::unique_ptr<ThreadPool> threads_;
+    WeightRegistry weights_;
+    std::unique_ptr<CpuOps> ops_;
+    std::unique_ptr<KvCache> cache_;
+    std::unique_ptr<Model> model_;
+};
+
+}  // namespace invar

@@ -1,0 +1,50 @@
+#include "generate/session.h"
+
+#include <algorithm>
+
+namespace invar {
+
+Session::Session(Engine& engine) : engine_(engine), sequence_(engine.cache().add_sequence()) {}
+
+Session::~Session() { engine_.cache().remove_sequence(sequence_); }
+
+Result<std::span<const float>> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress) {
+    if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
+    if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
+        return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(), engine_.context());
+    }
+    size_t common = 0;
+    while (common < tokens.size() && common < tokens_.size() && tokens[common] == tokens_[common]) ++common;
+    common = std::min(common, tokens.size() - 1);  // the last token's logits are wanted, so it is computed
+    reused_ = static_cast<int64_t>(common);
+    tokens_.resize(common);
+    engine_.cache().truncate(sequence_, reused_);
+    return compute(tokens.subspan(common), progress);
+}
+
+Result<std::span<const float>> Session::append(int32_t token) {
+    if (room() < 1) return fail("the context of {} tokens is full; start anew or raise --context", engine_.context());
+    return compute({&token, 1}, nullptr);
+}
+
+Result<std::span<const float>> Session::compute(std::span<const int32_t> fresh, const Progress& progress) {
+    std::span<const float> logits;
+    const auto total = static_cast<int64_t>(fresh.size());
+    for (int64_t done = 0; done < total;) {
+        const int64_t count = std::min(engine_.chunk(), total - done);
+        const auto start = static_cast<int64_t>(tokens_.size());
+        Batch batch;
+        for (int64_t i = 0; i < count; ++i) {
+            batch.rows.push_back({.token = fresh[static_cast<size_t>(done + i)], .sequence = sequence_, .position = start + i});
+        }
+        if (done + count == total) batch.logits_rows.push_back(static_cast<int32_t>(count - 1));
+        TRY(engine_.cache().reserve(sequence_, start + count));
+        TRY_ASSIGN(logits, engine_.evaluate(batch));
+        tokens_.insert(tokens_.end(), fresh.begin() + done, fresh.begin() + done + count);
+        done += count;
+        if (progress && !progress(done, total) && done < total) return fail("stopped after {} of {} prompt tokens", done, total);
+    }
+    return logits;
+}
+
+}  // namespace invar

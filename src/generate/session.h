@@ -1,0 +1,46 @@
+// One sequence of tokens on an engine: which of them the KV cache holds, and how new ones are computed (prompts in chunks, reuse
+// of a common prefix). It does not choose tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "generate/engine.h"
+
+namespace invar {
+
+class Session {
+  public:
+    explicit Session(Engine& engine);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    // Tokens whose keys and values are in the cache.
+    std::span<const int32_t> tokens() const { return tokens_; }
+    int64_t room() const { return engine_.context() - static_cast<int64_t>(tokens_.size()); }
+    Engine& engine() { return engine_; }
+
+    // Called after every chunk with the tokens computed so far; false stops early.
+    using Progress = std::function<bool(int64_t done, int64_t total)>;
+
+    // Makes the cache hold exactly `tokens`, computing only what it does not hold yet (at least the last token), and gives
+    // the logits that follow the last one, valid until the next call. Errors: longer than the context; stopped.
+    Result<std::span<const float>> advance_to(std::span<const int32_t> tokens, const Progress& progress);
+    // Appends one token.
+    Result<std::span<const float>> append(int32_t token);
+    int64_t reused_tokens() const { return reused_; }  // by the last advance_to
+
+  private:
+    Result<std::span<const float>> compute(std::span<const int32_t> fresh, const Progress& progress);
+
+    Engine& engine_;
+    int32_t sequence_;
+    std::vector<int32_t> tokens_;
+    int64_t reused_ = 0;
+};
+
+}  // namespace invar

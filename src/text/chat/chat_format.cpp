@@ -1,0 +1,50 @@
+#include "text/chat/chat_format.h"
+
+namespace invar {
+namespace {
+
+// The text of the special token that a metadata key numbers, if it is there and in range.
+void add_special(Json& specials, std::string_view variable, std::string_view key, const GgufFile& file, const Tokenizer& tokenizer) {
+    if (!file.metadata().has(key)) return;
+    const auto id = file.metadata().signed_integer(key);
+    if (!id || *id < 0 || *id >= tokenizer.size()) return;  // the tokenizer has refused what matters
+    specials[std::string(variable)] = std::string(tokenizer.text(static_cast<int32_t>(*id)));
+}
+
+}  // namespace
+
+Result<ChatFormat> ChatFormat::create(const GgufFile& file, const Tokenizer& tokenizer, std::string override_source) {
+    std::string source = std::move(override_source);
+    std::string name = "the chat template given";
+    if (source.empty()) {
+        if (!file.metadata().has("tokenizer.chat_template")) {
+            return fail("{}: the file has no chat template (tokenizer.chat_template); use --raw, or give one with --chat-template", file.name());
+        }
+        TRY_ASSIGN(const std::string_view stored, file.metadata().string("tokenizer.chat_template"));
+        source = stored;
+        name = fmt::format("tokenizer.chat_template of {}", file.name());
+    }
+    TRY_ASSIGN(ChatTemplate compiled, ChatTemplate::compile(std::move(source), std::move(name)));
+    Json specials = Json::object();
+    add_special(specials, "bos_token", "tokenizer.ggml.bos_token_id", file, tokenizer);
+    add_special(specials, "eos_token", "tokenizer.ggml.eos_token_id", file, tokenizer);
+    add_special(specials, "pad_token", "tokenizer.ggml.padding_token_id", file, tokenizer);
+    add_special(specials, "unk_token", "tokenizer.ggml.unknown_token_id", file, tokenizer);
+    return ChatFormat(std::move(compiled), tokenizer, std::move(specials));
+}
+
+Result<ChatPrompt> ChatFormat::prompt(const Json& messages, const ChatOptions& options) const {
+    Json context = specials_;
+    context["messages"] = messages;
+    context["tools"] = options.tools;
+    context["documents"] = nullptr;
+    context["add_generation_prompt"] = options.add_generation_prompt;
+    for (const auto& [name, value] : options.variables.items()) context[name] = value;
+    ChatPrompt prompt;
+    TRY_ASSIGN(prompt.text, template_.render(context, TemplateLimits{}, options.now_seconds));
+    TRY_ASSIGN(prompt.tokens, tokenizer_->encode(prompt.text, Tokenizer::Specials::parse, Tokenizer::Ends::none));
+    prompt.starts_in = starting_channel(prompt.text);
+    return prompt;
+}
+
+}  // namespace invar

@@ -1,0 +1,49 @@
+// From messages to the tokens a model was trained on: the checkpoint's own chat template, its variables and special tokens.
+// A checkpoint without a template is an error here, never a guessed family's template.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "files/gguf.h"
+#include "text/chat/channels.h"
+#include "text/template/chat_template.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace invar {
+
+struct ChatOptions {
+    Json tools;                         // null: none
+    Json variables = Json::object();    // further template variables, e.g. {"enable_thinking": false}
+    bool add_generation_prompt = true;
+    int64_t now_seconds = 0;            // what the template's clock says
+};
+
+struct ChatPrompt {
+    std::string text;
+    std::vector<int32_t> tokens;
+    Channel starts_in = Channel::content;
+};
+
+class ChatFormat {
+  public:
+    // Reads tokenizer.chat_template, or compiles `override_source` when it is not empty.
+    static Result<ChatFormat> create(const GgufFile& file, const Tokenizer& tokenizer, std::string override_source);
+
+    // messages: an array of {"role", "content", ...} as in OpenAI's chat API.
+    Result<ChatPrompt> prompt(const Json& messages, const ChatOptions& options) const;
+    const ChatTemplate& chat_template() const { return template_; }
+
+  private:
+    ChatFormat(ChatTemplate compiled, const Tokenizer& tokenizer, Json specials)
+        : template_(std::move(compiled)), tokenizer_(&tokenizer), specials_(std::move(specials)) {}
+
+    ChatTemplate template_;
+    const Tokenizer* tokenizer_;
+    Json specials_;  // bos_token, eos_token, ... as the template sees them
+};
+
+}  // namespace invar
