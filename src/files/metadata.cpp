@@ -171,7 +171,8 @@ Result<MetadataValue> Metadata::require_array(std::string_view key, const char* 
 }
 
 tl::unexpected<Error> Metadata::wrong(std::string_view key, const MetadataValue& value, const char* wanted) const {
-    return fail("{}: metadata key '{}' holds {} where {} is wanted", file_, printable(key), value.type_name(), wanted);
+    return fail("{}: metadata key '{}' is of type {}, but {} is wanted", file_, printable(key), value.type_name(),
+                wanted);
 }
 
 Result<uint64_t> Metadata::integer(std::string_view key) const {
@@ -180,7 +181,7 @@ Result<uint64_t> Metadata::integer(std::string_view key) const {
     const auto integer = value.as_u64();
     if (integer) return *integer;
     if (const auto negative = value.as_i64()) {
-        return fail("{}: metadata key '{}' is {} where {} is wanted", file_, printable(key), *negative, kWanted);
+        return fail("{}: metadata key '{}' is {}, but {} is wanted", file_, printable(key), *negative, kWanted);
     }
     return wrong(key, value, kWanted);
 }

@@ -54,7 +54,8 @@ std::string printable(std::string_view text, size_t most_bytes) {
         if (used + step > most_bytes) return shown + "...";
         const auto lead = static_cast<uint8_t>(rest[0]);
         // U+0080 to U+009F are control characters as well: some terminals obey them.
-        const bool control = lead < 0x20 || lead == 0x7F || (lead == 0xC2 && static_cast<uint8_t>(rest[1]) < 0xA0);
+        const bool control =
+            lead < 0x20 || lead == 0x7F || (length == 2 && lead == 0xC2 && static_cast<uint8_t>(rest[1]) < 0xA0);
         if (length == 0 || control) {
             for (size_t i = 0; i < step; ++i) shown += fmt::format("\\x{:02x}", static_cast<uint8_t>(rest[i]));
         } else {

@@ -1,0 +1,159 @@
+// Layout of a GGUF version 3 file: see gguf_writer.h and the specification named in gguf_part.h.
+#include "files/gguf_writer.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+#include "files/printable.h"
+
+namespace invar {
+
+namespace {
+
+constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr uint32_t kVersion = 3;
+constexpr std::string_view kAlignmentKey = "general.alignment";
+
+template <class T>
+void put(std::vector<std::byte>& bytes, T value) {
+    const auto view = std::as_bytes(std::span(&value, 1));
+    bytes.insert(bytes.end(), view.begin(), view.end());
+}
+
+void put(std::vector<std::byte>& bytes, std::string_view text) {
+    put(bytes, static_cast<uint64_t>(text.size()));
+    const auto view = std::as_bytes(std::span(text));
+    bytes.insert(bytes.end(), view.begin(), view.end());
+}
+
+}  // namespace
+
+GgufWriter::GgufWriter(uint32_t alignment) : alignment_(alignment) {
+    CHECK(std::has_single_bit(alignment) && alignment <= kGgufMostAlignment, "alignments are powers of two");
+    if (alignment != kGgufDefaultAlignment) add(kAlignmentKey, alignment);
+}
+
+void GgufWriter::add(std::string_view key, std::string_view text) {
+    std::vector<std::byte> payload;
+    put(payload, text);
+    add_payload(key, MetadataType::string, payload);
+}
+
+void GgufWriter::add_array(std::string_view key, std::span<const std::string_view> texts) {
+    std::vector<std::byte> bytes;
+    for (const std::string_view text : texts) put(bytes, text);
+    add_array_payload(key, MetadataType::string, texts.size(), bytes);
+}
+
+void GgufWriter::add_array_payload(std::string_view key, MetadataType element, uint64_t count,
+                                   std::span<const std::byte> bytes) {
+    std::vector<std::byte> payload;
+    put(payload, static_cast<uint32_t>(element));
+    put(payload, count);
+    payload.insert(payload.end(), bytes.begin(), bytes.end());
+    add_payload(key, MetadataType::array, payload);
+}
+
+void GgufWriter::add_payload(std::string_view key, MetadataType type, std::span<const std::byte> payload) {
+    CHECK(!key.empty() && key.size() <= kGgufMostKeyBytes &&
+              std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 0x7F; }),
+          "our own reader would refuse the key");
+    CHECK(file_ == std::nullopt, "the header is written already");
+    const auto [place, fresh] = entry_index_.emplace(key, entries_.size());
+    if (fresh) entries_.push_back({std::string(key), type, {}});
+    Entry& entry = entries_[place->second];
+    CHECK(key != kAlignmentKey || (type == MetadataType::u32 && std::memcmp(payload.data(), &alignment_, 4) == 0),
+          "the alignment is the constructor's");
+    entry.type = type;
+    entry.payload.assign(payload.begin(), payload.end());
+}
+
+Result<void> GgufWriter::add_tensor(std::string_view name, const Format& format, std::span<const int64_t> shape) {
+    CHECK(file_ == std::nullopt, "the header is written already");
+    if (name.empty() || name.size() > kGgufMostTensorNameBytes || !is_utf8(name)) {
+        return fail("tensor '{}' has a name of {} bytes; 1 to {} bytes of UTF-8 are possible", printable(name),
+                    name.size(), kGgufMostTensorNameBytes);
+    }
+    if (shape.empty() || shape.size() > kGgufMostDimensions) {
+        return fail("tensor '{}' has {} dimensions; 1 to {} are possible", printable(name), shape.size(),
+                    kGgufMostDimensions);
+    }
+    int64_t weights = 1;
+    for (const int64_t extent : shape) {
+        if (extent < 1 || __builtin_mul_overflow(weights, extent, &weights)) {
+            return fail("tensor '{}' cannot have the shape [{}]", printable(name), fmt::join(shape, ", "));
+        }
+    }
+    if (shape.back() % format.block_weights != 0) {
+        return fail("tensor '{}' has rows of {} weights, not a multiple of the {} in a block of {}", printable(name),
+                    shape.back(), format.block_weights, format.name);
+    }
+    int64_t bytes = 0;
+    if (__builtin_mul_overflow(weights / format.block_weights, int64_t{format.block_bytes}, &bytes)) {
+        return fail("tensor '{}' has {} weights, in {} more than 2^63 bytes", printable(name), weights, format.name);
+    }
+    if (!tensor_index_.emplace(name, tensors_.size()).second) {
+        return fail("tensor '{}' is declared twice", printable(name));
+    }
+    tensors_.push_back({std::string(name), &format, {shape.begin(), shape.end()}, static_cast<uint64_t>(bytes)});
+    return {};
+}
+
+std::vector<std::byte> GgufWriter::header() const {
+    std::vector<std::byte> bytes;
+    put(bytes, kMagic);
+    put(bytes, kVersion);
+    put(bytes, static_cast<uint64_t>(tensors_.size()));
+    put(bytes, static_cast<uint64_t>(entries_.size()));
+    for (const Entry& entry : entries_) {
+        put(bytes, std::string_view(entry.key));
+        put(bytes, static_cast<uint32_t>(entry.type));
+        bytes.insert(bytes.end(), entry.payload.begin(), entry.payload.end());
+    }
+    uint64_t offset = 0;
+    for (const Tensor& tensor : tensors_) {
+        put(bytes, std::string_view(tensor.name));
+        put(bytes, static_cast<uint32_t>(tensor.shape.size()));
+        for (size_t i = tensor.shape.size(); i-- > 0;) put(bytes, static_cast<uint64_t>(tensor.shape[i]));
+        put(bytes, tensor.format->gguf_type);
+        put(bytes, offset);
+        offset += padded(tensor.bytes);
+    }
+    bytes.resize(padded(bytes.size()));
+    return bytes;
+}
+
+uint64_t GgufWriter::file_bytes() const {
+    uint64_t total = header().size();
+    for (const Tensor& tensor : tensors_) total += padded(tensor.bytes);
+    return total;
+}
+
+Result<void> GgufWriter::begin(const std::filesystem::path& target) {
+    CHECK(file_ == std::nullopt, "begin() is called once");
+    TRY_ASSIGN(AtomicFile file, AtomicFile::create(target));
+    file_ = std::move(file);
+    return file_->write(header());
+}
+
+Result<void> GgufWriter::append(std::span<const std::byte> bytes) {
+    CHECK(file_ != std::nullopt && tensor_ < tensors_.size(), "begin() first, and no more bytes than declared");
+    const uint64_t whole = tensors_[tensor_].bytes;
+    CHECK(bytes.size() <= whole - appended_, "a piece belongs to one tensor");
+    TRY(file_->write(bytes));
+    appended_ += bytes.size();
+    if (appended_ < whole) return {};
+    const std::vector<std::byte> padding(padded(whole) - whole);
+    ++tensor_;
+    appended_ = 0;
+    return file_->write(padding);
+}
+
+Result<void> GgufWriter::finish() {
+    CHECK(file_ != std::nullopt && tensor_ == tensors_.size(), "all declared tensors are appended first");
+    return file_->commit();
+}
+
+}  // namespace invar
