@@ -65,7 +65,7 @@ Result<void> validate(const RopeSpec& spec) {
     return {};
 }
 
-RopeTable::RopeTable(const RopeSpec& spec) : frequencies_(spec.pairs()) {
+RopeTable::RopeTable(const RopeSpec& spec) : spec_(spec), frequencies_(spec.pairs()) {
     CHECK(validate(spec).has_value(), "the model refuses a rope specification that validate() refuses");
     const bool yarn = spec.scaling == RopeSpec::Scaling::yarn;
     const std::vector<double> ramp = yarn ? yarn_ramp(spec) : std::vector<double>();

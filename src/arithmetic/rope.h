@@ -50,10 +50,12 @@ class RopeTable {
     // 0 <= position < 2^24.
     void angles(int64_t position, float* cosines, float* sines) const;
 
+    const RopeSpec& spec() const { return spec_; }
     const std::vector<double>& frequencies() const { return frequencies_; }  // [pairs], radians a position
     double attention_factor() const { return attention_factor_; }            // 1 unless yarn
 
   private:
+    RopeSpec spec_;
     std::vector<double> frequencies_;
     double attention_factor_ = 1;
 };

@@ -1,0 +1,56 @@
+// Attention of a few queries over one page of the KV cache, as a table with a row for each instruction set. Each equals
+// law::compute_chunk and law::merge (arithmetic/attention.h) bit for bit. It does not decide which queries share a page
+// nor how pages are split over threads (cpu_ops_attention.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cpu/cached_float.h"
+#include "cpu/isa.h"
+
+namespace invar {
+
+inline constexpr int kChunkLanes = 64;  // positions of a page
+
+// Positions of the page that a query sees: [first, last), not empty.
+struct VisibleLanes {
+    int32_t first = 0, last = kChunkLanes;
+};
+
+struct ChunkTask {
+    const std::byte* keys = nullptr;    // [key_width][64], 64-byte aligned
+    const std::byte* values = nullptr;  // [64][value_width], 64-byte aligned
+    CachedFloat type = CachedFloat::f16;
+    int key_width = 0, value_width = 0;
+    float scale = 0, softcap = 0;  // score = dot * scale; softcap 0: none
+    int queries = 0;
+    const float* const* query = nullptr;    // [queries] -> [key_width]
+    const VisibleLanes* visible = nullptr;  // [queries]
+    float* m = nullptr;                     // [queries], the largest score
+    float* l = nullptr;                     // [queries], sum of exp(score - m)
+    float* o = nullptr;                     // [queries][value_width], sum of exp(score - m) * value
+    float* scores = nullptr;                // [queries][64] of scratch, 64-byte aligned
+};
+
+struct AttentionKernels {
+    std::string_view name;
+    Isa isa = Isa::scalar;
+
+    void (*chunk)(const ChunkTask& task) = nullptr;
+    // (m, l, o) takes the next chunk's (next_m, next_l, next_o).
+    void (*merge)(float* m, float* l, float* o, float next_m, float next_l, const float* next_o,
+                  int64_t width) = nullptr;
+    // out[i] = o[i] / l; out may be o.
+    void (*finish)(float l, const float* o, int64_t width, float* out) = nullptr;
+};
+
+// In order of preference; the last row is scalar.
+std::span<const AttentionKernels* const> attention_kernels();
+const AttentionKernels& choose_attention_kernels(Isa highest);
+
+extern const AttentionKernels kAttentionKernelsScalar;  // attention_kernels.cpp
+
+}  // namespace invar

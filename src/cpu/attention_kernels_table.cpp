@@ -1,0 +1,22 @@
+// Which attention kernels exist, in order of preference.
+#include <array>
+
+#include "cpu/attention_kernels.h"
+
+namespace invar {
+namespace {
+
+constexpr std::array<const AttentionKernels*, 1> kTable = {&kAttentionKernelsScalar};
+
+}  // namespace
+
+std::span<const AttentionKernels* const> attention_kernels() { return kTable; }
+
+const AttentionKernels& choose_attention_kernels(Isa highest) {
+    for (const AttentionKernels* kernels : kTable) {
+        if (kernels->isa <= highest) return *kernels;
+    }
+    return kAttentionKernelsScalar;
+}
+
+}  // namespace invar

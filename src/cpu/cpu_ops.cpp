@@ -1,0 +1,310 @@
+// What all verbs share (scratch, the search for the first non-finite number, the record of kernels), and the verbs that
+// work row by row. Products: cpu_ops_linear.cpp; rope, cache and attention: cpu_ops_attention.cpp.
+#include "cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "base/check.h"
+
+namespace invar {
+namespace {
+
+// A thread is woken for at least this many elements: about a microsecond of the cheapest verbs, the cost of a
+// fork-join.
+constexpr int64_t kElementsForAThread = 4096;
+constexpr int64_t kPart = 1024;  // elements; parts of a row start at multiples of it
+
+void check_same_shape(Tensor a, Tensor b) {
+    CHECK(a.rows() == b.rows() && a.width() == b.width(), "the operands of an elementwise verb have one shape");
+}
+
+}  // namespace
+
+std::string_view shape_class_name(ShapeClass shape) {
+    switch (shape) {
+        case ShapeClass::one_token:
+            return "1 token";
+        case ShapeClass::few_tokens:
+            return "2 to 8 tokens";
+        case ShapeClass::many_tokens:
+            return "more than 8 tokens";
+    }
+    return "unknown";
+}
+
+Result<std::unique_ptr<CpuOps>> CpuOps::create(const CpuOpsSettings& settings) {
+    if (!settings.forced_linear.empty() && find_linear_kernel(settings.forced_linear) == nullptr) {
+        std::string known;
+        for (const LinearKernel& kernel : linear_kernels()) {
+            known += known.empty() ? "" : ", ";
+            known += kernel.name;
+        }
+        return fail("there is no linear kernel '{}'; the kernels are {}", settings.forced_linear, known);
+    }
+    TRY_ASSIGN(Arena arena, settings.measuring ? Arena::measuring() : Arena::allocate(settings.scratch_bytes));
+    return std::unique_ptr<CpuOps>(new CpuOps(settings, std::move(arena)));
+}
+
+CpuOps::CpuOps(const CpuOpsSettings& settings, Arena arena)
+    : pool_(settings.pool),
+      highest_(settings.highest),
+      forced_linear_(settings.forced_linear),
+      row_kernels_(choose_row_kernels(settings.highest)),
+      attention_kernels_(choose_attention_kernels(settings.highest)),
+      arena_(std::move(arena)),
+      findings_(static_cast<size_t>(settings.pool.threads())) {}
+
+// ---- what all verbs share
+
+Tensor CpuOps::scratch(int64_t rows, int64_t width) {
+    return {arena_.take<float>(rows * width), Place::host, rows, width, width};
+}
+
+ExpertSlots CpuOps::scratch_slots(int64_t rows, int experts_per_row) {
+    ExpertSlots routing;
+    routing.rows = rows;
+    routing.experts_per_row = experts_per_row;
+    routing.experts = arena_.take<int32_t>(rows * experts_per_row);
+    routing.weights = arena_.take<float>(rows * experts_per_row);
+    routing.margins = arena_.take<float>(rows);
+    return routing;
+}
+
+void CpuOps::begin_pass() {
+    arena_.give_back_to(0);
+    rope_angles_.clear();
+    failure_.reset();
+}
+
+int64_t CpuOps::rows_for_a_thread(int64_t elements_of_row) {
+    return std::max<int64_t>(1, kElementsForAThread / std::max<int64_t>(1, elements_of_row));
+}
+
+void CpuOps::inspect(int worker, int64_t job, int64_t row, int64_t first_element, const float* x, int64_t n) {
+    if (failure_) return;  // only the first of a pass is wanted
+    const int64_t place = row_kernels_.first_non_finite(x, n);
+    if (place < 0) return;
+    Finding& finding = findings_[static_cast<size_t>(worker)];
+    const int64_t element = first_element + place;
+    if (finding.found && std::tie(finding.job, finding.row, finding.element) <= std::tie(job, row, element)) return;
+    finding = {.found = true, .job = job, .row = row, .element = element, .value = x[place]};
+}
+
+void CpuOps::report_finding(std::string_view verb, std::span<const Stage> stage_of_job) {
+    const Finding* first = nullptr;
+    for (const Finding& finding : findings_) {
+        if (!finding.found) continue;
+        if (first == nullptr ||
+            std::tie(finding.job, finding.row, finding.element) < std::tie(first->job, first->row, first->element)) {
+            first = &finding;
+        }
+    }
+    if (first == nullptr) return;
+    if (!failure_) {
+        failure_ = NonFinite{.verb = std::string(verb),
+                             .stage = stage_of_job[static_cast<size_t>(first->job)],
+                             .row = first->row,
+                             .element = first->element,
+                             .value = first->value};
+    }
+    std::fill(findings_.begin(), findings_.end(), Finding{});
+}
+
+void CpuOps::record_use(std::string_view verb, std::string_view format, int64_t tokens, std::string_view kernel) {
+    const ShapeClass shape = tokens <= 1   ? ShapeClass::one_token
+                             : tokens <= 8 ? ShapeClass::few_tokens
+                                           : ShapeClass::many_tokens;
+    const KernelUse use{.verb = verb, .format = format, .shape = shape, .kernel = kernel};
+    if (std::find(kernels_used_.begin(), kernels_used_.end(), use) == kernels_used_.end()) kernels_used_.push_back(use);
+}
+
+void CpuOps::for_each_part(int64_t rows, int64_t width, PartBody body) {
+    const int64_t parts_of_row = (width + kPart - 1) / kPart;
+    pool_.parallel_for(rows * parts_of_row, kElementsForAThread / kPart, [&](int64_t first, int64_t last, int worker) {
+        while (first < last) {
+            const int64_t row = first / parts_of_row;
+            const int64_t end = std::min(last, (row + 1) * parts_of_row);
+            const int64_t start_element = (first - row * parts_of_row) * kPart;
+            const int64_t end_element = std::min(width, (end - row * parts_of_row) * kPart);
+            body(row, start_element, end_element - start_element, worker);
+            first = end;
+        }
+    });
+}
+
+// ---- the verbs that work row by row
+
+void CpuOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
+    CHECK(out.rows() == batch.size() && out.width() == table.columns,
+          "an embedding has a row for each row of the batch");
+    const ArenaScope scope(arena_);
+    const int64_t row_bytes = table.format->row_bytes(table.columns);
+    const int64_t worker_bytes = Arena::rounded(row_bytes);
+    std::byte* unpacked = arena_.take<std::byte>(worker_bytes * pool_.threads());
+    if (measuring()) return;
+    pool_.parallel_for(batch.size(), rows_for_a_thread(table.columns), [&](int64_t first, int64_t last, int worker) {
+        for (int64_t row = first; row < last; ++row) {
+            const int64_t token = batch.rows[static_cast<size_t>(row)].token;
+            CHECK(token >= 0 && token < table.rows, "tokens were checked against the vocabulary before the pass");
+            const std::byte* stored = table.data + token * row_bytes;
+            if (table.form == StoredForm::rows4) {
+                std::byte* place = unpacked + worker * worker_bytes;
+                unpack_row(*table.format, table.data, table.rows, table.columns, token, place);
+                stored = place;
+            }
+            float* decoded = out.host_row(row);
+            table.format->decode(stored, table.columns, decoded);
+            if (table.scale != 1.0f) row_kernels_.scale(decoded, table.scale, table.columns);
+            inspect(worker, 0, row, 0, decoded, table.columns);
+        }
+    });
+    report_finding("embed", stage);
+}
+
+void CpuOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
+    check_same_shape(x, y);
+    CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+    record_use("rms_norm", "", x.rows(), row_kernels_.name);
+    if (measuring()) return;
+    const int64_t groups = x.width() / weight.size;
+    pool_.parallel_for(x.rows() * groups, rows_for_a_thread(weight.size), [&](int64_t first, int64_t last, int worker) {
+        for (int64_t item = first; item < last; ++item) {
+            const int64_t row = item / groups, element = item % groups * weight.size;
+            float* normalised = y.host_row(row) + element;
+            row_kernels_.rms_norm(x.host_row(row) + element, weight.data, weight.size, epsilon, normalised);
+            inspect(worker, 0, row, element, normalised, weight.size);
+        }
+    });
+    report_finding("rms_norm", stage);
+}
+
+void CpuOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
+    CHECK(y.width() == bias.size, "a bias has an element for each of the row");
+    record_use("add_bias", "", y.rows(), row_kernels_.name);
+    if (measuring()) return;
+    for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+        float* part = y.host_row(row) + first;
+        row_kernels_.add(part, bias.data + first, count);
+        inspect(worker, 0, row, first, part, count);
+    });
+    report_finding("add_bias", stage);
+}
+
+void CpuOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+    check_same_shape(gate, up);
+    check_same_shape(gate, out);
+    record_use("silu_multiply", "", gate.rows(), row_kernels_.name);
+    if (measuring()) return;
+    for_each_part(gate.rows(), gate.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+        float* part = out.host_row(row) + first;
+        row_kernels_.silu_multiply(gate.host_row(row) + first, up.host_row(row) + first, count, part);
+        inspect(worker, 0, row, first, part, count);
+    });
+    report_finding("silu_multiply", stage);
+}
+
+void CpuOps::add(Stage stage, Tensor x, Tensor y) {
+    check_same_shape(x, y);
+    record_use("add", "", x.rows(), row_kernels_.name);
+    if (measuring()) return;
+    for_each_part(x.rows(), x.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+        float* part = x.host_row(row) + first;
+        row_kernels_.add(part, y.host_row(row) + first, count);
+        inspect(worker, 0, row, first, part, count);
+    });
+    report_finding("add", stage);
+}
+
+void CpuOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
+    CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(), "one row of out for each index");
+    if (measuring()) return;
+    pool_.parallel_for(out.rows(), rows_for_a_thread(x.width()), [&](int64_t first, int64_t last, int worker) {
+        for (int64_t row = first; row < last; ++row) {
+            const int64_t source = rows[static_cast<size_t>(row)];
+            CHECK(source >= 0 && source < x.rows(), "a gathered row exists");
+            std::memcpy(out.host_row(row), x.host_row(source), static_cast<size_t>(x.width()) * sizeof(float));
+            inspect(worker, 0, row, 0, out.host_row(row), x.width());
+        }
+    });
+    report_finding("gather_rows", stage);
+}
+
+// ---- routing
+
+namespace {
+
+struct Ranked {
+    int32_t expert = 0;
+    float probability = 0;
+};
+
+// law::top_k into `ranked` (room for k + 1), without allocation. The margin: of the last chosen to the first left out.
+float rank_experts(const float* probabilities, int64_t experts, int k, Ranked* ranked) {
+    int count = 0;
+    for (int64_t i = 0; i < experts; ++i) {
+        // Indices rise, so an equal probability ranks behind what is there already.
+        int place = count;
+        while (place > 0 && ranked[place - 1].probability < probabilities[i]) --place;
+        if (place > k) continue;
+        count = std::min(count + 1, k + 1);
+        for (int j = count - 1; j > place; --j) ranked[j] = ranked[j - 1];
+        ranked[place] = {static_cast<int32_t>(i), probabilities[i]};
+    }
+    const float last = ranked[k - 1].probability;
+    return experts > k ? last - ranked[k].probability : last;
+}
+
+}  // namespace
+
+void CpuOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+    const int k = spec.experts_per_row;
+    CHECK(k >= 1 && k <= logits.width(), "the loader refuses a model that chooses more experts than it has");
+    CHECK(routing.rows == logits.rows() && routing.experts_per_row == k, "routing has k slots for each row of logits");
+    const ArenaScope scope(arena_);
+    const int64_t experts = logits.width();
+    float* all_probabilities = arena_.take<float>(experts * pool_.threads());
+    Ranked* all_ranked = arena_.take<Ranked>(int64_t{k + 1} * pool_.threads());
+    record_use("route", "", logits.rows(), row_kernels_.name);
+    if (measuring()) return;
+    pool_.parallel_for(logits.rows(), rows_for_a_thread(experts * 4), [&](int64_t first, int64_t last, int worker) {
+        float* probabilities = all_probabilities + worker * experts;
+        Ranked* ranked = all_ranked + int64_t{worker} * (k + 1);
+        for (int64_t row = first; row < last; ++row) {
+            row_kernels_.softmax(logits.host_row(row), experts, probabilities);
+            inspect(worker, 0, row, 0, probabilities, experts);
+            routing.margins[row] = rank_experts(probabilities, experts, k, ranked);
+            float total = ranked[0].probability;
+            for (int j = 1; j < k; ++j) total = total + ranked[j].probability;
+            for (int j = 0; j < k; ++j) {
+                const float weight = ranked[j].probability;
+                routing.experts[row * k + j] = ranked[j].expert;
+                routing.weights[row * k + j] = spec.renormalise ? weight / total : weight;
+            }
+            inspect(worker, 0, row, experts, routing.weights + row * k, k);
+        }
+    });
+    report_finding("route", stage);
+}
+
+void CpuOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
+    const int64_t k = routing.experts_per_row;
+    CHECK(slots.rows() == routing.rows * k && y.rows() == routing.rows && slots.width() == y.width(),
+          "there is a slot for each row and rank");
+    record_use("combine_experts", "", y.rows(), row_kernels_.name);
+    if (measuring()) return;
+    for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+        float* part = y.host_row(row) + first;
+        std::fill_n(part, count, 0.0f);
+        for (int64_t j = 0; j < k; ++j) {
+            row_kernels_.add_scaled(part, routing.weights[row * k + j], slots.host_row(row * k + j) + first, count);
+        }
+        inspect(worker, 0, row, first, part, count);
+    });
+    report_finding("combine_experts", stage);
+}
+
+}  // namespace invar

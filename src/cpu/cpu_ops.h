@@ -1,0 +1,148 @@
+// The verbs on host memory: what is computed by which thread, with which kernel of the tables (linear.h, row_kernels.h,
+// attention_kernels.h), in which scratch memory, and where the first non-finite number appeared. Bits are the kernels'
+// business: no result depends on the split chosen here. The verbs: ops/ops.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cpu/arena.h"
+#include "cpu/attention_kernels.h"
+#include "cpu/isa.h"
+#include "cpu/linear.h"
+#include "cpu/row_kernels.h"
+#include "cpu/thread_pool.h"
+#include "ops/ops.h"
+
+namespace invar {
+
+struct CpuOpsSettings {
+    ThreadPool& pool;  // outlives the CpuOps
+    Isa highest = Isa::scalar;
+    std::string forced_linear;  // a row of linear_kernels() to be taken wherever it fits; "": none
+    int64_t scratch_bytes = 0;  // as measured by a dry pass (measuring)
+    // No memory: verbs only take their scratch, so that scratch_peak() after a pass over the largest batch is the
+    // scratch_bytes of a real one. Tensors must not be read.
+    bool measuring = false;
+};
+
+enum class ShapeClass : uint8_t { one_token, few_tokens /* 2 to 8 */, many_tokens };
+std::string_view shape_class_name(ShapeClass shape);
+
+// Which kernel ran.
+struct KernelUse {
+    std::string_view verb;
+    std::string_view format;  // of the weight; "" where there is none
+    ShapeClass shape = ShapeClass::one_token;
+    std::string_view kernel;
+    auto operator<=>(const KernelUse&) const = default;
+};
+
+class CpuOps final : public Ops {
+  public:
+    // Fails when the scratch memory cannot be had or no linear kernel has the forced name.
+    static Result<std::unique_ptr<CpuOps>> create(const CpuOpsSettings& settings);
+
+    // Every distinct use since construction, in order of first use.
+    std::span<const KernelUse> kernels_used() const { return kernels_used_; }
+    int64_t scratch_peak() const { return arena_.peak(); }
+
+    Tensor scratch(int64_t rows, int64_t width) override;
+    ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
+    void begin_pass() override;
+    std::optional<NonFinite> failure() const override { return failure_; }
+
+    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
+    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
+    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
+    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
+    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
+    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
+    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+                   Tensor out) override;
+    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
+    void add(Stage stage, Tensor x, Tensor y) override;
+    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
+    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
+                       Tensor out) override;
+    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
+    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
+    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
+    void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
+                            const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
+                            Tensor x) override;
+
+  private:
+    // The first non-finite output a worker met in a verb, by (job, row, element).
+    struct alignas(64) Finding {
+        bool found = false;
+        int64_t job = 0, row = 0, element = 0;
+        float value = 0;
+    };
+    struct PreparedForm {
+        ActivationForm form = ActivationForm::rows;
+        const std::byte* data = nullptr;
+    };
+    struct ExpertJob {
+        Stage stage;
+        const WeightStack* experts = nullptr;
+        Tensor out;  // [slots, rows of an expert]
+    };
+    struct SlotOrder;      // slots grouped by expert (cpu_ops_linear.cpp)
+    struct AttentionPlan;  // how a call is split (cpu_ops_attention.cpp)
+
+    CpuOps(const CpuOpsSettings& settings, Arena arena);
+
+    bool measuring() const { return !arena_.has_memory(); }
+    // The fewest rows worth a thread of their own.
+    static int64_t rows_for_a_thread(int64_t elements_of_row);
+
+    // Looks for a non-finite number in x[0..n), the elements of `row` from first_element on.
+    void inspect(int worker, int64_t job, int64_t row, int64_t first_element, const float* x, int64_t n);
+    // The same for 16-bit floats as they were stored.
+    void inspect_halves(int worker, int64_t job, int64_t row, int64_t first_element, CachedFloat type,
+                        const uint16_t* halves, int64_t n);
+    void report_finding(std::string_view verb, Stage stage) { report_finding(verb, std::span<const Stage>(&stage, 1)); }
+    void report_finding(std::string_view verb, std::span<const Stage> stage_of_job);
+    void record_use(std::string_view verb, std::string_view format, int64_t tokens, std::string_view kernel);
+
+    // body over all elements of [rows, width], in parts of a row that are worth a thread together.
+    using PartBody = FunctionRef<void(int64_t row, int64_t first, int64_t count, int worker)>;
+    void for_each_part(int64_t rows, int64_t width, PartBody body);
+
+    const std::byte* prepare(ActivationForm form, Tensor x);
+    void run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x);
+    SlotOrder order_slots(const ExpertSlots& routing, int64_t experts);
+    const std::byte* prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
+                                   SlotInput input, Tensor x);
+
+    const float* angles_of(const RopeTable& table, const Batch& batch);
+    void attend_tiles(const AttentionPlan& plan);
+    void attend_in_waves(const AttentionPlan& plan, int64_t most_chunks);
+    void finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, float l, const float* o, int worker);
+
+    ThreadPool& pool_;
+    const Isa highest_;
+    const std::string forced_linear_;
+    const RowKernels& row_kernels_;
+    const AttentionKernels& attention_kernels_;
+    Arena arena_;
+
+    std::optional<NonFinite> failure_;
+    std::vector<Finding> findings_;  // by worker
+    std::vector<KernelUse> kernels_used_;
+
+    // Angles already computed in this pass: every layer of a model asks for the same ones.
+    struct RopeAngles {
+        const RopeTable* table = nullptr;
+        std::vector<int64_t> positions;
+        const float* values = nullptr;  // [rows][2][pairs]: cosines, then sines; in the arena
+    };
+    std::vector<RopeAngles> rope_angles_;
+};
+
+}  // namespace invar

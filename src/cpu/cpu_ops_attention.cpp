@@ -1,0 +1,395 @@
+// Positions: rope, storing keys and values, and attention over the cache. Attention is split by tiles of rows and
+// heads, or, where those are too few for the threads, by chunks of positions too; chunks merge in rising order either
+// way, so the split does not show in the bits (docs/arithmetic.md, section 4). The kernels: attention_kernels.h.
+#include <algorithm>
+#include <cstring>
+
+#include "arithmetic/float_types.h"
+#include "base/check.h"
+#include "cpu/cpu_ops.h"
+
+namespace invar {
+namespace {
+
+// Queries that share one read of a page: 32 keep their state (16 KiB at a width of 128) and the page in the first two
+// levels of cache.
+constexpr int kTileQueries = 32;
+// Items (tiles x heads) a thread should have, at least, before chunks are split over threads instead.
+constexpr int64_t kItemsOfAThread = 4;
+// Chunks whose results wait to be merged at one time (4096 positions), and how many of them a thread claims at once.
+constexpr int64_t kWaveChunks = 64;
+constexpr int64_t kClaimedChunks = 4;
+
+CachedFloat cached_float(CacheType type) {
+    switch (type) {
+        case CacheType::f16:
+            return CachedFloat::f16;
+        case CacheType::bf16:
+            return CachedFloat::bf16;
+        case CacheType::f32:
+            return CachedFloat::f32;
+    }
+    return CachedFloat::f32;
+}
+
+struct Visible {  // positions [first, last)
+    int64_t first = 0, last = 0;
+};
+
+Visible visible_from(int64_t position, int window) {
+    return {.first = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0, .last = position + 1};
+}
+
+// What a query has of a chunk, or of the chunks merged so far.
+struct ChunkState {
+    float* m = nullptr;  // [queries]
+    float* l = nullptr;  // [queries]
+    float* o = nullptr;  // [queries][value_width]
+};
+
+ChunkState take_state(Arena& arena, int64_t queries, int64_t value_width) {
+    return {.m = arena.take<float>(queries),
+            .l = arena.take<float>(queries),
+            .o = arena.take<float>(queries * value_width)};
+}
+
+ChunkState from_query(ChunkState state, int64_t query, int64_t value_width) {
+    return {.m = state.m + query, .l = state.l + query, .o = state.o + query * value_width};
+}
+
+}  // namespace
+
+// ---- rope
+
+// cos and sin of every row's position, [rows][2][pairs]; computed once a pass for a table and a list of positions.
+const float* CpuOps::angles_of(const RopeTable& table, const Batch& batch) {
+    const auto same = [&](const RopeAngles& known) {
+        return known.table == &table &&
+               std::equal(known.positions.begin(), known.positions.end(), batch.rows.begin(), batch.rows.end(),
+                          [](int64_t position, const BatchRow& row) { return position == row.position; });
+    };
+    const auto known = std::find_if(rope_angles_.begin(), rope_angles_.end(), same);
+    if (known != rope_angles_.end()) return known->values;
+
+    const int64_t pairs = table.spec().pairs();
+    float* values = arena_.take<float>(batch.size() * 2 * pairs);
+    RopeAngles& made = rope_angles_.emplace_back();
+    made.table = &table;
+    made.values = values;
+    for (const BatchRow& row : batch.rows) made.positions.push_back(row.position);
+    if (measuring()) return values;
+    // 64 pairs are 128 sines and cosines of about 30 ns.
+    pool_.parallel_for(batch.size(), 1, [&](int64_t first, int64_t last, int) {
+        for (int64_t row = first; row < last; ++row) {
+            float* cosines = values + row * 2 * pairs;
+            table.angles(made.positions[static_cast<size_t>(row)], cosines, cosines + pairs);
+        }
+    });
+    return values;
+}
+
+void CpuOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+    const RopeSpec& spec = table.spec();
+    CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
+    const float* angles = angles_of(table, batch);
+    record_use("rope", "", x.rows(), row_kernels_.name);
+    if (measuring()) return;
+    const int64_t heads = x.width() / spec.head_width, pairs = spec.pairs();
+    const auto turn = spec.pairing == RopePairing::halves ? row_kernels_.rope_halves : row_kernels_.rope_adjacent;
+    pool_.parallel_for(x.rows() * heads, rows_for_a_thread(spec.head_width),
+                       [&](int64_t first, int64_t last, int worker) {
+                           for (int64_t item = first; item < last; ++item) {
+                               const int64_t row = item / heads, element = item % heads * spec.head_width;
+                               float* head = x.host_row(row) + element;
+                               const float* cosines = angles + row * 2 * pairs;
+                               turn(head, pairs, cosines, cosines + pairs);
+                               inspect(worker, 0, row, element, head, spec.head_width);
+                           }
+                       });
+    report_finding("rope", stage);
+}
+
+// ---- the cache
+
+void CpuOps::inspect_halves(int worker, int64_t job, int64_t row, int64_t first_element, CachedFloat type,
+                            const uint16_t* halves, int64_t n) {
+    if (failure_) return;
+    const uint32_t exponent = type == CachedFloat::f16 ? 0x7C00u : 0x7F80u;
+    bool suspicious = false;
+    for (int64_t i = 0; i < n; ++i) suspicious |= (halves[i] & exponent) == exponent;
+    if (!suspicious) return;
+    for (int64_t i = 0; i < n; ++i) {
+        const float value = type == CachedFloat::f16 ? f16_to_f32(halves[i]) : bf16_to_f32(halves[i]);
+        inspect(worker, job, row, first_element + i, &value, 1);
+    }
+}
+
+void CpuOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
+    const int64_t key_width = geometry.key_width, value_width = geometry.value_width, heads = geometry.kv_heads;
+    CHECK(keys.rows() == batch.size() && keys.width() == heads * key_width && values.rows() == batch.size() &&
+              values.width() == heads * value_width,
+          "a row has a key and a value for each head of the layer");
+    const ArenaScope scope(arena_);
+    uint16_t* all_narrowed = arena_.take<uint16_t>(key_width * pool_.threads());
+    record_use("store_kv", cache_type_name(cache.type()), batch.size(), row_kernels_.name);
+    if (measuring()) return;
+
+    const CachedFloat type = cached_float(cache.type());
+    const auto store_key = [&](int64_t row, int64_t head, std::byte* page_keys, int lane, int worker) {
+        const float* key = keys.host_row(row) + head * key_width;
+        if (type == CachedFloat::f32) {
+            auto* place = reinterpret_cast<float*>(page_keys);
+            for (int64_t i = 0; i < key_width; ++i) place[i * kPagePositions + lane] = key[i];
+            return inspect(worker, 0, row, head * key_width, key, key_width);
+        }
+        uint16_t* narrowed = all_narrowed + worker * key_width;
+        row_kernels_.narrow(type, key, key_width, narrowed);
+        auto* place = reinterpret_cast<uint16_t*>(page_keys);
+        for (int64_t i = 0; i < key_width; ++i) place[i * kPagePositions + lane] = narrowed[i];
+        inspect_halves(worker, 0, row, head * key_width, type, narrowed, key_width);
+    };
+    const auto store_value = [&](int64_t row, int64_t head, std::byte* page_values, int lane, int worker) {
+        const float* value = values.host_row(row) + head * value_width;
+        if (type == CachedFloat::f32) {
+            std::memcpy(page_values + lane * value_width * 4, value, static_cast<size_t>(value_width) * 4);
+            return inspect(worker, 1, row, head * value_width, value, value_width);
+        }
+        auto* place = reinterpret_cast<uint16_t*>(page_values) + lane * value_width;
+        row_kernels_.narrow(type, value, value_width, place);
+        inspect_halves(worker, 1, row, head * value_width, type, place, value_width);
+    };
+    // A thread takes whole heads: the positions of a head's keys share cache lines.
+    const int64_t heads_for_a_thread = rows_for_a_thread(batch.size() * (key_width + value_width));
+    pool_.parallel_for(heads, heads_for_a_thread, [&](int64_t first_head, int64_t last_head, int worker) {
+        for (int64_t head = first_head; head < last_head; ++head) {
+            for (int64_t row = 0; row < batch.size(); ++row) {
+                const BatchRow& place = batch.rows[static_cast<size_t>(row)];
+                const std::span<const int32_t> pages = cache.pages_of(place.sequence);
+                CHECK(place.position / kPagePositions < static_cast<int64_t>(pages.size()),
+                      "room was reserved before the pass");
+                const int32_t page = pages[static_cast<size_t>(place.position / kPagePositions)];
+                const int lane = static_cast<int>(place.position % kPagePositions);
+                store_key(row, head, cache.keys(layer, page, static_cast<int>(head)), lane, worker);
+                store_value(row, head, cache.values(layer, page, static_cast<int>(head)), lane, worker);
+            }
+        }
+    });
+    // Keys are job 0, values job 1: the verb's name tells them apart.
+    const bool in_keys = std::any_of(findings_.begin(), findings_.end(),
+                                     [](const Finding& finding) { return finding.found && finding.job == 0; });
+    const Stage stages[2] = {stage, stage};
+    report_finding(in_keys ? "store_kv (keys)" : "store_kv (values)", stages);
+}
+
+// ---- attention
+
+// One call: its operands, its tiles (rows of one sequence that follow each other) and the memory of each thread.
+struct CpuOps::AttentionPlan {
+    const AttentionCall& spec;
+    const Batch& batch;
+    Tensor queries, out;
+    const KvCache& cache;
+    KvGeometry geometry;
+    int group = 0;             // query heads that share a key head
+    int64_t most_queries = 0;  // of a tile
+
+    int32_t* tile_first = nullptr;  // [tiles + 1]: rows
+    int64_t tiles = 0;
+
+    struct Worker {
+        ChunkState state, next;         // [most_queries]
+        float* scores = nullptr;        // [most_queries][64]
+        const float** query = nullptr;  // [most_queries]
+        VisibleLanes* visible = nullptr;
+    };
+    Worker* workers = nullptr;
+    ChunkState waiting = {};  // [items][kWaveChunks][group]: chunks of a wave, before they are merged
+    ChunkState merged = {};   // [items][group]
+
+    Visible visible(int64_t row) const {
+        return visible_from(batch.rows[static_cast<size_t>(row)].position, geometry.window);
+    }
+
+    // The chunk of the rows [first_row, last_row) that see something of it.
+    void compute(const AttentionKernels& kernels, const Worker& worker, int64_t first_row, int64_t last_row,
+                 int64_t head, int64_t chunk, ChunkState result) const {
+        const int64_t start = chunk * kChunkLanes;
+        int queries_of_task = 0;
+        for (int64_t row = first_row; row < last_row; ++row) {
+            const Visible seen = visible(row);
+            const VisibleLanes lanes{.first = static_cast<int32_t>(std::max<int64_t>(seen.first - start, 0)),
+                                     .last = static_cast<int32_t>(std::min<int64_t>(seen.last - start, kChunkLanes))};
+            for (int g = 0; g < group; ++g) {
+                worker.query[queries_of_task] = queries.host_row(row) + (head * group + g) * geometry.key_width;
+                worker.visible[queries_of_task++] = lanes;
+            }
+        }
+        const std::span<const int32_t> pages = cache.pages_of(batch.rows[static_cast<size_t>(first_row)].sequence);
+        CHECK(chunk < static_cast<int64_t>(pages.size()), "keys and values were stored before attention");
+        const int32_t page = pages[static_cast<size_t>(chunk)];
+        kernels.chunk({.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
+                       .values = cache.values(spec.layer, page, static_cast<int>(head)),
+                       .type = cached_float(cache.type()),
+                       .key_width = geometry.key_width,
+                       .value_width = geometry.value_width,
+                       .scale = spec.scale,
+                       .softcap = spec.softcap,
+                       .queries = queries_of_task,
+                       .query = worker.query,
+                       .visible = worker.visible,
+                       .m = result.m,
+                       .l = result.l,
+                       .o = result.o,
+                       .scores = worker.scores});
+    }
+
+    // state takes the chunk's result; the first chunk a query sees is its state.
+    void take(const AttentionKernels& kernels, bool is_first, ChunkState state, ChunkState next) const {
+        const int64_t width = geometry.value_width;
+        if (!is_first) return kernels.merge(state.m, state.l, state.o, *next.m, *next.l, next.o, width);
+        *state.m = *next.m;
+        *state.l = *next.l;
+        std::memcpy(state.o, next.o, static_cast<size_t>(width) * sizeof(float));
+    }
+};
+
+void CpuOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+                       Tensor out) {
+    const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
+    CHECK(geometry.kv_heads > 0 && spec.heads % geometry.kv_heads == 0,
+          "query heads are shared evenly among key heads");
+    CHECK(queries.rows() == batch.size() && queries.width() == int64_t{spec.heads} * geometry.key_width &&
+              out.rows() == batch.size() && out.width() == int64_t{spec.heads} * geometry.value_width,
+          "a row has a query and a result for each head");
+    const ArenaScope scope(arena_);
+    AttentionPlan plan{
+        .spec = spec, .batch = batch, .queries = queries, .out = out, .cache = cache, .geometry = geometry};
+    plan.group = spec.heads / geometry.kv_heads;
+    plan.most_queries = std::max(kTileQueries, plan.group);
+    const int64_t threads = pool_.threads(), enough_items = threads == 1 ? 1 : kItemsOfAThread * threads;
+
+    // All memory that any split of this batch takes, so that a measuring pass need not know which it will be.
+    plan.tile_first = arena_.take<int32_t>(batch.size() + 1);
+    plan.workers = arena_.take<AttentionPlan::Worker>(threads);
+    const int64_t items_in_waves = enough_items;  // fewer, in fact
+    plan.waiting =
+        take_state(arena_, threads == 1 ? 0 : items_in_waves * kWaveChunks * plan.group, geometry.value_width);
+    plan.merged = take_state(arena_, threads == 1 ? 0 : items_in_waves * plan.group, geometry.value_width);
+    std::vector<AttentionPlan::Worker> memory(static_cast<size_t>(threads));
+    for (AttentionPlan::Worker& worker : memory) {
+        worker.state = take_state(arena_, plan.most_queries, geometry.value_width);
+        worker.next = take_state(arena_, plan.most_queries, geometry.value_width);
+        worker.scores = arena_.take<float>(plan.most_queries * kChunkLanes);
+        worker.query = arena_.take<const float*>(plan.most_queries);
+        worker.visible = arena_.take<VisibleLanes>(plan.most_queries);
+    }
+    record_use("attention", cache_type_name(cache.type()), batch.size(), attention_kernels_.name);
+    if (measuring()) return;
+    std::copy(memory.begin(), memory.end(), plan.workers);
+
+    const int64_t items = batch.size() * geometry.kv_heads;
+    int64_t most_chunks = 0;
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const Visible seen = plan.visible(row);
+        most_chunks = std::max(most_chunks, (seen.last - 1) / kChunkLanes - seen.first / kChunkLanes + 1);
+    }
+    const bool in_waves = items < enough_items && most_chunks >= 2 * kClaimedChunks;
+    const int64_t rows_of_tile =
+        in_waves ? 1 : std::clamp<int64_t>(items / enough_items, 1, std::max(1, kTileQueries / plan.group));
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const bool starts =
+            row == 0 || row - plan.tile_first[plan.tiles - 1] == rows_of_tile ||
+            batch.rows[static_cast<size_t>(row)].sequence != batch.rows[static_cast<size_t>(row - 1)].sequence;
+        if (starts) plan.tile_first[plan.tiles++] = static_cast<int32_t>(row);
+    }
+    plan.tile_first[plan.tiles] = static_cast<int32_t>(batch.size());
+    if (in_waves) {
+        attend_in_waves(plan, most_chunks);
+    } else {
+        attend_tiles(plan);
+    }
+    report_finding("attention", stage);
+}
+
+// out of one query, from its merged state.
+void CpuOps::finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, float l, const float* o,
+                          int worker) {
+    const int64_t width = plan.geometry.value_width, element = query_head * width;
+    float* out = plan.out.host_row(row) + element;
+    attention_kernels_.finish(l, o, width, out);
+    inspect(worker, 0, row, element, out, width);
+}
+
+// An item is a tile and a head; its thread walks the chunks.
+void CpuOps::attend_tiles(const AttentionPlan& plan) {
+    const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width;
+    pool_.parallel_items(plan.tiles * heads, [&](int64_t item, int worker_index) {
+        const AttentionPlan::Worker& worker = plan.workers[worker_index];
+        const int64_t tile = plan.tiles - 1 - item / heads;  // the last rows see most: they start first
+        const int64_t head = item % heads;
+        const int64_t first = plan.tile_first[tile], last = plan.tile_first[tile + 1];
+        const int64_t first_chunk = plan.visible(first).first / kChunkLanes;
+        const int64_t last_chunk = (plan.visible(last - 1).last - 1) / kChunkLanes;
+        for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
+            // Positions rise within a tile, so the rows that see the chunk follow each other.
+            int64_t from = first, to = last;
+            while (plan.visible(from).last <= chunk * kChunkLanes) ++from;
+            while (plan.visible(to - 1).first >= (chunk + 1) * kChunkLanes) --to;
+            if (from >= to) continue;  // a gap between the windows of two rows
+            plan.compute(attention_kernels_, worker, from, to, head, chunk, worker.next);
+            for (int64_t row = from; row < to; ++row) {
+                const bool is_first = chunk == plan.visible(row).first / kChunkLanes;
+                for (int64_t g = 0; g < plan.group; ++g) {
+                    plan.take(attention_kernels_, is_first,
+                              from_query(worker.state, (row - first) * plan.group + g, width),
+                              from_query(worker.next, (row - from) * plan.group + g, width));
+                }
+            }
+        }
+        for (int64_t row = first; row < last; ++row) {
+            for (int64_t g = 0; g < plan.group; ++g) {
+                const ChunkState state = from_query(worker.state, (row - first) * plan.group + g, width);
+                finish_query(plan, row, head * plan.group + g, *state.l, state.o, worker_index);
+            }
+        }
+    });
+}
+
+// An item is a row and a head. Threads compute kWaveChunks chunks of each, then merge them, and so on.
+void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
+    const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width, group = plan.group;
+    const int64_t items = plan.batch.size() * heads;
+    constexpr int64_t kClaims = kWaveChunks / kClaimedChunks;
+    for (int64_t wave = 0; wave * kWaveChunks < most_chunks; ++wave) {
+        const auto chunks_of = [&](int64_t row) {  // the row's chunks in this wave, [first, last)
+            const Visible seen = plan.visible(row);
+            const int64_t first = seen.first / kChunkLanes + wave * kWaveChunks;
+            return Visible{.first = first, .last = std::min(first + kWaveChunks, (seen.last - 1) / kChunkLanes + 1)};
+        };
+        pool_.parallel_items(items * kClaims, [&](int64_t claim, int worker_index) {
+            const int64_t item = claim / kClaims, row = item / heads, head = item % heads;
+            const Visible chunks = chunks_of(row);
+            const int64_t first = chunks.first + claim % kClaims * kClaimedChunks;
+            for (int64_t chunk = first; chunk < std::min(first + kClaimedChunks, chunks.last); ++chunk) {
+                const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group;
+                plan.compute(attention_kernels_, plan.workers[worker_index], row, row + 1, head, chunk,
+                             from_query(plan.waiting, place, width));
+            }
+        });
+        pool_.parallel_items(items * group, [&](int64_t query, int worker_index) {
+            const int64_t item = query / group, row = item / heads, head = item % heads;
+            const Visible chunks = chunks_of(row);
+            const ChunkState state = from_query(plan.merged, query, width);
+            for (int64_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
+                const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group + query % group;
+                plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, state,
+                          from_query(plan.waiting, place, width));
+            }
+            if ((wave + 1) * kWaveChunks < most_chunks) return;
+            finish_query(plan, row, head * group + query % group, *state.l, state.o, worker_index);
+        });
+    }
+}
+
+}  // namespace invar

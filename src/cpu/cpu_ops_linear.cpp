@@ -1,0 +1,284 @@
+// Products: which kernel multiplies which rows for which tokens on which thread. Activations are prepared once for each
+// form a call needs; the row groups of all jobs are one list of items that threads claim. The kernels: linear.h.
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "cpu/cpu_ops.h"
+
+namespace invar {
+namespace {
+
+// Items a thread claims, at least: more balance better, fewer keep reads long. Rows of an item, at least: 64 rows are
+// one block of the panel kernels.
+constexpr int64_t kItemsOfAThread = 8;
+constexpr int64_t kLeastRows = 64;
+// Tokens of an expert that are multiplied at once, and rows: their results wait in 144 KiB before they are scattered.
+constexpr int64_t kExpertTokens = 144;
+constexpr int64_t kMostExpertRows = 256;
+
+int64_t rounded_to_groups(int64_t rows) { return (rows + kRowGroup - 1) / kRowGroup * kRowGroup; }
+
+// Rows of an item, so that `rows` rows in all make about kItemsOfAThread items for each thread.
+int64_t rows_of_item(int64_t rows, int threads) {
+    return rounded_to_groups(std::max(kLeastRows, rows / (kItemsOfAThread * threads)));
+}
+
+int64_t items_of(int64_t rows, int64_t rows_each) { return (rows + rows_each - 1) / rows_each; }
+
+LinearProblem problem_of(const WeightMatrix& weight, int64_t tokens) {
+    return {.format = weight.format->id,
+            .form = weight.form,
+            .rows = weight.rows,
+            .columns = weight.columns,
+            .tokens = tokens};
+}
+
+// The most that a prepared row takes, whatever kernel is chosen for 1 to `tokens` tokens. How many tokens an expert
+// gets is not known before the pass.
+int64_t most_activation_bytes(const WeightMatrix& weight, int64_t tokens, Isa highest, std::string_view forced) {
+    int64_t most = 0;
+    for (int64_t some = 1; some <= std::max<int64_t>(1, tokens); some *= 2) {
+        const LinearKernel& kernel = choose_linear_kernel(problem_of(weight, some), highest, forced);
+        most = std::max(most, activation_bytes(kernel.reads, weight.columns));
+    }
+    return most;
+}
+
+}  // namespace
+
+// The prepared rows of x, in the arena; x itself where its rows already lie as the kernel reads them.
+const std::byte* CpuOps::prepare(ActivationForm form, Tensor x) {
+    const int64_t bytes = activation_bytes(form, x.width());
+    const bool as_it_is = form == ActivationForm::rows && x.stride() * int64_t{sizeof(float)} == bytes;
+    if (as_it_is) {
+        if (measuring()) return nullptr;
+        if (reinterpret_cast<uintptr_t>(x.host()) % Arena::kAlignment == 0) {
+            return reinterpret_cast<const std::byte*>(x.host());
+        }
+    }
+    std::byte* prepared = arena_.take<std::byte>(x.rows() * bytes);
+    if (measuring()) return prepared;
+    pool_.parallel_for(x.rows(), rows_for_a_thread(x.width()), [&](int64_t first, int64_t last, int) {
+        for (int64_t row = first; row < last; ++row) {
+            prepare_activations(form, highest_, x.host_row(row), x.width(), prepared + row * bytes);
+        }
+    });
+    return prepared;
+}
+
+void CpuOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+    const LinearJob job{.stage = stage, .weight = &weight, .out = y};
+    linear_many(std::span<const LinearJob>(&job, 1), x);
+}
+
+void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
+    constexpr size_t kMostJobs = 8;
+    CHECK(!jobs.empty() && jobs.size() <= kMostJobs, "a fused product has one to eight jobs");
+    const ArenaScope scope(arena_);
+    struct Planned {
+        const LinearKernel* kernel = nullptr;
+        const std::byte* activations = nullptr;
+        int64_t items_before = 0;
+    };
+    Planned planned[kMostJobs];
+    Stage stages[kMostJobs];
+    int64_t rows = 0;
+    for (const LinearJob& job : jobs) rows += job.weight->rows;
+    const int64_t rows_each = rows_of_item(rows, pool_.threads());
+    int64_t items = 0;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+        const LinearJob& job = jobs[i];
+        const WeightMatrix& weight = *job.weight;
+        CHECK(weight.columns == x.width() && job.out.width() == weight.rows && job.out.rows() == x.rows(),
+              "y = W x needs matching shapes");
+        stages[i] = job.stage;
+        planned[i].kernel = &choose_linear_kernel(problem_of(weight, x.rows()), highest_, forced_linear_);
+        record_use("linear", weight.format->name, x.rows(), planned[i].kernel->name);
+        const auto same_form = [&](const Planned& other) { return other.kernel->reads == planned[i].kernel->reads; };
+        const Planned* earlier = std::find_if(planned, planned + i, same_form);
+        planned[i].activations = earlier != planned + i ? earlier->activations : prepare(planned[i].kernel->reads, x);
+        planned[i].items_before = items;
+        items += items_of(weight.rows, rows_each);
+    }
+    std::byte* worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
+    if (measuring()) return;
+
+    pool_.parallel_items(items, [&](int64_t item, int worker) {
+        size_t i = jobs.size() - 1;
+        while (planned[i].items_before > item) --i;
+        const WeightMatrix& weight = *jobs[i].weight;
+        const Tensor out = jobs[i].out;
+        const int64_t first_row = (item - planned[i].items_before) * rows_each;
+        const int64_t last_row = std::min(weight.rows, first_row + rows_each);
+        planned[i].kernel->run({.weight = &weight,
+                                .activations = planned[i].activations,
+                                .tokens = x.rows(),
+                                .out = out.host(),
+                                .out_stride = out.stride(),
+                                .first_row = first_row,
+                                .last_row = last_row,
+                                .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
+        for (int64_t token = 0; token < x.rows(); ++token) {
+            float* part = out.host_row(token) + first_row;
+            if (weight.scale != 1.0f) row_kernels_.scale(part, weight.scale, last_row - first_row);
+            inspect(worker, static_cast<int64_t>(i), token, first_row, part, last_row - first_row);
+        }
+    });
+    report_finding("linear", std::span<const Stage>(stages, jobs.size()));
+}
+
+// ---- experts
+
+struct CpuOps::SlotOrder {
+    int64_t slots = 0;
+    int64_t experts = 0;
+    int32_t* slot_at = nullptr;   // [slots]: slots by expert, rising within one
+    int32_t* place_of = nullptr;  // [slots]: where a slot is in slot_at
+    int32_t* first = nullptr;     // [experts + 1]: places of an expert's slots
+    int32_t* active = nullptr;    // [experts]: experts that have slots, rising
+    int64_t actives = 0;
+};
+
+// A counting sort: stable, so that the order is a function of the routing alone.
+CpuOps::SlotOrder CpuOps::order_slots(const ExpertSlots& routing, int64_t experts) {
+    SlotOrder order;
+    order.slots = routing.rows * routing.experts_per_row;
+    order.experts = experts;
+    order.slot_at = arena_.take<int32_t>(order.slots);
+    order.place_of = arena_.take<int32_t>(order.slots);
+    order.first = arena_.take<int32_t>(experts + 1);
+    order.active = arena_.take<int32_t>(experts);
+    if (measuring()) return order;
+    std::fill_n(order.first, experts + 1, 0);
+    for (int64_t slot = 0; slot < order.slots; ++slot) {
+        const int32_t expert = routing.experts[slot];
+        CHECK(expert >= 0 && expert < experts, "routing names experts that exist");
+        ++order.first[expert + 1];
+    }
+    for (int64_t expert = 0; expert < experts; ++expert) {
+        if (order.first[expert + 1] > 0) order.active[order.actives++] = static_cast<int32_t>(expert);
+        order.first[expert + 1] += order.first[expert];
+    }
+    for (int64_t slot = 0; slot < order.slots; ++slot) {
+        const int32_t place =
+            order.first[routing.experts[slot]]++;  // first[e] moves to the end of e, that is first[e + 1]
+        order.slot_at[place] = static_cast<int32_t>(slot);
+        order.place_of[slot] = place;
+    }
+    std::copy_backward(order.first, order.first + experts, order.first + experts + 1);
+    order.first[0] = 0;
+    return order;
+}
+
+// Prepared activations in the order of the places, so that an expert's tokens are contiguous.
+const std::byte* CpuOps::prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
+                                       SlotInput input, Tensor x) {
+    const int64_t bytes = activation_bytes(form, x.width());
+    std::byte* prepared = arena_.take<std::byte>(order.slots * bytes);
+    if (measuring()) return prepared;
+    const int64_t copies = input == SlotInput::slot ? 1 : routing.experts_per_row;
+    pool_.parallel_for(x.rows(), rows_for_a_thread(x.width() * 2), [&](int64_t first, int64_t last, int) {
+        for (int64_t row = first; row < last; ++row) {
+            std::byte* once = prepared + order.place_of[row * copies] * bytes;
+            prepare_activations(form, highest_, x.host_row(row), x.width(), once);
+            for (int64_t copy = 1; copy < copies; ++copy) {
+                std::memcpy(prepared + order.place_of[row * copies + copy] * bytes, once, static_cast<size_t>(bytes));
+            }
+        }
+    });
+    return prepared;
+}
+
+void CpuOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
+                           Tensor x, Tensor out) {
+    const ExpertJob job{.stage = stage, .experts = &experts, .out = out};
+    run_experts(std::span<const ExpertJob>(&job, 1), routing, input, x);
+}
+
+void CpuOps::expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
+                                const WeightStack& second, Tensor second_out, const ExpertSlots& routing,
+                                SlotInput input, Tensor x) {
+    const ExpertJob jobs[2] = {{.stage = first_stage, .experts = &first, .out = first_out},
+                               {.stage = second_stage, .experts = &second, .out = second_out}};
+    run_experts(jobs, routing, input, x);
+}
+
+// One job, or two that read the same rows of x.
+void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
+    constexpr size_t kMostJobs = 2;
+    CHECK(!jobs.empty() && jobs.size() <= kMostJobs, "experts are multiplied by one stack or by two");
+    const int64_t slots = routing.rows * routing.experts_per_row;
+    CHECK(x.rows() == (input == SlotInput::slot ? slots : routing.rows),
+          "x has a row for each slot, or for each token");
+    const ArenaScope scope(arena_);
+    const SlotOrder order = order_slots(routing, jobs[0].experts->count);
+    const LinearKernel* kernels[kMostJobs] = {};
+    const std::byte* activations[kMostJobs] = {};
+    Stage stages[kMostJobs];
+    int64_t most_rows = 0;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+        const WeightMatrix& weight = jobs[i].experts->first;
+        CHECK(weight.columns == x.width() && jobs[i].out.width() == weight.rows && jobs[i].out.rows() == slots &&
+                  jobs[i].experts->count == order.experts,
+              "y = W x of a slot needs matching shapes");
+        stages[i] = jobs[i].stage;
+        most_rows = std::max(most_rows, weight.rows);
+        // The kernel is chosen for the tokens an expert has on average.
+        const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, order.actives));
+        kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
+        record_use("expert_linear", weight.format->name, tokens, kernels[i]->name);
+        if (measuring()) {
+            arena_.take<std::byte>(slots * most_activation_bytes(weight, slots, highest_, forced_linear_));
+            continue;
+        }
+        const bool shared = i == 1 && kernels[1]->reads == kernels[0]->reads;
+        activations[i] = shared ? activations[0] : prepare_slots(kernels[i]->reads, order, routing, input, x);
+    }
+    // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix: the room
+    // before the place keeps "place minus first row" inside the allocation.
+    const int64_t worker_floats = most_rows + kExpertTokens * kMostExpertRows;
+    float* waiting = arena_.take<float>(worker_floats * pool_.threads());
+    std::byte* worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
+    if (measuring()) return;
+
+    int64_t rows_each[kMostJobs] = {}, items_of_expert[kMostJobs] = {}, items = 0;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+        const int64_t rows = jobs[i].experts->first.rows;
+        rows_each[i] = std::min(kMostExpertRows, rows_of_item(rows * order.actives, pool_.threads()));
+        items_of_expert[i] = items_of(rows, rows_each[i]);
+        items += items_of_expert[i] * order.actives;
+    }
+    const int64_t items_of_first = items_of_expert[0] * order.actives;
+    pool_.parallel_items(items, [&](int64_t item, int worker) {
+        const size_t i = item < items_of_first ? 0 : 1;
+        const int64_t item_of_job = item - (i == 0 ? 0 : items_of_first);
+        const int32_t expert = order.active[item_of_job / items_of_expert[i]];
+        const WeightMatrix weight = jobs[i].experts->at(expert);
+        const int64_t bytes = activation_bytes(kernels[i]->reads, weight.columns);
+        const int64_t first_row = item_of_job % items_of_expert[i] * rows_each[i];
+        const int64_t rows = std::min(weight.rows - first_row, rows_each[i]);
+        float* place = waiting + worker * worker_floats + most_rows;
+        for (int64_t at = order.first[expert]; at < order.first[expert + 1]; at += kExpertTokens) {
+            const int64_t tokens = std::min(kExpertTokens, order.first[expert + 1] - at);
+            kernels[i]->run({.weight = &weight,
+                             .activations = activations[i] + at * bytes,
+                             .tokens = tokens,
+                             .out = place - first_row,
+                             .out_stride = rows,
+                             .first_row = first_row,
+                             .last_row = first_row + rows,
+                             .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
+            for (int64_t token = 0; token < tokens; ++token) {
+                const int64_t slot = order.slot_at[at + token];
+                float* part = jobs[i].out.host_row(slot) + first_row;
+                std::memcpy(part, place + token * rows, static_cast<size_t>(rows) * sizeof(float));
+                if (weight.scale != 1.0f) row_kernels_.scale(part, weight.scale, rows);
+                inspect(worker, static_cast<int64_t>(i), slot, first_row, part, rows);
+            }
+        }
+    });
+    report_finding("expert_linear", std::span<const Stage>(stages, jobs.size()));
+}
+
+}  // namespace invar

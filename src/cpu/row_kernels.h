@@ -1,0 +1,47 @@
+// The verbs that work on one row at a time, as a table with a row for each instruction set. Every entry equals the
+// scalar line it cites bit for bit. It does not decide how rows are split over threads (cpu_ops.cpp). No entry takes a
+// type that a vector file would have to instantiate code for: those files are compiled with instructions others must
+// not contain.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "cpu/cached_float.h"
+#include "cpu/isa.h"
+
+namespace invar {
+
+struct RowKernels {
+    std::string_view name;
+    Isa isa = Isa::scalar;
+
+    // x[i] = x[i] + y[i]
+    void (*add)(float* x, const float* y, int64_t n) = nullptr;
+    // x[i] = x[i] * factor
+    void (*scale)(float* x, float factor, int64_t n) = nullptr;
+    // y[i] = fma(weight, x[i], y[i])
+    void (*add_scaled)(float* y, float weight, const float* x, int64_t n) = nullptr;
+    // out[i] = law::silu(gate[i]) * up[i]; out may be gate or up.
+    void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* out) = nullptr;
+    // law::rms_norm; y may be x.
+    void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* y) = nullptr;
+    // law::rope on one head. cosines, sines: [pairs].
+    void (*rope_halves)(float* head, int64_t pairs, const float* cosines, const float* sines) = nullptr;
+    void (*rope_adjacent)(float* head, int64_t pairs, const float* cosines, const float* sines) = nullptr;
+    // law::softmax; probabilities may be logits.
+    void (*softmax)(const float* logits, int64_t n, float* probabilities) = nullptr;
+    // f32_to_f16 or f32_to_bf16 of each element (arithmetic/float_types.h); type is not f32.
+    void (*narrow)(CachedFloat type, const float* in, int64_t n, uint16_t* out) = nullptr;
+    // The first i with x[i] a NaN or an infinity, or -1.
+    int64_t (*first_non_finite)(const float* x, int64_t n) = nullptr;
+};
+
+// In order of preference; the last row is scalar.
+std::span<const RowKernels* const> row_kernels();
+const RowKernels& choose_row_kernels(Isa highest);
+
+extern const RowKernels kRowKernelsScalar;  // the definition, row_kernels.cpp
+
+}  // namespace invar
