@@ -1,0 +1,176 @@
+// The merge loop and the table it asks. Read byte_pair.h first.
+#include "text/tokenizer/byte_pair.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "text/tokenizer/utf8.h"
+
+namespace invar {
+
+MergeTable::MergeTable(size_t most_merges) {
+    const size_t places = std::bit_ceil(std::max<size_t>(most_merges, 8) * 2);
+    slots_.resize(places);
+    shift_ = 64 - std::countr_zero(places);
+}
+
+size_t MergeTable::place_of(uint64_t pair) const {
+    return pair * 0x9E3779B97F4A7C15u >> shift_;  // Fibonacci hashing: the top bits of the product
+}
+
+void MergeTable::insert(int32_t left, int32_t right, Merge merge) {
+    const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    for (size_t place = place_of(pair);; place = (place + 1) & (slots_.size() - 1)) {
+        if (slots_[place].pair == pair) return;
+        if (slots_[place].pair != kFree) continue;
+        slots_[place] = {pair, merge};
+        ++size_;
+        return;
+    }
+}
+
+const MergeTable::Merge* MergeTable::find(int32_t left, int32_t right) const {
+    const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    for (size_t place = place_of(pair); slots_[place].pair != kFree; place = (place + 1) & (slots_.size() - 1)) {
+        if (slots_[place].pair == pair) return &slots_[place].merge;
+    }
+    return nullptr;
+}
+
+Result<BytePairEncoder> BytePairEncoder::create(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer,
+                                                std::vector<std::string>& notes) {
+    const VocabularySource& source = vocabulary.source();
+    if (source.merges.size() > UINT32_MAX / 2)
+        return fail("{}: {} merges are too many", source.origin, source.merges.size());
+    BytePairEncoder encoder(vocabulary, std::move(pre_tokenizer), source.merges.size());
+    encoder.index_bytes_and_words();
+    TRY(encoder.read_merges(notes));
+    return encoder;
+}
+
+void BytePairEncoder::index_bytes_and_words() {
+    byte_tokens_.fill(-1);
+    const bool whole_words = pre_tokenizer_.row().whole_words_first;
+    if (whole_words) words_.reserve(vocabulary_->size());
+    for (int32_t token = 0; token < vocabulary_->size(); ++token) {
+        if (vocabulary_->kind(token) != TokenKind::normal) continue;
+        const std::string_view piece = vocabulary_->piece(token);
+        if (whole_words && !piece.empty()) words_.emplace(piece, token);
+        const std::string_view text = vocabulary_->text(token);
+        if (piece.size() != 1) continue;
+        if (byte_level_byte(read_utf8(text).character)) byte_tokens_[static_cast<uint8_t>(piece[0])] = token;
+    }
+}
+
+Result<void> BytePairEncoder::read_merges(std::vector<std::string>& notes) {
+    const std::vector<std::string>& merges = vocabulary_->source().merges;
+    size_t left_out = 0;
+    std::string joined;
+    for (size_t rank = 0; rank < merges.size(); ++rank) {
+        const std::string_view merge = merges[rank];
+        const size_t space = merge.find(' ');
+        if (space == 0 || space >= merge.size() - 1 || merge.find(' ', space + 1) != std::string_view::npos) {
+            return fail("{}: merge {} is not two texts with one space between them (tokenizer.ggml.merges)",
+                        vocabulary_->source().origin, rank);
+        }
+        const auto left = vocabulary_->find(merge.substr(0, space));
+        const auto right = vocabulary_->find(merge.substr(space + 1));
+        joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));
+        const auto result = vocabulary_->find(joined);
+        const bool usable = left && right && result && vocabulary_->is_mergeable(*result) &&
+                            vocabulary_->piece(*result).size() ==
+                                vocabulary_->piece(*left).size() + vocabulary_->piece(*right).size() &&
+                            vocabulary_->piece(*result).starts_with(vocabulary_->piece(*left)) &&
+                            vocabulary_->piece(*result).ends_with(vocabulary_->piece(*right));
+        if (!usable) {
+            ++left_out;
+            continue;
+        }
+        merges_.insert(*left, *right, {static_cast<uint32_t>(rank), *result});
+    }
+    if (left_out > 0) {
+        notes.push_back(fmt::format("{} of {} merges are not used: they name texts that are no tokens, or special ones",
+                                    left_out, merges.size()));
+    }
+    return {};
+}
+
+Result<void> BytePairEncoder::encode(std::string_view text, Span piece, Workspace& workspace,
+                                     std::vector<int32_t>& tokens) const {
+    TRY(pre_tokenizer_.split(text, piece, workspace.search, workspace.words));
+    for (const Span word : workspace.words) TRY(encode_word(text, word, workspace, tokens));
+    return {};
+}
+
+Result<void> BytePairEncoder::encode_word(std::string_view text, Span word, Workspace& workspace,
+                                          std::vector<int32_t>& tokens) const {
+    const std::string_view bytes = text.substr(word.begin, word.end - word.begin);
+    if (!words_.empty()) {
+        if (const auto whole = words_.find(bytes); whole != words_.end()) {
+            tokens.push_back(whole->second);
+            return {};
+        }
+    }
+    const auto count = static_cast<int32_t>(bytes.size());
+    workspace.symbols.clear();
+    for (int32_t i = 0; i < count; ++i) {
+        const int32_t token = byte_tokens_[static_cast<uint8_t>(bytes[i])];
+        if (token < 0) {
+            return fail("the vocabulary has no token for byte 0x{:02X}, which is at byte {} of the text",
+                        static_cast<uint8_t>(bytes[i]), word.begin + i);
+        }
+        workspace.symbols.push_back({token, i - 1, i + 1 < count ? i + 1 : -1});
+    }
+    merge_symbols(workspace);
+    for (int32_t i = 0; i >= 0; i = workspace.symbols[i].next) tokens.push_back(workspace.symbols[i].token);
+    return {};
+}
+
+namespace {
+
+// The order of a heap whose top is the strongest, then leftmost candidate.
+bool is_weaker(const BytePairEncoder::Workspace::Candidate& a, const BytePairEncoder::Workspace::Candidate& b) {
+    return a.merge.rank != b.merge.rank ? a.merge.rank > b.merge.rank : a.left > b.left;
+}
+
+}  // namespace
+
+// Appends the pair of symbol `left` and its neighbour, without restoring the heap.
+void BytePairEncoder::propose(Workspace& workspace, int32_t left) const {
+    if (left < 0 || workspace.symbols[left].next < 0) return;
+    const int32_t left_token = workspace.symbols[left].token;
+    const int32_t right_token = workspace.symbols[workspace.symbols[left].next].token;
+    const MergeTable::Merge* merge = merges_.find(left_token, right_token);
+    if (merge) workspace.candidates.push_back({*merge, left, left_token, right_token});
+}
+
+void BytePairEncoder::merge_symbols(Workspace& workspace) const {
+    auto& symbols = workspace.symbols;
+    auto& candidates = workspace.candidates;
+    const auto propose_to_heap = [&](int32_t left) {
+        const size_t before = candidates.size();
+        propose(workspace, left);
+        if (candidates.size() > before) std::push_heap(candidates.begin(), candidates.end(), is_weaker);
+    };
+    candidates.clear();
+    for (size_t i = 0; i + 1 < symbols.size(); ++i) propose(workspace, static_cast<int32_t>(i));
+    std::make_heap(candidates.begin(), candidates.end(), is_weaker);
+    while (!candidates.empty()) {
+        std::pop_heap(candidates.begin(), candidates.end(), is_weaker);
+        const Workspace::Candidate best = candidates.back();
+        candidates.pop_back();
+        Workspace::Symbol& left = symbols[best.left];
+        // Stale if either side was merged since; a merged-away symbol holds no token.
+        if (left.token != best.left_token || left.next < 0) continue;
+        Workspace::Symbol& right = symbols[left.next];
+        if (right.token != best.right_token) continue;
+        left.token = best.merge.result;
+        left.next = right.next;
+        if (right.next >= 0) symbols[right.next].previous = best.left;
+        right.token = -1;
+        propose_to_heap(left.previous);
+        propose_to_heap(best.left);
+    }
+}
+
+}  // namespace invar

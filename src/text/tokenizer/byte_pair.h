@@ -1,0 +1,92 @@
+// Byte-level BPE: a text is cut into words (pre_tokenizer.h), a word into its bytes, and neighbours are merged, the
+// strongest pair of the word first, the leftmost among equals, until no pair is in the table. n bytes cost O(n log n).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/tokenizer/pre_tokenizer.h"
+#include "text/tokenizer/vocabulary.h"
+
+namespace invar {
+
+// Pairs of neighbouring tokens that may become one. Open addressing: a lookup is one or two cache lines, and a text
+// of n bytes makes about 3 n of them (std::unordered_map: 2.5 times the whole encoding time).
+class MergeTable {
+  public:
+    struct Merge {
+        uint32_t rank;  // the lowest is the strongest
+        int32_t result;
+    };
+
+    explicit MergeTable(size_t most_merges);
+    void insert(int32_t left, int32_t right, Merge merge);  // keeps what is there
+    const Merge* find(int32_t left, int32_t right) const;
+    size_t size() const { return size_; }
+
+  private:
+    struct Slot {
+        uint64_t pair = kFree;
+        Merge merge = {};
+    };
+    static constexpr uint64_t kFree = UINT64_MAX;  // not a pair of tokens: these are below 2^31
+    size_t place_of(uint64_t pair) const;
+
+    std::vector<Slot> slots_;  // a power of two, at most half full
+    int shift_;
+    size_t size_ = 0;
+};
+
+class BytePairEncoder {
+  public:
+    // Uses the merges of vocabulary.source(). Those that do not join two tokens to a third with the same bytes are
+    // left out and counted in `notes`. `vocabulary` must outlive it.
+    static Result<BytePairEncoder> create(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer,
+                                          std::vector<std::string>& notes);
+
+    // What encoding needs besides the encoder; one for each call.
+    struct Workspace {
+        struct Symbol {
+            int32_t token;
+            int32_t previous;  // -1: none
+            int32_t next;      // -1: none
+        };
+        struct Candidate {
+            MergeTable::Merge merge;
+            int32_t left;  // index of the symbol
+            int32_t left_token;
+            int32_t right_token;
+        };
+        Pattern::Workspace search;
+        std::vector<Span> words;
+        std::vector<Symbol> symbols;
+        std::vector<Candidate> candidates;  // a heap
+    };
+
+    // Appends the tokens of text[piece]. `text` must be valid UTF-8. An error if the vocabulary has no token for a
+    // byte.
+    Result<void> encode(std::string_view text, Span piece, Workspace& workspace, std::vector<int32_t>& tokens) const;
+
+    const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
+
+  private:
+    BytePairEncoder(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer, size_t most_merges)
+        : vocabulary_(&vocabulary), pre_tokenizer_(std::move(pre_tokenizer)), merges_(most_merges) {}
+    void index_bytes_and_words();
+    Result<void> read_merges(std::vector<std::string>& notes);
+    Result<void> encode_word(std::string_view text, Span word, Workspace& workspace,
+                             std::vector<int32_t>& tokens) const;
+    void merge_symbols(Workspace& workspace) const;
+    void propose(Workspace& workspace, int32_t left) const;
+
+    const Vocabulary* vocabulary_;
+    PreTokenizer pre_tokenizer_;
+    MergeTable merges_;
+    std::array<int32_t, 256> byte_tokens_{};               // -1: none
+    std::unordered_map<std::string_view, int32_t> words_;  // by their bytes, where whole words come first
+};
+
+}  // namespace invar

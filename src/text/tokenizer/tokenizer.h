@@ -1,0 +1,102 @@
+// Text to tokens and back. Decides which parts of a text are special tokens, who cuts the rest (byte_pair.h or
+// sentence_piece.h), and how bytes of tokens become text again. It does not decide which template wraps a conversation
+// (text/template) or when generation stops. Rules and supported names: docs/tokenizers.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "text/tokenizer/special_tokens.h"
+#include "text/tokenizer/utf8.h"
+#include "text/tokenizer/vocabulary.h"
+
+namespace invar {
+
+class Tokenizer {
+  public:
+    // Errors name source.origin and what is wrong with the vocabulary; an unknown model or pre-tokeniser is one, with
+    // the supported names.
+    static Result<Tokenizer> create(VocabularySource source);
+
+    Tokenizer(Tokenizer&&) noexcept;
+    Tokenizer& operator=(Tokenizer&&) noexcept;
+    ~Tokenizer();
+
+    using Specials = invar::Specials;
+    // BOS and EOS as the vocabulary asks for them. A BOS that the text already begins with is not doubled.
+    enum class Ends : uint8_t { add, none };
+
+    // Errors: text that is not UTF-8 (with the offset of the byte), longer than 64 MiB, or with a byte for which the
+    // vocabulary has no token. Safe to call from several threads.
+    Result<std::vector<int32_t>> encode(std::string_view text, Specials specials, Ends ends) const;
+
+    // The bytes of one token, perhaps a part of a character. Control and unknown tokens give their stored text,
+    // or nothing without `show_control`. Nothing for an id out of range.
+    std::string piece(int32_t token, bool show_control = true) const;
+    // The bytes of all tokens, without the space that encode() put in front (see adds_space_prefix()). For text that
+    // was encoded with Specials::parse and show_control, or that has no special tokens, this is the text again; the
+    // exceptions are in docs/tokenizers.md.
+    std::string decode(std::span<const int32_t> tokens, bool show_control) const;
+
+    int32_t size() const;
+    bool has(int32_t token) const;
+    TokenKind kind(int32_t token) const;         // `unused` for an id out of range
+    std::string_view text(int32_t token) const;  // as stored; empty for an id out of range
+    std::optional<int32_t> find(std::string_view stored_text) const;
+
+    std::optional<int32_t> bos() const;
+    std::optional<int32_t> eos() const;
+    std::optional<int32_t> padding() const;
+    bool adds_bos() const;
+    bool adds_eos() const;
+    // SentencePiece: a space is put before the text, and before what follows a special token; decode() takes one space
+    // away at the same places.
+    bool adds_space_prefix() const;
+
+    bool is_end_of_generation(int32_t token) const;
+    std::span<const EndToken> end_tokens() const;
+
+    std::string_view model() const;          // "gpt2" or "llama"
+    std::string_view pre_tokenizer() const;  // the table's name, empty for SentencePiece
+    // What was read differently than written, or left out; for reports.
+    std::span<const std::string> notes() const;
+
+  private:
+    struct State;
+    explicit Tokenizer(std::unique_ptr<State> state);
+    friend class TokenStream;
+    std::unique_ptr<State> state_;
+};
+
+// Streaming detokenisation: whole characters as soon as they are complete. All of feed() and finish() joined is
+// decode() of the same tokens with its invalid bytes replaced by U+FFFD.
+class TokenStream {
+  public:
+    // `starts_text`: the first token begins a text rather than continuing one, so a SentencePiece space is dropped.
+    enum class Begins : uint8_t { text, continuation };
+    TokenStream(const Tokenizer& tokenizer, bool show_control, Begins begins = Begins::text)
+        : tokenizer_(&tokenizer), show_control_(show_control), drops_space_(begins == Begins::text) {}
+
+    std::string feed(int32_t token);
+    std::string finish() { return utf8_.finish(); }
+
+  private:
+    friend class Tokenizer;
+    std::string_view next_piece(int32_t token);
+
+    const Tokenizer* tokenizer_;
+    bool show_control_;
+    bool drops_space_;  // the next piece, if it begins with a space that encode() may have put there
+    Utf8Stream utf8_;
+};
+
+// The supported tokenizer models and pre-tokenisers, one line each, for listings.
+std::vector<std::string> supported_tokenizers();
+
+}  // namespace invar

@@ -1,0 +1,291 @@
+// The checks of a vocabulary, in the order in which they may rely on each other, and the list of texts by which tokens
+// that end an answer are recognised. Read vocabulary.h first.
+#include "text/tokenizer/vocabulary.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "text/tokenizer/utf8.h"
+
+namespace invar {
+namespace {
+
+constexpr size_t kMostTokens = size_t{1} << 24;      // the largest vocabularies in use have 2^18
+constexpr size_t kMostTokenBytes = size_t{1} << 16;  // of one text
+constexpr size_t kMostSpecialBytes = 1024;           // of one that is searched for in every input: bounds that search
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
+
+// Texts that end a turn, a message or a document in the families that ship as GGUF. A token counts only if the file
+// also marks it as special: "</s>" may be ordinary text of a byte-level vocabulary.
+constexpr std::string_view kEndTexts[] = {"</s>",
+                                          "<|endoftext|>",
+                                          "<|end_of_text|>",
+                                          "<|im_end|>",
+                                          "<|eot_id|>",
+                                          "<|eom_id|>",
+                                          "<|end|>",
+                                          "<end_of_turn>",
+                                          "<eos>",
+                                          "<|return|>",
+                                          "<|call|>",
+                                          "<turn|>",
+                                          "<EOT>",
+                                          "_<EOT>",
+                                          "[EOT]",
+                                          "[EOS]",
+                                          "<|EOT|>",
+                                          "<\xEF\xBD\x9C"
+                                          "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+                                          "<end_of_utterance>"};
+
+// Quotes a token for a message: at most 40 bytes, cut between characters.
+std::string quoted(std::string_view text) {
+    size_t shown = std::min<size_t>(text.size(), 40);
+    while (shown > 0 && shown < text.size() && (static_cast<uint8_t>(text[shown]) & 0xC0) == 0x80) --shown;
+    return fmt::format("'{}{}'", text.substr(0, shown), shown < text.size() ? "..." : "");
+}
+
+// GPT-2 keeps the printable bytes of Latin-1 as they are and gives the other 68 the characters from U+0100 on.
+constexpr bool is_own_stand_in(int byte) {
+    return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
+}
+
+constexpr std::array<int16_t, 0x144> kByteOfStandIn = [] {
+    std::array<int16_t, 0x144> bytes{};
+    bytes.fill(-1);
+    int next = 0x100;
+    for (int byte = 0; byte < 256; ++byte) bytes[is_own_stand_in(byte) ? byte : next++] = static_cast<int16_t>(byte);
+    return bytes;
+}();
+
+void append_byte_level(std::string& piece, std::string_view text) {
+    const size_t start = piece.size();
+    for (size_t offset = 0; offset < text.size();) {
+        const Utf8Step step = read_utf8(text.substr(offset));
+        const std::optional<uint8_t> byte = byte_level_byte(step.character);
+        if (!byte) {  // not spelled in stand-ins: an added token that a converter marked as normal
+            piece.resize(start);
+            piece += text;
+            return;
+        }
+        piece.push_back(static_cast<char>(*byte));
+        offset += step.bytes;
+    }
+}
+
+void append_unescaped(std::string& piece, std::string_view text) {
+    for (size_t offset = 0; offset < text.size();) {
+        const size_t mark = std::min(text.find(kSpaceMark, offset), text.size());
+        piece += text.substr(offset, mark - offset);
+        if (mark < text.size()) piece += ' ';
+        offset = mark + kSpaceMark.size();
+    }
+}
+
+}  // namespace
+
+std::optional<uint8_t> byte_level_byte(char32_t character) {
+    if (character >= kByteOfStandIn.size() || kByteOfStandIn[character] < 0) return std::nullopt;
+    return static_cast<uint8_t>(kByteOfStandIn[character]);
+}
+
+std::optional<uint8_t> byte_token_byte(std::string_view text) {
+    if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return std::nullopt;
+    int byte = 0;
+    for (const char digit : text.substr(3, 2)) {
+        int value = 0;
+        if (digit >= '0' && digit <= '9')
+            value = digit - '0';
+        else if (digit >= 'A' && digit <= 'F')
+            value = digit - 'A' + 10;
+        else if (digit >= 'a' && digit <= 'f')
+            value = digit - 'a' + 10;
+        else
+            return std::nullopt;
+        byte = byte * 16 + value;
+    }
+    return static_cast<uint8_t>(byte);
+}
+
+Result<Vocabulary> Vocabulary::check(VocabularySource source) {
+    Vocabulary vocabulary(std::move(source));
+    TRY(vocabulary.check_sizes());
+    TRY(vocabulary.read_kinds());
+    TRY(vocabulary.index_tokens());
+    TRY(vocabulary.check_special_ids());
+    TRY(vocabulary.spell_pieces());
+    vocabulary.find_end_tokens();
+    return vocabulary;
+}
+
+Result<void> Vocabulary::check_sizes() {
+    const VocabularySource& s = source_;
+    if (s.model != "gpt2" && s.model != "llama") {
+        return fail(
+            "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, or "
+            "'llama', SentencePiece)",
+            s.origin, s.model);
+    }
+    sentence_piece_ = s.model == "llama";
+    const size_t count = s.tokens.size();
+    if (count == 0) return fail("{}: the vocabulary is empty (tokenizer.ggml.tokens)", s.origin);
+    if (count > kMostTokens) return fail("{}: {} tokens, at most {} are supported", s.origin, count, kMostTokens);
+    if (s.kinds.size() != count && (sentence_piece_ || !s.kinds.empty())) {
+        return fail("{}: {} tokens but {} token types (tokenizer.ggml.token_type)", s.origin, count, s.kinds.size());
+    }
+    if (s.scores.size() != count && (sentence_piece_ || !s.scores.empty())) {
+        return fail("{}: {} tokens but {} scores (tokenizer.ggml.scores)", s.origin, count, s.scores.size());
+    }
+    for (size_t i = 0; sentence_piece_ && i < count; ++i) {
+        if (!std::isfinite(s.scores[i])) return fail("{}: token {} has the score {}", s.origin, i, s.scores[i]);
+    }
+    return {};
+}
+
+Result<void> Vocabulary::read_kinds() {
+    if (source_.kinds.empty()) {
+        notes_.push_back("the file gives no token types: all tokens are taken as normal");
+        kinds_.assign(source_.tokens.size(), TokenKind::normal);
+        return {};
+    }
+    kinds_.reserve(source_.kinds.size());
+    for (size_t i = 0; i < source_.kinds.size(); ++i) {
+        const int32_t number = source_.kinds[i];
+        if (number < 0 || number > 6) {
+            return fail("{}: token {} has type {}, which is none of 0 to 6 (tokenizer.ggml.token_type)", source_.origin,
+                        i, number);
+        }
+        kinds_.push_back(number == 0 ? TokenKind::unused : static_cast<TokenKind>(number));  // 0: undefined
+    }
+    return {};
+}
+
+Result<void> Vocabulary::index_tokens() {
+    ids_.reserve(source_.tokens.size());
+    size_t empty = 0;
+    for (int32_t token = 0; token < size(); ++token) {
+        const std::string_view stored = text(token);
+        if (stored.empty()) {
+            ++empty;
+            continue;
+        }
+        longest_text_ = std::max(longest_text_, stored.size());
+        const bool searched = kind(token) == TokenKind::control || kind(token) == TokenKind::user_defined ||
+                              kind(token) == TokenKind::unknown;
+        const size_t most = searched ? kMostSpecialBytes : kMostTokenBytes;
+        if (stored.size() > most) {
+            return fail("{}: token {} is {} bytes long, at most {} are supported for its type", source_.origin, token,
+                        stored.size(), most);
+        }
+        if (const auto offset = find_invalid_utf8(stored)) {
+            return fail("{}: token {} is not valid UTF-8 at its byte {}", source_.origin, token, *offset);
+        }
+        const auto [entry, is_new] = ids_.emplace(stored, token);
+        if (!is_new) {
+            return fail("{}: tokens {} and {} are both {}", source_.origin, entry->second, token, quoted(stored));
+        }
+    }
+    if (empty > 0) notes_.push_back(fmt::format("{} tokens are empty: no text becomes one of them", empty));
+    return {};
+}
+
+Result<void> Vocabulary::check_special_ids() {
+    const struct {
+        const char* name;
+        int32_t token;
+    } ids[] = {{"bos", source_.bos}, {"eos", source_.eos},         {"eot", source_.eot},
+               {"eom", source_.eom}, {"unknown", source_.unknown}, {"padding", source_.padding}};
+    for (const auto& [name, token] : ids) {
+        if (token < -1 || token >= size()) {
+            return fail("{}: the {} token is {} but the vocabulary has {} tokens (tokenizer.ggml.{}_token_id)",
+                        source_.origin, name, token, size(), name);
+        }
+    }
+    for (const int32_t token : source_.strip_after) {
+        if (!has(token)) return fail("{}: token {} of strip_after is none of {}", source_.origin, token, size());
+    }
+    if (source_.add_bos == true && source_.bos < 0) {
+        return fail("{}: tokenizer.ggml.add_bos_token asks for a token that tokenizer.ggml.bos_token_id does not name",
+                    source_.origin);
+    }
+    if (source_.add_eos == true && source_.eos < 0) {
+        return fail("{}: tokenizer.ggml.add_eos_token asks for a token that tokenizer.ggml.eos_token_id does not name",
+                    source_.origin);
+    }
+    return {};
+}
+
+Result<void> Vocabulary::spell_pieces() {
+    piece_ends_.reserve(source_.tokens.size());
+    std::array<int32_t, 256> byte_tokens;
+    byte_tokens.fill(-1);
+    for (int32_t token = 0; token < size(); ++token) {
+        const std::string_view stored = text(token);
+        if (kind(token) == TokenKind::byte) {
+            const std::optional<uint8_t> byte = byte_token_byte(stored);
+            if (!byte) {
+                return fail("{}: token {} is of type byte but reads {}, not like '<0x0A>'", source_.origin, token,
+                            quoted(stored));
+            }
+            if (byte_tokens[*byte] >= 0) {
+                return fail("{}: tokens {} and {} both stand for byte 0x{:02X}", source_.origin, byte_tokens[*byte],
+                            token, *byte);
+            }
+            byte_tokens[*byte] = token;
+            piece_bytes_.push_back(static_cast<char>(*byte));
+        } else if (kind(token) != TokenKind::normal && kind(token) != TokenKind::unused) {
+            piece_bytes_ += stored;
+        } else if (sentence_piece_) {
+            append_unescaped(piece_bytes_, stored);
+        } else {
+            append_byte_level(piece_bytes_, stored);
+        }
+        piece_ends_.push_back(piece_bytes_.size());
+    }
+    return {};
+}
+
+void Vocabulary::find_end_tokens() {
+    const auto add = [&](int32_t token, std::string reason) {
+        const auto same = [&](const EndToken& end) { return end.token == token; };
+        if (token < 0 || std::any_of(end_tokens_.begin(), end_tokens_.end(), same)) return;
+        end_tokens_.push_back({token, std::move(reason)});
+    };
+    add(source_.eos, "the file's end of sequence");
+    add(source_.eot, "the file's end of turn");
+    add(source_.eom, "the file's end of message");
+    // In the o200k harmony vocabulary <|end|> closes one message of an answer that goes on.
+    const bool is_harmony = find("<|return|>") && find("<|call|>");
+    for (const std::string_view end_text : kEndTexts) {
+        const std::optional<int32_t> token = find(end_text);
+        if (!token || (is_harmony && end_text == "<|end|>")) continue;
+        if (kind(*token) != TokenKind::control && kind(*token) != TokenKind::user_defined) continue;
+        add(*token, fmt::format("its text, {}", end_text));
+    }
+}
+
+std::string_view Vocabulary::piece(int32_t token) const {
+    const size_t begin = token == 0 ? 0 : piece_ends_[token - 1];
+    return std::string_view(piece_bytes_).substr(begin, piece_ends_[token] - begin);
+}
+
+bool Vocabulary::is_shown(int32_t token) const {
+    return kind(token) != TokenKind::control && kind(token) != TokenKind::unknown;
+}
+
+bool Vocabulary::is_mergeable(int32_t token) const {
+    if (kind(token) == TokenKind::normal) return true;
+    if (kind(token) != TokenKind::user_defined) return false;
+    std::string spelled;
+    sentence_piece_ ? append_unescaped(spelled, text(token)) : append_byte_level(spelled, text(token));
+    return spelled == text(token);
+}
+
+std::optional<int32_t> Vocabulary::find(std::string_view stored_text) const {
+    const auto entry = ids_.find(stored_text);
+    if (entry == ids_.end()) return std::nullopt;
+    return entry->second;
+}
+
+}  // namespace invar

@@ -1,0 +1,107 @@
+// The tokens of a model after everything in the file has been checked: what each is, which bytes it stands for, which
+// ones end an answer. It refuses what cannot be made sense of and keeps a note of what it read differently than
+// written; it does not cut text into tokens (byte_pair.h, sentence_piece.h) and knows no file format (from_gguf.h).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+
+namespace invar {
+
+// GGUF's numbers. `user_defined` texts are found in any input before everything else, `control` and `unknown` ones only
+// where the caller allows it. `unused` ones are ordinary text that no model produces.
+enum class TokenKind : uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+
+// As read from a checkpoint, not yet trusted. -1: the file names no such token.
+struct VocabularySource {
+    std::string model;         // "gpt2": byte-level BPE; "llama": SentencePiece
+    std::string pre;           // how words are cut: "llama-bpe", "qwen2", ...; not looked at for SentencePiece
+    std::string architecture;  // decides where `pre` is missing and the family has one only
+    std::vector<std::string> tokens;
+    std::vector<int32_t> kinds;       // one for each token; may be missing for "gpt2", where all are then normal
+    std::vector<float> scores;        // one for each token; used by "llama" only
+    std::vector<std::string> merges;  // "left right", the first is the strongest; used by "gpt2" only
+    int32_t bos = -1;
+    int32_t eos = -1;
+    int32_t eot = -1;  // end of a turn, where it differs from eos
+    int32_t eom = -1;  // end of a message that expects a tool's answer
+    int32_t unknown = -1;
+    int32_t padding = -1;
+    std::optional<bool> add_bos;
+    std::optional<bool> add_eos;
+    std::optional<bool> add_space_prefix;
+    std::vector<int32_t> strip_after;  // special tokens that swallow the white space behind them
+    std::string origin;                // file name, for errors
+};
+
+// A token at which generation stops, and why we think so.
+struct EndToken {
+    int32_t token;
+    std::string reason;
+};
+
+class Vocabulary {
+  public:
+    static Result<Vocabulary> check(VocabularySource source);
+
+    Vocabulary(Vocabulary&&) noexcept = default;  // no copies: the index views the tokens
+    Vocabulary& operator=(Vocabulary&&) noexcept = default;
+
+    int32_t size() const { return static_cast<int32_t>(source_.tokens.size()); }
+    bool has(int32_t token) const { return token >= 0 && token < size(); }
+    bool is_sentence_piece() const { return sentence_piece_; }
+
+    // Of tokens that has() is true for.
+    TokenKind kind(int32_t token) const { return kinds_[token]; }
+    std::string_view text(int32_t token) const { return source_.tokens[token]; }  // as stored
+    float score(int32_t token) const { return source_.scores[token]; }            // SentencePiece only
+    // The bytes it stands for, perhaps a part of a character; for control and unknown tokens: the stored text.
+    std::string_view piece(int32_t token) const;
+    // Whether piece() is text of an answer rather than a mark for the engine.
+    bool is_shown(int32_t token) const;
+    // Whether text may become this token by merging: normal, or user-defined with the same bytes either way.
+    bool is_mergeable(int32_t token) const;
+
+    std::optional<int32_t> find(std::string_view stored_text) const;
+
+    const VocabularySource& source() const { return source_; }  // checked
+    std::span<const EndToken> end_tokens() const { return end_tokens_; }
+    std::span<const std::string> notes() const { return notes_; }
+
+    // Bytes of the longest stored text.
+    size_t longest_text() const { return longest_text_; }
+
+  private:
+    explicit Vocabulary(VocabularySource source) : source_(std::move(source)) {}
+    Result<void> check_sizes();
+    Result<void> read_kinds();
+    Result<void> index_tokens();
+    Result<void> check_special_ids();
+    Result<void> spell_pieces();
+    void find_end_tokens();
+
+    VocabularySource source_;
+    bool sentence_piece_ = false;
+    std::vector<TokenKind> kinds_;
+    std::string piece_bytes_;  // all pieces, one after another
+    std::vector<size_t> piece_ends_;
+    std::unordered_map<std::string_view, int32_t> ids_;  // views into source_.tokens
+    std::vector<EndToken> end_tokens_;
+    std::vector<std::string> notes_;
+    size_t longest_text_ = 0;
+};
+
+// The printable stand-ins of bytes in byte-level vocabularies (GPT-2's): the byte that a character stands for.
+std::optional<uint8_t> byte_level_byte(char32_t character);
+
+// The byte of "<0x0A>", exactly in that form with upper- or lower-case digits.
+std::optional<uint8_t> byte_token_byte(std::string_view text);
+
+}  // namespace invar
