@@ -16,16 +16,20 @@ constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint32_t kVersion = 3;
 constexpr std::string_view kAlignmentKey = "general.alignment";
 
+void append_to(std::vector<std::byte>& bytes, std::span<const std::byte> more) {
+    const size_t size = bytes.size();
+    bytes.resize(size + more.size());
+    std::copy(more.begin(), more.end(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+}
+
 template <class T>
 void put(std::vector<std::byte>& bytes, T value) {
-    const auto view = std::as_bytes(std::span(&value, 1));
-    bytes.insert(bytes.end(), view.begin(), view.end());
+    append_to(bytes, std::as_bytes(std::span(&value, 1)));
 }
 
 void put(std::vector<std::byte>& bytes, std::string_view text) {
     put(bytes, static_cast<uint64_t>(text.size()));
-    const auto view = std::as_bytes(std::span(text));
-    bytes.insert(bytes.end(), view.begin(), view.end());
+    append_to(bytes, std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -52,7 +56,7 @@ void GgufWriter::add_array_payload(std::string_view key, MetadataType element, u
     std::vector<std::byte> payload;
     put(payload, static_cast<uint32_t>(element));
     put(payload, count);
-    payload.insert(payload.end(), bytes.begin(), bytes.end());
+    append_to(payload, bytes);
     add_payload(key, MetadataType::array, payload);
 }
 
@@ -110,7 +114,7 @@ std::vector<std::byte> GgufWriter::header() const {
     for (const Entry& entry : entries_) {
         put(bytes, std::string_view(entry.key));
         put(bytes, static_cast<uint32_t>(entry.type));
-        bytes.insert(bytes.end(), entry.payload.begin(), entry.payload.end());
+        append_to(bytes, entry.payload);
     }
     uint64_t offset = 0;
     for (const Tensor& tensor : tensors_) {
