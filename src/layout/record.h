@@ -52,7 +52,8 @@ struct RecordLayout {
         const bool in_side = scales == ScaleForm::iq4_xs || scales == ScaleForm::e8m0;
         return scales_at() + (in_side ? 0 : scales == ScaleForm::f16_minimum ? 128 : 64);
     }
-    // Bytes that follow the records of a row group, one piece a record: what would leave a record off a cache line.
+    // Bytes a record that stand before the records of a row group: what would push a record off a cache line. Before
+    // and not behind, so that a kernel which reads its stream of weights in order has them when the records come.
     constexpr int side_bytes() const {
         switch (scales) {
             case ScaleForm::nibbles:
@@ -112,10 +113,12 @@ inline constexpr int kRecordColumns = 256;
 
 constexpr int64_t records_of(int64_t columns) { return (columns + kRecordColumns - 1) / kRecordColumns; }
 
-// Bytes of four packed rows: their records, then their side pieces, rounded up to a cache line.
+// Four packed rows: the side pieces of all records, rounded up to a cache line, then the records.
+constexpr int64_t sides_bytes(const RecordLayout& layout, int64_t columns) {
+    return (records_of(columns) * layout.side_bytes() + 63) / 64 * 64;
+}
 constexpr int64_t row_group_bytes(const RecordLayout& layout, int64_t columns) {
-    const int64_t records = records_of(columns);
-    return records * layout.main_bytes() + (records * layout.side_bytes() + 63) / 64 * 64;
+    return sides_bytes(layout, columns) + records_of(columns) * layout.main_bytes();
 }
 
 }  // namespace invar

@@ -257,8 +257,9 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
     const RecordLayout layout = record_layout(matrix.format.id);
     const int64_t records = records_of(matrix.columns), row_bytes = matrix.format.row_bytes(matrix.columns);
     const int64_t record_bytes = matrix.format.row_bytes(kRecordColumns);
-    uint8_t* const sides = packed + records * layout.main_bytes();
-    std::memset(sides, 0, static_cast<size_t>(row_group_bytes(layout, matrix.columns) - records * layout.main_bytes()));
+    uint8_t* const sides = packed;
+    packed += sides_bytes(layout, matrix.columns);
+    std::memset(sides, 0, static_cast<size_t>(packed - sides));
     for (int64_t record = 0; record < records; ++record, packed += layout.main_bytes()) {
         Groups groups;
         RowRecord row;
@@ -348,8 +349,8 @@ void unpack_row_record(const Format& format, const std::byte* packed, int64_t co
         return unpack_float_record<uint16_t>(elements, r, count, as_stored);
     }
     const RecordLayout layout = record_layout(format.id);
-    const uint8_t* const main = group + record * layout.main_bytes();
-    const uint8_t* const side = group + records_of(columns) * layout.main_bytes() + record * layout.side_bytes();
+    const uint8_t* const main = group + sides_bytes(layout, columns) + record * layout.main_bytes();
+    const uint8_t* const side = group + record * layout.side_bytes();
     Groups groups;
     RowRecord parts;
     load_codes(layout, main, groups);

@@ -1,0 +1,99 @@
+// The table of products and the choice of a row. Scalar rows of the quantised formats are here; vector rows are
+// declared in linear_vector.h, rows of float formats in float_products.h.
+#include "cpu/linear.h"
+
+#include <iterator>
+
+#include "base/check.h"
+#include "cpu/float_products.h"
+#include "cpu/linear_steps.h"
+#include "cpu/linear_vector.h"
+#include "formats/iq4_nl/iq4_nl.h"
+#include "formats/e2m1.h"
+
+namespace invar {
+namespace {
+
+// The definition itself, 256 columns at a time where the row must be unpacked first.
+void linear_scalar(const LinearTask& task) {
+    const WeightMatrix& weight = *task.weight;
+    const Format& format = *weight.format;
+    const int64_t row_bytes = format.row_bytes(weight.columns);
+    const int64_t x_bytes = activation_bytes(ActivationForm::blocks, weight.columns);
+    constexpr int64_t kMostBlockBytes = 8 * 34;  // of 256 columns: Q8_0
+    std::byte unpacked[kMostBlockBytes];
+    CHECK(format.row_bytes(kRecordColumns) <= kMostBlockBytes, "a record's row fits");
+    for (int64_t row = task.first_row; row < task.last_row; ++row) {
+        for (int64_t token = 0; token < task.tokens; ++token) {
+            const auto* x = reinterpret_cast<const QuantisedBlock*>(task.activations + token * x_bytes);
+            float y = 0;
+            if (weight.form == StoredForm::as_stored) {
+                y = dot_quantised(format, weight.data + row * row_bytes, x, weight.columns);
+            } else {
+                Strands strands;
+                for (int64_t record = 0; record < records_of(weight.columns); ++record) {
+                    const int64_t first = record * kRecordColumns;
+                    unpack_row_record(format, weight.data, weight.columns, row, record, unpacked);
+                    for (int64_t k = 0; k < kRecordColumns && first + k < weight.columns; k += format.block_weights) {
+                        const int64_t block = (first + k) / kDotBlock;
+                        format.accumulate(unpacked + format.row_bytes(k), x + block, block, strands);
+                    }
+                }
+                y = strands.total();
+            }
+            if (format.id == FormatId::nvfp4) y = y * weight.scale;
+            task.out[token * task.out_stride + row] = y;
+        }
+    }
+}
+
+bool is_quantised(const LinearProblem& problem) { return !format(problem.format).is_float; }
+bool is_float(const LinearProblem& problem) { return format(problem.format).is_float; }
+bool packed_quantised(const LinearProblem& problem) {
+    return problem.form == StoredForm::rows4 && is_quantised(problem);
+}
+bool few_tokens(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 8; }
+
+// First fit wins. Tiles pay for unpacking a panel from about nine tokens on (docs/kernels.md).
+constexpr LinearKernel kTable[] = {
+    {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens, linear_direct_avx512},
+    {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
+    {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens, linear_direct_avx2},
+    {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2},
+    {"float_scalar", Isa::scalar, ActivationForm::rows, is_float, float_product_scalar},
+    {"scalar", Isa::scalar, ActivationForm::blocks, is_quantised, linear_scalar},
+};
+
+// The unsigned level tables of the vector kernels are the formats' own, plus the offset.
+constexpr bool levels_agree() {
+    for (int i = 0; i < 16; ++i) {
+        if (kIq4LevelsPlus128[i] != iq4_nl::kLevels[i] + 128) return false;
+        if (kE2M1LevelsPlus12[i] != kDoubledE2M1[i] + 12) return false;
+    }
+    return true;
+}
+static_assert(levels_agree());
+
+}  // namespace
+
+std::span<const LinearKernel> linear_kernels() { return kTable; }
+
+const LinearKernel* find_linear_kernel(std::string_view name) {
+    for (const LinearKernel& kernel : kTable) {
+        if (kernel.name == name) return &kernel;
+    }
+    return nullptr;
+}
+
+const LinearKernel& choose_linear_kernel(const LinearProblem& problem, Isa highest, std::string_view forced) {
+    const LinearKernel* chosen = nullptr;
+    for (const LinearKernel& kernel : kTable) {
+        if (kernel.isa > highest || !kernel.fits(problem)) continue;
+        if (kernel.name == forced) return kernel;
+        if (chosen == nullptr) chosen = &kernel;
+    }
+    CHECK(chosen != nullptr, "a scalar row fits every problem");
+    return *chosen;
+}
+
+}  // namespace invar

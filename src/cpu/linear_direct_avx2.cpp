@@ -1,0 +1,168 @@
+// Decode on AVX2: 4 rows x up to 3 tokens, a row's eight strands in one register. Rows of a record take turns, since 16
+// registers do not hold more. More tokens take turns while the group's weights are in the L1 cache. Equals
+// dot_quantised(), formats/format.h. The readers: linear_weights_avx2.h.
+#include "cpu/linear_vector.h"
+#include "cpu/linear_weights_avx2.h"
+
+namespace invar {
+namespace {
+
+constexpr int kMostTokens = 3;
+constexpr int kPrefetchBytes = 3072;  // ahead in the stream of weights
+
+// Adds the k-groups kFirstJ .. kFirstJ + kGroups - 1 (in the order j, j + 4 where all eight are taken) to T dots of a
+// row.
+template <FormatId kId, int kT>
+struct RowDots {
+    Ints id[kT];       // int32
+    Ints partial[kT];  // int16, of the groups since the last widening
+
+    [[gnu::always_inline]] void start(const LaneRecord* x, int64_t stride, int half) {
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) id[t] = dot_start<kId>(x[t * stride], half);
+    }
+
+    template <int kJ, bool kFirst, bool kLast>
+    [[gnu::always_inline]] void add_group(const uint8_t* record, int row, const UpperPlanes& planes,
+                                          const LaneRecord* x, int64_t stride) {
+        const Ints w = codes<kId, kJ>(record, row, planes);
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) {
+            const Ints q = load_row(x[t * stride].q + 32 * kJ);
+            if constexpr (kSignedCodes<kId>) {
+                id[t] = _mm256_add_epi32(id[t], signed_dot(w, q));
+            } else {
+                const Ints products = _mm256_maddubs_epi16(w, q);
+                partial[t] = kFirst ? products : _mm256_add_epi16(partial[t], products);
+                if constexpr (kLast) id[t] = _mm256_add_epi32(id[t], sums_of_two(partial[t]));
+            }
+        }
+    }
+};
+
+// The eight groups in an order that shares lines of nibbles; `order` is the position since the start of the dot.
+template <FormatId kId, int kT, int kJ, int kOrder>
+[[gnu::always_inline]] inline void add_in_order(RowDots<kId, kT>& dots, const uint8_t* record, int row,
+                                                const UpperPlanes& planes, const LaneRecord* x, int64_t stride) {
+    constexpr int kRun = groups_of_int16<kId>();
+    dots.template add_group<kJ, kOrder % kRun == 0, kOrder % kRun == kRun - 1>(record, row, planes, x, stride);
+}
+
+template <FormatId kId, int kT>
+[[gnu::always_inline]] inline void add_record(const uint8_t* record, const uint8_t* side, int row, const LaneRecord* x,
+                                              int64_t stride, Floats strands[kT]) {
+    constexpr Step kStep = RecordOf<kId>::kStep;
+    const UpperPlanes planes = load_upper_planes<kId>(record, row);
+    RowDots<kId, kT> dots;
+    dots.start(x, stride, 0);
+    if constexpr (!RecordOf<kId>::kHalves) {
+        add_in_order<kId, kT, 0, 0>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 4, 1>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 1, 2>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 5, 3>(dots, record, row, planes, x, stride);
+        loads_stay_below();
+        add_in_order<kId, kT, 2, 4>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 6, 5>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 3, 6>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 7, 7>(dots, record, row, planes, x, stride);
+        const Scales s = load_scales<kId>(record, side, row);
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) strands[t] =
+            add_block<kStep>(strands[t], s, x[t * stride], dots.id[t]);
+    } else {
+        add_in_order<kId, kT, 0, 0>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 1, 1>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 2, 2>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 3, 3>(dots, record, row, planes, x, stride);
+        const Scales s = load_scales<kId>(record, side, row);
+        Floats first_sums[kT];
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) {
+            if constexpr (kStep == Step::two_floats) {
+                strands[t] = add_float_half(strands[t], s.s0, x[t * stride], dots.id[t]);
+            } else {
+                first_sums[t] = first_half_sum(s, dots.id[t]);
+            }
+        }
+        loads_stay_below();
+        dots.start(x, stride, 1);
+        add_in_order<kId, kT, 4, 4>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 5, 5>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 6, 6>(dots, record, row, planes, x, stride);
+        add_in_order<kId, kT, 7, 7>(dots, record, row, planes, x, stride);
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) {
+            if constexpr (kStep == Step::two_floats) {
+                strands[t] = add_float_half(strands[t], s.s1, x[t * stride], dots.id[t]);
+            } else {
+                strands[t] = add_halves<kStep>(strands[t], s, x[t * stride], first_sums[t], dots.id[t]);
+            }
+        }
+    }
+}
+
+template <FormatId kId, int kT>
+[[gnu::noinline]] void direct_group(const Product& p, int64_t group, int64_t first_token) {
+    using Record = RecordOf<kId>;
+    const uint8_t* side = p.weights + group * p.group_bytes;
+    const uint8_t* record = side + p.sides_bytes;
+    const LaneRecord* x = p.x + first_token * p.records;
+    Floats strands[4][kT];
+    INVAR_UNROLL for (int row = 0; row < 4; ++row) {
+        INVAR_UNROLL for (int t = 0; t < kT; ++t) strands[row][t] = _mm256_setzero_ps();
+    }
+    for (int64_t k = 0; k < p.records; ++k, record += Record::kMainBytes, side += Record::kSideBytes, ++x) {
+        INVAR_UNROLL for (int i = 0; i < Record::kMainBytes / kLineBytes; ++i) {
+            _mm_prefetch(reinterpret_cast<const char*>(record + kPrefetchBytes + kLineBytes * i), _MM_HINT_T0);
+        }
+        INVAR_UNROLL for (int row = 0; row < 4; ++row) {
+            add_record<kId, kT>(record, side, row, x, p.records, strands[row]);
+            loads_stay_below();
+        }
+    }
+    INVAR_UNROLL for (int t = 0; t < kT; ++t) {
+        store_results<kId>(p, first_token + t, group,
+                           strand_totals(strands[0][t], strands[1][t], strands[2][t], strands[3][t]));
+    }
+}
+
+template <FormatId kId>
+void direct(const LinearTask& task) {
+    const Product p = product_of<kId>(task);
+    for (int64_t group = task.first_row / 4; 4 * group < task.last_row; ++group) {
+        for (int64_t token = 0; token < task.tokens; token += kMostTokens) {
+            switch (task.tokens - token) {
+                case 1:
+                    direct_group<kId, 1>(p, group, token);
+                    break;
+                case 2:
+                    direct_group<kId, 2>(p, group, token);
+                    break;
+                default:
+                    direct_group<kId, 3>(p, group, token);
+                    break;
+            }
+        }
+    }
+}
+
+constexpr void (*kDirect[kFormatCount])(const LinearTask&) = {
+    nullptr,
+    nullptr,
+    nullptr,  // float formats: float_products.h
+    direct<FormatId::q4_0>,
+    direct<FormatId::q4_1>,
+    direct<FormatId::q5_0>,
+    direct<FormatId::q5_1>,
+    direct<FormatId::q8_0>,
+    direct<FormatId::q2_k>,
+    direct<FormatId::q3_k>,
+    direct<FormatId::q4_k>,
+    direct<FormatId::q5_k>,
+    direct<FormatId::q6_k>,
+    direct<FormatId::iq4_nl>,
+    direct<FormatId::iq4_xs>,
+    direct<FormatId::mxfp4>,
+    direct<FormatId::nvfp4>,
+};
+
+}  // namespace
+
+void linear_direct_avx2(const LinearTask& task) { kDirect[static_cast<int>(task.weight->format->id)](task); }
+
+}  // namespace invar

@@ -1,0 +1,17 @@
+// The vector rows of the kernel table in linear.cpp. All read StoredForm::rows4 weights of the quantised formats and
+// ActivationForm::lanes, and equal dot_quantised() bit for bit.
+//   direct: few tokens. Weights are unpacked in registers and used once; all strands stay in registers for the whole
+//   row. tiles: many tokens. A panel of rows is unpacked to bytes in the L1 cache, then used by tiles of row pairs x
+//   tokens.
+#pragma once
+
+#include "cpu/linear.h"
+
+namespace invar {
+
+void linear_direct_avx2(const LinearTask& task);
+void linear_tiles_avx2(const LinearTask& task);
+void linear_direct_avx512(const LinearTask& task);
+void linear_tiles_avx512(const LinearTask& task);
+
+}  // namespace invar
