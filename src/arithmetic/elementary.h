@@ -2,26 +2,25 @@
 // libm but the exact fma, selects in place of branches, so that SIMD and CUDA copies give the same bits. Errors are
 // swept over all 2^32 inputs (tests/arithmetic/elementary_exhaustive_test.cpp). Constants: elementary_constants.h.
 //
-// NaN gives NaN (sign and payload are not defined). Subnormal inputs and results are kept.
+// NaN gives NaN (sign and payload are not defined). Subnormal inputs and results are kept; the ulp of a subnormal is
+// 2^-149.
 #pragma once
 
 namespace invar::law {
 
-// At most 1 ulp. Overflows to +inf above 88.7228; exp(-inf) = 0; results below 2^-126 are rounded once.
+// At most 1 ulp. Overflows to +inf above 88.7228; exp(-inf) = 0.
 float exp(float x);
 
 // At most 2 ulp. tanh(-x) = -tanh(x) to the bit; +-1 from |x| = 9.02.
 float tanh(float x);
 
-// 1 / (1 + exp(-x)). At most 2 ulp where exp(-x) is finite; 0 below x = -88.7228 (the truth is under 3e-39).
+// 1 / (1 + exp(-x)), computed as 1 / (2^m + exp(r)) * 2^m so that nothing overflows. At most 2 ulp.
 float sigmoid(float x);
 
-// x / (1 + exp(-x)). At most 2 ulp where exp(-x) is finite; -0 below x = -88.7228 (the truth is above -3e-37);
-// silu(-inf) is NaN.
+// x / (1 + exp(-x)), likewise. At most 2 ulp; silu(-inf) = -0.
 float silu(float x);
 
-// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), computed without its cancellation. At most 2 ulp where the inner
-// exp is finite; -0 below x = -10.05 (the truth is above -4e-38); gelu_tanh(-inf) is NaN.
+// x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), computed without its cancellation. At most 2 ulp.
 float gelu_tanh(float x);
 
 // log(1 + exp(x)). At most 2 ulp.

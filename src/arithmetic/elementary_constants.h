@@ -27,36 +27,38 @@ inline constexpr float kExpC4 = 0x1.555858p-5f;
 inline constexpr float kExpC5 = 0x1.123de0p-7f;
 inline constexpr float kExpC6 = 0x1.6ac74ep-10f;
 
-// exp(r) - 1 ~ r + r^2 (d2 + d3 r + ... + d7 r^5), relative error of the polynomial 3.4e-9; for tanh.
-inline constexpr float kExpm1D2 = 0x1p-1f;
-inline constexpr float kExpm1D3 = 0x1.55552cp-3f;
-inline constexpr float kExpm1D4 = 0x1.555502p-5f;
-inline constexpr float kExpm1D5 = 0x1.1155a8p-7f;
-inline constexpr float kExpm1D6 = 0x1.6d2e4ap-10f;
-inline constexpr float kExpm1D7 = 0x1.3b89a4p-13f;
-
-// tanh(9.02) rounds to 1.
+// tanh(x) ~ x + x^3 (t3 + t5 x^2 + ... + t11 x^8), 0 <= x < kTanhSmall; relative error of the polynomial 1.2e-9.
+inline constexpr float kTanhT3 = -0x1.55554ap-2f;
+inline constexpr float kTanhT5 = 0x1.110ceep-3f;
+inline constexpr float kTanhT7 = -0x1.b91e7ep-5f;
+inline constexpr float kTanhT9 = 0x1.58e518p-6f;
+inline constexpr float kTanhT11 = -0x1.9921a2p-8f;
+// tanh(0.55) = 0.5005: from there 1 - 2 / (exp(2 x) + 1) loses nothing by its subtraction. tanh(9.02) rounds to 1.
+inline constexpr float kTanhSmall = 0.55f;
 inline constexpr float kTanhHighest = 9.125f;
 
-// log(1 + e) ~ e (g0 + g1 e + ... + g10 e^10), 0 <= e <= 1, relative error of the polynomial 8.4e-10; for softplus.
-inline constexpr float kLog1pG0 = 0x1p+0f;
-inline constexpr float kLog1pG1 = -0x1.fffff8p-2f;
-inline constexpr float kLog1pG2 = 0x1.5553b6p-2f;
-inline constexpr float kLog1pG3 = -0x1.ffc59ep-3f;
-inline constexpr float kLog1pG4 = 0x1.978b56p-3f;
-inline constexpr float kLog1pG5 = -0x1.4a72c4p-3f;
-inline constexpr float kLog1pG6 = 0x1.ff2948p-4f;
-inline constexpr float kLog1pG7 = -0x1.54f202p-4f;
-inline constexpr float kLog1pG8 = 0x1.58ffd4p-5f;
-inline constexpr float kLog1pG9 = -0x1.c0a18ap-7f;
-inline constexpr float kLog1pG10 = 0x1.11341cp-9f;
+// The logistic functions see x in [-112, 64]: 112 exp(-112) rounds to 0, 1 + exp(-64) to 1.
+inline constexpr float kLogisticLowest = -112.0f;
+inline constexpr float kLogisticHighest = 64.0f;
+
+// log(1 + e) ~ e + e^2 (g2 + g3 e + ... + g10 e^8), 0 <= e <= 1, relative error of the polynomial 5.3e-9; for softplus.
+inline constexpr float kLog1pG2 = -0x1.ffffd2p-2f;
+inline constexpr float kLog1pG3 = 0x1.554dd0p-2f;
+inline constexpr float kLog1pG4 = -0x1.ff23e6p-3f;
+inline constexpr float kLog1pG5 = 0x1.934b54p-3f;
+inline constexpr float kLog1pG6 = -0x1.3a435ep-3f;
+inline constexpr float kLog1pG7 = 0x1.b4ae08p-4f;
+inline constexpr float kLog1pG8 = -0x1.d6b08cp-5f;
+inline constexpr float kLog1pG9 = 0x1.4917cep-6f;
+inline constexpr float kLog1pG10 = -0x1.af49cep-9f;
 
 // gelu_tanh(x) = x / (1 + exp(x (a + b x^2))), a = -2 sqrt(2 / pi), b = 0.044715 a, each as a sum of two parts.
 inline constexpr float kGeluLinearHigh = -0x1.988454p+0f;
 inline constexpr float kGeluLinearLow = 0x1.857936p-25f;
 inline constexpr float kGeluCubicHigh = -0x1.2444f2p-4f;
 inline constexpr float kGeluCubicLow = -0x1.49b16ap-29f;
-// |x| >= 11 gives exp(>= 112) = infinity or exp(<= -112) = 0, so that the clamp of the inner x never changes a result.
-inline constexpr float kGeluInner = 11.0f;
+// The inner x is held in [-11, 8]: 11 exp(-112) rounds to 0, 1 + exp(-49) to 1.
+inline constexpr float kGeluLowest = -11.0f;
+inline constexpr float kGeluHighest = 8.0f;
 
 }  // namespace invar::law

@@ -33,53 +33,73 @@ static inline Reduced reduce(float x) {
     return {static_cast<int32_t>(as_bits(shifted) - kRoundingShiftBits), r};
 }
 
-static inline float exp_of_reduced(Reduced reduced) {
-    const float r = reduced.r;
+// (exp(r) - 1) / r
+static inline float exp_slope(float r) {
     float p = kExpC6;
     p = fma(p, r, kExpC5);
     p = fma(p, r, kExpC4);
     p = fma(p, r, kExpC3);
     p = fma(p, r, kExpC2);
-    p = fma(p, r, 1.0f);
-    p = fma(p, r, 1.0f);
+    return fma(p, r, 1.0f);
+}
+
+static inline float exp(float x) {
+    float c = x > kExpHighest ? kExpHighest : x;  // a NaN fails both comparisons and stays
+    c = c < kExpLowest ? kExpLowest : c;
+    const Reduced reduced = reduce(c);
+    const float p = fma(exp_slope(reduced.r), reduced.r, 1.0f);
     // n is in [-150, 128]. Two factors keep both powers normal; only the last product can round.
     const int32_t half = reduced.n >> 1;
     return p * power_of_two(half) * power_of_two(reduced.n - half);
 }
 
-static inline float clamp_exp_argument(float x) {
-    x = x > kExpHighest ? kExpHighest : x;  // a NaN fails both comparisons and stays
-    return x < kExpLowest ? kExpLowest : x;
-}
-
-static inline float exp(float x) { return exp_of_reduced(reduce(clamp_exp_argument(x))); }
-
-static inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
-
-static inline float silu(float x) { return x / (1.0f + exp(-x)); }
-
 static inline float tanh(float x) {
     const float magnitude = __builtin_fabsf(x);
     const float a = magnitude > kTanhHighest ? kTanhHighest : magnitude;
-    const Reduced reduced = reduce(a + a);
-    const float r = reduced.r;
-    float q = kExpm1D7;
-    q = fma(q, r, kExpm1D6);
-    q = fma(q, r, kExpm1D5);
-    q = fma(q, r, kExpm1D4);
-    q = fma(q, r, kExpm1D3);
-    q = fma(q, r, kExpm1D2);
-    const float p = fma(r * r, q, r);  // exp(r) - 1
-    const float scale = power_of_two(reduced.n);
-    const float e = fma(scale, p, scale - 1.0f);  // exp(2 a) - 1
-    return __builtin_copysignf(e / (e + 2.0f), x);
+    const float square = a * a;
+    float q = kTanhT11;
+    q = fma(q, square, kTanhT9);
+    q = fma(q, square, kTanhT7);
+    q = fma(q, square, kTanhT5);
+    q = fma(q, square, kTanhT3);
+    const float small = fma(a * square, q, a);
+    const float large = 1.0f - 2.0f / (exp(a + a) + 1.0f);
+    return __builtin_copysignf(a < kTanhSmall ? small : large, x);
+}
+
+// numerator / (1 + exp(y)) for y = n ln2 + r with n in [-94, 163]: with m = -n it is numerator / (2^m + exp(r)) * 2^m,
+// where nothing overflows, and 2^m + exp(r) is summed so that it rounds by little more than half an ulp.
+static inline float logistic(float numerator, Reduced y) {
+    const int32_t m = -y.n;
+    const int32_t half = m >> 1;
+    const float factor = power_of_two(half);
+    const float other_factor = power_of_two(m - half);
+    const float power = factor * other_factor;  // below 2^-149 it is 0, which 1 + r does not notice
+    const float larger = power > 1.0f ? power : 1.0f;
+    const float smaller = power > 1.0f ? 1.0f : power;
+    const float head = larger + smaller;
+    const float lost = smaller - (head - larger);
+    const float denominator = head + fma(exp_slope(y.r), y.r, lost);
+    return numerator / denominator * factor * other_factor;
+}
+
+static inline float sigmoid(float x) {
+    float c = x > kLogisticHighest ? kLogisticHighest : x;
+    c = c < kLogisticLowest ? kLogisticLowest : c;
+    return logistic(1.0f, reduce(-c));
+}
+
+static inline float silu(float x) {
+    const float numerator = x < kLogisticLowest ? kLogisticLowest : x;
+    const float c = numerator > kLogisticHighest ? kLogisticHighest : numerator;
+    return logistic(numerator, reduce(-c));
 }
 
 static inline float gelu_tanh(float x) {
-    float c = x > kGeluInner ? kGeluInner : x;
-    c = c < -kGeluInner ? -kGeluInner : c;
-    // w = a + b c^2 and v = c w to about 45 bits, as high + low: an error in v is multiplied by v in exp(v), and |v|
-    // reaches 88.
+    const float numerator = x < kGeluLowest ? kGeluLowest : x;
+    const float c = numerator > kGeluHighest ? kGeluHighest : numerator;
+    // w = a + b c^2 and v = c w to about 45 bits, as high + low: an error in v is multiplied by v in exp(v), and v
+    // reaches 100 where the result is not yet 0.
     const float square = c * c;
     const float square_low = fma(c, c, -square);
     const float cubic = kGeluCubicHigh * square;
@@ -91,9 +111,9 @@ static inline float gelu_tanh(float x) {
     const float w_low = ((kGeluLinearHigh - (w - part)) + (cubic - part)) + (cubic_low + kGeluLinearLow);
     const float v = c * w;
     const float v_low = fma(c, w_low, fma(c, w, -v));
-    Reduced reduced = reduce(clamp_exp_argument(v));
-    reduced.r = reduced.r + v_low;
-    return x / (1.0f + exp_of_reduced(reduced));
+    Reduced y = reduce(v);
+    y.r = y.r + v_low;
+    return logistic(numerator, y);
 }
 
 static inline float softplus(float x) {
@@ -107,9 +127,8 @@ static inline float softplus(float x) {
     g = fma(g, e, kLog1pG4);
     g = fma(g, e, kLog1pG3);
     g = fma(g, e, kLog1pG2);
-    g = fma(g, e, kLog1pG1);
-    g = fma(g, e, kLog1pG0);
-    return fma(e, g, x > 0.0f ? x : 0.0f);
+    const float logarithm = fma(e * e, g, e);
+    return (x > 0.0f ? x : 0.0f) + logarithm;
 }
 
 }  // namespace invar::law::steps
