@@ -1,0 +1,158 @@
+// The dot law of every format: against exact rational arithmetic (tools/fixtures/formats.py), against binary64, and the
+// order of its strands.
+#include <algorithm>
+#include <limits>
+
+#include "formats/fixtures.h"
+
+namespace invar {
+namespace {
+
+TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
+    const std::vector<float> x = test::fixture_floats("dot_activations.f32");
+    const std::vector<QuantisedBlock> activations = test::quantised(x);
+    std::ifstream lines = test::fixture_lines("dot_law.txt");
+    std::string name, expected;
+    int64_t row, compared = 0;
+    while (lines >> name >> row >> expected) {
+        const Format& format = *find_format_by_name(name);
+        const std::vector<std::byte> rows = test::fixture_bytes(name + ".rows");
+        const int64_t columns = format.is_float ? 77 : 512;
+        const std::byte* weights = rows.data() + row * format.row_bytes(columns);
+        const float y = format.is_float ? dot_float(format, weights, x.data(), columns)
+                                        : dot_quantised(format, weights, activations.data(), columns);
+        EXPECT_EQ(test::bits(y), std::stoul(expected, nullptr, 16)) << name << " row " << row << ": " << y;
+        ++compared;
+    }
+    EXPECT_EQ(compared, 14 * 12 + 3 * 4);
+    std::printf("[equality] %lld outputs compared\n", static_cast<long long>(compared));
+}
+
+// Against sum of weight * (d * q) in binary64. Every float step of the law rounds its product of scales (2^-24 of the
+// step) and its sum (2^-24 of a partial sum); with n steps in all, the error is below n * 2^-24 * sum |terms|, and in
+// practice near sqrt(n) * 2^-24. `steps`: at most two a block.
+TEST(DotLaw, IsWithinRoundingOfABinary64Dot) {
+    for (const Format* format : formats()) {
+        if (format->is_float) continue;
+        double worst = 0.0;
+        for (const int64_t columns : {int64_t{256}, int64_t{1024}, int64_t{14336}}) {
+            const std::vector<std::byte> row = test::random_row(*format, columns, 31 + columns);
+            const std::vector<float> weights = test::decode(*format, row);
+            const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(columns, 77 + columns));
+            double exact = 0.0, magnitude = 0.0;
+            for (int64_t i = 0; i < columns; ++i) {
+                const double term = double{weights[i]} * (double{x[i / 32].d} * x[i / 32].q[i % 32]);
+                exact += term;
+                magnitude += std::fabs(term);
+            }
+            const double error = std::fabs(dot_quantised(*format, row.data(), x.data(), columns) - exact);
+            worst = std::max(worst, error / magnitude);
+        }
+        // Formats with a minimum form the difference of two larger sums, so their terms are larger than the products.
+        EXPECT_LT(worst, 4e-7) << format->name;
+        std::printf("[rounding] %-7s at most %.2g of the sum of magnitudes\n", std::string(format->name).c_str(),
+                    worst);
+    }
+}
+
+TEST(DotLaw, FloatFormatsRoundAsSequentialStrandsOfAnyLength) {
+    const std::vector<float> x = test::gaussian_values(1000, 5), w = test::gaussian_values(1000, 6);
+    for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::bf16}) {
+        const std::vector<std::byte> row = test::encode(format(id), w);
+        const std::vector<float> weights = test::decode(format(id), row);
+        for (const int64_t columns : {0, 1, 31, 32, 33, 255, 256, 257, 999, 1000}) {
+            float strand[8] = {};
+            for (int64_t i = 0; i < columns; ++i) strand[i / 32 % 8] = std::fma(weights[i], x[i], strand[i / 32 % 8]);
+            float y = strand[0];
+            for (int s = 1; s < 8; ++s) y += strand[s];
+            EXPECT_EQ(test::bits(dot_float(format(id), row.data(), x.data(), columns)), test::bits(y)) << columns;
+        }
+    }
+}
+
+// The same numbers in another order must give other bits, or the tests of order in cpu/ and cuda/ would be blind.
+struct OrderCounts {
+    int permuted = 0, tree = 0, pairs = 0, rows = 0;
+};
+
+OrderCounts count_order_changes(const Format& format) {
+    constexpr int64_t kColumns = 2048;
+    const int blocks_per = std::max(format.block_weights, 256) / format.block_weights;
+    const int64_t group_bytes = int64_t{blocks_per} * format.block_bytes;  // 256 weights: each strand once
+    OrderCounts counts;
+    for (int seed = 0; seed < 40; ++seed) {
+        const std::vector<std::byte> row = test::random_row(format, kColumns, 1000 + seed);
+        const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(kColumns, 2000 + seed));
+        const float y = dot_quantised(format, row.data(), x.data(), kColumns);
+
+        std::vector<std::byte> moved_row = row;  // groups 1 and 6 of 256 change places, in row and activations
+        std::vector<QuantisedBlock> moved_x = x;
+        std::swap_ranges(moved_row.begin() + group_bytes, moved_row.begin() + 2 * group_bytes,
+                         moved_row.begin() + 6 * group_bytes);
+        std::swap_ranges(moved_x.begin() + 8, moved_x.begin() + 16, moved_x.begin() + 48);
+        const float moved = dot_quantised(format, moved_row.data(), moved_x.data(), kColumns);
+
+        Strands strands;
+        float pairs = 0.0f;
+        for (int64_t column = 0; column < kColumns; column += format.block_weights) {
+            format.accumulate(row.data() + column / format.block_weights * format.block_bytes, &x[column / 32],
+                              column / 32, strands);
+        }
+        for (int s = 0; s < 8; s += 2) pairs += strands.s[s] + strands.s[s + 1];
+        const float* s = strands.s;
+        const float tree = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+        EXPECT_EQ(test::bits(strands.total()), test::bits(y));
+
+        counts.permuted += test::bits(moved) != test::bits(y);
+        counts.tree += test::bits(tree) != test::bits(y);
+        counts.pairs += test::bits(pairs) != test::bits(y);
+        ++counts.rows;
+    }
+    return counts;
+}
+
+TEST(DotLaw, BlocksInAnotherOrderOrATreeSumGiveOtherBits) {
+    for (const Format* format : formats()) {
+        if (format->is_float) continue;
+        const OrderCounts counts = count_order_changes(*format);
+        EXPECT_GE(counts.permuted, 10) << format->name;
+        EXPECT_GE(counts.tree, 10) << format->name;
+        EXPECT_GE(counts.pairs, 10) << format->name;
+        std::printf(
+            "[order] %-7s of %d rows: %d change with two groups swapped, %d with a tree, %d with sums of pairs\n",
+            std::string(format->name).c_str(), counts.rows, counts.permuted, counts.tree, counts.pairs);
+    }
+}
+
+TEST(DotLaw, BlockNumberChoosesTheStrand) {
+    for (const Format* format : formats()) {
+        if (format->is_float) continue;
+        const int dot_blocks = format->block_weights / kDotBlock;
+        const std::vector<std::byte> row = test::random_row(*format, format->block_weights, 9);
+        const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(format->block_weights, 10));
+        for (int64_t first = 0; first < 24; first += dot_blocks) {
+            Strands strands;
+            format->accumulate(row.data(), x.data(), first, strands);
+            for (int s = 0; s < kStrands; ++s) {
+                const bool touched = ((s - first) % 8 + 8) % 8 < dot_blocks;
+                EXPECT_EQ(strands.s[s] != 0.0f, touched) << format->name << " block " << first << " strand " << s;
+            }
+        }
+    }
+}
+
+TEST(DotLaw, ABadActivationReachesTheOutputAsNaN) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+        for (const Format* format : formats()) {
+            if (format->is_float) continue;
+            std::vector<float> values = test::gaussian_values(512, 3);
+            values[300] = bad;
+            const std::vector<QuantisedBlock> x = test::quantised(values);
+            const std::vector<std::byte> row = test::random_row(*format, 512, 4);
+            EXPECT_TRUE(std::isnan(dot_quantised(*format, row.data(), x.data(), 512))) << format->name;
+        }
+    }
+}
+
+}  // namespace
+}  // namespace invar
