@@ -57,11 +57,12 @@ struct SentencePieceEncoder::Work {
 
 SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary) : vocabulary_(&vocabulary) {
     byte_tokens_.fill(-1);
-    can_be_merged_into_.resize(vocabulary.size());
+    uses_.resize(vocabulary.size(), Use::none);
     unknown_ = vocabulary.source().unknown;
     for (int32_t token = 0; token < vocabulary.size(); ++token) {
         const TokenKind kind = vocabulary.kind(token);
-        can_be_merged_into_[token] = kind == TokenKind::unused || vocabulary.is_mergeable(token);
+        if (kind == TokenKind::unused) uses_[token] = Use::step;
+        if (vocabulary.is_mergeable(token)) uses_[token] = Use::result;
         if (kind == TokenKind::byte) byte_tokens_[static_cast<uint8_t>(vocabulary.piece(token)[0])] = token;
         if (kind == TokenKind::unknown && unknown_ < 0) unknown_ = token;
     }
@@ -75,9 +76,9 @@ void SentencePieceEncoder::propose(Work& work, int32_t left) const {
     if (size > vocabulary_->longest_text()) return;
     const std::string_view both = std::string_view(work.text).substr(first.begin, size);
     const std::optional<int32_t> token = vocabulary_->find(both);
-    if (!token || !can_be_merged_into_[*token]) return;
+    if (!token || uses_[*token] == Use::none) return;
     work.candidates.push_back({vocabulary_->score(*token), left, size});
-    if (vocabulary_->kind(*token) == TokenKind::unused) work.left_part_of_unused[both] = first.size;
+    if (uses_[*token] == Use::step) work.left_part_of_unused[both] = first.size;
 }
 
 Result<void> SentencePieceEncoder::encode(std::string_view text, Span piece, bool with_space_prefix,
@@ -127,18 +128,17 @@ Result<void> SentencePieceEncoder::emit(Work& work, std::string_view symbol, std
         const std::string_view part = open.back();
         open.pop_back();
         const std::optional<int32_t> token = vocabulary_->find(part);
-        if (!token || !can_be_merged_into_[*token]) {
+        if (token && uses_[*token] == Use::result) {
+            tokens.push_back(*token);
+            continue;
+        }
+        const auto split = work.left_part_of_unused.find(part);
+        if (split == work.left_part_of_unused.end()) {
             TRY(emit_bytes(part, tokens));
             continue;
         }
-        const auto split = vocabulary_->kind(*token) == TokenKind::unused ? work.left_part_of_unused.find(part)
-                                                                          : work.left_part_of_unused.end();
-        if (split == work.left_part_of_unused.end()) {
-            tokens.push_back(*token);
-        } else {
-            open.push_back(part.substr(split->second));
-            open.push_back(part.substr(0, split->second));
-        }
+        open.push_back(part.substr(split->second));
+        open.push_back(part.substr(0, split->second));
     }
     return {};
 }

@@ -33,7 +33,9 @@ class SentencePieceEncoder {
     const Vocabulary* vocabulary_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
     int32_t unknown_ = -1;
-    std::vector<bool> can_be_merged_into_;  // by token
+    // What merging may do with a token: nothing, pass through it and take it apart again, or end with it.
+    enum class Use : uint8_t { none, step, result };
+    std::vector<Use> uses_;  // by token
 };
 
 }  // namespace invar

@@ -44,20 +44,17 @@ TEST_P(SharedVocabularies, GiveEveryExpectedIdAndTheTextBack) {
     std::vector<std::string> lines;
     std::istringstream out(read_file(path + ".out"));
     for (std::string line; std::getline(out, line);) lines.push_back(line);
-    // The last text ends with the line break of the file.
+    // The file ends with a separator, so there is an empty text behind the last one.
     ASSERT_GE(texts.size(), lines.size());
-    size_t ids = 0;
+    IdComparison comparison(GetParam());
     for (size_t i = 0; i < lines.size(); ++i) {
         std::vector<int32_t> expected;
         std::istringstream numbers(lines[i]);
         for (int32_t id; numbers >> id;) expected.push_back(id);
         const std::vector<int32_t> tokens = encode(tokenizer, texts[i]);
-        EXPECT_EQ(tokens, expected) << "text " << i << ": '" << texts[i] << "'";
+        comparison.compare(texts[i], tokens, expected);
         EXPECT_EQ(tokenizer.decode(tokens, true), texts[i]) << "text " << i;
-        ids += expected.size();
     }
-    std::printf("[tokenizer] %s: %zu texts, %zu ids compared, 0 differ unless shown above\n", GetParam(), lines.size(),
-                ids);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tokenizer, SharedVocabularies,

@@ -63,6 +63,31 @@ inline std::vector<int32_t> encode(const Tokenizer& tokenizer, std::string_view 
     return tokens.value_or(std::vector<int32_t>());
 }
 
+// Compares texts with their expected ids, one test failure for each text that differs, and counts.
+class IdComparison {
+  public:
+    explicit IdComparison(std::string what) : what_(std::move(what)) {}
+    ~IdComparison() {
+        std::printf("[tokenizer] %s: %zu texts, %zu ids compared, %zu texts differ\n", what_.c_str(), texts_, ids_,
+                    differ_);
+    }
+    IdComparison(const IdComparison&) = delete;
+
+    void compare(std::string_view text, const std::vector<int32_t>& tokens, const std::vector<int32_t>& expected) {
+        ++texts_;
+        ids_ += expected.size();
+        differ_ += tokens != expected;
+        EXPECT_EQ(tokens, expected) << what_ << ": '" << text << "'";
+    }
+    size_t texts() const { return texts_; }
+
+  private:
+    std::string what_;
+    size_t texts_ = 0;
+    size_t ids_ = 0;
+    size_t differ_ = 0;
+};
+
 // Valid UTF-8 with everything that pre-tokenisers treat differently: letters of several scripts and both cases, digits,
 // white space and line breaks in runs, contractions, marks, emoji with joiners, controls, unassigned characters.
 class RandomText {
