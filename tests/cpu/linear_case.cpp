@@ -1,0 +1,267 @@
+#include "cpu/linear_case.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "arithmetic/float_types.h"
+#include "arithmetic/quantise.h"
+#include "base/check.h"
+#include "formats/iq4_nl/iq4_nl.h"
+#include "formats/iq4_xs/iq4_xs.h"
+#include "formats/mxfp4/mxfp4.h"
+#include "formats/q2_k/q2_k.h"
+#include "formats/q3_k/q3_k.h"
+#include "formats/q4_0/q4_0.h"
+#include "formats/q4_1/q4_1.h"
+#include "formats/q4_k/q4_k.h"
+#include "formats/q5_0/q5_0.h"
+#include "formats/q5_1/q5_1.h"
+#include "formats/q5_k/q5_k.h"
+#include "formats/q6_k/q6_k.h"
+#include "formats/q8_0/q8_0.h"
+#include "layout/rows4.h"
+
+namespace invar {
+namespace {
+
+using Random = std::mt19937_64;
+
+uint16_t random_scale(WeightKind kind, Random& random) {
+    const uint64_t bits = random();
+    if (kind == WeightKind::extreme) {
+        switch (bits >> 60 & 7) {
+            case 0:
+                return static_cast<uint16_t>(bits & 0x8000);  // +-0
+            case 1:
+                return static_cast<uint16_t>(bits & 0x83FF);  // subnormal
+            case 2:
+                return static_cast<uint16_t>(0x7BFF | (bits & 0x8000));  // +-65504
+            case 3:
+                return static_cast<uint16_t>(0x0400 | (bits & 0x8000));  // smallest normal
+            default:
+                break;
+        }
+    }
+    const float magnitude = 0.0005f * (0.5f + static_cast<float>(bits >> 40) * 0x1p-24f);
+    return f32_to_f16((bits & 1) != 0 && kind == WeightKind::extreme ? -magnitude : magnitude);
+}
+
+// Sets the floating scales of the block; the random bytes already there are the rest.
+template <class Block>
+void set_scales(std::byte* bytes, WeightKind kind, Random& random) {
+    Block& block = *reinterpret_cast<Block*>(bytes);
+    if constexpr (requires { block.d; }) block.d = StoredF16::from_bits(random_scale(kind, random));
+    if constexpr (requires { block.m; }) block.m = StoredF16::from_bits(random_scale(kind, random));
+    if constexpr (requires { block.dmin; }) block.dmin = StoredF16::from_bits(random_scale(kind, random));
+    if constexpr (requires { block.e; }) {
+        if (kind == WeightKind::ordinary) block.e = static_cast<uint8_t>(110 + random() % 12);
+    }
+}
+
+void set_scales_of(FormatId format, std::byte* block, WeightKind kind, Random& random) {
+    switch (format) {
+        case FormatId::q4_0:
+            return set_scales<q4_0::Block>(block, kind, random);
+        case FormatId::q4_1:
+            return set_scales<q4_1::Block>(block, kind, random);
+        case FormatId::q5_0:
+            return set_scales<q5_0::Block>(block, kind, random);
+        case FormatId::q5_1:
+            return set_scales<q5_1::Block>(block, kind, random);
+        case FormatId::q8_0:
+            return set_scales<q8_0::Block>(block, kind, random);
+        case FormatId::q2_k:
+            return set_scales<q2_k::Block>(block, kind, random);
+        case FormatId::q3_k:
+            return set_scales<q3_k::Block>(block, kind, random);
+        case FormatId::q4_k:
+            return set_scales<q4_k::Block>(block, kind, random);
+        case FormatId::q5_k:
+            return set_scales<q5_k::Block>(block, kind, random);
+        case FormatId::q6_k:
+            return set_scales<q6_k::Block>(block, kind, random);
+        case FormatId::iq4_nl:
+            return set_scales<iq4_nl::Block>(block, kind, random);
+        case FormatId::iq4_xs:
+            return set_scales<iq4_xs::Block>(block, kind, random);
+        case FormatId::mxfp4:
+            return set_scales<mxfp4::Block>(block, kind, random);
+        case FormatId::nvfp4:
+            return;  // all scales are bytes of every value
+        default:
+            CHECK(false, "quantised formats only");
+    }
+}
+
+void spoil_block(float* block, uint64_t kind, Random& random) {
+    for (int i = 0; i < 32; ++i) {
+        switch (kind) {
+            case 0:
+                block[i] = 0.0f;
+                break;
+            case 1:
+                block[i] = -0.0f;
+                break;
+            case 2:
+                block[i] *= 1e-32f;
+                break;
+            case 3:
+                block[i] *= 1e-38f;
+                break;  // subnormal
+            case 4:
+                block[i] *= 3e-30f;
+                break;  // about the zero-block threshold
+            case 5:
+                block[i] = (random() & 1) != 0 ? 3.0f : -3.0f;
+                break;  // every code +-127
+            case 6:
+                block[i] *= 1e30f;
+                break;
+            default:
+                break;
+        }
+    }
+}
+
+}  // namespace
+
+AlignedBytes aligned_bytes(int64_t count) {
+    const size_t rounded = static_cast<size_t>((count + 63) / 64 * 64 + 64);
+    auto* bytes = static_cast<std::byte*>(std::aligned_alloc(64, rounded));
+    std::memset(bytes, 0, rounded);
+    return AlignedBytes(bytes);
+}
+
+std::vector<std::byte> random_weights(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
+                                      uint64_t seed) {
+    Random random(seed);
+    std::vector<std::byte> bytes(static_cast<size_t>(rows * format.row_bytes(columns)));
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() >> 13);
+    if (kind == WeightKind::any_bits) return bytes;
+    for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.block_bytes)) {
+        set_scales_of(format.id, bytes.data() + at, kind, random);
+    }
+    return bytes;
+}
+
+std::vector<float> random_activations(int64_t tokens, int64_t columns, uint64_t seed) {
+    Random random(seed);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(static_cast<size_t>(tokens * columns));
+    for (float& value : x) value = normal(random);
+    for (int64_t t = 0; t < tokens; ++t) {
+        float* const row = x.data() + t * columns;
+        switch (t % 6) {
+            case 1:  // outliers
+                for (int64_t k = 0; k < columns; k += 256) row[k + static_cast<int64_t>(random() % 32)] *= 100.0f;
+                break;
+            case 2:
+            case 4:
+                for (int64_t k = 0; k < columns; k += 32) spoil_block(row + k, random() % 12, random);
+                break;
+            case 3:
+                for (int64_t k = 0; k < columns; ++k) row[k] = 5.0f;
+                break;
+            default:
+                break;  // Gaussian
+        }
+        if (t % 31 == 30) std::memset(row, 0, static_cast<size_t>(columns) * sizeof(float));
+    }
+    return x;
+}
+
+WeightMatrix LinearCase::matrix(StoredForm form) const {
+    WeightMatrix weight;
+    weight.format = format;
+    weight.form = form;
+    weight.rows = rows;
+    weight.columns = columns;
+    weight.data = form == StoredForm::rows4 ? packed.get() : stored.data();
+    weight.scale = tensor_scale;
+    return weight;
+}
+
+LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,
+                     uint64_t seed) {
+    LinearCase c;
+    c.format = &format;
+    c.rows = rows;
+    c.columns = columns;
+    c.tokens = tokens;
+    c.tensor_scale = 0.37f;  // must be ignored by all formats but NVFP4
+    c.stored = random_weights(format, rows, columns, kind, seed);
+    c.packed = aligned_bytes(rows4_bytes(format, rows, columns));
+    pack_rows4(format, c.stored.data(), rows, columns, 0, (rows + 3) / 4, c.packed.get());
+    c.x = random_activations(tokens, columns, seed + 1);
+    c.expected.resize(static_cast<size_t>(tokens * rows));
+    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / 32));
+    for (int64_t t = 0; t < tokens; ++t) {
+        quantise_row(c.x.data() + t * columns, columns, blocks.data());
+        for (int64_t r = 0; r < rows; ++r) {
+            const std::byte* row = c.stored.data() + r * format.row_bytes(columns);
+            const float y = dot_quantised(format, row, blocks.data(), columns);
+            c.expected[static_cast<size_t>(t * rows + r)] = format.id == FormatId::nvfp4 ? y * c.tensor_scale : y;
+        }
+    }
+    return c;
+}
+
+AlignedBytes prepare_case(const LinearCase& c, const LinearKernel& kernel, Isa isa) {
+    const int64_t stride = activation_bytes(kernel.reads, c.columns);
+    AlignedBytes prepared = aligned_bytes(c.tokens * stride);
+    for (int64_t t = 0; t < c.tokens; ++t) {
+        prepare_activations(kernel.reads, isa, c.x.data() + t * c.columns, c.columns, prepared.get() + t * stride);
+    }
+    return prepared;
+}
+
+void run_kernel(const LinearKernel& kernel, const WeightMatrix& weight, const std::byte* prepared, Range range,
+                float* out, int64_t out_stride) {
+    const AlignedBytes scratch = aligned_bytes(kLinearScratchBytes);
+    LinearTask task;
+    task.weight = &weight;
+    task.activations = prepared + range.first_token * activation_bytes(kernel.reads, weight.columns);
+    task.tokens = range.tokens;
+    task.out = out;
+    task.out_stride = out_stride;
+    task.first_row = range.first_row;
+    task.last_row = range.last_row;
+    task.worker_scratch = scratch.get();
+    kernel.run(task);
+}
+
+int64_t count_differences(const LinearCase& c, const float* out, int64_t out_stride, int64_t first_token,
+                          int64_t tokens) {
+    int64_t differ = 0;
+    for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t r = 0; r < c.rows; ++r) {
+            const float expected = c.expected[static_cast<size_t>((first_token + t) * c.rows + r)];
+            const float got = out[t * out_stride + r];
+            if (std::isnan(expected) && std::isnan(got)) continue;
+            if (std::bit_cast<uint32_t>(expected) != std::bit_cast<uint32_t>(got)) ++differ;
+        }
+    }
+    return differ;
+}
+
+std::vector<const LinearKernel*> runnable_kernels(StoredForm form) {
+    const IsaSupport support = detect_isa();
+    std::vector<const LinearKernel*> kernels;
+    for (const LinearKernel& kernel : linear_kernels()) {
+        const LinearProblem problem{FormatId::q8_0, form, 4, 256, 1};
+        if (support.has(kernel.isa) && kernel.fits(problem)) kernels.push_back(&kernel);
+    }
+    return kernels;
+}
+
+std::vector<const Format*> quantised_formats() {
+    std::vector<const Format*> chosen;
+    for (const Format* format : formats()) {
+        if (!format->is_float) chosen.push_back(format);
+    }
+    return chosen;
+}
+
+}  // namespace invar
