@@ -24,9 +24,8 @@ constexpr double kSin[] = {-0x1.5555555555548p-3, 0x1.111111110f730p-7,   -0x1.a
                            0x1.71de35552c31dp-19, -0x1.ae5e4b84e0399p-26, 0x1.5d8b55f0bd1d1p-33};
 constexpr double kCos[] = {0x1.555555555554cp-5,   -0x1.6c16c16c1521dp-10, 0x1.a01a019cbf0d1p-16,  // 5e-20
                            -0x1.27e4f81264f23p-22, 0x1.1ee9f11053d04p-29,  -0x1.8fb109f470693p-37};
-constexpr double kExp[] = {1.0,  // 2e-17
-                           1.0,
-                           0x1p-1,
+// exp(r) = 1 + r + r^2 q(r); 2e-17
+constexpr double kExp[] = {0x1p-1,
                            0x1.555555555555dp-3,
                            0x1.555555555556cp-5,
                            0x1.111111110e54dp-7,
@@ -102,10 +101,14 @@ double exp_of(Double2 x) {
     CHECK(std::fabs(x.high) <= 700, "exponents of rope bases and YaRN are far below 700");
     const double shifted = std::fma(x.high, kLog2E, kShift);
     const double n = shifted - kShift;
-    double r = std::fma(n, -kLn2High, x.high);
-    r = std::fma(n, -kLn2Low, r);
-    r = r + x.low;
-    return polynomial(kExp, r) * power_of_two(shifted_integer(shifted));
+    const double first = std::fma(n, -kLn2High, x.high);  // exact
+    const double second = std::fma(n, -kLn2Low, x.low);
+    const double r = first + second;
+    const double r_low = (first - r) + second;
+    const double head = 1.0 + r;
+    const double tail = std::fma(r * r, polynomial(kExp, r), head * r_low);
+    const double value = head + ((r - (head - 1.0)) + tail);
+    return value * power_of_two(shifted_integer(shifted));
 }
 
 Double2 log_of(double x) {
