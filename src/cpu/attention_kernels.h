@@ -52,5 +52,7 @@ std::span<const AttentionKernels* const> attention_kernels();
 const AttentionKernels& choose_attention_kernels(Isa highest);
 
 extern const AttentionKernels kAttentionKernelsScalar;  // attention_kernels.cpp
+extern const AttentionKernels kAttentionKernelsAvx2;
+extern const AttentionKernels kAttentionKernelsAvx512;
 
 }  // namespace invar

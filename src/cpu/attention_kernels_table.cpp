@@ -6,7 +6,8 @@
 namespace invar {
 namespace {
 
-constexpr std::array<const AttentionKernels*, 1> kTable = {&kAttentionKernelsScalar};
+constexpr std::array<const AttentionKernels*, 3> kTable = {&kAttentionKernelsAvx512, &kAttentionKernelsAvx2,
+                                                           &kAttentionKernelsScalar};
 
 }  // namespace
 

@@ -121,7 +121,6 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
                                 .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
         for (int64_t token = 0; token < x.rows(); ++token) {
             float* part = out.host_row(token) + first_row;
-            if (weight.scale != 1.0f) row_kernels_.scale(part, weight.scale, last_row - first_row);
             inspect(worker, static_cast<int64_t>(i), token, first_row, part, last_row - first_row);
         }
     });
@@ -273,7 +272,6 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
                 const int64_t slot = order.slot_at[at + token];
                 float* part = jobs[i].out.host_row(slot) + first_row;
                 std::memcpy(part, place + token * rows, static_cast<size_t>(rows) * sizeof(float));
-                if (weight.scale != 1.0f) row_kernels_.scale(part, weight.scale, rows);
                 inspect(worker, static_cast<int64_t>(i), slot, first_row, part, rows);
             }
         }

@@ -43,5 +43,7 @@ std::span<const RowKernels* const> row_kernels();
 const RowKernels& choose_row_kernels(Isa highest);
 
 extern const RowKernels kRowKernelsScalar;  // the definition, row_kernels.cpp
+extern const RowKernels kRowKernelsAvx2;
+extern const RowKernels kRowKernelsAvx512;
 
 }  // namespace invar

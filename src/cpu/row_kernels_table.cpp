@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-constexpr std::array<const RowKernels*, 1> kTable = {&kRowKernelsScalar};
+constexpr std::array<const RowKernels*, 3> kTable = {&kRowKernelsAvx512, &kRowKernelsAvx2, &kRowKernelsScalar};
 
 }  // namespace
 

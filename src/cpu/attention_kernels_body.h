@@ -1,0 +1,245 @@
+// Attention over one page, written once in the words of simd_avx2.h or simd_avx512.h: a .cpp file for each instruction
+// set includes its simd header, elementary_body.h and this. Equal to attention_kernels.cpp bit for bit: keys are lanes,
+// so a lane's fma chain is the law's dot; the columns of a value are lanes, and positions are taken in rising order. A
+// few queries go together, to load and widen a key or value once for all and to have 8 to 16 fma chains in flight.
+#pragma once
+
+#include "cpu/attention_kernels.h"
+#include "cpu/unroll.h"
+
+namespace invar {
+namespace {
+
+constexpr int kRegisters = 4;                     // of keys or values that a step holds
+constexpr int kBlockLanes = kRegisters * kLanes;  // 32 or 64
+
+template <CachedFloat type>
+inline Floats load_cached(const std::byte* elements, int64_t index) {
+    if constexpr (type == CachedFloat::f32) {
+        return load(reinterpret_cast<const float*>(elements) + index);
+    } else if constexpr (type == CachedFloat::f16) {
+        return load_f16(reinterpret_cast<const uint16_t*>(elements) + index);
+    } else {
+        return load_bf16(reinterpret_cast<const uint16_t*>(elements) + index);
+    }
+}
+
+template <CachedFloat type>
+inline float cached_value(const std::byte* elements, int64_t index) {
+    if constexpr (type == CachedFloat::f32) {
+        return reinterpret_cast<const float*>(elements)[index];
+    } else if constexpr (type == CachedFloat::f16) {
+        return _cvtsh_ss(reinterpret_cast<const uint16_t*>(elements)[index]);
+    } else {
+        return __builtin_bit_cast(float, static_cast<uint32_t>(reinterpret_cast<const uint16_t*>(elements)[index])
+                                             << 16);
+    }
+}
+
+// Scores of all 64 positions of the page for kQueries queries from `first`; those a query does not see are ignored
+// later.
+template <CachedFloat type, int kQueries>
+void score_queries(const ChunkTask& task, int first) {
+    const Floats scale = broadcast(task.scale), softcap = broadcast(task.softcap);
+    for (int block = 0; block < kChunkLanes; block += kBlockLanes) {
+        Floats dots[kQueries][kRegisters];
+        INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+            INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) dots[q][v] = broadcast(0.0f);
+        }
+        for (int i = 0; i < task.key_width; ++i) {
+            Floats keys[kRegisters];
+            INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) {
+                keys[v] = load_cached<type>(task.keys, int64_t{i} * kChunkLanes + block + v * kLanes);
+            }
+            INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+                const Floats element = broadcast(task.query[first + q][i]);
+                INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) dots[q][v] = fma(element, keys[v], dots[q][v]);
+            }
+        }
+        INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+            float* scores = task.scores + int64_t{first + q} * kChunkLanes + block;
+            INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) {
+                Floats score = multiply(dots[q][v], scale);
+                if (task.softcap != 0) score = multiply(softcap, tanh_lanes(divide(score, softcap)));
+                store(scores + v * kLanes, score);
+            }
+        }
+    }
+}
+
+// m of one query, and its scores become exp(score - m). m may differ from the law's in the sign of a zero, which
+// changes no other number: exp takes score - m, and x - (-0) and x - (+0) differ for x = -0 only, where exp gives 1 for
+// both.
+void exponentials_of(const ChunkTask& task, int query) {
+    constexpr int kAll = kChunkLanes / kLanes;
+    const VisibleLanes visible = task.visible[query];
+    float* scores = task.scores + int64_t{query} * kChunkLanes;
+    Floats most = broadcast(scores[visible.first]);
+    for (int v = 0; v < kAll; ++v) {
+        const Floats score = load(scores + v * kLanes);
+        most = larger(keep_lanes(score, v * kLanes, visible.first, visible.last, scores[visible.first]), most);
+    }
+    const float m = largest_of(most);
+    task.m[query] = m;
+    const Floats largest = broadcast(m);
+    for (int v = 0; v < kAll; ++v) {
+        store(scores + v * kLanes, exp_lanes(subtract(load(scores + v * kLanes), largest)));
+    }
+}
+
+// o[column .. column + kBlock) of kQueries queries takes the positions [from, to); l too, where kSums.
+template <CachedFloat type, int kQueries, int kBlock, bool kSums>
+inline void add_values(const ChunkTask& task, int first, int column, int from, int to) {
+    Floats o[kQueries][kBlock], l[kQueries];
+    INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+        float* place = task.o + int64_t{first + q} * task.value_width + column;
+        INVAR_UNROLL for (int v = 0; v < kBlock; ++v) o[q][v] = load(place + v * kLanes);
+        l[q] = broadcast(task.l[first + q]);
+    }
+    const float* scores = task.scores + int64_t{first} * kChunkLanes;
+    for (int t = from; t < to; ++t) {
+        Floats values[kBlock];
+        INVAR_UNROLL for (int v = 0; v < kBlock; ++v) {
+            values[v] = load_cached<type>(task.values, int64_t{t} * task.value_width + column + v * kLanes);
+        }
+        INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+            const Floats e = broadcast(scores[q * kChunkLanes + t]);
+            INVAR_UNROLL for (int v = 0; v < kBlock; ++v) o[q][v] = fma(e, values[v], o[q][v]);
+            if constexpr (kSums) l[q] = add(l[q], e);
+        }
+    }
+    INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+        float* place = task.o + int64_t{first + q} * task.value_width + column;
+        INVAR_UNROLL for (int v = 0; v < kBlock; ++v) store(place + v * kLanes, o[q][v]);
+        if constexpr (kSums) store_first(task.l + first + q, l[q], 1);
+    }
+}
+
+// The columns that do not fill a register, and l where there are no others.
+template <CachedFloat type>
+void add_last_values(const ChunkTask& task, int query, int column, int from, int to) {
+    const float* scores = task.scores + int64_t{query} * kChunkLanes;
+    float* o = task.o + int64_t{query} * task.value_width;
+    if (column == 0) {
+        for (int t = from; t < to; ++t) task.l[query] = task.l[query] + scores[t];
+    }
+    for (int i = column; i < task.value_width; ++i) {
+        float sum = o[i];
+        for (int t = from; t < to; ++t) {
+            sum = __builtin_fmaf(scores[t], cached_value<type>(task.values, int64_t{t} * task.value_width + i), sum);
+        }
+        o[i] = sum;
+    }
+}
+
+// Positions [from, to), which all kQueries queries see.
+template <CachedFloat type, int kQueries>
+void add_positions(const ChunkTask& task, int first, int from, int to) {
+    if (from >= to) return;
+    int column = 0;
+    for (; column + kBlockLanes <= task.value_width; column += kBlockLanes) {
+        if (column == 0) {
+            add_values<type, kQueries, kRegisters, true>(task, first, column, from, to);
+        } else {
+            add_values<type, kQueries, kRegisters, false>(task, first, column, from, to);
+        }
+    }
+    for (; column + kLanes <= task.value_width; column += kLanes) {
+        if (column == 0) {
+            add_values<type, kQueries, 1, true>(task, first, column, from, to);
+        } else {
+            add_values<type, kQueries, 1, false>(task, first, column, from, to);
+        }
+    }
+    if (column < task.value_width) {
+        for (int q = 0; q < kQueries; ++q) add_last_values<type>(task, first + q, column, from, to);
+    }
+}
+
+template <CachedFloat type, int kQueries>
+void chunk_of(const ChunkTask& task, int first) {
+    score_queries<type, kQueries>(task, first);
+    int common_first = 0, common_last = kChunkLanes;  // what all of them see
+    for (int q = first; q < first + kQueries; ++q) {
+        exponentials_of(task, q);
+        task.l[q] = 0;
+        for (int i = 0; i < task.value_width; ++i) task.o[int64_t{q} * task.value_width + i] = 0;
+        if (task.visible[q].first > common_first) common_first = task.visible[q].first;
+        if (task.visible[q].last < common_last) common_last = task.visible[q].last;
+    }
+    if (common_first > common_last) common_last = common_first;
+    for (int q = first; q < first + kQueries; ++q) {
+        const int last = task.visible[q].last < common_first ? task.visible[q].last : common_first;
+        add_positions<type, 1>(task, q, task.visible[q].first, last);
+    }
+    add_positions<type, kQueries>(task, first, common_first, common_last);
+    for (int q = first; q < first + kQueries; ++q) {
+        const int start = task.visible[q].first > common_last ? task.visible[q].first : common_last;
+        add_positions<type, 1>(task, q, start, task.visible[q].last);
+    }
+}
+
+template <CachedFloat type>
+void chunk_of_type(const ChunkTask& task) {
+    int query = 0;
+    for (; query + kAttentionQueries <= task.queries; query += kAttentionQueries) {
+        chunk_of<type, kAttentionQueries>(task, query);
+    }
+    if constexpr (kAttentionQueries == 4) {
+        if (query + 2 <= task.queries) {
+            chunk_of<type, 2>(task, query);
+            query += 2;
+        }
+    }
+    if (query < task.queries) chunk_of<type, 1>(task, query);
+}
+
+void chunk(const ChunkTask& task) {
+    switch (task.type) {
+        case CachedFloat::f16:
+            return chunk_of_type<CachedFloat::f16>(task);
+        case CachedFloat::bf16:
+            return chunk_of_type<CachedFloat::bf16>(task);
+        case CachedFloat::f32:
+            return chunk_of_type<CachedFloat::f32>(task);
+    }
+}
+
+inline float exp_of(float x) {
+    alignas(64) float lanes[kLanes];
+    store(lanes, exp_lanes(broadcast(x)));
+    return lanes[0];
+}
+
+void merge(float* m, float* l, float* o, float next_m, float next_l, const float* next_o, int64_t width) {
+    const float largest = next_m > *m ? next_m : *m;
+    const float a = exp_of(*m - largest), b = exp_of(next_m - largest);
+    *m = largest;
+    *l = __builtin_fmaf(*l, a, next_l * b);
+    const Floats old_scale = broadcast(a), new_scale = broadcast(b);
+    int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes) {
+        store(o + i, fma(load(o + i), old_scale, multiply(load(next_o + i), new_scale)));
+    }
+    for (; i < width; ++i) o[i] = __builtin_fmaf(o[i], a, next_o[i] * b);
+}
+
+void finish(float l, const float* o, int64_t width, float* out) {
+    const Floats divisor = broadcast(l);
+    int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes) store(out + i, divide(load(o + i), divisor));
+    for (; i < width; ++i) out[i] = o[i] / l;
+}
+
+constexpr AttentionKernels make_attention_kernels(std::string_view name, Isa isa) {
+    AttentionKernels kernels;
+    kernels.name = name;
+    kernels.isa = isa;
+    kernels.chunk = chunk;
+    kernels.merge = merge;
+    kernels.finish = finish;
+    return kernels;
+}
+
+}  // namespace
+}  // namespace invar

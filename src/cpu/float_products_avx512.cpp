@@ -1,0 +1,10 @@
+// Products of float weights for one instruction set; the code is in float_products_body.h.
+#include "cpu/simd_avx512.h"
+//
+#include "cpu/float_products_body.h"
+
+namespace invar {
+
+void float_product_avx512(const LinearTask& task) { multiply_floats(task); }
+
+}  // namespace invar

@@ -1,0 +1,183 @@
+// The vector row kernels, written once in the words of simd_avx2.h or simd_avx512.h: a .cpp file for each instruction
+// set includes its simd header, elementary_body.h and this. Equal to row_kernels.cpp bit for bit. Which is chosen:
+// row_kernels_table.cpp.
+#pragma once
+
+#include "cpu/row_kernels.h"
+
+namespace invar {
+namespace {
+
+constexpr int64_t kReduce = 256;  // lanes of the reduce law
+constexpr int kReduceRegisters = kReduce / kLanes;
+
+// Applies `one` to registers of [0, n): full ones, then the rest.
+template <class Step>
+inline void for_lanes(int64_t n, Step step) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) step(i, int64_t{kLanes});
+    if (i < n) step(i, n - i);
+}
+
+inline Floats load_part(const float* p, int64_t count) { return count == kLanes ? load(p) : load_first(p, count); }
+inline void store_part(float* p, Floats x, int64_t count) {
+    if (count == kLanes) {
+        store(p, x);
+    } else {
+        store_first(p, x, count);
+    }
+}
+
+void add_rows(float* x, const float* y, int64_t n) {
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(x + i, add(load_part(x + i, count), load_part(y + i, count)), count);
+    });
+}
+
+void scale_row(float* x, float factor, int64_t n) {
+    const Floats factors = broadcast(factor);
+    for_lanes(n,
+              [&](int64_t i, int64_t count) { store_part(x + i, multiply(load_part(x + i, count), factors), count); });
+}
+
+void add_scaled_row(float* y, float weight, const float* x, int64_t n) {
+    const Floats weights = broadcast(weight);
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(y + i, fma(weights, load_part(x + i, count), load_part(y + i, count)), count);
+    });
+}
+
+void silu_multiply_rows(const float* gate, const float* up, int64_t n, float* out) {
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(out + i, multiply(silu_lanes(load_part(gate + i, count)), load_part(up + i, count)), count);
+    });
+}
+
+// Folds 256 lanes in halves: whole registers, then the lanes of the last one.
+inline float fold(Floats (&lanes)[kReduceRegisters]) {
+    for (int half = kReduceRegisters / 2; half > 0; half /= 2) {
+        for (int j = 0; j < half; ++j) lanes[j] = add(lanes[j], lanes[j + half]);
+    }
+    alignas(64) float rest[kLanes];
+    store(rest, lanes[0]);
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+        for (int j = 0; j < half; ++j) rest[j] = rest[j] + rest[j + half];
+    }
+    return rest[0];
+}
+
+// The reduce law over step(lane, term). Terms past the end are +0: a lane is a sum of squares or of exponentials, never
+// -0, so adding +0 to it changes nothing.
+template <class Step>
+inline float reduce(const float* t, int64_t n, Step step) {
+    Floats lanes[kReduceRegisters];
+    for (Floats& lane : lanes) lane = broadcast(0.0f);
+    int64_t start = 0;
+    for (; start + kReduce <= n; start += kReduce) {
+        for (int j = 0; j < kReduceRegisters; ++j) lanes[j] = step(lanes[j], load(t + start + j * kLanes));
+    }
+    for (int j = 0; start < n; ++j, start += kLanes) {
+        lanes[j] = step(lanes[j], load_part(t + start, n - start < kLanes ? n - start : kLanes));
+    }
+    return fold(lanes);
+}
+
+void rms_norm_row(const float* x, const float* weight, int64_t n, float epsilon, float* y) {
+    const float squares = reduce(x, n, [](Floats lane, Floats t) { return fma(t, t, lane); });
+    const float mean = squares / static_cast<float>(n);
+    const float factor = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + epsilon)));
+    const Floats factors = broadcast(factor);
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        const Floats scaled = multiply(load_part(x + i, count), factors);
+        store_part(y + i, weight == nullptr ? scaled : multiply(scaled, load_part(weight + i, count)), count);
+    });
+}
+
+void rope_halves_head(float* head, int64_t pairs, const float* cosines, const float* sines) {
+    for_lanes(pairs, [&](int64_t i, int64_t count) {
+        const Floats x0 = load_part(head + i, count), x1 = load_part(head + pairs + i, count);
+        const Floats cosine = load_part(cosines + i, count), sine = load_part(sines + i, count);
+        store_part(head + i, negated_fma(x1, sine, multiply(x0, cosine)), count);
+        store_part(head + pairs + i, fma(x0, sine, multiply(x1, cosine)), count);
+    });
+}
+
+// Lanes (x0, x1, x0', x1', ...): y = fma(swapped, (-sin, sin, ...), x * (cos, cos, ...)).
+void rope_adjacent_head(float* head, int64_t pairs, const float* cosines, const float* sines) {
+    int64_t pair = 0;
+    for (; pair + kLanes / 2 <= pairs; pair += kLanes / 2) {
+        const Floats x = load(head + 2 * pair);
+        const Floats turned =
+            fma(swap_neighbours(x), negate_even(load_doubled(sines + pair)), multiply(x, load_doubled(cosines + pair)));
+        store(head + 2 * pair, turned);
+    }
+    for (; pair < pairs; ++pair) {
+        const float x0 = head[2 * pair], x1 = head[2 * pair + 1];
+        head[2 * pair] = __builtin_fmaf(-x1, sines[pair], x0 * cosines[pair]);
+        head[2 * pair + 1] = __builtin_fmaf(x0, sines[pair], x1 * cosines[pair]);
+    }
+}
+
+void softmax_row(const float* logits, int64_t n, float* probabilities) {
+    // The largest in any order: two orders differ at most in the sign of a zero, and then exp gives 1 either way. A NaN
+    // makes the total and so every probability a NaN, as in the law.
+    Floats most = broadcast(logits[0]);
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        const Floats x = load_part(logits + i, count);
+        most = larger(count == kLanes ? x : keep_lanes(x, 0, 0, static_cast<int>(count), logits[0]), most);
+    });
+    const Floats largest = broadcast(largest_of(most));
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(probabilities + i, exp_lanes(subtract(load_part(logits + i, count), largest)), count);
+    });
+    const Floats total = broadcast(reduce(probabilities, n, [](Floats lane, Floats t) { return add(lane, t); }));
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(probabilities + i, divide(load_part(probabilities + i, count), total), count);
+    });
+}
+
+void narrow_row(CachedFloat type, const float* in, int64_t n, uint16_t* out) {
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        const Floats x = load_part(in + i, count);
+        uint16_t rest[kLanes];
+        uint16_t* place = count == kLanes ? out + i : rest;
+        if (type == CachedFloat::f16) {
+            store_f16(place, x);
+        } else {
+            store_bf16(place, x);
+        }
+        if (count < kLanes) {
+            for (int64_t j = 0; j < count; ++j) out[i + j] = rest[j];
+        }
+    });
+}
+
+int64_t first_non_finite_in(const float* x, int64_t n) {
+    int64_t i = 0;
+    for (; i + kLanes <= n && !any_non_finite(load(x + i)); i += kLanes) {
+    }
+    for (; i < n; ++i) {
+        if ((__builtin_bit_cast(uint32_t, x[i]) & 0x7F800000u) == 0x7F800000u) return i;
+    }
+    return -1;
+}
+
+constexpr RowKernels make_row_kernels(std::string_view name, Isa isa) {
+    RowKernels kernels;
+    kernels.name = name;
+    kernels.isa = isa;
+    kernels.add = add_rows;
+    kernels.scale = scale_row;
+    kernels.add_scaled = add_scaled_row;
+    kernels.silu_multiply = silu_multiply_rows;
+    kernels.rms_norm = rms_norm_row;
+    kernels.rope_halves = rope_halves_head;
+    kernels.rope_adjacent = rope_adjacent_head;
+    kernels.softmax = softmax_row;
+    kernels.narrow = narrow_row;
+    kernels.first_non_finite = first_non_finite_in;
+    return kernels;
+}
+
+}  // namespace
+}  // namespace invar
