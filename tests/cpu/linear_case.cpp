@@ -184,13 +184,13 @@ WeightMatrix LinearCase::matrix(StoredForm form) const {
 }
 
 LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,
-                     uint64_t seed) {
+                     uint64_t seed, float tensor_scale) {
     LinearCase c;
     c.format = &format;
     c.rows = rows;
     c.columns = columns;
     c.tokens = tokens;
-    c.tensor_scale = 0.37f;  // must be ignored by all formats but NVFP4
+    c.tensor_scale = tensor_scale;
     c.stored = random_weights(format, rows, columns, kind, seed);
     c.packed = aligned_bytes(rows4_bytes(format, rows, columns));
     pack_rows4(format, c.stored.data(), rows, columns, 0, (rows + 3) / 4, c.packed.get());

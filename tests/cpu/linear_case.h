@@ -46,8 +46,9 @@ struct LinearCase {
 
     WeightMatrix matrix(StoredForm form) const;
 };
+// `tensor_scale` must be ignored by all formats but NVFP4.
 LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,
-                     uint64_t seed);
+                     uint64_t seed, float tensor_scale = 0.37f);
 
 // Rows [first, last) of `weight` for `tokens` tokens starting at `first_token` of the case, by one kernel; other
 // elements of `out` [tokens, stride] are left alone.
