@@ -2,14 +2,12 @@
 // declared in linear_vector.h, rows of float formats in float_products.h.
 #include "cpu/linear.h"
 
-#include <iterator>
-
 #include "base/check.h"
 #include "cpu/float_products.h"
 #include "cpu/linear_steps.h"
 #include "cpu/linear_vector.h"
-#include "formats/iq4_nl/iq4_nl.h"
 #include "formats/e2m1.h"
+#include "formats/iq4_nl/iq4_nl.h"
 
 namespace invar {
 namespace {
@@ -52,6 +50,7 @@ bool is_float(const LinearProblem& problem) { return format(problem.format).is_f
 bool packed_quantised(const LinearProblem& problem) {
     return problem.form == StoredForm::rows4 && is_quantised(problem);
 }
+bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
 bool few_tokens(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 8; }
 
 // First fit wins. Tiles pay for unpacking a panel from about nine tokens on (docs/kernels.md).
@@ -60,6 +59,8 @@ constexpr LinearKernel kTable[] = {
     {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens, linear_direct_avx2},
     {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2},
+    {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},
+    {"float_avx2", Isa::avx2, ActivationForm::float_lanes, packed_float, float_product_avx2},
     {"float_scalar", Isa::scalar, ActivationForm::rows, is_float, float_product_scalar},
     {"scalar", Isa::scalar, ActivationForm::blocks, is_quantised, linear_scalar},
 };
