@@ -20,6 +20,7 @@ void add_run_command(CLI::App& cli, Action& action);
 void add_plan_command(CLI::App& cli, Action& action);
 void add_inspect_command(CLI::App& cli, Action& action);
 void add_tokenize_command(CLI::App& cli, Action& action);
+void add_logits_command(CLI::App& cli, Action& action);
 void add_bench_command(CLI::App& cli, Action& action);
 void add_quantize_command(CLI::App& cli, Action& action);
 void add_models_command(CLI::App& cli, Action& action);

@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
     add_plan_command(cli, action);
     add_inspect_command(cli, action);
     add_tokenize_command(cli, action);
+    add_logits_command(cli, action);
     add_bench_command(cli, action);
     add_quantize_command(cli, action);
     add_models_command(cli, action);

@@ -29,7 +29,7 @@ struct PlanRequest {
     CacheType cache_type = CacheType::f16;
     int64_t context = 0;         // positions in all; 0: what the model was trained for, at most kDefaultContext
     int64_t chunk = 512;         // prompt tokens in one pass
-    int sequences = 1;           // that may end a pass with logits
+    int sequences = 1;           // that the KV cache has room for, each of `context` positions
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
     std::string memory_source;            // what the budget is: "available memory", "--memory"
 };

@@ -3,7 +3,7 @@
 namespace invar {
 
 Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink, const Session::Progress& progress) {
-    TRY_ASSIGN(const ChatPrompt prompt, format_.prompt(messages_, options_));
+    TRY_ASSIGN(const ChatPrompt prompt, format_->prompt(messages_, options_));
     Answer answer;
     ChannelSplitter splitter(prompt.starts_in);
     const ChannelSink collect = [&](Channel channel, std::string_view text) {
@@ -11,7 +11,7 @@ Result<Answer> Conversation::answer(const GenerationSettings& settings, const Ch
         return !sink || sink(channel, text);
     };
     const TextSink text_sink = [&](std::string_view text) { return splitter.feed(text, collect); };
-    TRY_ASSIGN(answer.generation, generate(session_, tokenizer_, prompt.tokens, settings, text_sink, progress));
+    TRY_ASSIGN(answer.generation, generate(*session_, *tokenizer_, prompt.tokens, settings, text_sink, progress));
     splitter.finish(collect);
     Json message = {{"role", "assistant"}, {"content", answer.content}};
     if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;

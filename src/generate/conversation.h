@@ -18,19 +18,19 @@ struct Answer {
 class Conversation {
   public:
     Conversation(Session& session, const Tokenizer& tokenizer, const ChatFormat& format, ChatOptions options)
-        : session_(session), tokenizer_(tokenizer), format_(format), options_(std::move(options)) {}
+        : session_(&session), tokenizer_(&tokenizer), format_(&format), options_(std::move(options)) {}
 
     void add_message(Json message) { messages_.push_back(std::move(message)); }
-    void clear() { messages_ = Json::array(); }
+    void remove_last_message() { messages_.erase(messages_.size() - 1); }
     const Json& messages() const { return messages_; }
 
     // Answers the last message and appends the answer as the assistant's.
     Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Session::Progress& progress);
 
   private:
-    Session& session_;
-    const Tokenizer& tokenizer_;
-    const ChatFormat& format_;
+    Session* session_;
+    const Tokenizer* tokenizer_;
+    const ChatFormat* format_;
     ChatOptions options_;
     Json messages_ = Json::array();
 };

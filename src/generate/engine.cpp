@@ -23,7 +23,7 @@ Result<int64_t> measure_scratch(const PlannedModel& planned, const EngineSetting
         for (int64_t i = 0; i < rows; ++i) {
             batch.rows.push_back({.token = 0, .sequence = sequence, .position = planned.plan.context - rows + i});
         }
-        const int64_t wanted = std::min<int64_t>(rows, std::max(1, settings.sequences));
+        const int64_t wanted = std::min<int64_t>(rows, std::max<int64_t>(settings.logits_rows, settings.sequences));
         for (int64_t i = rows - wanted; i < rows; ++i) batch.logits_rows.push_back(static_cast<int32_t>(i));
         ops->begin_pass();
         model->forward(*ops, batch, *cache);

@@ -27,7 +27,8 @@ struct EngineSettings {
     int threads = 0;             // 0: one for each CPU this process may use
     int64_t context = 0;         // positions; 0: the plan's default
     int64_t chunk = 512;         // prompt tokens in one pass
-    int sequences = 1;
+    int sequences = 1;           // that the KV cache has room for
+    int64_t logits_rows = 1;     // most rows of a batch whose logits are wanted
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     std::optional<int64_t> memory_bytes;  // budget for the plan

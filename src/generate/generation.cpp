@@ -62,7 +62,7 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
 
     const auto generation_start = Clock::now();
     std::vector<int32_t> history(prompt.begin(), prompt.end());
-    Utf8Stream utf8;
+    TokenStream stream(tokenizer, /*show_control=*/false, TokenStream::Begins::continuation);
     StopStrings stops(settings.stop);
     bool cancelled = false;
     auto deliver = [&](const std::string& text) {
@@ -78,7 +78,7 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
             result.reason = FinishReason::end_token;
             break;
         }
-        deliver(stops.feed(utf8.feed(tokenizer.piece(sampled.token))));
+        deliver(stops.feed(stream.feed(sampled.token)));
         if (stops.stopped()) {
             result.reason = FinishReason::stop_string;
             break;
@@ -98,7 +98,7 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
         TRY_ASSIGN(logits, session.append(sampled.token));
     }
     if (!stops.stopped()) {
-        deliver(stops.feed(utf8.finish()));
+        deliver(stops.feed(stream.finish()));
         deliver(stops.finish());
     }
     result.generation_seconds = seconds_since(generation_start);

@@ -27,20 +27,42 @@ Result<std::span<const float>> Session::append(int32_t token) {
     return compute({&token, 1}, nullptr);
 }
 
+Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const LogitsSink& sink) {
+    if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
+        return fail("the text has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(), engine_.context());
+    }
+    engine_.cache().truncate(sequence_, 0);
+    tokens_.clear();
+    const auto vocabulary = static_cast<size_t>(engine_.config().vocabulary);
+    while (tokens_.size() < tokens.size()) {
+        const size_t start = tokens_.size();
+        const size_t count = std::min(static_cast<size_t>(engine_.chunk()), tokens.size() - start);
+        TRY_ASSIGN(const std::span<const float> logits, compute_chunk(tokens.subspan(start, count), Wanted::all_logits));
+        for (size_t i = 0; i < count; ++i) sink(static_cast<int64_t>(start + i), logits.subspan(i * vocabulary, vocabulary));
+    }
+    return {};
+}
+
+Result<std::span<const float>> Session::compute_chunk(std::span<const int32_t> chunk, Wanted wanted) {
+    const auto start = static_cast<int64_t>(tokens_.size());
+    const auto count = static_cast<int64_t>(chunk.size());
+    Batch batch;
+    for (int64_t i = 0; i < count; ++i) {
+        batch.rows.push_back({.token = chunk[static_cast<size_t>(i)], .sequence = sequence_, .position = start + i});
+        if (wanted == Wanted::all_logits || i == count - 1) batch.logits_rows.push_back(static_cast<int32_t>(i));
+    }
+    TRY(engine_.cache().reserve(sequence_, start + count));
+    TRY_ASSIGN(const std::span<const float> logits, engine_.evaluate(batch));
+    tokens_.insert(tokens_.end(), chunk.begin(), chunk.end());
+    return logits;
+}
+
 Result<std::span<const float>> Session::compute(std::span<const int32_t> fresh, const Progress& progress) {
     std::span<const float> logits;
     const auto total = static_cast<int64_t>(fresh.size());
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min(engine_.chunk(), total - done);
-        const auto start = static_cast<int64_t>(tokens_.size());
-        Batch batch;
-        for (int64_t i = 0; i < count; ++i) {
-            batch.rows.push_back({.token = fresh[static_cast<size_t>(done + i)], .sequence = sequence_, .position = start + i});
-        }
-        if (done + count == total) batch.logits_rows.push_back(static_cast<int32_t>(count - 1));
-        TRY(engine_.cache().reserve(sequence_, start + count));
-        TRY_ASSIGN(logits, engine_.evaluate(batch));
-        tokens_.insert(tokens_.end(), fresh.begin() + done, fresh.begin() + done + count);
+        TRY_ASSIGN(logits, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)), Wanted::last_logits));
         done += count;
         if (progress && !progress(done, total) && done < total) return fail("stopped after {} of {} prompt tokens", done, total);
     }

@@ -32,9 +32,15 @@ class Session {
     Result<std::span<const float>> advance_to(std::span<const int32_t> tokens, const Progress& progress);
     // Appends one token.
     Result<std::span<const float>> append(int32_t token);
+    // Gets the logits of every position in order.
+    using LogitsSink = std::function<void(int64_t position, std::span<const float> logits)>;
+    // Forgets everything, then computes all of `tokens`. The engine was opened with logits_rows >= its chunk.
+    Result<void> logits_of_all(std::span<const int32_t> tokens, const LogitsSink& sink);
     int64_t reused_tokens() const { return reused_; }  // by the last advance_to
 
   private:
+    enum class Wanted : uint8_t { last_logits, all_logits };
+    Result<std::span<const float>> compute_chunk(std::span<const int32_t> chunk, Wanted wanted);
     Result<std::span<const float>> compute(std::span<const int32_t> fresh, const Progress& progress);
 
     Engine& engine_;

@@ -11,12 +11,14 @@ import numpy as np
 
 
 class Reference:
+    supported = ("qwen3", "qwen3moe")
+
     def __init__(self, path):
         reader = gguf.GGUFReader(path)
         self.fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
         self.arch = self.fields["general.architecture"]
-        if self.arch not in ("qwen3", "qwen3moe"):
-            raise SystemExit(f"{path}: architecture {self.arch} is not qwen3 or qwen3moe")
+        if self.arch not in self.supported:
+            raise SystemExit(f"{path}: architecture {self.arch} is not one of {self.supported}")
         self.w = {}
         for t in reader.tensors:
             data = t.data if t.tensor_type == gguf.GGMLQuantizationType.F32 else gguf.quants.dequantize(t.data, t.tensor_type)

@@ -1,6 +1,7 @@
 #include "text/chat/channels.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace invar {
 namespace {

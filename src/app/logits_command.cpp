@@ -1,0 +1,125 @@
+// invar logits MODEL: the logits of every position of a text, exactly as computed, as a NumPy file or the best few as text: for
+// comparing with another engine or a reference.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <numeric>
+
+#include "app/output.h"
+#include "app/settings.h"
+#include "base/atomic_file.h"
+#include "files/printable.h"
+#include "generate/session.h"
+#include "text/tokenizer/from_gguf.h"
+
+namespace invar::app {
+namespace {
+
+struct LogitsFlags {
+    ModelFlags model_flags;
+    std::string model, text, out;
+    std::vector<int32_t> tokens;
+    int top = 5;
+    bool json = false;
+};
+
+// NumPy's .npy header, version 1.0, for a little-endian binary32 array [rows, columns].
+std::string npy_header(int64_t rows, int64_t columns) {
+    static_assert(std::endian::native == std::endian::little);
+    std::string dictionary = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+    constexpr size_t kAlignment = 64, kPrefix = 10;
+    dictionary.append(kAlignment - (kPrefix + dictionary.size() + 1) % kAlignment, ' ');
+    dictionary += '\n';
+    const auto length = static_cast<uint16_t>(dictionary.size());
+    std::string header("\x93NUMPY\x01\x00", 8);
+    header += static_cast<char>(length & 0xFF);
+    header += static_cast<char>(length >> 8);
+    return header + dictionary;
+}
+
+struct Candidate {
+    int32_t token;
+    float logit;
+};
+
+std::vector<Candidate> best_of(std::span<const float> logits, int count) {
+    std::vector<int32_t> order(logits.size());
+    std::iota(order.begin(), order.end(), 0);
+    const auto kept = static_cast<std::ptrdiff_t>(std::min(order.size(), static_cast<size_t>(std::max(count, 0))));
+    std::partial_sort(order.begin(), order.begin() + kept, order.end(), [&](int32_t a, int32_t b) {
+        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+        return x != y ? x > y : a < b;
+    });
+    std::vector<Candidate> best;
+    for (std::ptrdiff_t i = 0; i < kept; ++i) {
+        const int32_t token = order[static_cast<size_t>(i)];
+        best.push_back({token, logits[static_cast<size_t>(token)]});
+    }
+    return best;
+}
+
+void print_position(int64_t position, std::span<const Candidate> best, const Tokenizer& tokenizer, bool json) {
+    if (json) {
+        Json candidates = Json::array();
+        for (const Candidate& one : best) {
+            candidates.push_back({{"token", one.token}, {"piece", printable(tokenizer.piece(one.token))}, {"logit", one.logit}});
+        }
+        print_json({{"position", position}, {"best", std::move(candidates)}});
+        return;
+    }
+    std::string line = fmt::format("{:>6} ", position);
+    for (const Candidate& one : best) line += fmt::format("  {} '{}' {:.9g}", one.token, printable(tokenizer.piece(one.token)), one.logit);
+    print_result(line + "\n");
+}
+
+Result<int> logits(const LogitsFlags& flags) {
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, flags.model));
+    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    std::vector<int32_t> tokens = flags.tokens;
+    if (tokens.empty()) {
+        TRY_ASSIGN(tokens, tokenizer.encode(flags.text, Tokenizer::Specials::parse, Tokenizer::Ends::add));
+    }
+    if (tokens.empty()) return fail("the text has no tokens; give a text or --tokens");
+    settings.logits_rows = settings.chunk;
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
+    Session session(*engine);
+    std::optional<AtomicFile> out;
+    if (!flags.out.empty()) {
+        TRY_ASSIGN(out, AtomicFile::create(flags.out));
+        const std::string header = npy_header(static_cast<int64_t>(tokens.size()), engine->config().vocabulary);
+        TRY(out->write(std::as_bytes(std::span(header))));
+    }
+    Result<void> written;
+    TRY(session.logits_of_all(tokens, [&](int64_t position, std::span<const float> row) {
+        if (!out) {
+            print_position(position, best_of(row, flags.top), tokenizer, flags.json);
+        } else if (written) {
+            written = out->write(std::as_bytes(row));
+        }
+    }));
+    TRY(std::move(written));
+    if (out) {
+        TRY(out->commit());
+        print_note(fmt::format("{}: logits [{}, {}], binary32", flags.out, tokens.size(), engine->config().vocabulary));
+    }
+    return kDone;
+}
+
+}  // namespace
+
+void add_logits_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<LogitsFlags>();
+    CLI::App* command = cli.add_subcommand("logits", "Compute the logits of every position of a text");
+    command->add_option("model", flags->model, "GGUF file")->required();
+    command->add_option("text", flags->text, "The text (special tokens are parsed, BOS added as the model asks)");
+    command->add_option("--tokens", flags->tokens, "Token ids instead of a text")->delimiter(',');
+    command->add_option("--out", flags->out, "Write all of them to this .npy file (binary32 [tokens, vocabulary])");
+    command->add_option("--top", flags->top, "How many to print of each position")->capture_default_str();
+    command->add_flag("--json", flags->json, "Print JSON, one line a position");
+    command->footer("Examples:\n  invar logits model.gguf \"Hello\"\n  invar logits model.gguf --tokens 1,15043 --out logits.npy");
+    add_model_flags(*command, flags->model_flags);
+    command->callback([flags, &action] { action = [flags] { return logits(*flags); }; });
+}
+
+}  // namespace invar::app

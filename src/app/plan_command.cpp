@@ -1,0 +1,46 @@
+// invar plan MODEL: the weight plan from the header alone.
+#include <chrono>
+
+#include "app/output.h"
+#include "app/settings.h"
+
+namespace invar::app {
+namespace {
+
+struct PlanFlags {
+    ModelFlags model_flags;
+    std::string model;
+    bool json = false, summary = false;
+};
+
+Result<int> plan(const PlanFlags& flags) {
+    const auto start = std::chrono::steady_clock::now();
+    TRY_ASSIGN(const std::string path, model_path(flags.model));
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model_flags, path));
+    TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
+    TRY_ASSIGN(const PlannedModel planned, plan_model(file, settings));
+    if (flags.json) {
+        print_json(plan_as_json(planned.plan));
+        return kDone;
+    }
+    print_result(plan_as_table(planned.plan, !flags.summary));
+    const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    print_note(fmt::format("planned in {:.1f} ms from the header of {:.1f} MiB of file", milliseconds,
+                           static_cast<double>(file.file_bytes()) / (1 << 20)));
+    return kDone;
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<PlanFlags>();
+    CLI::App* command = cli.add_subcommand("plan", "Print every byte a model would take, before loading any");
+    command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->add_flag("--summary", flags->summary, "Totals only");
+    command->footer("Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary");
+    add_model_flags(*command, flags->model_flags);
+    command->callback([flags, &action] { action = [flags] { return plan(*flags); }; });
+}
+
+}  // namespace invar::app

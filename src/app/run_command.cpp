@@ -1,0 +1,303 @@
+// invar run [MODEL] [PROMPT]: answers one prompt, talks interactively, or answers a file of conversations.
+#include <csignal>
+#include <ctime>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "app/line_editor.h"
+#include "app/output.h"
+#include "app/run_settings.h"
+#include "arithmetic/version.h"
+#include "generate/conversation.h"
+#include "text/tokenizer/from_gguf.h"
+
+namespace invar::app {
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// While it lives, Ctrl-C sets a flag instead of ending the program.
+class InterruptGuard {
+  public:
+    InterruptGuard() {
+        interrupted = 0;
+        struct sigaction action {};
+        action.sa_handler = [](int) { interrupted = 1; };
+        sigaction(SIGINT, &action, &before_);
+    }
+    ~InterruptGuard() { sigaction(SIGINT, &before_, nullptr); }
+    InterruptGuard(const InterruptGuard&) = delete;
+    InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+  private:
+    struct sigaction before_ {};
+};
+
+// Everything a run needs, in the order it is made.
+struct Chat {
+    std::unique_ptr<Engine> engine;
+    std::optional<Tokenizer> tokenizer;
+    std::optional<ChatFormat> format;
+    std::unique_ptr<Session> session;
+    GenerationSettings generation;
+    ChatOptions options;
+};
+
+Result<std::string> read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return fail("{} cannot be read; check the path", path);
+    return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string& model) {
+    auto chat = std::make_unique<Chat>();
+    TRY_ASSIGN(chat->generation, generation_settings(flags));
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model_flags, model));
+    ProgressBar bar("loading");
+    TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    bar.clear();
+    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->file().metadata()));
+    if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
+        return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model, chat->tokenizer->size(),
+                    chat->engine->config().vocabulary);
+    }
+    if (!flags.raw) {
+        std::string source;
+        if (!flags.chat_template.empty()) {
+            TRY_ASSIGN(source, read_file(flags.chat_template));
+        }
+        TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->file(), *chat->tokenizer, std::move(source)));
+    }
+    chat->options.now_seconds = static_cast<int64_t>(std::time(nullptr));
+    if (flags.no_thinking) chat->options.variables["enable_thinking"] = false;
+    chat->session = std::make_unique<Session>(*chat->engine);
+    return chat;
+}
+
+void print_figures(const Chat& chat, const Generation& generation) {
+    const int64_t computed = generation.prompt_tokens - generation.reused_tokens;
+    const auto made = static_cast<int64_t>(generation.tokens.size());
+    print_note(fmt::format("[prompt {} tokens ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} tokens in {:.2f} s, {:.1f} tok/s; {}; {}, {} "
+                           "threads, arithmetic {}]",
+                           generation.prompt_tokens, generation.reused_tokens, generation.prompt_seconds,
+                           static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), made, generation.generation_seconds,
+                           static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9), finish_reason_name(generation.reason),
+                           isa_name(chat.engine->machine().isa), chat.engine->machine().threads, kArithmeticVersion));
+}
+
+Json as_json(const Chat& chat, const Answer& answer) {
+    const Generation& generation = answer.generation;
+    return {{"content", answer.content},
+            {"reasoning", answer.reasoning},
+            {"finish_reason", finish_reason_name(generation.reason)},
+            {"tokens", generation.tokens},
+            {"prompt_tokens", generation.prompt_tokens},
+            {"reused_tokens", generation.reused_tokens},
+            {"prompt_seconds", generation.prompt_seconds},
+            {"generation_seconds", generation.generation_seconds},
+            {"isa", isa_name(chat.engine->machine().isa)},
+            {"threads", chat.engine->machine().threads},
+            {"arithmetic", kArithmeticVersion}};
+}
+
+// Streams content to stdout and reasoning to stderr.
+class AnswerPrinter {
+  public:
+    AnswerPrinter(bool quiet, bool hide_reasoning) : quiet_(quiet), hide_reasoning_(hide_reasoning) {}
+
+    bool show(Channel channel, std::string_view text) {
+        if (!quiet_ && channel == Channel::reasoning && !hide_reasoning_) {
+            print_aside(text);
+            aside_ = true;
+        }
+        if (!quiet_ && channel == Channel::content) {
+            if (std::exchange(aside_, false)) end_aside();
+            print_result(text);
+            flush_results();
+        }
+        return interrupted == 0;
+    }
+    ~AnswerPrinter() {
+        if (aside_) end_aside();
+    }
+
+  private:
+    bool quiet_, hide_reasoning_, aside_ = false;
+};
+
+Result<Answer> answer_raw(Chat& chat, const RunFlags& flags, const std::string& prompt) {
+    TRY_ASSIGN(const std::vector<int32_t> tokens, chat.tokenizer->encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add));
+    const TextSink sink = [&](std::string_view text) {
+        if (!flags.json) {
+            print_result(text);
+            flush_results();
+        }
+        return interrupted == 0;
+    };
+    Answer answer;
+    TRY_ASSIGN(answer.generation, generate(*chat.session, *chat.tokenizer, tokens, chat.generation, sink, nullptr));
+    answer.content = answer.generation.text;
+    return answer;
+}
+
+Result<Answer> answer_next(Chat& chat, const RunFlags& flags, Conversation& conversation) {
+    AnswerPrinter printer(flags.json || !flags.conversations.empty(), flags.hide_reasoning);
+    ProgressBar bar("reading");
+    const auto progress = [&](int64_t done, int64_t total) {
+        if (done < total) bar.show(done, total);
+        if (done == total) bar.clear();
+        return interrupted == 0;
+    };
+    return conversation.answer(
+        chat.generation, [&](Channel channel, std::string_view text) { return printer.show(channel, text); }, progress);
+}
+
+Conversation start_conversation(Chat& chat, const RunFlags& flags) {
+    Conversation conversation(*chat.session, *chat.tokenizer, *chat.format, chat.options);
+    if (!flags.system.empty()) conversation.add_message({{"role", "system"}, {"content", flags.system}});
+    return conversation;
+}
+
+Result<int> answer_once(Chat& chat, const RunFlags& flags, const std::string& prompt) {
+    const InterruptGuard guard;
+    Answer answer;
+    if (flags.raw) {
+        TRY_ASSIGN(answer, answer_raw(chat, flags, prompt));
+    } else {
+        Conversation conversation = start_conversation(chat, flags);
+        conversation.add_message({{"role", "user"}, {"content", prompt}});
+        TRY_ASSIGN(answer, answer_next(chat, flags, conversation));
+    }
+    if (flags.json) {
+        print_json(as_json(chat, answer));
+    } else {
+        print_result("\n");
+        flush_results();
+        print_figures(chat, answer.generation);
+    }
+    return kDone;
+}
+
+constexpr const char* kInteractiveHelp =
+    "/reset  forget the conversation\n/stats  show speed after each answer (again: hide)\n/help   this list\n/quit   leave (also Ctrl-D); Ctrl-C "
+    "stops an answer";
+
+Result<int> talk(Chat& chat, const RunFlags& flags) {
+    print_note(fmt::format("{} ({}), context {} tokens; /help lists the commands", chat.engine->config().name,
+                           chat.engine->config().architecture, chat.engine->context()));
+    LineEditor editor("> ");
+    Conversation conversation = start_conversation(chat, flags);
+    bool stats = false;
+    std::string line;
+    for (;;) {
+        LineEditor::Ended ended;
+        {
+            const InterruptGuard guard;
+            ended = editor.read(line);
+        }
+        if (ended == LineEditor::Ended::end_of_input) break;
+        if (ended == LineEditor::Ended::interrupted) {
+            print_note("\n(Ctrl-D or /quit leaves)");
+            continue;
+        }
+        if (line.empty()) continue;
+        if (line == "/quit" || line == "/exit") break;
+        if (line == "/help") {
+            print_note(kInteractiveHelp);
+            continue;
+        }
+        if (line == "/stats") {
+            stats = !stats;
+            continue;
+        }
+        if (line == "/reset") {
+            conversation = start_conversation(chat, flags);
+            print_note("(forgotten)");
+            continue;
+        }
+        conversation.add_message({{"role", "user"}, {"content", line}});
+        const InterruptGuard guard;
+        const auto answer = answer_next(chat, flags, conversation);
+        print_result("\n");
+        flush_results();
+        if (!answer) {
+            print_error(answer.error().message);
+            conversation.remove_last_message();
+            continue;
+        }
+        if (answer->generation.reason == FinishReason::context_full) print_note("(the context is full: /reset, or start with a larger --context)");
+        if (stats) print_figures(chat, answer->generation);
+    }
+    print_note("");
+    return kDone;
+}
+
+// Each line of the file: {"id": ..., "turns": ["user text", ...]}; each line of output: {"id": ..., "answers": [...]}.
+Result<int> answer_conversations(Chat& chat, const RunFlags& flags) {
+    TRY_ASSIGN(const std::string text, read_file(flags.conversations));
+    const InterruptGuard guard;
+    ProgressBar bar("conversations");
+    size_t start = 0;
+    for (int64_t number = 1; start < text.size(); ++number) {
+        const size_t end = std::min(text.find('\n', start), text.size());
+        const std::string_view line = std::string_view(text).substr(start, end - start);
+        start = end + 1;
+        if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+        const auto conversation_json = parse_json(line);
+        if (!conversation_json || !conversation_json->is_object() || !conversation_json->contains("turns") ||
+            !(*conversation_json)["turns"].is_array()) {
+            return fail("{}, line {}: not an object with an array \"turns\"", flags.conversations, number);
+        }
+        Conversation conversation = start_conversation(chat, flags);
+        Json answers = Json::array();
+        for (const Json& turn : (*conversation_json)["turns"]) {
+            if (!turn.is_string()) return fail("{}, line {}: a turn is not a text", flags.conversations, number);
+            conversation.add_message({{"role", "user"}, {"content", turn}});
+            TRY_ASSIGN(const Answer answer, answer_next(chat, flags, conversation));
+            if (interrupted != 0) return fail("stopped in conversation {}", number);
+            answers.push_back({{"content", answer.content},
+                               {"reasoning", answer.reasoning},
+                               {"finish_reason", finish_reason_name(answer.generation.reason)}});
+        }
+        print_json({{"id", conversation_json->value("id", Json())}, {"answers", std::move(answers)}});
+        bar.show(static_cast<int64_t>(start), static_cast<int64_t>(text.size()) + 1);
+    }
+    return kDone;
+}
+
+Result<int> run(RunFlags flags) {
+    if (flags.positionals.size() == 1 && !looks_like_model(flags.positionals[0])) flags.positionals.insert(flags.positionals.begin(), "");
+    const std::string given = flags.positionals.empty() ? std::string() : flags.positionals[0];
+    TRY_ASSIGN(const std::string model, model_path(given));
+    std::optional<std::string> prompt;
+    if (flags.positionals.size() > 1) prompt = flags.positionals[1];
+    if (!flags.prompt_file.empty()) {
+        if (prompt) return fail("a prompt and --prompt-file were given; choose one");
+        TRY_ASSIGN(prompt, read_file(flags.prompt_file));
+    }
+    if (!flags.conversations.empty() && (prompt || flags.raw)) {
+        return fail("--conversations brings its own prompts; leave out {}", prompt ? "the prompt" : "--raw");
+    }
+    if (flags.raw && !flags.system.empty()) return fail("--raw uses no chat template, so --system has no place; leave one out");
+    const bool interactive = !prompt && flags.conversations.empty() && stdin_is_terminal();
+    if (!prompt && flags.conversations.empty() && !interactive) {
+        prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+    }
+    if (prompt && prompt->empty()) return fail("the prompt is empty; write it as the last argument or on standard input");
+    if (interactive && (flags.raw || flags.json)) return fail("{} needs a prompt", flags.raw ? "--raw" : "--json");
+    TRY_ASSIGN(const std::unique_ptr<Chat> chat, open_chat(flags, model));
+    if (!flags.conversations.empty()) return answer_conversations(*chat, flags);
+    return interactive ? talk(*chat, flags) : answer_once(*chat, flags, *prompt);
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<RunFlags>();
+    CLI::App* command = cli.add_subcommand("run", "Answer a prompt, or talk when there is none");
+    add_run_flags(*command, *flags);
+    command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
+}
+
+}  // namespace invar::app

@@ -1,0 +1,66 @@
+// invar tokenize MODEL [TEXT]: the ids and pieces of a text, or the text of ids.
+#include <iostream>
+#include <iterator>
+
+#include "app/output.h"
+#include "app/settings.h"
+#include "files/printable.h"
+#include "text/tokenizer/from_gguf.h"
+
+namespace invar::app {
+namespace {
+
+struct TokenizeFlags {
+    std::string model, text;
+    std::vector<int32_t> decode;
+    bool json = false, ids_only = false, no_specials = false, no_ends = false;
+};
+
+std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()}; }
+
+Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
+    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    if (!flags.decode.empty()) {
+        for (const int32_t id : flags.decode) {
+            if (!tokenizer.has(id)) return fail("--decode: token {} is not in the vocabulary of {} tokens", id, tokenizer.size());
+        }
+        print_result(tokenizer.decode(flags.decode, true));
+        print_result("\n");
+        return kDone;
+    }
+    const std::string text = text_given ? flags.text : standard_input();
+    const auto specials = flags.no_specials ? Tokenizer::Specials::as_text : Tokenizer::Specials::parse;
+    TRY_ASSIGN(const std::vector<int32_t> ids, tokenizer.encode(text, specials, flags.no_ends ? Tokenizer::Ends::none : Tokenizer::Ends::add));
+    if (flags.json) {
+        Json pieces = Json::array();
+        for (const int32_t id : ids) pieces.push_back(printable(tokenizer.piece(id)));
+        print_json({{"tokens", ids}, {"pieces", std::move(pieces)}, {"count", ids.size()}});
+        return kDone;
+    }
+    if (flags.ids_only) {
+        print_result(fmt::format("{}\n", fmt::join(ids, " ")));
+        return kDone;
+    }
+    for (const int32_t id : ids) print_result(fmt::format("{:>8}  '{}'\n", id, printable(tokenizer.piece(id))));
+    print_note(fmt::format("{} tokens of {} bytes", ids.size(), text.size()));
+    return kDone;
+}
+
+}  // namespace
+
+void add_tokenize_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<TokenizeFlags>();
+    CLI::App* command = cli.add_subcommand("tokenize", "Show the tokens of a text, or the text of tokens");
+    command->add_option("model", flags->model, "GGUF file")->required();
+    CLI::Option* text = command->add_option("text", flags->text, "The text; default: standard input");
+    command->add_option("--decode", flags->decode, "Token ids to turn into text")->expected(1, 1 << 20);
+    command->add_flag("--ids", flags->ids_only, "Print the ids on one line");
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->add_flag("--no-specials", flags->no_specials, "Take the texts of special tokens literally");
+    command->add_flag("--no-ends", flags->no_ends, "Add no BOS or EOS");
+    command->footer("Examples:\n  invar tokenize model.gguf \"Hello world\"\n  invar tokenize model.gguf --decode 9906 1917");
+    command->callback([flags, text, &action] { action = [flags, text] { return tokenize(*flags, text->count() > 0); }; });
+}
+
+}  // namespace invar::app

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Checks what no compiler does: formatting, the direction of includes, settings read below the command line, sizes. Prints every finding and
+# ends with 1 if there is one.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+report() { echo "lint: $*"; failed=1; }
+
+mapfile -t sources < <(git ls-files '*.cpp' '*.h')
+unformatted=$(clang-format --dry-run "${sources[@]}" 2>&1 | grep -oE '^[^:]+\.(cpp|h)' | sort -u)
+[ -z "$unformatted" ] || report "not formatted (clang-format -i): $unformatted"
+
+# A folder of src/ may include only itself and what stands before it here.
+order=(base arithmetic formats files layout ops models checkpoint cpu text generate proof app)
+for i in "${!order[@]}"; do
+    later=$(IFS='|'; echo "${order[*]:i+1}")
+    [ -n "$later" ] || continue
+    found=$(git grep -nE "#include \"($later)/" -- "src/${order[i]}" || true)
+    [ -z "$found" ] || report "includes a later folder: $found"
+done
+
+found=$(git grep -nE '\bgetenv\(' -- src ':!src/app' || true)
+[ -z "$found" ] || report "reads the environment below src/app: $found"
+found=$(git grep -nE '\bstd::(cout|cerr|printf)\b|\bprintf\(' -- src ':!src/app' ':!src/base/check.cpp' || true)
+[ -z "$found" ] || report "prints below src/app: $found"
+found=$(git grep -nE 'TODO|FIXME|XXX' -- src fuzz tests tools ':!tools/lint.sh' || true)
+[ -z "$found" ] || report "unfinished: $found"
+
+# Budgets: a file answers one question. Kernels and tests may be longer.
+while read -r file; do
+    lines=$(wc -l <"$file")
+    limit=400
+    case "$file" in src/cpu/*|tests/*) limit=600 ;; *_constants.h|*_tables.*) limit=2000 ;; esac
+    [ "$lines" -le "$limit" ] || report "$file has $lines lines (budget $limit)"
+done < <(git ls-files 'src/*.cpp' 'src/*.h' 'tests/*.cpp' 'tests/*.h')
+
+if [ "$failed" = 0 ]; then echo "lint: ${#sources[@]} files, nothing to report"; fi
+exit "$failed"
