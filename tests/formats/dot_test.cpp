@@ -10,21 +10,22 @@ namespace {
 
 TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
     const std::vector<float> x = test::fixture_floats("dot_activations.f32");
-    const std::vector<QuantisedBlock> activations = test::quantised(x);
+    ASSERT_EQ(x.size(), 2u * 512);
+    const std::vector<QuantisedBlock> quantised = test::quantised(x);
     std::ifstream lines = test::fixture_lines("dot_law.txt");
     std::string name, expected;
-    int64_t row, compared = 0;
-    while (lines >> name >> row >> expected) {
+    int64_t activation, row, compared = 0;
+    while (lines >> name >> activation >> row >> expected) {
         const Format& format = *find_format_by_name(name);
         const std::vector<std::byte> rows = test::fixture_bytes(name + ".rows");
         const int64_t columns = format.is_float ? 77 : 512;
         const std::byte* weights = rows.data() + row * format.row_bytes(columns);
-        const float y = format.is_float ? dot_float(format, weights, x.data(), columns)
-                                        : dot_quantised(format, weights, activations.data(), columns);
+        const float y = format.is_float ? dot_float(format, weights, &x[activation * 512], columns)
+                                        : dot_quantised(format, weights, &quantised[activation * 16], columns);
         EXPECT_EQ(test::bits(y), std::stoul(expected, nullptr, 16)) << name << " row " << row << ": " << y;
         ++compared;
     }
-    EXPECT_EQ(compared, 14 * 12 + 3 * 4);
+    EXPECT_EQ(compared, 2 * (14 * 12 + 3 * 4));
     std::printf("[equality] %lld outputs compared\n", static_cast<long long>(compared));
 }
 
