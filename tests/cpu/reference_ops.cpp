@@ -1,0 +1,260 @@
+// The verbs from the law, in the plainest way. See reference_ops.h.
+#include "reference_ops.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "arithmetic/attention.h"
+#include "arithmetic/elementary.h"
+#include "arithmetic/float_types.h"
+#include "arithmetic/norm.h"
+#include "arithmetic/quantise.h"
+#include "arithmetic/routing.h"
+#include "arithmetic/softmax.h"
+#include "layout/rows4.h"
+
+namespace invar {
+namespace {
+
+std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row) {
+    const int64_t bytes = weight.format->row_bytes(weight.columns);
+    std::vector<std::byte> stored(static_cast<size_t>(bytes));
+    if (weight.form == StoredForm::rows4) {
+        unpack_row(*weight.format, weight.data, weight.rows, weight.columns, row, stored.data());
+    } else {
+        std::memcpy(stored.data(), weight.data + row * bytes, stored.size());
+    }
+    return stored;
+}
+
+float dot(const WeightMatrix& weight, int64_t row, const float* x) {
+    const std::vector<std::byte> stored = stored_row(weight, row);
+    if (weight.format->is_float) return dot_float(*weight.format, stored.data(), x, weight.columns);
+    std::vector<QuantisedBlock> blocks(static_cast<size_t>(weight.columns / kDotBlock));
+    quantise_row(x, weight.columns, blocks.data());
+    const float y = dot_quantised(*weight.format, stored.data(), blocks.data(), weight.columns);
+    return weight.scale == 1.0f ? y : y * weight.scale;
+}
+
+float cached(CacheType type, const std::byte* place, int64_t index) {
+    if (type == CacheType::f32) {
+        float value = 0;
+        std::memcpy(&value, place + index * 4, 4);
+        return value;
+    }
+    uint16_t half = 0;
+    std::memcpy(&half, place + index * 2, 2);
+    return type == CacheType::f16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
+// Stores and returns what was stored.
+float store(CacheType type, std::byte* place, int64_t index, float value) {
+    if (type == CacheType::f32) {
+        std::memcpy(place + index * 4, &value, 4);
+    } else {
+        const uint16_t half = type == CacheType::f16 ? f32_to_f16(value) : f32_to_bf16(value);
+        std::memcpy(place + index * 2, &half, 2);
+    }
+    return cached(type, place, index);
+}
+
+}  // namespace
+
+Tensor ReferenceOps::scratch(int64_t rows, int64_t width) {
+    std::vector<float>& memory = floats_.emplace_back(static_cast<size_t>(rows * width));
+    return {memory.data(), Place::host, rows, width, width};
+}
+
+ExpertSlots ReferenceOps::scratch_slots(int64_t rows, int experts_per_row) {
+    ExpertSlots slots;
+    slots.rows = rows;
+    slots.experts_per_row = experts_per_row;
+    slots.experts = integers_.emplace_back(static_cast<size_t>(rows * experts_per_row)).data();
+    slots.weights = floats_.emplace_back(static_cast<size_t>(rows * experts_per_row)).data();
+    slots.margins = floats_.emplace_back(static_cast<size_t>(rows)).data();
+    return slots;
+}
+
+void ReferenceOps::begin_pass() {
+    floats_.clear();
+    integers_.clear();
+    failure_.reset();
+}
+
+void ReferenceOps::inspect(const char* verb, Stage stage, int64_t row, int64_t element, float value) {
+    if (failure_ || std::isfinite(value)) return;
+    failure_ = NonFinite{.verb = verb, .stage = stage, .row = row, .element = element, .value = value};
+}
+
+void ReferenceOps::inspect(const char* verb, Stage stage, Tensor out) {
+    for (int64_t row = 0; row < out.rows(); ++row) {
+        for (int64_t i = 0; i < out.width(); ++i) inspect(verb, stage, row, i, out.host_row(row)[i]);
+    }
+}
+
+void ReferenceOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const std::vector<std::byte> stored = stored_row(table, batch.rows[static_cast<size_t>(row)].token);
+        table.format->decode(stored.data(), table.columns, out.host_row(row));
+        for (int64_t i = 0; i < table.columns && table.scale != 1.0f; ++i) out.host_row(row)[i] *= table.scale;
+    }
+    inspect("embed", stage, out);
+}
+
+void ReferenceOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
+    for (int64_t row = 0; row < x.rows(); ++row) {
+        for (int64_t i = 0; i < x.width(); i += weight.size) {
+            law::rms_norm(x.host_row(row) + i, weight.data, weight.size, epsilon, y.host_row(row) + i);
+        }
+    }
+    inspect("rms_norm", stage, y);
+}
+
+void ReferenceOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+    for (int64_t token = 0; token < x.rows(); ++token) {
+        for (int64_t row = 0; row < weight.rows; ++row) y.host_row(token)[row] = dot(weight, row, x.host_row(token));
+    }
+    inspect("linear", stage, y);
+}
+
+void ReferenceOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
+    for (int64_t row = 0; row < y.rows(); ++row) {
+        for (int64_t i = 0; i < y.width(); ++i) y.host_row(row)[i] = y.host_row(row)[i] + bias.data[i];
+    }
+    inspect("add_bias", stage, y);
+}
+
+void ReferenceOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+    std::vector<float> cosines(static_cast<size_t>(table.spec().pairs())), sines(cosines.size());
+    for (int64_t row = 0; row < x.rows(); ++row) {
+        table.angles(batch.rows[static_cast<size_t>(row)].position, cosines.data(), sines.data());
+        for (int64_t i = 0; i < x.width(); i += table.spec().head_width) {
+            law::rope(table.spec(), cosines.data(), sines.data(), x.host_row(row) + i);
+        }
+    }
+    inspect("rope", stage, x);
+}
+
+void ReferenceOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
+    for (const bool is_key : {true, false}) {
+        const int64_t width = is_key ? geometry.key_width : geometry.value_width;
+        for (int64_t row = 0; row < batch.size(); ++row) {
+            const BatchRow& place = batch.rows[static_cast<size_t>(row)];
+            const int32_t page = cache.pages_of(place.sequence)[static_cast<size_t>(place.position / 64)];
+            const int64_t lane = place.position % 64;
+            for (int head = 0; head < geometry.kv_heads; ++head) {
+                std::byte* memory = is_key ? cache.keys(layer, page, head) : cache.values(layer, page, head);
+                for (int64_t i = 0; i < width; ++i) {
+                    const float value = (is_key ? keys : values).host_row(row)[head * width + i];
+                    const float stored = store(cache.type(), memory, is_key ? i * 64 + lane : lane * width + i, value);
+                    inspect(is_key ? "store_kv (keys)" : "store_kv (values)", stage, row, head * width + i, stored);
+                }
+            }
+        }
+    }
+}
+
+void ReferenceOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                             const KvCache& cache, Tensor out) {
+    const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
+    const AttentionSpec law_spec{.head_width = geometry.key_width,
+                                 .value_width = geometry.value_width,
+                                 .scale = spec.scale,
+                                 .softcap = spec.softcap,
+                                 .sink = {}};
+    std::vector<float> key(static_cast<size_t>(geometry.key_width)), value(static_cast<size_t>(geometry.value_width));
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const BatchRow& place = batch.rows[static_cast<size_t>(row)];
+        const int64_t window = geometry.window;
+        const VisiblePositions visible{
+            .first = window > 0 && place.position >= window ? place.position + 1 - window : 0,
+            .last = place.position + 1};
+        for (int head = 0; head < spec.heads; ++head) {
+            const int kv_head = head / (spec.heads / geometry.kv_heads);
+            const auto page = [&](int64_t t) { return cache.pages_of(place.sequence)[static_cast<size_t>(t / 64)]; };
+            const auto key_at = [&](int64_t t) -> const float* {
+                for (int i = 0; i < geometry.key_width; ++i) {
+                    key[static_cast<size_t>(i)] =
+                        cached(cache.type(), cache.keys(spec.layer, page(t), kv_head), i * 64 + t % 64);
+                }
+                return key.data();
+            };
+            const auto value_at = [&](int64_t t) -> const float* {
+                for (int i = 0; i < geometry.value_width; ++i) {
+                    value[static_cast<size_t>(i)] = cached(cache.type(), cache.values(spec.layer, page(t), kv_head),
+                                                           t % 64 * geometry.value_width + i);
+                }
+                return value.data();
+            };
+            law::attention_head(law_spec, queries.host_row(row) + head * geometry.key_width, visible, key_at, value_at,
+                                out.host_row(row) + head * geometry.value_width);
+        }
+    }
+    inspect("attention", stage, out);
+}
+
+void ReferenceOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+    for (int64_t row = 0; row < out.rows(); ++row) {
+        for (int64_t i = 0; i < out.width(); ++i) {
+            out.host_row(row)[i] = law::silu(gate.host_row(row)[i]) * up.host_row(row)[i];
+        }
+    }
+    inspect("silu_multiply", stage, out);
+}
+
+void ReferenceOps::add(Stage stage, Tensor x, Tensor y) {
+    for (int64_t row = 0; row < x.rows(); ++row) {
+        for (int64_t i = 0; i < x.width(); ++i) x.host_row(row)[i] = x.host_row(row)[i] + y.host_row(row)[i];
+    }
+    inspect("add", stage, x);
+}
+
+void ReferenceOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+    for (int64_t row = 0; row < logits.rows(); ++row) {
+        std::vector<float> probabilities(static_cast<size_t>(logits.width()));
+        law::softmax(logits.host_row(row), logits.width(), probabilities.data());
+        for (int64_t i = 0; i < logits.width(); ++i)
+            inspect("route", stage, row, i, probabilities[static_cast<size_t>(i)]);
+        Routing chosen = law::top_k(probabilities.data(), logits.width(), spec.experts_per_row);
+        routing.margins[row] = chosen.margin;
+        if (spec.renormalise) law::renormalise(chosen);
+        for (int j = 0; j < spec.experts_per_row; ++j) {
+            routing.experts[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].expert;
+            routing.weights[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].weight;
+        }
+    }
+}
+
+void ReferenceOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
+                                 Tensor x, Tensor out) {
+    for (int64_t slot = 0; slot < out.rows(); ++slot) {
+        const WeightMatrix weight = experts.at(routing.experts[slot]);
+        const float* row_of_x = x.host_row(input == SlotInput::slot ? slot : slot / routing.experts_per_row);
+        for (int64_t row = 0; row < weight.rows; ++row) out.host_row(slot)[row] = dot(weight, row, row_of_x);
+    }
+    inspect("expert_linear", stage, out);
+}
+
+void ReferenceOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
+    for (int64_t row = 0; row < y.rows(); ++row) {
+        for (int64_t i = 0; i < y.width(); ++i) {
+            float sum = 0;
+            for (int64_t j = 0; j < routing.experts_per_row; ++j) {
+                const int64_t slot = row * routing.experts_per_row + j;
+                sum = std::fma(routing.weights[slot], slots.host_row(slot)[i], sum);
+            }
+            y.host_row(row)[i] = sum;
+        }
+    }
+    inspect("combine_experts", stage, y);
+}
+
+void ReferenceOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
+    for (int64_t row = 0; row < out.rows(); ++row) {
+        for (int64_t i = 0; i < out.width(); ++i) out.host_row(row)[i] = x.host_row(rows[static_cast<size_t>(row)])[i];
+    }
+    inspect("gather_rows", stage, out);
+}
+
+}  // namespace invar
