@@ -1,0 +1,72 @@
+// invar quantize IN OUT MIX: writes a smaller file and says what each tensor became and what was lost.
+#include "app/output.h"
+#include "app/settings.h"
+#include "checkpoint/quantize.h"
+
+namespace invar::app {
+namespace {
+
+struct QuantizeFlags {
+    std::string in, out, mix;
+    int threads = 0;
+    bool allow_requantize = false, json = false, dry_run = false, quiet = false;
+};
+
+std::string mix_list() {
+    std::string list = "Mixes:\n";
+    for (const Mix& mix : mixes()) list += fmt::format("  {:<8} {}\n", mix.name, mix.summary);
+    return list + "Example:\n  invar quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m";
+}
+
+void print_report(const QuantizeReport& report, bool measured) {
+    for (const QuantizedTensor& tensor : report.tensors) {
+        std::string note;
+        if (tensor.target != tensor.wanted) note = fmt::format("  (the columns are no multiple of {}'s block)", tensor.wanted->name);
+        const std::string error = measured ? fmt::format("{:>10.5f}", tensor.relative_rms_error) : std::string();
+        print_result(fmt::format("{:<34} {:<20} {:>5} -> {:<7} {:>12}{}{}\n", tensor.name, fmt::format("{}", fmt::join(tensor.shape, " x ")),
+                                 tensor.source->name, tensor.target->name, tensor.bytes, error, note));
+    }
+}
+
+Result<int> quantize_model(const QuantizeFlags& flags) {
+    TRY_ASSIGN(const GgufFile in, GgufFile::open(flags.in));
+    const QuantizeOptions options{.mix = flags.mix, .allow_requantize = flags.allow_requantize, .threads = flags.threads};
+    QuantizeReport report;
+    if (flags.dry_run) {
+        TRY_ASSIGN(report, plan_quantize(in, options));
+    } else {
+        ProgressBar bar("quantizing");
+        TRY_ASSIGN(report, quantize(in, options, flags.out, [&](const QuantizeProgress& progress) {
+                       bar.show(static_cast<int64_t>(progress.source_bytes_done), static_cast<int64_t>(progress.source_bytes));
+                       return true;
+                   }));
+    }
+    if (flags.json) {
+        print_json(quantize_report_as_json(report));
+        return kDone;
+    }
+    if (!flags.quiet) print_report(report, !flags.dry_run);
+    print_note(fmt::format("{}: {} weights, {:.1f} -> {:.1f} MiB, {:.2f} bits a weight{}", flags.dry_run ? "would write" : flags.out, report.weights,
+                           static_cast<double>(report.source_bytes) / (1 << 20), static_cast<double>(report.bytes) / (1 << 20),
+                           report.bits_per_weight(), report.fallbacks > 0 ? fmt::format(", {} tensors in another format than wanted", report.fallbacks) : ""));
+    return kDone;
+}
+
+}  // namespace
+
+void add_quantize_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<QuantizeFlags>();
+    CLI::App* command = cli.add_subcommand("quantize", "Write an F32, F16 or BF16 GGUF file in a smaller format");
+    command->add_option("in", flags->in, "GGUF file to read")->required();
+    command->add_option("out", flags->out, "GGUF file to write; appears whole or not at all")->required();
+    command->add_option("mix", flags->mix, "Format or mix, e.g. q4_k_m")->required();
+    command->add_option("--threads", flags->threads, "Threads; 0: one for each CPU")->check(CLI::Range(0, 4096));
+    command->add_flag("--allow-requantize", flags->allow_requantize, "Accept input that has lost accuracy already");
+    command->add_flag("--dry-run", flags->dry_run, "Only print what would be written");
+    command->add_flag("--quiet", flags->quiet, "Print the summary only");
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->footer(mix_list());
+    command->callback([flags, &action] { action = [flags] { return quantize_model(*flags); }; });
+}
+
+}  // namespace invar::app

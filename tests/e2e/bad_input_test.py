@@ -1,0 +1,73 @@
+"""What a user gets for bad input: one sentence on stderr that says what and where, exit code 2, nothing on stdout, no file left behind."""
+import os
+import pathlib
+
+import engine
+import tiny_models
+
+
+def cases(folder, model, tiny):
+    """(what the sentence must contain, arguments)"""
+    missing = folder / "missing.gguf"
+    truncated = folder / "truncated.gguf"
+    truncated.write_bytes(pathlib.Path(tiny).read_bytes()[:5000])
+    no_payload = folder / "no_payload.gguf"
+    no_payload.write_bytes(pathlib.Path(tiny).read_bytes()[:-4096])
+    text = folder / "text.gguf"
+    text.write_text("this is not a model")
+    empty = folder / "empty.gguf"
+    empty.write_bytes(b"")
+    raising = folder / "raising.jinja"
+    raising.write_text("{{ raise_exception('roles must alternate') }}")
+    broken = folder / "broken.jinja"
+    broken.write_text("line one\n{% for x in %}")
+    yield ("missing.gguf",), ("run", missing, "hello")
+    yield ("truncated.gguf",), ("run", truncated, "hello")
+    yield ("no_payload.gguf", "tensor"), ("run", no_payload, "hello")
+    yield ("text.gguf", "GGUF"), ("run", text, "hello")
+    yield ("empty.gguf", "empty"), ("plan", empty)
+    yield (str(folder), "directory"), ("inspect", folder)
+    yield ("roles must alternate", "line 1"), ("run", tiny, "hello", "--chat-template", raising)
+    yield ("line 2",), ("run", tiny, "hello", "--chat-template", broken)
+    yield ("tokens", "context"), ("run", tiny, "word " * 2000, "--raw")
+    yield ("UTF-8",), ("run", tiny, b"\xff\xfe broken", "--raw")
+    yield ("--isa", "sse9"), ("run", tiny, "hello", "--isa", "sse9")
+    yield ("--kernel", "nonsense"), ("run", tiny, "hello", "--kernel", "nonsense")
+    yield ("--threads", "-3"), ("run", tiny, "hello", "--threads", "-3")
+    yield ("--context", "100000"), ("run", tiny, "hello", "--context", "100000")
+    yield ("does not fit", "--memory"), ("run", tiny, "hello", "--memory", "100K")
+    yield ("--memory", "lots"), ("run", tiny, "hello", "--memory", "lots")
+    yield ("temperature",), ("run", tiny, "hello", "--temperature", "-1")
+    yield ("--raw", "--system"), ("run", tiny, "hello", "--raw", "--system", "be brief")
+    yield ("--conversations",), ("run", tiny, "hello", "--conversations", missing)
+    yield ("prompt is empty",), ("run", tiny, "")
+    yield ("quantize", "q9_9"), ("quantize", tiny, folder / "out.gguf", "q9_9")
+    yield ("missing.gguf",), ("quantize", missing, folder / "out.gguf", "q8_0")
+    yield ("--decode",), ("tokenize", tiny, "--decode", "99999")
+    yield ("--nonsense",), ("run", tiny, "hello", "--nonsense")
+    yield ("token 99999",), ("logits", tiny, "--tokens", "99999")
+
+
+def test(invar, arguments):
+    tiny = tiny_models.write_all(invar.folder, ["llama"])["llama"]
+    count = 0
+    for wanted, command in cases(invar.folder, invar.folder, tiny):
+        before = set(os.listdir(invar.folder))
+        encoded = [c if isinstance(c, bytes) else str(c).encode() for c in command]
+        import subprocess
+        done = subprocess.run([invar.binary.encode(), *encoded], input=b"", capture_output=True, timeout=120)
+        message = done.stderr.decode(errors="replace").strip()
+        shown = " ".join(map(str, command))[:100]
+        assert done.returncode == 2, f"{shown}: exit code {done.returncode}, expected 2; stderr: {message}"
+        assert done.stdout == b"", f"{shown}: printed on stdout: {done.stdout[:200]}"
+        assert message.startswith("invar: ") and "\n" not in message, f"{shown}: not one sentence: {message}"
+        for word in wanted:
+            assert word in message, f"{shown}: '{word}' is not in: {message}"
+        assert set(os.listdir(invar.folder)) == before, f"{shown}: left files behind"
+        print(f"  {message}")
+        count += 1
+    print(f"[bad input] {count} commands, each ended with 2 and one sentence")
+
+
+if __name__ == "__main__":
+    engine.main(test)
