@@ -19,7 +19,6 @@ namespace {
 
 constexpr int64_t kChunkWeights = int64_t{1} << 16;  // 256 KiB of binary32: stays in a core's cache
 constexpr int64_t kSlabBytes = int64_t{64} << 20;    // of output held in memory at once
-constexpr float kLargestF16 = 65520.0f;              // rounds to infinity from here on
 constexpr uint32_t kQuantizationVersion = 2;         // of ggml's block layouts: those of src/formats
 
 // What one chunk of rows gave.
@@ -43,19 +42,17 @@ ChunkSums RowCoder::encode(int64_t first, int64_t last, std::byte* out) const {
     ChunkSums sums;
     std::vector<float> row(static_cast<size_t>(columns()));
     std::vector<float> written(row.size());
-    const float limit = target.id == FormatId::f16 ? kLargestF16 : INFINITY;
     for (int64_t r = first; r < last; ++r, out += target.row_bytes(columns())) {
         source.format->decode(source.data + r * source.format->row_bytes(columns()), columns(), row.data());
-        const auto bad = std::find_if(row.begin(), row.end(), [&](float x) { return !(std::fabs(x) < limit); });
-        if (bad != row.end()) {
-            sums.bad_row = r;
-            sums.bad_column = bad - row.begin();
-            sums.bad_value = *bad;
-            return sums;
-        }
         target.encode(row.data(), columns(), nullptr, out);
         target.decode(out, columns(), written.data());
         for (size_t i = 0; i < row.size(); ++i) {
+            if (!std::isfinite(row[i]) || !std::isfinite(written[i])) {  // the second: beyond F16's or BF16's range
+                sums.bad_row = r;
+                sums.bad_column = static_cast<int64_t>(i);
+                sums.bad_value = row[i];
+                return sums;
+            }
             const double x = row[i];
             const double difference = static_cast<double>(written[i]) - x;
             sums.error += difference * difference;
@@ -180,8 +177,9 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
 
 Result<QuantizedTensor> plan_tensor(const GgufFile& in, const TensorInfo& tensor, const MixChoice& choice,
                                     bool allow_requantize) {
-    // The same format is a copy, which loses nothing.
-    if (!tensor.format->is_float && tensor.format != choice.chosen && !allow_requantize) {
+    // The same format is a copy, and F32 holds every decoded value: neither loses anything.
+    const bool exact = tensor.format == choice.chosen || choice.chosen->id == FormatId::f32;
+    if (!tensor.format->is_float && !exact && !allow_requantize) {
         return fail(
             "{}: tensor '{}' is {} already, and quantising it again as {} loses accuracy twice; start from an F32, "
             "F16 or BF16 file, or allow requantising",

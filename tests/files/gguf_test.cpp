@@ -162,7 +162,7 @@ TEST(Gguf, SurvivesEveryFlippedByte) {
     std::string whole = read_text(kData / "every_type.gguf");
     size_t flips = 0;
     size_t opened = 0;
-    for (const int mask : {0x01, 0x80, 0xFF, 0x7F, 0x20, 0x08}) {
+    for (const int mask : {0x01, 0x80, 0xFF, 0x20}) {
         for (char& byte : whole) {
             byte = static_cast<char>(byte ^ mask);
             opened += survives(std::as_bytes(std::span(whole)));
