@@ -1,6 +1,7 @@
-// What the bits of a weight mean: one row for each weight format, one folder for each under formats/.
-// A Format knows its block, its decoder, its encoder and its strand step of the dot law (docs/arithmetic.md, section
-// 1). It does not know where tensors lie, how they are repacked for a kernel (cpu/) or which kernel runs.
+// What the bits of a weight mean: one row for each weight format, one folder for each under formats/. A Format knows
+// its block, its decoder, its encoder and its strand step of the dot law (docs/arithmetic.md, section 1). It does not
+// know where tensors lie, how they are repacked for a kernel (layout/) or which kernel runs (cpu/). The table:
+// format.cpp. All formats on one page: docs/formats.md.
 #pragma once
 
 #include <cstddef>
@@ -41,17 +42,17 @@ struct Format {
     int block_bytes;
     bool is_float;  // f32, f16, bf16: activations stay binary32, no integer dot
 
-    // The value of weight i (0 <= i < block_weights) of a block, as a binary32 (exact, or as docs/arithmetic.md rounds
-    // it).
+    // The value of weight i (0 <= i < block_weights) of a block, as a binary32: exact, or rounded once
+    // (docs/formats.md).
     float (*weight)(const std::byte* block, int i);
     // Decodes `count` weights of a row (a multiple of block_weights) to binary32, equal to weight() element by element.
     void (*decode)(const std::byte* row, int64_t count, float* out);
-    // Encodes `count` weights (a multiple of block_weights). `importance`: one non-negative weight a column, or
-    // nullptr.
+    // Encodes `count` weights (a multiple of block_weights). `importance`: one non-negative weight a column, or null.
+    // Any bits may come in: quantised formats read NaN as 0 and clamp magnitudes to 2^28, float formats keep them.
     void (*encode)(const float* in, int64_t count, const float* importance, std::byte* row);
-    // The strand steps of one block. Quantised formats: adds the blocks of 32 first_block .. first_block +
-    // block_weights/32 - 1 (NVFP4 and every other format alike) of the row to their strands; x points at the activation
-    // block of first_block. Null for float formats, whose step is dot_float() in arithmetic/dot.h.
+    // The strand steps of one block: adds the blocks of 32 from first_block to first_block + block_weights / 32 - 1 of
+    // the row to their strands; x points at the activation block of first_block. Null for float formats, whose step is
+    // in dot_float() below.
     void (*accumulate)(const std::byte* block, const QuantisedBlock* x, int64_t first_block, Strands& strands);
 
     int64_t row_bytes(int64_t columns) const { return columns / block_weights * block_bytes; }

@@ -1,7 +1,7 @@
 // BF16: bfloat16, the upper half of a binary32, little-endian.
 //
-//   byte   0              1
-//        | mantissa 0-6, exponent 0 | exponent 1-7, sign |      one weight, 2 bytes
+//   byte  0                          1                     2
+//       | mantissa 0-6, exponent 0 | exponent 1-7, sign |          one weight
 //
 // Strand step: formats/format.cpp, dot_float (activations stay binary32).
 #pragma once

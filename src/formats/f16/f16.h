@@ -1,7 +1,7 @@
 // F16: IEEE 754 binary16, little-endian.
 //
-//   byte   0              1
-//        | mantissa 0-7 | mantissa 8-9, exponent 5, sign |      one weight, 2 bytes
+//   byte  0              1                              2
+//       | mantissa 0-7 | mantissa 8-9, exponent, sign |          one weight
 //
 // Strand step: formats/format.cpp, dot_float (activations stay binary32).
 #pragma once

@@ -1,7 +1,7 @@
 // F32: IEEE 754 binary32, little-endian.
 //
-//   byte   0        1        2        3
-//        | bits 0-7 | 8-15  | 16-23  | 24-31 |      one weight, 4 bytes
+//   byte  0          1      2       3       4
+//       | bits 0-7 | 8-15 | 16-23 | 24-31 |          one weight
 //
 // Strand step: formats/format.cpp, dot_float (activations stay binary32).
 #pragma once

@@ -4,7 +4,7 @@
 //       | d | scale_tops | scale_lows: 4 B | nibbles: 8 x 16 bytes |     weight i = d * (ls_{i/32} - 32) * kLevels[c_i]
 //        f16  16 bits
 //
-//   weight i = 32b + 16n + j: nibble n (0 low, 1 high) of nibbles[16b + j].
+//   c_i for i = 32b + 16n + j: nibble n (0 low, 1 high) of nibbles[16b + j].
 //   scale b (6 bits): low 4 = nibble b % 2 of scale_lows[b / 2]; top 2 = bits 2b, 2b + 1 of scale_tops (little-endian).
 // Next: formats/iq4_nl for the levels, docs/arithmetic.md section 1 for the strand step.
 #pragma once

@@ -5,8 +5,8 @@
 //       E8M0  low nibble: weight j, high nibble: weight j + 16
 //
 // The codes: e2m1.h; held doubled, so the scale is halved (e8m0_half_to_f32). e = 255 is NaN in the OCP text and 2^128
-// here and in the GGUF readers; the encoder never writes it. Next: formats/nvfp4 (the same codes, finer scales),
-// docs/arithmetic.md section 1 for the strand step.
+// here and in the GGUF readers; the encoder never writes it.
+// Next: formats/nvfp4 (the same codes, finer scales), docs/arithmetic.md section 1 for the strand step.
 #pragma once
 
 #include <cmath>

@@ -5,9 +5,8 @@
 //        UE4M3, one each 16   bytes of group g, at 4 + 8g: low nibble: weight 16g + j, high nibble: weight 16g + j + 8
 //
 // The codes: e2m1.h; held doubled, so the scale is halved. The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h.
-// A tensor of this format may carry one binary32 scale,
-// which multiplies y once at the end and is not part of a block. SafeTensors stores the same numbers in another order
-// (neighbours share a byte); the loader of such files converts.
+// A tensor of this format may carry one binary32 scale, which multiplies y once at the end and is not part of a block.
+// SafeTensors stores the same numbers in another order (neighbours share a byte); the loader of such files converts.
 // Next: docs/arithmetic.md section 1 for the strand step.
 #pragma once
 

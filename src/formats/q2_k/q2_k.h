@@ -1,11 +1,11 @@
 // Q2_K: 256 weights in 16 sub-blocks of 16; 4-bit scales and minima; 2-bit codes. 2.625 bits per weight.
 //
 //   byte  0                     16                       80  82     84
-//       | scales: sc | m << 4 | codes: 2 x 32 bytes    | d | dmin |     weight i = d * sc_{i/16} * c_i - dmin *
-//       m_{i/16}
+//       | scales: sc | m << 4 | codes: 2 x 32 bytes    | d | dmin |
 //         one byte a sub-block  4 codes a byte          f16  f16
 //
-//   weight i = 128h + 32t + l: bits 2t, 2t + 1 of codes[32h + l].
+//   weight i = d * sc_{i/16} * c_i - dmin * m_{i/16}
+//   c_i for i = 128h + 32t + l: bits 2t, 2t + 1 of codes[32h + l].
 // Next: docs/arithmetic.md section 1 for the strand step.
 #pragma once
 

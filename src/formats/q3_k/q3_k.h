@@ -4,7 +4,7 @@
 //       | tops: 32 B | lows: 2 x 32 bytes   | scales | d |          weight i = d * (sc_{i/16} - 32) * (c_i - 4)
 //                      4 codes a byte         12 B    f16
 //
-//   weight i = 128h + 32t + l: bits 0, 1 of the code = bits 2t, 2t + 1 of lows[32h + l]; bit 2 = bit i/32 of tops[l].
+//   c_i for i = 128h + 32t + l: bits 0, 1 = bits 2t, 2t + 1 of lows[32h + l]; bit 2 = bit i/32 of tops[l].
 //   scale k (6 bits): low 4 in the low (k < 8) or high (k >= 8) nibble of scales[k % 8];
 //                     top 2 in bits 2(k/4), 2(k/4) + 1 of scales[8 + k % 4].
 // Next: formats/q6_k, docs/arithmetic.md section 1 for the strand step.

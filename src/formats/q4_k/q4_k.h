@@ -4,7 +4,7 @@
 //       | d | dmin | scales: 12 bytes | nibbles: 4 x 32 bytes |    weight i = d * sc_{i/32} * c_i - dmin * m_{i/32}
 //        f16  f16
 //
-//   weight i = 64p + 32n + l: nibble n (0 low, 1 high) of nibbles[32p + l].
+//   c_i for i = 64p + 32n + l: nibble n (0 low, 1 high) of nibbles[32p + l].
 //   scales, bit 7 on the left (A..H = scales 0..7, a..h = minima 0..7; the top two bits of 4..7 sit above 0..3):
 //     0 EEAAAAAA   4 eeaaaaaa    8 eeeeEEEE
 //     1 FFBBBBBB   5 ffbbbbbb    9 ffffFFFF

@@ -1,10 +1,11 @@
 // Q5_K: 256 weights in 8 sub-blocks of 32; 6-bit scales and minima; 5-bit codes. 5.5 bits per weight.
 //
 //   byte  0   2      4                 16             48                      176
-//       | d | dmin | scales: 12 bytes | tops: 32 B  | nibbles: 4 x 32 bytes |    weight i = d * sc_{i/32} * c_i
-//        f16  f16    as in q4_k.h                                                           - dmin * m_{i/32}
+//       | d | dmin | scales: 12 bytes | tops: 32 B  | nibbles: 4 x 32 bytes |
+//        f16  f16    as in q4_k.h
 //
-//   weight i = 64p + 32n + l: bits 0-3 = nibble n (0 low, 1 high) of nibbles[32p + l]; bit 4 = bit i/32 of tops[l].
+//   weight i = d * sc_{i/32} * c_i - dmin * m_{i/32}
+//   c_i for i = 64p + 32n + l: bits 0-3 = nibble n (0 low, 1 high) of nibbles[32p + l]; bit 4 = bit i/32 of tops[l].
 // Next: formats/q4_k for the packed scales, docs/arithmetic.md section 1 for the strand step.
 #pragma once
 

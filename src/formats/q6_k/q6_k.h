@@ -4,8 +4,8 @@
 //       | lows: 2 x 64 bytes  | tops: 2 x 32 bytes | scales: 16 int8 | d |      weight i = d * sc_{i/16} * (c_i - 32)
 //         2 nibbles a byte      4 pairs a byte                        f16
 //
-//   weight i = 128h + 64n + j (0 <= j < 64): bits 0-3 = nibble n (0 low, 1 high) of lows[64h + j];
-//   weight i = 128h + 32t + l (0 <= l < 32): bits 4, 5 = bits 2t, 2t + 1 of tops[32h + l].
+//   c_i for i = 128h + 64n + j (0 <= j < 64): bits 0-3 = nibble n (0 low, 1 high) of lows[64h + j];
+//       and i = 128h + 32t + l (0 <= l < 32): bits 4, 5 = bits 2t, 2t + 1 of tops[32h + l].
 // Next: formats/q3_k, docs/arithmetic.md section 1 for the strand step.
 #pragma once
 
