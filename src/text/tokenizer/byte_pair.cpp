@@ -29,12 +29,12 @@ void MergeTable::insert(int32_t left, int32_t right, Merge merge) {
     }
 }
 
-const MergeTable::Merge* MergeTable::find(int32_t left, int32_t right) const {
+Merge MergeTable::find(int32_t left, int32_t right) const {
     const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
     for (size_t place = place_of(pair); slots_[place].pair != kFree; place = (place + 1) & (slots_.size() - 1)) {
-        if (slots_[place].pair == pair) return &slots_[place].merge;
+        if (slots_[place].pair == pair) return slots_[place].merge;
     }
-    return nullptr;
+    return {};
 }
 
 Result<BytePairEncoder> BytePairEncoder::create(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer,
@@ -111,66 +111,21 @@ Result<void> BytePairEncoder::encode_word(std::string_view text, Span word, Work
             return {};
         }
     }
-    const auto count = static_cast<int32_t>(bytes.size());
-    workspace.symbols.clear();
-    for (int32_t i = 0; i < count; ++i) {
+    MergeWork& merges = workspace.merges;
+    merges.symbols.clear();
+    for (uint32_t i = 0; i < bytes.size(); ++i) {
         const int32_t token = byte_tokens_[static_cast<uint8_t>(bytes[i])];
         if (token < 0) {
             return fail("the vocabulary has no token for byte 0x{:02X}, which is at byte {} of the text",
                         static_cast<uint8_t>(bytes[i]), word.begin + i);
         }
-        workspace.symbols.push_back({token, i - 1, i + 1 < count ? i + 1 : -1});
+        merges.append(i, 1, token);
     }
-    merge_symbols(workspace);
-    for (int32_t i = 0; i >= 0; i = workspace.symbols[i].next) tokens.push_back(workspace.symbols[i].token);
+    merge_neighbours(merges, [this](const MergeSymbol& left, const MergeSymbol& right) {
+        return merges_.find(left.token, right.token);
+    });
+    for (int32_t i = 0; i >= 0; i = merges.symbols[i].next) tokens.push_back(merges.symbols[i].token);
     return {};
-}
-
-namespace {
-
-// The order of a heap whose top is the strongest, then leftmost candidate.
-bool is_weaker(const BytePairEncoder::Workspace::Candidate& a, const BytePairEncoder::Workspace::Candidate& b) {
-    return a.merge.rank != b.merge.rank ? a.merge.rank > b.merge.rank : a.left > b.left;
-}
-
-}  // namespace
-
-// Appends the pair of symbol `left` and its neighbour, without restoring the heap.
-void BytePairEncoder::propose(Workspace& workspace, int32_t left) const {
-    if (left < 0 || workspace.symbols[left].next < 0) return;
-    const int32_t left_token = workspace.symbols[left].token;
-    const int32_t right_token = workspace.symbols[workspace.symbols[left].next].token;
-    const MergeTable::Merge* merge = merges_.find(left_token, right_token);
-    if (merge) workspace.candidates.push_back({*merge, left, left_token, right_token});
-}
-
-void BytePairEncoder::merge_symbols(Workspace& workspace) const {
-    auto& symbols = workspace.symbols;
-    auto& candidates = workspace.candidates;
-    const auto propose_to_heap = [&](int32_t left) {
-        const size_t before = candidates.size();
-        propose(workspace, left);
-        if (candidates.size() > before) std::push_heap(candidates.begin(), candidates.end(), is_weaker);
-    };
-    candidates.clear();
-    for (size_t i = 0; i + 1 < symbols.size(); ++i) propose(workspace, static_cast<int32_t>(i));
-    std::make_heap(candidates.begin(), candidates.end(), is_weaker);
-    while (!candidates.empty()) {
-        std::pop_heap(candidates.begin(), candidates.end(), is_weaker);
-        const Workspace::Candidate best = candidates.back();
-        candidates.pop_back();
-        Workspace::Symbol& left = symbols[best.left];
-        // Stale if either side was merged since; a merged-away symbol holds no token.
-        if (left.token != best.left_token || left.next < 0) continue;
-        Workspace::Symbol& right = symbols[left.next];
-        if (right.token != best.right_token) continue;
-        left.token = best.merge.result;
-        left.next = right.next;
-        if (right.next >= 0) symbols[right.next].previous = best.left;
-        right.token = -1;
-        propose_to_heap(left.previous);
-        propose_to_heap(best.left);
-    }
 }
 
 }  // namespace invar

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/tokenizer/merge.h"
 #include "text/tokenizer/pre_tokenizer.h"
 #include "text/tokenizer/vocabulary.h"
 
@@ -17,14 +18,9 @@ namespace invar {
 // of n bytes makes about 3 n of them (std::unordered_map: 2.5 times the whole encoding time).
 class MergeTable {
   public:
-    struct Merge {
-        uint32_t rank;  // the lowest is the strongest
-        int32_t result;
-    };
-
     explicit MergeTable(size_t most_merges);
     void insert(int32_t left, int32_t right, Merge merge);  // keeps what is there
-    const Merge* find(int32_t left, int32_t right) const;
+    Merge find(int32_t left, int32_t right) const;
     size_t size() const { return size_; }
 
   private:
@@ -49,21 +45,9 @@ class BytePairEncoder {
 
     // What encoding needs besides the encoder; one for each call.
     struct Workspace {
-        struct Symbol {
-            int32_t token;
-            int32_t previous;  // -1: none
-            int32_t next;      // -1: none
-        };
-        struct Candidate {
-            MergeTable::Merge merge;
-            int32_t left;  // index of the symbol
-            int32_t left_token;
-            int32_t right_token;
-        };
         Pattern::Workspace search;
         std::vector<Span> words;
-        std::vector<Symbol> symbols;
-        std::vector<Candidate> candidates;  // a heap
+        MergeWork merges;
     };
 
     // Appends the tokens of text[piece]. `text` must be valid UTF-8. An error if the vocabulary has no token for a
@@ -79,8 +63,6 @@ class BytePairEncoder {
     Result<void> read_merges(std::vector<std::string>& notes);
     Result<void> encode_word(std::string_view text, Span word, Workspace& workspace,
                              std::vector<int32_t>& tokens) const;
-    void merge_symbols(Workspace& workspace) const;
-    void propose(Workspace& workspace, int32_t left) const;
 
     const Vocabulary* vocabulary_;
     PreTokenizer pre_tokenizer_;

@@ -1,8 +1,10 @@
-// The merge loop over characters and the fall-back to bytes. Read sentence_piece.h first.
+// Characters, their merges, and the fall-back to bytes. Read sentence_piece.h first.
 #include "text/tokenizer/sentence_piece.h"
 
 #include <algorithm>
+#include <unordered_map>
 
+#include "text/tokenizer/merge.h"
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -15,49 +17,55 @@ std::string escaped(std::string_view text, bool with_space_prefix) {
     marked.reserve(text.size() + text.size() / 2 + kSpaceMark.size());
     if (with_space_prefix) marked += kSpaceMark;
     for (const char byte : text) {
-        if (byte == ' ')
+        if (byte == ' ') {
             marked += kSpaceMark;
-        else
+        } else {
             marked += byte;
+        }
     }
     return marked;
+}
+
+// Where a space mark follows something else, from `from` on.
+size_t next_word(std::string_view marked, size_t from) {
+    bool is_in_word = false;
+    for (size_t at = from; at < marked.size();) {
+        const bool is_mark = marked.substr(at, kSpaceMark.size()) == kSpaceMark;
+        if (is_mark && is_in_word) return at;
+        is_in_word = !is_mark;
+        at += is_mark ? kSpaceMark.size() : 1;
+    }
+    return marked.size();
+}
+
+std::vector<uint32_t> ranks_of_scores(std::vector<float> scores) {
+    std::vector<float> descending = scores;
+    std::sort(descending.begin(), descending.end(), std::greater<>());
+    descending.erase(std::unique(descending.begin(), descending.end()), descending.end());
+    std::vector<uint32_t> ranks;
+    ranks.reserve(scores.size());
+    for (const float score : scores) {
+        const auto place = std::lower_bound(descending.begin(), descending.end(), score, std::greater<>());
+        ranks.push_back(static_cast<uint32_t>(place - descending.begin()));
+    }
+    return ranks;
 }
 
 }  // namespace
 
 struct SentencePieceEncoder::Work {
-    struct Symbol {
-        uint32_t begin;
-        uint32_t size;  // bytes; 0: merged into its left neighbour
-        int32_t previous;
-        int32_t next;  // -1: none
-    };
-    struct Candidate {
-        float score;
-        int32_t left;   // index of the symbol
-        uint32_t size;  // of both; differs from the symbols' by now if one was merged since
-    };
-    // The order of a heap whose top has the highest score and is leftmost.
-    static bool is_weaker(const Candidate& a, const Candidate& b) {
-        return a.score != b.score ? a.score < b.score : a.left > b.left;
-    }
-
     std::string text;  // escaped
-    std::vector<Symbol> symbols;
-    std::vector<Candidate> candidates;
+    MergeWork merges;
     // An unused token may be a step towards a longer one. Where it remains, it is taken apart again: text of the token
     // -> bytes of its left part.
     std::unordered_map<std::string_view, uint32_t> left_part_of_unused;
     std::vector<std::string_view> open;  // parts of a symbol still to be emitted, the next one last
-
-    std::string_view view(const Symbol& symbol) const {
-        return std::string_view(text).substr(symbol.begin, symbol.size);
-    }
 };
 
 SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary) : vocabulary_(&vocabulary) {
     byte_tokens_.fill(-1);
     uses_.resize(vocabulary.size(), Use::none);
+    ranks_ = ranks_of_scores(vocabulary.source().scores);
     unknown_ = vocabulary.source().unknown;
     for (int32_t token = 0; token < vocabulary.size(); ++token) {
         const TokenKind kind = vocabulary.kind(token);
@@ -65,65 +73,53 @@ SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary) : vocab
         if (vocabulary.is_mergeable(token)) uses_[token] = Use::result;
         if (kind == TokenKind::byte) byte_tokens_[static_cast<uint8_t>(vocabulary.piece(token)[0])] = token;
         if (kind == TokenKind::unknown && unknown_ < 0) unknown_ = token;
+        const std::string_view text = vocabulary.text(token);
+        if (uses_[token] != Use::none && next_word(text, 0) < text.size()) spaces_begin_words_ = false;
     }
 }
 
-// Appends the pair of symbol `left` and its neighbour if both together are a token, without restoring the heap.
-void SentencePieceEncoder::propose(Work& work, int32_t left) const {
-    if (left < 0 || work.symbols[left].next < 0) return;
-    const Work::Symbol& first = work.symbols[left];
-    const uint32_t size = first.size + work.symbols[first.next].size;
-    if (size > vocabulary_->longest_text()) return;
-    const std::string_view both = std::string_view(work.text).substr(first.begin, size);
-    const std::optional<int32_t> token = vocabulary_->find(both);
-    if (!token || uses_[*token] == Use::none) return;
-    work.candidates.push_back({vocabulary_->score(*token), left, size});
-    if (uses_[*token] == Use::step) work.left_part_of_unused[both] = first.size;
+void SentencePieceEncoder::merge_word(Work& work, Span word) const {
+    const std::string_view text = work.text;
+    work.merges.symbols.clear();
+    for (size_t begin = word.begin; begin < word.end;) {
+        const uint32_t size = read_utf8(text.substr(begin)).bytes;
+        work.merges.append(static_cast<uint32_t>(begin), size, -1);
+        begin += size;
+    }
+    merge_neighbours(work.merges, [&](const MergeSymbol& left, const MergeSymbol& right) -> Merge {
+        const uint32_t size = left.size + right.size;
+        if (size > vocabulary_->longest_text()) return {};
+        const std::string_view both = text.substr(left.begin, size);
+        const std::optional<int32_t> token = vocabulary_->find(both);
+        if (!token || uses_[*token] == Use::none) return {};
+        if (uses_[*token] == Use::step) work.left_part_of_unused[both] = left.size;
+        return {ranks_[*token], *token};
+    });
 }
 
 Result<void> SentencePieceEncoder::encode(std::string_view text, Span piece, bool with_space_prefix,
                                           std::vector<int32_t>& tokens) const {
     Work work;
     work.text = escaped(text.substr(piece.begin, piece.end - piece.begin), with_space_prefix);
-    auto& symbols = work.symbols;
-    auto& candidates = work.candidates;
-    for (uint32_t begin = 0; begin < work.text.size();) {
-        const uint32_t size = read_utf8(std::string_view(work.text).substr(begin)).bytes;
-        const auto index = static_cast<int32_t>(symbols.size());
-        symbols.push_back({begin, size, index - 1, begin + size < work.text.size() ? index + 1 : -1});
-        begin += size;
+    for (Span word; word.begin < work.text.size(); word.begin = word.end) {
+        word.end = spaces_begin_words_ ? next_word(work.text, word.begin) : work.text.size();
+        merge_word(work, word);
+        for (int32_t i = 0; i >= 0; i = work.merges.symbols[i].next) {
+            const MergeSymbol& symbol = work.merges.symbols[i];
+            if (symbol.token >= 0 && uses_[symbol.token] == Use::result) {
+                tokens.push_back(symbol.token);
+            } else {
+                TRY(emit(work, {symbol.begin, symbol.begin + symbol.size}, tokens));
+            }
+        }
     }
-    for (size_t i = 0; i < symbols.size(); ++i) propose(work, static_cast<int32_t>(i));
-    std::make_heap(candidates.begin(), candidates.end(), Work::is_weaker);
-    const auto propose_to_heap = [&](int32_t left) {
-        const size_t before = candidates.size();
-        propose(work, left);
-        if (candidates.size() > before) std::push_heap(candidates.begin(), candidates.end(), Work::is_weaker);
-    };
-    while (!candidates.empty()) {
-        std::pop_heap(candidates.begin(), candidates.end(), Work::is_weaker);
-        const Work::Candidate best = candidates.back();
-        candidates.pop_back();
-        Work::Symbol& left = symbols[best.left];
-        if (left.size == 0 || left.next < 0) continue;
-        Work::Symbol& right = symbols[left.next];
-        if (left.size + right.size != best.size) continue;
-        left.size = best.size;
-        left.next = right.next;
-        if (right.next >= 0) symbols[right.next].previous = best.left;
-        right.size = 0;
-        propose_to_heap(left.previous);
-        propose_to_heap(best.left);
-    }
-    for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next)
-        TRY(emit(work, work.view(symbols[i]), tokens));
     return {};
 }
 
 // Appends the token of a symbol, or those of its parts.
-Result<void> SentencePieceEncoder::emit(Work& work, std::string_view symbol, std::vector<int32_t>& tokens) const {
+Result<void> SentencePieceEncoder::emit(Work& work, Span symbol, std::vector<int32_t>& tokens) const {
     std::vector<std::string_view>& open = work.open;
-    open.assign(1, symbol);
+    open.assign(1, std::string_view(work.text).substr(symbol.begin, symbol.end - symbol.begin));
     while (!open.empty()) {
         const std::string_view part = open.back();
         open.pop_back();

@@ -1,14 +1,12 @@
 // SentencePiece's BPE (GGUF model "llama"): spaces become U+2581, one is put before the text, and neighbouring
-// characters are merged while their union is a token, the highest score first, the leftmost among equals. What is no
-// token falls back to its bytes. n bytes cost O(n log n). Source: the sentencepiece library's bpe_model, whose ids the
-// tests compare.
+// characters are merged (merge.h) while their union is a token, the highest score first. What is no token falls back to
+// its bytes. Source: the sentencepiece library's bpe_model, whose ids the tests compare.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "text/tokenizer/pattern.h"
@@ -26,16 +24,21 @@ class SentencePieceEncoder {
 
   private:
     struct Work;
-    void propose(Work& work, int32_t left) const;
-    Result<void> emit(Work& work, std::string_view symbol, std::vector<int32_t>& tokens) const;
+    // What merging may do with a token: nothing, pass through it and take it apart again, or end with it.
+    enum class Use : uint8_t { none, step, result };
+
+    void merge_word(Work& work, Span word) const;
+    Result<void> emit(Work& work, Span symbol, std::vector<int32_t>& tokens) const;
     Result<void> emit_bytes(std::string_view character, std::vector<int32_t>& tokens) const;
 
     const Vocabulary* vocabulary_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
     int32_t unknown_ = -1;
-    // What merging may do with a token: nothing, pass through it and take it apart again, or end with it.
-    enum class Use : uint8_t { none, step, result };
-    std::vector<Use> uses_;  // by token
+    std::vector<Use> uses_;        // by token
+    std::vector<uint32_t> ranks_;  // by token: the place of its score among all scores, the highest first
+    // No token has a space behind something else. Then no merge crosses such a place, and the text may be cut there:
+    // the same ids from words that stay in the cache (9.5 MB/s instead of 2.0 on a text of 4 MB).
+    bool spaces_begin_words_ = true;
 };
 
 }  // namespace invar

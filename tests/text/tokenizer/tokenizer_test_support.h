@@ -63,6 +63,13 @@ inline std::vector<int32_t> encode(const Tokenizer& tokenizer, std::string_view 
     return tokens.value_or(std::vector<int32_t>());
 }
 
+inline std::string streamed_at_once(std::string_view bytes) {
+    Utf8Stream stream;
+    std::string text = stream.feed(bytes);
+    text += stream.finish();
+    return text;
+}
+
 // Compares texts with their expected ids, one test failure for each text that differs, and counts.
 class IdComparison {
   public:
