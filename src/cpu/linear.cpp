@@ -51,13 +51,19 @@ bool packed_quantised(const LinearProblem& problem) {
     return problem.form == StoredForm::rows4 && is_quantised(problem);
 }
 bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
-bool few_tokens(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 8; }
 
-// First fit wins. Tiles pay for unpacking a panel from about nine tokens on (docs/kernels.md).
+// Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
+bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 12; }
+bool few_tokens_avx2(const LinearProblem& problem) {
+    // Codes of eight bits take the sign trick in both kernels, which leaves tiles little to save.
+    return packed_quantised(problem) && problem.tokens <= (record_layout(problem.format).offset == 128 ? 12 : 3);
+}
+
+// First fit wins.
 constexpr LinearKernel kTable[] = {
-    {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens, linear_direct_avx512},
+    {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
     {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
-    {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens, linear_direct_avx2},
+    {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},
     {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2},
     {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},
     {"float_avx2", Isa::avx2, ActivationForm::float_lanes, packed_float, float_product_avx2},

@@ -29,9 +29,11 @@ struct RowDots {
             const Ints q = load_row(x[t * stride].q + 32 * kJ);
             if constexpr (kSignedCodes<kId>) {
                 id[t] = _mm256_add_epi32(id[t], signed_dot(w, q));
+                stays_a_chain(id[t]);
             } else {
                 const Ints products = _mm256_maddubs_epi16(w, q);
                 partial[t] = kFirst ? products : _mm256_add_epi16(partial[t], products);
+                stays_a_chain(partial[t]);
                 if constexpr (kLast) id[t] = _mm256_add_epi32(id[t], sums_of_two(partial[t]));
             }
         }
@@ -125,8 +127,10 @@ template <FormatId kId>
 void direct(const LinearTask& task) {
     const Product p = product_of<kId>(task);
     for (int64_t group = task.first_row / 4; 4 * group < task.last_row; ++group) {
-        for (int64_t token = 0; token < task.tokens; token += kMostTokens) {
-            switch (task.tokens - token) {
+        int64_t turns = (task.tokens + kMostTokens - 1) / kMostTokens;
+        for (int64_t token = 0; turns > 0; --turns) {
+            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 are 3 and 2
+            switch (tokens) {
                 case 1:
                     direct_group<kId, 1>(p, group, token);
                     break;
@@ -137,6 +141,7 @@ void direct(const LinearTask& task) {
                     direct_group<kId, 3>(p, group, token);
                     break;
             }
+            token += tokens;
         }
     }
 }

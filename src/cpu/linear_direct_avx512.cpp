@@ -110,8 +110,10 @@ template <FormatId kId>
 void direct(const LinearTask& task) {
     const Product p = product_of<kId>(task);
     for (int64_t group = task.first_row / 4; 4 * group < task.last_row; ++group) {
-        for (int64_t token = 0; token < task.tokens; token += kMostTokens) {
-            switch (task.tokens - token) {
+        int64_t turns = (task.tokens + kMostTokens - 1) / kMostTokens;
+        for (int64_t token = 0; turns > 0; --turns) {
+            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 are 3 and 2
+            switch (tokens) {
                 case 1:
                     direct_group<kId, 1>(p, group, token);
                     break;
@@ -125,6 +127,7 @@ void direct(const LinearTask& task) {
                     direct_group<kId, 4>(p, group, token);
                     break;
             }
+            token += tokens;
         }
     }
 }

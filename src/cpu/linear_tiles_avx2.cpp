@@ -123,23 +123,25 @@ template <FormatId kId, int kR, int kT, int kFirstJ, int kGroups>
     INVAR_UNROLL for (int run = kFirstJ; run < kFirstJ + kGroups; run += kRun) {
         Ints partial[kR][kT];
         INVAR_UNROLL for (int j = run; j < run + kRun; ++j) {
+            Ints q[kT];
+            INVAR_UNROLL for (int t = 0; t < kT; ++t) q[t] = load_row(x[t * job.x_stride].q + 32 * j);
             INVAR_UNROLL for (int r = 0; r < kR; ++r) {
                 const Ints w = load_row(panel + r * job.row_bytes + kRowBytes * j);
                 INVAR_UNROLL for (int t = 0; t < kT; ++t) {
-                    const Ints q = load_row(x[t * job.x_stride].q + 32 * j);
                     if constexpr (kSignedCodes<kId>) {
-                        partial[r][t] = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
+                        partial[r][t] = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q[t], w));
                     } else {
-                        const Ints products = _mm256_maddubs_epi16(w, q);
+                        const Ints products = _mm256_maddubs_epi16(w, q[t]);
                         partial[r][t] = j == run ? products : _mm256_add_epi16(partial[r][t], products);
                     }
+                    stays_a_chain(partial[r][t]);
                 }
             }
-            loads_stay_below();
         }
         INVAR_UNROLL for (int r = 0; r < kR; ++r) {
             INVAR_UNROLL for (int t = 0; t < kT; ++t) {
                 id[r][t] = _mm256_add_epi32(id[r][t], sums_of_two(partial[r][t]));
+                stays_a_chain(id[r][t]);
             }
         }
     }
@@ -183,7 +185,8 @@ template <FormatId kId, int kR, int kT>
 }
 
 template <FormatId kId, int kR, int kT>
-[[gnu::noinline]] void tile(const TileJob& job) {
+[[gnu::noinline]] void tile(const TileJob& in) {
+    const TileJob job = in;  // its numbers stay in registers
     Floats strands[kR][kT];
     INVAR_UNROLL for (int r = 0; r < kR; ++r) {
         INVAR_UNROLL for (int t = 0; t < kT; ++t) {
@@ -207,7 +210,8 @@ struct Chunk {  // of tokens and of K
 // Leaves the strands of all rows and tokens in `strands` [token][row][8].
 template <FormatId kId>
 void tiles_of_panel(const Product& p, const Chunk& chunk, const uint8_t* panel, float* strands) {
-    constexpr int kR = 2, kT = 2;
+    // Of the shapes without spills, the faster: signed codes take |w| and x with w's sign anew for each product.
+    constexpr int kR = kSignedCodes<kId> ? 2 : 4, kT = kSignedCodes<kId> ? 2 : 1;
     const int64_t row_bytes = chunk.records * Unpacked<kId>::kBytes;
     for (int64_t t = 0; t < chunk.tokens; t += kT) {
         for (int r = 0; r < 4; r += kR) {
