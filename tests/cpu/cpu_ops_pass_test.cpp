@@ -1,0 +1,364 @@
+// Whole passes of a small two-layer model written in the verbs (one dense layer, one mixture of experts): every tier
+// and thread count against ReferenceOps, a prompt at once against chunks against one token at a time, alone against in
+// a mixed batch. Hidden states of every position and the bytes of the cache are compared.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "verb_case.h"
+
+namespace invar {
+namespace {
+
+constexpr int64_t kWidth = 256, kHidden = 320, kVocabulary = 50;
+constexpr int kHeads = 4, kKvHeads = 2, kHeadWidth = 64, kExperts = 5, kExpertsPerRow = 2;
+
+struct Layer {
+    std::vector<float> attention_norm, query_norm, ffn_norm, key_bias;
+    OwnedMatrix query, key, value, output;
+    OwnedMatrix gate, up, down, router;
+    OwnedStack expert_gate, expert_up, expert_down;
+};
+
+class SmallModel {
+  public:
+    explicit SmallModel(uint32_t seed) : random_(seed), rope_(rope_spec()) {
+        using enum FormatId;
+        embedding_ = matrix(q8_0, kVocabulary, kWidth, 16.0f);
+        for (int i = 0; i < 2; ++i) {
+            Layer& layer = layers_.emplace_back();
+            layer.attention_norm = make_inputs(random_, kWidth);
+            layer.query_norm = make_inputs(random_, kHeadWidth);
+            layer.ffn_norm = make_inputs(random_, kWidth);
+            layer.key_bias = make_inputs(random_, kKvHeads * kHeadWidth);
+            layer.query = matrix(q4_k, kHeads * kHeadWidth, kWidth);
+            layer.key = matrix(q4_k, kKvHeads * kHeadWidth, kWidth);
+            layer.value = matrix(q6_k, kKvHeads * kHeadWidth, kWidth);
+            layer.output = matrix(bf16, kWidth, kHeads * kHeadWidth);
+            if (i == 0) {
+                layer.gate = matrix(q4_0, kHidden, kWidth);
+                layer.up = matrix(q5_1, kHidden, kWidth);
+                layer.down = matrix(q8_0, kWidth, kHidden);
+            } else {
+                layer.router = matrix(f32, kExperts, kWidth);
+                layer.expert_gate = make_stack(random_, q4_k, StoredForm::rows4, kExperts, kHidden, kWidth);
+                layer.expert_up = make_stack(random_, q4_k, StoredForm::rows4, kExperts, kHidden, kWidth);
+                layer.expert_down = make_stack(random_, q5_0, StoredForm::rows4, kExperts, kWidth, kHidden);
+            }
+        }
+    }
+
+    static std::vector<KvGeometry> geometry() {
+        return {{.kv_heads = kKvHeads, .key_width = kHeadWidth, .value_width = kHeadWidth, .window = 0},
+                {.kv_heads = kKvHeads, .key_width = kHeadWidth, .value_width = kHeadWidth, .window = 70}};
+    }
+
+    // The hidden state of every row.
+    Tensor forward(Ops& ops, const Batch& batch, KvCache& cache) const {
+        const int64_t rows = batch.size();
+        const Tensor x = ops.scratch(rows, kWidth), normed = ops.scratch(rows, kWidth),
+                     branch = ops.scratch(rows, kWidth);
+        const Tensor query = ops.scratch(rows, kHeads * kHeadWidth), key = ops.scratch(rows, kKvHeads * kHeadWidth);
+        const Tensor value = ops.scratch(rows, kKvHeads * kHeadWidth),
+                     attended = ops.scratch(rows, kHeads * kHeadWidth);
+        const Tensor gate = ops.scratch(rows * kExpertsPerRow, kHidden),
+                     up = ops.scratch(rows * kExpertsPerRow, kHidden);
+        const Tensor slots_out = ops.scratch(rows * kExpertsPerRow, kWidth), logits = ops.scratch(rows, kExperts);
+        const ExpertSlots slots = ops.scratch_slots(rows, kExpertsPerRow);
+        ops.embed({-1, "embedding"}, embedding_.view, batch, x);
+        for (int i = 0; i < 2; ++i) {
+            const Layer& layer = layers_[static_cast<size_t>(i)];
+            ops.rms_norm({i, "attention_norm"}, x, vector(layer.attention_norm), 1e-6f, normed);
+            const LinearJob jobs[3] = {{{i, "query"}, &layer.query.view, query},
+                                       {{i, "key"}, &layer.key.view, key},
+                                       {{i, "value"}, &layer.value.view, value}};
+            ops.linear_many(jobs, normed);
+            ops.add_bias({i, "key_biased"}, key, vector(layer.key_bias));
+            ops.rms_norm({i, "query_norm"}, query, vector(layer.query_norm), 1e-6f, query);
+            ops.rope({i, "query_rope"}, rope_, batch, query);
+            ops.rope({i, "key_rope"}, rope_, batch, key);
+            ops.store_kv({i, "stored"}, i, batch, key, value, cache);
+            ops.attention({i, "attention"},
+                          {.layer = i, .heads = kHeads, .scale = 0.125f, .softcap = i == 0 ? 0.0f : 20.0f}, batch,
+                          query, cache, attended);
+            ops.linear({i, "output"}, layer.output.view, attended, branch);
+            ops.add({i, "residual"}, x, branch);
+            ops.rms_norm({i, "ffn_norm"}, x, vector(layer.ffn_norm), 1e-6f, normed);
+            if (i == 0) {
+                const LinearJob pair[2] = {{{i, "gate"}, &layer.gate.view, gate.row_range(0, rows)},
+                                           {{i, "up"}, &layer.up.view, up.row_range(0, rows)}};
+                ops.linear_many(pair, normed);
+                ops.silu_multiply({i, "activation"}, pair[0].out, pair[1].out, pair[0].out);
+                ops.linear({i, "down"}, layer.down.view, pair[0].out, branch);
+            } else {
+                ops.linear({i, "router"}, layer.router.view, normed, logits);
+                ops.route({i, "routing"}, {.experts_per_row = kExpertsPerRow, .renormalise = true}, logits, slots);
+                ops.expert_linear_pair({i, "expert_gate"}, layer.expert_gate.view, gate, {i, "expert_up"},
+                                       layer.expert_up.view, up, slots, SlotInput::row_of_slot, normed);
+                ops.silu_multiply({i, "expert_activation"}, gate, up, gate);
+                ops.expert_linear({i, "expert_down"}, layer.expert_down.view, slots, SlotInput::slot, gate, slots_out);
+                ops.combine_experts({i, "expert_sum"}, slots, slots_out, branch);
+            }
+            ops.add({i, "residual_after_ffn"}, x, branch);
+        }
+        return x;
+    }
+
+  private:
+    static RopeSpec rope_spec() {
+        RopeSpec spec;
+        spec.pairing = RopePairing::halves;
+        spec.rotary_width = spec.head_width = kHeadWidth;
+        spec.base = 1e4;
+        return spec;
+    }
+    static WeightVector vector(const std::vector<float>& values) {
+        return {.id = {}, .data = values.data(), .size = static_cast<int64_t>(values.size())};
+    }
+    OwnedMatrix matrix(FormatId id, int64_t rows, int64_t columns, float size = 1.0f) {
+        return make_matrix(random_, id, StoredForm::rows4, rows, columns, size);
+    }
+
+    std::mt19937 random_;
+    RopeTable rope_;
+    OwnedMatrix embedding_;
+    std::vector<Layer> layers_;
+};
+
+// The hidden states of [sequence][position][kWidth] and the caches after a run.
+struct PassResult {
+    std::vector<std::vector<float>> hidden;
+    std::vector<std::vector<std::byte>> stored;  // of each sequence: keys and values of its positions, page by page
+};
+
+struct Prompts {
+    std::vector<std::vector<int32_t>> tokens;  // of each sequence
+};
+
+Prompts make_prompts(uint32_t seed, const std::vector<int64_t>& lengths) {
+    std::mt19937 random(seed);
+    Prompts prompts;
+    for (const int64_t length : lengths) {
+        auto& tokens = prompts.tokens.emplace_back();
+        for (int64_t i = 0; i < length; ++i) tokens.push_back(static_cast<int32_t>(random() % kVocabulary));
+    }
+    return prompts;
+}
+
+// Runs all prompts; every pass takes up to `chunk` rows of each sequence, sequences side by side where `together`.
+PassResult run_prompts(const SmallModel& model, Ops& ops, const Prompts& prompts, int64_t chunk, bool together,
+                       CacheType type) {
+    auto cache = make_cache(SmallModel::geometry(), type, 40);
+    std::vector<int64_t> done(prompts.tokens.size(), 0);
+    PassResult run;
+    for (const auto& tokens : prompts.tokens) {
+        run.hidden.emplace_back(tokens.size() * kWidth);
+        cache->add_sequence();
+    }
+    const auto left = [&](size_t s) { return static_cast<int64_t>(prompts.tokens[s].size()) - done[s]; };
+    for (size_t first = 0; first < prompts.tokens.size(); first += together ? prompts.tokens.size() : 1) {
+        const size_t last = together ? prompts.tokens.size() : first + 1;
+        while (true) {
+            Batch batch;
+            for (size_t s = first; s < last; ++s) {
+                const int64_t count = std::min(chunk, left(s));
+                CHECK(cache->reserve(static_cast<int32_t>(s), done[s] + count).has_value(), "room");
+                for (int64_t i = 0; i < count; ++i, ++done[s]) {
+                    batch.rows.push_back({.token = prompts.tokens[s][static_cast<size_t>(done[s])],
+                                          .sequence = static_cast<int32_t>(s),
+                                          .position = done[s]});
+                }
+            }
+            if (batch.rows.empty()) break;
+            ops.begin_pass();
+            const Tensor hidden = model.forward(ops, batch, *cache);
+            EXPECT_FALSE(ops.failure().has_value());
+            for (int64_t row = 0; row < batch.size(); ++row) {
+                const BatchRow& place = batch.rows[static_cast<size_t>(row)];
+                std::copy_n(hidden.host_row(row), kWidth,
+                            run.hidden[static_cast<size_t>(place.sequence)].data() + place.position * kWidth);
+            }
+        }
+    }
+    const int64_t page_bytes = cache->bytes() / cache->total_pages();
+    for (size_t s = 0; s < prompts.tokens.size(); ++s) {
+        auto& stored = run.stored.emplace_back();
+        for (const int32_t page : cache->pages_of(static_cast<int32_t>(s))) {
+            const std::byte* start = cache->keys(0, page, 0);
+            stored.insert(stored.end(), start, start + page_bytes);
+        }
+    }
+    return run;
+}
+
+void compare_runs(const PassResult& expected, const PassResult& actual, const std::string& what,
+                  Comparison& comparison) {
+    const int64_t differed = comparison.differ();
+    for (size_t s = 0; s < expected.hidden.size(); ++s) {
+        comparison.add(expected.hidden[s].data(), actual.hidden[s].data(),
+                       static_cast<int64_t>(expected.hidden[s].size()));
+        comparison.add_exact(expected.stored[s].data(), actual.stored[s].data(),
+                             static_cast<int64_t>(expected.stored[s].size()));
+    }
+    EXPECT_EQ(comparison.differ(), differed) << what;
+}
+
+TEST(CpuOpsPass, EveryTierThreadCountAndChunkingGivesTheSameStatesAndCache) {
+    const SmallModel model(61);
+    const Prompts prompts = make_prompts(1, {150, 3, 66});
+    Comparison comparison;
+    int runs = 0;
+    for (const CacheType type : {CacheType::f16, CacheType::f32}) {
+        ReferenceOps reference;
+        const PassResult expected = run_prompts(model, reference, prompts, 512, false, type);
+        for (Backend& backend : all_backends()) {
+            // The scalar tier is slow; one chunking at each thread count covers it.
+            const std::vector<int64_t> chunks =
+                backend.isa == Isa::scalar ? std::vector<int64_t>{64} : std::vector<int64_t>{1, 7, 64, 512};
+            if (backend.isa == Isa::scalar && (type == CacheType::f32 || backend.pool->threads() > 2)) continue;
+            for (const int64_t chunk : chunks) {
+                for (const bool together : {false, true}) {
+                    if (chunk == 1 && (type == CacheType::f32 || backend.pool->threads() == 8) && !together) continue;
+                    const std::string what =
+                        backend.name() + ", chunk " + std::to_string(chunk) + (together ? ", together" : "");
+                    compare_runs(expected, run_prompts(model, *backend.ops, prompts, chunk, together, type), what,
+                                 comparison);
+                    ++runs;
+                }
+            }
+        }
+    }
+    comparison.print(std::to_string(runs) + " runs of a small model, states and caches");
+}
+
+// The measuring pass is enough for every batch up to the one it saw.
+TEST(CpuOpsPass, ScratchMeasuredForTheLargestBatchServesEveryOther) {
+    const SmallModel model(62);
+    for (const Isa isa : supported_isas()) {
+        if (isa == Isa::scalar) continue;
+        const Backend measuring = make_backend(isa, 3, 0, true);
+        const auto shapes = KvCache::without_memory(SmallModel::geometry(), CacheType::f16);
+        for (const int64_t rows : {1, 64}) {
+            measuring.ops->begin_pass();
+            model.forward(*measuring.ops, rows_of(shapes->add_sequence(), 1000 - rows, rows), *shapes);
+        }
+        const Backend real = make_backend(isa, 3, measuring.ops->scratch_peak());
+        for (const int64_t chunk : {64, 1, 13}) {
+            for (const bool together : {false, true}) {
+                const Prompts prompts =
+                    make_prompts(2, together ? std::vector<int64_t>{30, 20} : std::vector<int64_t>{150});
+                if (together && chunk == 64) continue;
+                run_prompts(model, *real.ops, prompts, chunk, together, CacheType::f16);
+            }
+        }
+        EXPECT_LE(real.ops->scratch_peak(), measuring.ops->scratch_peak());
+        printf("[scratch] %s: measured %lld bytes, used %lld\n", real.name().c_str(),
+               static_cast<long long>(measuring.ops->scratch_peak()), static_cast<long long>(real.ops->scratch_peak()));
+    }
+}
+
+// Passes that go wrong in ways real engines did: the comparison of states must notice each.
+class MutatedOps final : public Ops {
+  public:
+    enum class Fault : uint8_t {
+        key_skipped,
+        heads_swapped,
+        stale_rope,
+        expert_dropped,
+        experts_swapped,
+        position_off,
+        bias_lost,
+        none
+    };
+    MutatedOps(Ops& inner, Fault fault) : inner_(inner), fault_(fault) {}
+
+    Tensor scratch(int64_t rows, int64_t width) override { return inner_.scratch(rows, width); }
+    ExpertSlots scratch_slots(int64_t rows, int k) override { return inner_.scratch_slots(rows, k); }
+    void begin_pass() override { inner_.begin_pass(); }
+    std::optional<NonFinite> failure() const override { return inner_.failure(); }
+    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override {
+        inner_.embed(stage, table, batch, out);
+    }
+    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override {
+        inner_.rms_norm(stage, x, weight, epsilon, y);
+    }
+    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override {
+        inner_.linear(stage, weight, x, y);
+    }
+    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override {
+        if (fault_ != Fault::bias_lost) inner_.add_bias(stage, y, bias);
+    }
+    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override {
+        Batch moved = batch;
+        if (fault_ == Fault::stale_rope && stage.layer == 1) moved.rows.back().position += 1;
+        inner_.rope(stage, table, moved, x);
+    }
+    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override {
+        inner_.store_kv(stage, layer, batch, keys, values, cache);
+    }
+    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+                   Tensor out) override {
+        Batch moved = batch;
+        if (fault_ == Fault::key_skipped && moved.rows.back().position > 0) moved.rows.back().position -= 1;
+        if (fault_ == Fault::position_off && moved.rows.size() > 1) moved.rows[0].position += 1;
+        inner_.attention(stage, spec, moved, queries, cache, out);
+        if (fault_ == Fault::heads_swapped)
+            std::swap_ranges(out.host_row(0), out.host_row(0) + kHeadWidth, out.host_row(0) + kHeadWidth);
+    }
+    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override {
+        inner_.silu_multiply(stage, gate, up, out);
+    }
+    void add(Stage stage, Tensor x, Tensor y) override { inner_.add(stage, x, y); }
+    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots slots) override {
+        inner_.route(stage, spec, logits, slots);
+        if (fault_ == Fault::expert_dropped) slots.weights[slots.experts_per_row - 1] = 0;
+        if (fault_ == Fault::experts_swapped) std::swap(slots.experts[0], slots.experts[1]);
+    }
+    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& slots, SlotInput input, Tensor x,
+                       Tensor out) override {
+        inner_.expert_linear(stage, experts, slots, input, x, out);
+    }
+    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override {
+        inner_.combine_experts(stage, routing, slots, y);
+    }
+    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override {
+        inner_.gather_rows(stage, x, rows, out);
+    }
+
+  private:
+    Ops& inner_;
+    Fault fault_;
+};
+
+TEST(CpuOpsPass, FaultsInjectedIntoAVerbAreCaught) {
+    const SmallModel model(63);
+    const Prompts prompts = make_prompts(3, {80});
+    Backend& backend = all_backends().back();
+    const PassResult expected = run_prompts(model, *backend.ops, prompts, 40, false, CacheType::f16);
+    const std::vector<std::pair<const char*, MutatedOps::Fault>> faults = {
+        {"the last key skipped", MutatedOps::Fault::key_skipped},
+        {"two heads swapped", MutatedOps::Fault::heads_swapped},
+        {"one row turned too far", MutatedOps::Fault::stale_rope},
+        {"the last expert dropped", MutatedOps::Fault::expert_dropped},
+        {"two experts swapped", MutatedOps::Fault::experts_swapped},
+        {"a row sees its future", MutatedOps::Fault::position_off},
+        {"a bias lost", MutatedOps::Fault::bias_lost}};
+    Mutations mutations;
+    for (const auto& [name, fault] : faults) {
+        MutatedOps wrong(*backend.ops, fault);
+        Comparison comparison;
+        const PassResult actual = run_prompts(model, wrong, prompts, 40, false, CacheType::f16);
+        comparison.add(expected.hidden[0].data(), actual.hidden[0].data(),
+                       static_cast<int64_t>(expected.hidden[0].size()));
+        mutations.add(name, comparison);
+    }
+    MutatedOps right(*backend.ops, MutatedOps::Fault::none);
+    Comparison unharmed;
+    compare_runs(expected, run_prompts(model, right, prompts, 40, false, CacheType::f16), "no fault", unharmed);
+    EXPECT_EQ(unharmed.differ(), 0);
+    mutations.print("whole passes");
+    EXPECT_EQ(mutations.caught(), mutations.total());
+}
+
+}  // namespace
+}  // namespace invar
