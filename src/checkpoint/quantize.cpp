@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t kChunkWeights = int64_t{1} << 16;  // 256 KiB of binary32: stays in a core's cache
 constexpr int64_t kSlabBytes = int64_t{64} << 20;    // of output held in memory at once
+constexpr int kMostThreads = 256;                    // more would only fail to start
 constexpr uint32_t kQuantizationVersion = 2;         // of ggml's block layouts: those of src/formats
 
 // What one chunk of rows gave.
@@ -286,8 +287,9 @@ Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& optio
     GgufWriter writer;
     TRY(declare(in, report, *mix, writer));
     TRY(writer.begin(out));
-    const int hardware = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    TRY(Quantizer(in, options.threads > 0 ? options.threads : hardware, report, progress).write(writer));
+    const int hardware = static_cast<int>(std::thread::hardware_concurrency());  // 0: not known
+    const int threads = std::clamp(options.threads > 0 ? options.threads : hardware, 1, kMostThreads);
+    TRY(Quantizer(in, threads, report, progress).write(writer));
     TRY(writer.finish());
     return report;
 }
