@@ -111,9 +111,11 @@ static inline float gelu_tanh(float x) {
     const float w_low = ((kGeluLinearHigh - (w - part)) + (cubic - part)) + (cubic_low + kGeluLinearLow);
     const float v = c * w;
     const float v_low = fma(c, w_low, fma(c, w, -v));
-    Reduced y = reduce(v);
-    y.r = y.r + v_low;
-    return logistic(numerator, y);
+    // reduce(v), with v_low joining where r is still exact
+    const float shifted = fma(v, kLog2E, kRoundingShift);
+    const float n = shifted - kRoundingShift;
+    const float r = fma(n, -kLn2High, v) + fma(n, -kLn2Low, v_low);
+    return logistic(numerator, {static_cast<int32_t>(as_bits(shifted) - kRoundingShiftBits), r});
 }
 
 static inline float softplus(float x) {
