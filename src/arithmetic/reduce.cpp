@@ -15,18 +15,25 @@ float fold(Lanes& lanes) {
     return lanes[0];
 }
 
-}  // namespace
-
-float sum(const float* t, int64_t n) {
+// A full round of all lanes at a time, so that the compiler sees independent lanes, and then the last, partial round.
+template <class Step>
+float reduce(const float* t, int64_t n, Step step) {
     Lanes lanes{};
-    for (int64_t i = 0; i < n; ++i) lanes[i % kReduceLanes] = lanes[i % kReduceLanes] + t[i];
+    int64_t first = 0;
+    for (; first + kReduceLanes <= n; first += kReduceLanes)
+        for (int j = 0; j < kReduceLanes; ++j) lanes[j] = step(lanes[j], t[first + j]);
+    for (int j = 0; first + j < n; ++j) lanes[j] = step(lanes[j], t[first + j]);
     return fold(lanes);
 }
 
+}  // namespace
+
+float sum(const float* t, int64_t n) {
+    return reduce(t, n, [](float a, float value) { return a + value; });
+}
+
 float sum_of_squares(const float* t, int64_t n) {
-    Lanes lanes{};
-    for (int64_t i = 0; i < n; ++i) lanes[i % kReduceLanes] = std::fma(t[i], t[i], lanes[i % kReduceLanes]);
-    return fold(lanes);
+    return reduce(t, n, [](float a, float value) { return std::fma(value, value, a); });
 }
 
 }  // namespace invar::law

@@ -1,0 +1,91 @@
+// How the next token is chosen from a row of logits: one pipeline for every path, defined step by step in
+// docs/arithmetic.md, section 7. Every choice is made in a total order (logit descending, id ascending), so no result
+// depends on a sort, a thread or a batch. When to stop is decided elsewhere (generation.h): a banned token is one that
+// can never be chosen, a stop token one that may be.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+
+namespace invar {
+
+// Tokens that are never chosen. A type of its own, so that it cannot be mistaken for the tokens that end an answer.
+struct BannedTokens {
+    std::vector<int32_t> ids;
+};
+
+struct LogitBias {
+    int32_t token;
+    float bias;
+};
+
+// The defaults restrict nothing: plain sampling from the model's own distribution.
+struct SamplerSettings {
+    float temperature = 1;         // 0: always the most likely token; else 0.001 to 1000
+    int64_t top_k = 0;             // keep the first k; 0: all
+    float top_p = 1;               // keep the fewest first tokens whose probabilities reach this; 1: all
+    float min_p = 0;               // keep tokens at least this share as likely as the first; 0: all
+    float repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens seen; 1: none
+    float presence_penalty = 0;    // subtracted once from tokens seen
+    float frequency_penalty = 0;   // subtracted as often as they were seen
+    int64_t penalty_window = 64;   // how many last tokens of the history count as seen; 0: none, -1: all
+    uint64_t seed = 0;
+    BannedTokens banned;
+    std::vector<LogitBias> bias;  // at most one a token
+
+    // One sentence naming the setting, its value and its range.
+    Result<void> validate() const;
+};
+
+struct SampledToken {
+    int32_t token = -1;
+    float probability = 1;   // among the candidates that were left; 1 where temperature is 0
+    int64_t candidates = 1;  // how many were left to choose from
+};
+
+class Sampler {
+  public:
+    // The settings must be valid.
+    explicit Sampler(SamplerSettings settings);
+
+    // logits: [vocabulary]; history: every token so far, the prompt's first; position: of the token to be chosen, which
+    // with the seed decides the random number. Errors: a NaN or +inf among the logits, a banned, biased or past token
+    // outside the vocabulary, no token left.
+    Result<SampledToken> sample(std::span<const float> logits, std::span<const int32_t> history, int64_t position);
+
+    const SamplerSettings& settings() const { return settings_; }
+
+  private:
+    struct Candidate {
+        float logit;
+        float probability;
+        int32_t token;
+    };
+
+    Result<void> load(std::span<const float> logits);
+    Result<void> apply_bans_and_biases();
+    Result<void> apply_penalties(std::span<const int32_t> history);
+    Result<void> check_row() const;  // some token is left, and no logit overflowed
+    Result<void> check_token(int32_t token, const char* role) const;
+
+    SampledToken most_likely() const;
+    void keep_top_k();
+    void apply_softmax();
+    void keep_top_p();
+    void keep_min_p();
+    SampledToken choose(float uniform);
+
+    float sum_of_probabilities();  // reduce law, each at its token's place in a row of zeros
+    const Candidate& ranked(size_t rank);
+
+    SamplerSettings settings_;
+    std::vector<float> row_;             // [vocabulary]
+    std::vector<int32_t> seen_;          // the history's window, sorted
+    std::vector<Candidate> candidates_;  // the first ranked_ of them are in rank order, the others rank behind those
+    size_t ranked_ = 0;
+};
+
+}  // namespace invar
