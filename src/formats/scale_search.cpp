@@ -87,9 +87,9 @@ Affine fit_affine(const Values& values, const IntegerCodes& codes, Offset offset
         best_error = error;
         return true;
     };
-    // The range is cut into 1 less to 1 more steps than there are codes: clipping, or leaving an end unused.
+    // Steps up to 15 % longer than the range needs, which leaves codes unused, and up to 15 % shorter, which clips it.
     for (int step = -10; step <= 10; ++step) {
-        try_fit({(high - low) / (codes.highest + 0.1f * static_cast<float>(step)), low});
+        try_fit({(high - low) / (codes.highest * (1.0f + kStretch / 10.0f * static_cast<float>(step))), low});
     }
     for (int round = 0; round < 4 && try_fit(best); ++round) {
     }

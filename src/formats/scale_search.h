@@ -69,8 +69,6 @@ struct IntegerCodes {
         return (v + 0x1.8p23f) - 0x1.8p23f;  // |v| < 2^22: the addition rounds to an integer
     }
     int index(float v) const { return static_cast<int>(nearest(v) - lowest); }
-    // How far, relative to an end of the set, candidate scales put the largest value beyond or short of that end.
-    float stretch(float end) const { return 0.9f / std::fabs(end); }
 };
 
 // A table of 16 rising int8 levels. Ties go to the upper level.
@@ -94,7 +92,6 @@ struct LevelCodes {
         return index_of_half[static_cast<int>(2.0f * v + 256.0f)];
     }
     float nearest(float v) const { return levels[index(v)]; }
-    float stretch(float) const { return 0.12f; }
 };
 
 // ---- One scale: x ~ scale * code ----
@@ -128,6 +125,10 @@ ScaleSums scale_sums(const Values& values, float inverse, const Codes& codes) {
     return sums;
 }
 
+// How far beyond or short of an end of the code set, relative to that end, candidate scales put the largest value. On
+// Gaussian sub-blocks 0.15 is as good as or better than 0.10 and 0.12 for every format.
+inline constexpr float kStretch = 0.15f;
+
 // The scale, of either sign, of least error: 19 candidates for each end of the code set, the largest value put near
 // that end; then codes and scale in turn.
 template <class Codes>
@@ -140,7 +141,7 @@ float fit_scale(const Values& values, const Codes& codes) {
     ScaleSums best;
     for (const float end : {codes.lowest, codes.highest}) {
         for (int step = -9; step <= 9; ++step) {
-            const float target = end * (1.0f + codes.stretch(end) / 9.0f * static_cast<float>(step));
+            const float target = end * (1.0f + kStretch / 9.0f * static_cast<float>(step));
             const ScaleSums sums = scale_sums(values, target / extreme, codes);
             if (sums.gain() > best.gain()) best = sums;
         }
