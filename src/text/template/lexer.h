@@ -1,0 +1,39 @@
+// Cuts a template into tokens: text, the borders of {{ }} and {% %}, and what is between. White space control (-, +,
+// trim_blocks, lstrip_blocks), comments and raw blocks are gone after this. The grammar is in parser.h.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace invar::jinja {
+
+enum class TokenKind : uint8_t {
+    kText,
+    kPrintBegin,
+    kPrintEnd,
+    kBlockBegin,
+    kBlockEnd,
+    kName,
+    kString,
+    kInteger,
+    kFloat,
+    kOperator,  // text is the operator
+    kEnd,
+};
+
+struct Token {
+    TokenKind kind;
+    int line;
+    std::string text;  // of a string: with its escapes resolved
+};
+
+// Errors name the line: "line 3: ...".
+Result<std::vector<Token>> tokenize(std::string_view source);
+
+// How a token is called in an error.
+std::string describe(const Token& token);
+
+}  // namespace invar::jinja
