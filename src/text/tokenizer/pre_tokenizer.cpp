@@ -148,7 +148,8 @@ Result<PreTokenizer> PreTokenizer::create(const PreTokenizerRow& row) {
 
 Result<void> PreTokenizer::split(std::string_view text, Span piece, Pattern::Workspace& workspace,
                                  std::vector<Span>& words) const {
-    words.assign(1, piece);
+    words.clear();
+    if (piece.begin < piece.end) words.push_back(piece);
     std::vector<Span> coarser;
     for (const Pattern& pattern : patterns_) {
         std::swap(words, coarser);

@@ -66,7 +66,9 @@ SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary) : vocab
     byte_tokens_.fill(-1);
     uses_.resize(vocabulary.size(), Use::none);
     ranks_ = ranks_of_scores(vocabulary.source().scores);
-    unknown_ = vocabulary.source().unknown;
+    // A token of another type would turn text into a control token.
+    const int32_t named = vocabulary.source().unknown;
+    if (named >= 0 && vocabulary.kind(named) == TokenKind::unknown) unknown_ = named;
     for (int32_t token = 0; token < vocabulary.size(); ++token) {
         const TokenKind kind = vocabulary.kind(token);
         if (kind == TokenKind::unused) uses_[token] = Use::step;

@@ -12,11 +12,6 @@ namespace {
 using namespace tokenizer_test;
 using Ends = Tokenizer::Ends;
 
-std::string with_space_marks_as_spaces(std::string text) {
-    for (size_t at; (at = text.find("\xE2\x96\x81")) != std::string::npos;) text.replace(at, 3, " ");
-    return text;
-}
-
 VocabularySource trained() { return source_of(read_fixture("sentence_piece.json")); }
 
 void compare_with_reference(const Tokenizer& tokenizer, const Json& fixture, const std::string& what) {

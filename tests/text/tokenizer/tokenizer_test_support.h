@@ -63,6 +63,18 @@ inline std::vector<int32_t> encode(const Tokenizer& tokenizer, std::string_view 
     return tokens.value_or(std::vector<int32_t>());
 }
 
+// U+2581 comes back from SentencePiece as a space.
+inline std::string with_space_marks_as_spaces(std::string_view text) {
+    constexpr std::string_view kMark = "\xE2\x96\x81";
+    std::string spaced;
+    for (size_t offset = 0; offset < text.size();) {
+        const bool is_mark = text.substr(offset).starts_with(kMark);
+        spaced += is_mark ? ' ' : text[offset];
+        offset += is_mark ? kMark.size() : 1;
+    }
+    return spaced;
+}
+
 inline std::string streamed_at_once(std::string_view bytes) {
     Utf8Stream stream;
     std::string text = stream.feed(bytes);
