@@ -56,7 +56,9 @@ void set_scales(std::byte* bytes, WeightKind kind, Random& random) {
     if constexpr (requires { block.m; }) block.m = StoredF16::from_bits(random_scale(kind, random));
     if constexpr (requires { block.dmin; }) block.dmin = StoredF16::from_bits(random_scale(kind, random));
     if constexpr (requires { block.e; }) {
-        if (kind == WeightKind::ordinary) block.e = static_cast<uint8_t>(110 + random() % 12);
+        constexpr uint8_t kEdges[8] = {0,   1,   2,   3,
+                                       100, 253, 254, 255};  // subnormal from 0 to 1; halves of 2^128 at 255
+        block.e = kind == WeightKind::ordinary ? static_cast<uint8_t>(110 + random() % 12) : kEdges[random() % 8];
     }
 }
 

@@ -89,6 +89,20 @@ TEST(Activations, LanesHoldTheBlocksOfTheDefinition) {
     std::printf("[equality] prepared activations: %lld bytes compared, 0 differ\n", static_cast<long long>(bytes));
 }
 
+TEST(Activations, BlocksAtTheZeroThresholdAgree) {
+    for (Isa isa : detect_isa().all_supported()) {
+        for (float amax :
+             {std::nextafterf(kZeroBlockBelow, 0.0f), kZeroBlockBelow, std::nextafterf(kZeroBlockBelow, 1.0f)}) {
+            alignas(64) float x[256] = {};
+            x[17] = -amax;
+            LaneRecord record;
+            prepare_activations(ActivationForm::lanes, isa, x, 256, reinterpret_cast<std::byte*>(&record));
+            EXPECT_EQ(record.q[32 * 4 + 1], amax < kZeroBlockBelow ? 0 : -127) << isa_name(isa) << " " << amax;
+            EXPECT_EQ(record.d[0] > 0, amax >= kZeroBlockBelow);
+        }
+    }
+}
+
 TEST(Activations, FloatLanesAreTransposedAndPaddedWithMinusZero) {
     const std::vector<float> x = random_activations(1, 300, 8);
     ASSERT_EQ(activation_bytes(ActivationForm::float_lanes, 300), 512 * 4);
