@@ -88,11 +88,11 @@ template <FormatId kId, int kT>
         INVAR_UNROLL for (int i = 0; i < Record::kMainBytes / kLineBytes; ++i) {
             _mm_prefetch(reinterpret_cast<const char*>(record + kPrefetchBytes + kLineBytes * i), _MM_HINT_T0);
         }
-        Scales scales[2];
-        load_scales<kId>(record, side, scales);
         INVAR_UNROLL for (int first = 0; first < 2; first += kPairs) {
             Dots<kId, kPairs, kT> dots;
             dots.add_record(record, first, x, p.records);
+            Scales scales[2];
+            load_scales<kId>(record, side, scales);
             INVAR_UNROLL for (int t = 0; t < kT; ++t) {
                 INVAR_UNROLL for (int a = 0; a < kPairs; ++a) {
                     strands[first + a][t] = add_dots<kId>(strands[first + a][t], scales[first + a], x[t * p.records],
