@@ -17,6 +17,8 @@ namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
 #else
 constexpr bool kSanitized = false;
 #endif
@@ -95,11 +97,10 @@ void compare(const Function& function, uint32_t bits, float result, Findings& fi
 }
 
 void sweep_everything(const Function& function, uint64_t first, uint64_t last, Findings& findings) {
-    constexpr int64_t kBatch = 4096;
-    std::vector<float> results(kBatch);
-    for (uint64_t bits = first; bits < last; bits += kBatch) {
-        evaluate_avx2(function.id, static_cast<uint32_t>(bits), kBatch, results.data());
-        for (int64_t i = 0; i < kBatch; ++i) compare(function, static_cast<uint32_t>(bits + i), results[i], findings);
+    std::vector<float> results(kSweepBatch);
+    for (uint64_t bits = first; bits < last; bits += kSweepBatch) {
+        evaluate_avx2(function.id, static_cast<uint32_t>(bits), results.data());
+        for (int i = 0; i < kSweepBatch; ++i) compare(function, static_cast<uint32_t>(bits + i), results[i], findings);
     }
 }
 
@@ -116,9 +117,10 @@ Findings sweep(const Function& function) {
     std::vector<Findings> parts(threads);
     std::vector<std::thread> workers;
     for (unsigned i = 0; i < threads; ++i) {
-        const uint64_t share = (uint64_t{1} << 32) / 4096;
+        const uint64_t share = (uint64_t{1} << 32) / kSweepBatch;
         workers.emplace_back([&, i, share] {
-            sweep_everything(function, share * i / threads * 4096, share * (i + 1) / threads * 4096, parts[i]);
+            sweep_everything(function, share * i / threads * kSweepBatch, share * (i + 1) / threads * kSweepBatch,
+                             parts[i]);
         });
     }
     for (std::thread& worker : workers) worker.join();
@@ -131,10 +133,9 @@ class ElementaryExhaustive : public testing::TestWithParam<Function> {};
 TEST_P(ElementaryExhaustive, StaysWithinTwoUlpOfBinary64) {
     const Function& function = GetParam();
     const Findings findings = sweep(function);
-    std::printf("[accuracy] %s: %lld arguments, largest error %.4f ulp at %.9g (%a)", function.name,
-                static_cast<long long>(findings.compared), findings.largest_ulp, double(findings.argument),
-                double(findings.argument));
-    std::printf("; %lld NaN, %lld wrong\n", static_cast<long long>(findings.nans),
+    std::printf("[accuracy] %s: %lld arguments, largest error %.4f ulp at %.9g (%a); %lld NaN, %lld wrong\n",
+                function.name, static_cast<long long>(findings.compared), findings.largest_ulp,
+                double(findings.argument), double(findings.argument), static_cast<long long>(findings.nans),
                 static_cast<long long>(findings.wrong));
     EXPECT_LE(findings.largest_ulp, 2.0);
     EXPECT_EQ(findings.wrong, 0);
@@ -147,12 +148,11 @@ TEST_P(ElementaryExhaustive, StaysWithinTwoUlpOfBinary64) {
 TEST_P(ElementaryExhaustive, AgreesBetweenInstructionSets) {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) GTEST_SKIP() << "this machine has no AVX2";
     const Function& function = GetParam();
-    constexpr int64_t kRun = 61;  // arguments taken together, every 61 * 1031
     int64_t compared = 0, different = 0;
-    float results[kRun];
-    for (uint64_t bits = 0; bits + kRun < uint64_t{1} << 32; bits += kRun * (kSanitized ? 10007 : 1031)) {
-        evaluate_avx2(function.id, static_cast<uint32_t>(bits), kRun, results);
-        for (int64_t i = 0; i < kRun; ++i, ++compared) {
+    std::vector<float> results(kSweepBatch);
+    for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += kSweepBatch * (kSanitized ? 9973 : 997)) {
+        evaluate_avx2(function.id, static_cast<uint32_t>(bits), results.data());
+        for (int i = 0; i < kSweepBatch; ++i, ++compared) {
             const float expected = function.law(std::bit_cast<float>(static_cast<uint32_t>(bits + i)));
             different += std::isnan(expected)
                              ? !std::isnan(results[i])

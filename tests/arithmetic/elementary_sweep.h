@@ -8,7 +8,10 @@ namespace invar {
 
 enum class Elementary { exp, tanh, sigmoid, silu, gelu_tanh, softplus };
 
-// results[i] = function(the binary32 whose bits are first + i).
-void evaluate_avx2(Elementary function, uint32_t first, int64_t count, float* results);
+// A constant, so that the loops are vectorised at -O2 too.
+inline constexpr int kSweepBatch = 4096;
+
+// results[i] = function(the binary32 whose bits are first + i), for i < kSweepBatch.
+void evaluate_avx2(Elementary function, uint32_t first, float* results);
 
 }  // namespace invar

@@ -7,26 +7,26 @@ namespace invar {
 namespace {
 
 template <float (*kFunction)(float)>
-void evaluate(uint32_t first, int64_t count, float* results) {
-    for (int64_t i = 0; i < count; ++i) results[i] = kFunction(law::steps::as_float(first + static_cast<uint32_t>(i)));
+void evaluate(uint32_t first, float* results) {
+    for (uint32_t i = 0; i < kSweepBatch; ++i) results[i] = kFunction(law::steps::as_float(first + i));
 }
 
 }  // namespace
 
-void evaluate_avx2(Elementary function, uint32_t first, int64_t count, float* results) {
+void evaluate_avx2(Elementary function, uint32_t first, float* results) {
     switch (function) {
         case Elementary::exp:
-            return evaluate<law::steps::exp>(first, count, results);
+            return evaluate<law::steps::exp>(first, results);
         case Elementary::tanh:
-            return evaluate<law::steps::tanh>(first, count, results);
+            return evaluate<law::steps::tanh>(first, results);
         case Elementary::sigmoid:
-            return evaluate<law::steps::sigmoid>(first, count, results);
+            return evaluate<law::steps::sigmoid>(first, results);
         case Elementary::silu:
-            return evaluate<law::steps::silu>(first, count, results);
+            return evaluate<law::steps::silu>(first, results);
         case Elementary::gelu_tanh:
-            return evaluate<law::steps::gelu_tanh>(first, count, results);
+            return evaluate<law::steps::gelu_tanh>(first, results);
         case Elementary::softplus:
-            return evaluate<law::steps::softplus>(first, count, results);
+            return evaluate<law::steps::softplus>(first, results);
     }
 }
 
