@@ -228,8 +228,12 @@ struct CpuOps::AttentionPlan {
         const std::span<const int32_t> pages = cache.pages_of(batch.rows[static_cast<size_t>(first_row)].sequence);
         CHECK(chunk < static_cast<int64_t>(pages.size()), "keys and values were stored before attention");
         const int32_t page = pages[static_cast<size_t>(chunk)];
+        const bool another = (chunk + 1) * kChunkLanes < visible(last_row - 1).last;
+        const std::byte* next_keys =
+            another ? cache.keys(spec.layer, pages[static_cast<size_t>(chunk + 1)], static_cast<int>(head)) : nullptr;
         kernels.chunk({.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
                        .values = cache.values(spec.layer, page, static_cast<int>(head)),
+                       .next_keys = next_keys,
                        .type = cached_float(cache.type()),
                        .key_width = geometry.key_width,
                        .value_width = geometry.value_width,

@@ -100,6 +100,7 @@ struct Problem {
         results.scores.resize(count * kChunkLanes);
         kernels.chunk({.keys = page.stored_keys,
                        .values = page.stored_values,
+                       .next_keys = shape.queries % 2 == 0 ? page.stored_keys : nullptr,
                        .type = shape.type,
                        .key_width = shape.key_width,
                        .value_width = shape.value_width,
