@@ -284,6 +284,7 @@ Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& optio
     TRY_ASSIGN(QuantizeReport report, plan_quantize(in, options));
     TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
     TRY(check_target(in, out, report.file_bytes));
+    for (const MappedFile& mapping : in.mappings()) mapping.advise(MappedFile::Advice::sequential);
     GgufWriter writer;
     TRY(declare(in, report, *mix, writer));
     TRY(writer.begin(out));
