@@ -113,13 +113,13 @@ Findings sweep(const Function& function) {
         }
         return total;
     }
+    constexpr uint64_t kBatches = (uint64_t{1} << 32) / kSweepBatch;
     const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 1u, 8u);
     std::vector<Findings> parts(threads);
     std::vector<std::thread> workers;
     for (unsigned i = 0; i < threads; ++i) {
-        const uint64_t share = (uint64_t{1} << 32) / kSweepBatch;
-        workers.emplace_back([&, i, share] {
-            sweep_everything(function, share * i / threads * kSweepBatch, share * (i + 1) / threads * kSweepBatch,
+        workers.emplace_back([&, i] {
+            sweep_everything(function, kBatches * i / threads * kSweepBatch, kBatches * (i + 1) / threads * kSweepBatch,
                              parts[i]);
         });
     }
