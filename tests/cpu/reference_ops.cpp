@@ -27,12 +27,21 @@ std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row) {
     return stored;
 }
 
-float dot(const WeightMatrix& weight, int64_t row, const float* x) {
-    const std::vector<std::byte> stored = stored_row(weight, row);
-    if (weight.format->is_float) return dot_float(*weight.format, stored.data(), x, weight.columns);
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(weight.columns / kDotBlock));
-    quantise_row(x, weight.columns, blocks.data());
-    const float y = dot_quantised(*weight.format, stored.data(), blocks.data(), weight.columns);
+// A row of x, and its blocks where the weight is quantised.
+struct Operand {
+    const float* x;
+    std::vector<QuantisedBlock> blocks;
+
+    Operand(const WeightMatrix& weight, const float* row) : x(row) {
+        if (weight.format->is_float) return;
+        blocks.resize(static_cast<size_t>(weight.columns / kDotBlock));
+        quantise_row(x, weight.columns, blocks.data());
+    }
+};
+
+float dot(const WeightMatrix& weight, const std::vector<std::byte>& stored, const Operand& operand) {
+    if (weight.format->is_float) return dot_float(*weight.format, stored.data(), operand.x, weight.columns);
+    const float y = dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
     return weight.scale == 1.0f ? y : y * weight.scale;
 }
 
@@ -111,8 +120,13 @@ void ReferenceOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, f
 }
 
 void ReferenceOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
-    for (int64_t token = 0; token < x.rows(); ++token) {
-        for (int64_t row = 0; row < weight.rows; ++row) y.host_row(token)[row] = dot(weight, row, x.host_row(token));
+    std::vector<Operand> operands;
+    for (int64_t token = 0; token < x.rows(); ++token) operands.emplace_back(weight, x.host_row(token));
+    for (int64_t row = 0; row < weight.rows; ++row) {
+        const std::vector<std::byte> stored = stored_row(weight, row);
+        for (int64_t token = 0; token < x.rows(); ++token) {
+            y.host_row(token)[row] = dot(weight, stored, operands[static_cast<size_t>(token)]);
+        }
     }
     inspect("linear", stage, y);
 }
@@ -228,10 +242,20 @@ void ReferenceOps::route(Stage stage, const RouteSpec& spec, Tensor logits, Expe
 
 void ReferenceOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
                                  Tensor x, Tensor out) {
+    std::vector<Operand> operands;
     for (int64_t slot = 0; slot < out.rows(); ++slot) {
-        const WeightMatrix weight = experts.at(routing.experts[slot]);
-        const float* row_of_x = x.host_row(input == SlotInput::slot ? slot : slot / routing.experts_per_row);
-        for (int64_t row = 0; row < weight.rows; ++row) out.host_row(slot)[row] = dot(weight, row, row_of_x);
+        operands.emplace_back(experts.first,
+                              x.host_row(input == SlotInput::slot ? slot : slot / routing.experts_per_row));
+    }
+    for (int64_t expert = 0; expert < experts.count; ++expert) {
+        const WeightMatrix weight = experts.at(expert);
+        for (int64_t row = 0; row < weight.rows; ++row) {
+            const std::vector<std::byte> stored = stored_row(weight, row);
+            for (int64_t slot = 0; slot < out.rows(); ++slot) {
+                if (routing.experts[slot] != expert) continue;
+                out.host_row(slot)[row] = dot(weight, stored, operands[static_cast<size_t>(slot)]);
+            }
+        }
     }
     inspect("expert_linear", stage, out);
 }
