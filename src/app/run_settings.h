@@ -14,14 +14,9 @@ struct RunFlags {
     std::vector<std::string> positionals;  // [MODEL] [PROMPT]
     std::string prompt_file, system, chat_template, conversations;
     bool raw = false, json = false, hide_reasoning = false, no_thinking = false, ignore_end = false;
-    double temperature = 0.7, top_p = 0.95, min_p = 0.05;
-    double repetition_penalty = 1.0, presence_penalty = 0.0, frequency_penalty = 0.0;
-    int64_t penalty_window = 64;
-    int top_k = 40;
-    uint64_t seed = 0;
+    SamplerSettings sampler = {.temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f};
     int64_t max_tokens = 0;
     std::vector<std::string> stop, bias;
-    std::vector<int32_t> ban;
 };
 
 void add_run_flags(CLI::App& command, RunFlags& flags);
