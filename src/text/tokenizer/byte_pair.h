@@ -15,7 +15,7 @@
 namespace invar {
 
 // Pairs of neighbouring tokens that may become one. Open addressing: a lookup is one or two cache lines, and a text
-// of n bytes makes about 3 n of them (std::unordered_map: 2.5 times the whole encoding time).
+// of n bytes makes up to 3 n of them.
 class MergeTable {
   public:
     explicit MergeTable(size_t most_merges);

@@ -29,7 +29,7 @@ struct MergeSymbol {
 
 struct MergeWork {
     std::vector<MergeSymbol> symbols;  // a list: walk it from 0 by `next`
-    std::vector<uint64_t> heap;        // rank << 32 | index of the left symbol; 8 bytes sort twice as fast as a struct
+    std::vector<uint64_t> heap;        // rank << 32 | index of the left symbol; stale pairs stay in it
 
     // Appends a symbol behind the last.
     void append(uint32_t begin, uint32_t size, int32_t token) {

@@ -1,6 +1,6 @@
-// PCRE2 with JIT, in UTF and UCP mode. Decides the meaning of `\s` and the limits of a search. Matches are found in
-// spans whose text was checked to be UTF-8 before, so PCRE2 does not check again (that alone would double the time).
-// Read pattern.h first.
+// PCRE2 with JIT, in UTF and UCP mode. Decides the meaning of `\s` and the limits of a search. The text was checked to
+// be UTF-8 before, so PCRE2 is told not to: it would check all the rest of a text again for every word. Read pattern.h
+// first.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tokenizer/pattern.h"
 

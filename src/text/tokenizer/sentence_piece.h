@@ -37,7 +37,7 @@ class SentencePieceEncoder {
     std::vector<Use> uses_;                   // by token
     std::vector<uint32_t> ranks_;             // by token: the place of its score among all scores, the highest first
     // No token has a space behind something else. Then no merge crosses such a place, and the text may be cut there:
-    // the same ids from words that stay in the cache (9.5 MB/s instead of 2.0 on a text of 4 MB).
+    // the same ids from words that stay in the cache (4.7 times faster on a text of 4 MB).
     bool spaces_begin_words_ = true;
 };
 

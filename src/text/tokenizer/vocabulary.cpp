@@ -162,7 +162,7 @@ Result<void> Vocabulary::read_kinds() {
 }
 
 Result<void> Vocabulary::index_tokens() {
-    ids_.reserve(source_.tokens.size());
+    index_ = TokenIndex(source_.tokens.size());
     size_t empty = 0;
     for (int32_t token = 0; token < size(); ++token) {
         const std::string_view stored = text(token);
@@ -181,10 +181,10 @@ Result<void> Vocabulary::index_tokens() {
         if (const auto offset = find_invalid_utf8(stored)) {
             return fail("{}: token {} is not valid UTF-8 at its byte {}", source_.origin, token, *offset);
         }
-        const auto [entry, is_new] = ids_.emplace(stored, token);
-        if (!is_new) {
-            return fail("{}: tokens {} and {} are both {}", source_.origin, entry->second, token, quoted(stored));
+        if (const auto same = find(stored)) {
+            return fail("{}: tokens {} and {} are both {}", source_.origin, *same, token, quoted(stored));
         }
+        index_.insert(stored, token);
     }
     if (empty > 0) notes_.push_back(fmt::format("{} tokens are empty: no text becomes one of them", empty));
     return {};
@@ -283,9 +283,7 @@ bool Vocabulary::is_mergeable(int32_t token) const {
 }
 
 std::optional<int32_t> Vocabulary::find(std::string_view stored_text) const {
-    const auto entry = ids_.find(stored_text);
-    if (entry == ids_.end()) return std::nullopt;
-    return entry->second;
+    return index_.find(stored_text, [this](int32_t token) { return text(token); });
 }
 
 }  // namespace invar

@@ -8,10 +8,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
+#include "text/tokenizer/token_index.h"
 
 namespace invar {
 
@@ -51,9 +51,6 @@ class Vocabulary {
   public:
     static Result<Vocabulary> check(VocabularySource source);
 
-    Vocabulary(Vocabulary&&) noexcept = default;  // no copies: the index views the tokens
-    Vocabulary& operator=(Vocabulary&&) noexcept = default;
-
     int32_t size() const { return static_cast<int32_t>(source_.tokens.size()); }
     bool has(int32_t token) const { return token >= 0 && token < size(); }
     bool is_sentence_piece() const { return sentence_piece_; }
@@ -92,7 +89,7 @@ class Vocabulary {
     std::vector<TokenKind> kinds_;
     std::string piece_bytes_;  // all pieces, one after another
     std::vector<size_t> piece_ends_;
-    std::unordered_map<std::string_view, int32_t> ids_;  // views into source_.tokens
+    TokenIndex index_;
     std::vector<EndToken> end_tokens_;
     std::vector<std::string> notes_;
     size_t longest_text_ = 0;
