@@ -13,6 +13,10 @@ namespace {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
+constexpr int64_t kMostChunk = 65536;
+constexpr int64_t kMostContext = int64_t{1} << 24;  // rope's angles are exact below this (arithmetic/rope.h)
+constexpr int64_t kMostBytes = int64_t{1} << 50;    // so that sums of reserves cannot overflow
+
 struct FormChoice {
     StoredForm form;
     std::string reason;
@@ -111,6 +115,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
                                     const PlanRequest& request) {
     TRY(check_binding(wanted, file));
     if (request.chunk < 1) return fail("--chunk is {}, but a prompt is read in chunks of at least 1 token", request.chunk);
+    if (request.chunk > kMostChunk) return fail("--chunk is {}, but at most {} tokens are computed in one pass", request.chunk, kMostChunk);
     if (request.context < 0) return fail("--context is {}, but it must be a number of tokens", request.context);
     if (request.context > config.context_length) {
         return fail("{}: --context {} is more than the {} tokens the model was trained for; ask for at most that", file.name(),
@@ -120,6 +125,9 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.architecture = config.architecture;
     plan.model = config.name;
     plan.context = request.context > 0 ? request.context : std::min(config.context_length, kDefaultContext);
+    if (plan.context > kMostContext) {
+        return fail("--context is {}, but positions are computed for at most {} tokens; ask for less", plan.context, kMostContext);
+    }
     plan.chunk = std::min(request.chunk, plan.context);
     plan.cache_type = request.cache_type;
     plan.notes = config.notes;
@@ -129,8 +137,13 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     const std::vector<KvGeometry> geometry = config.kv_geometry();
     plan.cache_pages = KvCache::pages_for(plan.context) * std::max(1, request.sequences);
     const int64_t page = KvCache::page_bytes(geometry, request.cache_type);
+    int64_t cache_bytes = 0;
+    if (__builtin_mul_overflow(plan.cache_pages, page, &cache_bytes) || cache_bytes > kMostBytes) {
+        return fail("{}: a KV cache of {} pages of {} bytes is more than any machine holds; ask for a smaller --context", file.name(),
+                    plan.cache_pages, page);
+    }
     plan.reserves.push_back({.name = "kv_cache",
-                             .bytes = plan.cache_pages * page,
+                             .bytes = cache_bytes,
                              .reason = fmt::format("{} pages of {} positions x {} bytes in {}", plan.cache_pages, kPagePositions,
                                                    page / kPagePositions, cache_type_name(request.cache_type))});
     return plan;

@@ -1,0 +1,78 @@
+"""Seeds for the model fuzzer: the smallest files of each architecture that pass every check, so that mutations reach what lies behind.
+
+Writes fuzz/corpus/model/*.gguf: one layer, widths of 32, a vocabulary of 8. Needs numpy and gguf.
+"""
+import pathlib
+
+import gguf
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def write(path, arch, experts=0):
+    width, heads, head, ffn, tokens = 32, 2, 16, 32, ["a", "b", "c", "ab", "Ġ", "<|s|>", "<|e|>", "d"]
+    w = gguf.GGUFWriter(str(path), arch)
+    w.add_block_count(1)
+    w.add_context_length(128)
+    w.add_embedding_length(width)
+    w.add_feed_forward_length(ffn)
+    w.add_head_count(heads)
+    w.add_head_count_kv(1)
+    w.add_key_length(head)
+    w.add_value_length(head)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_rope_freq_base(10000.0)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(1)
+        w.add_expert_feed_forward_length(ffn)
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("qwen2")
+    w.add_token_list(tokens)
+    w.add_token_types([1, 1, 1, 1, 1, 3, 3, 1])
+    w.add_token_merges(["a b"])
+    w.add_eos_token_id(6)
+    w.add_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}")
+
+    def tensor(name, *shape):
+        if len(shape) == 1:
+            w.add_tensor(name, np.ones(shape, np.float32))
+        else:
+            rows = np.zeros(shape[:-1] + (shape[-1] // 32 * 34,), np.uint8)
+            w.add_tensor(name, rows, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+
+    tensor("token_embd.weight", len(tokens), width)
+    tensor("output_norm.weight", width)
+    b = "blk.0."
+    tensor(b + "attn_norm.weight", width)
+    tensor(b + "attn_q.weight", heads * head, width)
+    tensor(b + "attn_k.weight", head, width)
+    tensor(b + "attn_v.weight", head, width)
+    tensor(b + "attn_output.weight", width, heads * head)
+    if arch == "qwen2":
+        for part, size in (("q", heads * head), ("k", head), ("v", head)):
+            tensor(f"{b}attn_{part}.bias", size)
+    if arch.startswith("qwen3"):
+        tensor(b + "attn_q_norm.weight", head)
+        tensor(b + "attn_k_norm.weight", head)
+    tensor(b + "ffn_norm.weight", width)
+    if experts:
+        tensor(b + "ffn_gate_inp.weight", experts, width)
+        for part in ("gate", "up", "down"):
+            tensor(f"{b}ffn_{part}_exps.weight", experts, width, ffn)
+    else:
+        for part in ("gate", "up", "down"):
+            tensor(f"{b}ffn_{part}.weight", width, ffn)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+if __name__ == "__main__":
+    folder = ROOT / "fuzz" / "corpus" / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch in ("llama", "qwen2", "qwen3", "qwen3moe"):
+        write(folder / f"{arch}.gguf", arch, experts=2 if arch == "qwen3moe" else 0)
+        print(folder / f"{arch}.gguf")
