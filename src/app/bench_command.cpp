@@ -50,7 +50,8 @@ std::vector<int32_t> varied_tokens(int64_t count, int64_t vocabulary) {
     return tokens;
 }
 
-// Bytes of weights that one generated token reads: every matrix once, of experts the chosen ones, of the embedding one row.
+// Bytes of weights that one generated token reads: every matrix once, of experts the chosen ones, of the embedding one
+// row.
 int64_t weight_bytes_of_token(const Engine& engine) {
     const ExpertGeometry& experts = engine.config().experts;
     int64_t total = 0;
@@ -73,7 +74,8 @@ int64_t cache_bytes_of_token(const Engine& engine, int64_t position) {
     int64_t total = 0;
     for (const LayerGeometry& layer : engine.config().layers) {
         const int64_t seen = layer.window > 0 ? std::min<int64_t>(position, layer.window) : position;
-        total += seen * layer.kv_heads * (layer.key_width + layer.value_width) * cache_type_bytes(engine.plan().cache_type);
+        total +=
+            seen * layer.kv_heads * (layer.key_width + layer.value_width) * cache_type_bytes(engine.plan().cache_type);
     }
     return total;
 }
@@ -82,8 +84,8 @@ struct Measurement {
     std::string work;
     int64_t tokens = 0;
     Spread tokens_per_second;
-    Spread gigabytes_per_second;   // of weights and cache; generation only
-    double probe_gigabytes = 0;    // median of the read probes taken between the runs
+    Spread gigabytes_per_second;  // of weights and cache; generation only
+    double probe_gigabytes = 0;   // median of the read probes taken between the runs
 };
 
 Json as_json(const Measurement& one) {
@@ -106,7 +108,8 @@ Result<Measurement> measure_prompt(Engine& engine, const BenchFlags& flags, int6
     const std::vector<int32_t> prompt = varied_tokens(flags.depth + tokens, engine.config().vocabulary);
     for (int run = 0; run <= flags.repetitions; ++run) {
         Session session(engine);
-        if (flags.depth > 0) TRY(session.advance_to(std::span(prompt).first(static_cast<size_t>(flags.depth)), nullptr));
+        if (flags.depth > 0)
+            TRY(session.advance_to(std::span(prompt).first(static_cast<size_t>(flags.depth)), nullptr));
         const auto start = Clock::now();
         TRY(session.advance_to(prompt, nullptr));
         if (run > 0) speeds.push_back(static_cast<double>(tokens) / seconds_since(start));  // the first run warms up
@@ -144,14 +147,16 @@ Result<Measurement> measure_generation(Engine& engine, const BenchFlags& flags, 
 }
 
 void print_table(const Engine& engine, const std::vector<Measurement>& measurements, double load_seconds) {
-    print_result(fmt::format("{} ({}), {} threads, {}, arithmetic {}; loaded in {:.2f} s; {:.1f} MiB of weights a generated token\n\n",
-                             engine.config().name, engine.config().architecture, engine.machine().threads, isa_name(engine.machine().isa),
-                             kArithmeticVersion, load_seconds, static_cast<double>(weight_bytes_of_token(engine)) / (1 << 20)));
-    print_result(fmt::format("{:<18} {:>12} {:>20} {:>10} {:>12} {:>8}\n", "work", "tok/s median", "low .. high", "GB/s", "probe GB/s", "share"));
+    print_result(fmt::format(
+        "{} ({}), {} threads, {}, arithmetic {}; loaded in {:.2f} s; {:.1f} MiB of weights a generated token\n\n",
+        engine.config().name, engine.config().architecture, engine.machine().threads, isa_name(engine.machine().isa),
+        kArithmeticVersion, load_seconds, static_cast<double>(weight_bytes_of_token(engine)) / (1 << 20)));
+    print_result(fmt::format("{:<18} {:>12} {:>20} {:>10} {:>12} {:>8}\n", "work", "tok/s median", "low .. high",
+                             "GB/s", "probe GB/s", "share"));
     for (const Measurement& one : measurements) {
         const Spread& speed = one.tokens_per_second;
-        std::string line = fmt::format("{:<18} {:>12.2f} {:>20}", fmt::format("{} of {}", one.work, one.tokens), speed.median,
-                                       fmt::format("{:.2f} .. {:.2f}", speed.low, speed.high));
+        std::string line = fmt::format("{:<18} {:>12.2f} {:>20}", fmt::format("{} of {}", one.work, one.tokens),
+                                       speed.median, fmt::format("{:.2f} .. {:.2f}", speed.low, speed.high));
         if (one.probe_gigabytes > 0) {
             line += fmt::format(" {:>10.2f} {:>12.2f} {:>7.1f} %", one.gigabytes_per_second.median, one.probe_gigabytes,
                                 100 * one.gigabytes_per_second.median / one.probe_gigabytes);
@@ -161,14 +166,16 @@ void print_table(const Engine& engine, const std::vector<Measurement>& measureme
     print_result("\nkernels:");
     std::string_view last;
     for (const KernelUse& use : engine.ops().kernels_used()) {
-        if (use.kernel != last) print_result(fmt::format(" {}({})", use.kernel, use.format.empty() ? use.verb : use.format));
+        if (use.kernel != last)
+            print_result(fmt::format(" {}({})", use.kernel, use.format.empty() ? use.verb : use.format));
         last = use.kernel;
     }
     print_result("\n");
 }
 
 Result<int> bench(const BenchFlags& flags) {
-    if (flags.repetitions < 1 || flags.repetitions > 1000) return fail("--runs is {}, but must be between 1 and 1000", flags.repetitions);
+    if (flags.repetitions < 1 || flags.repetitions > 1000)
+        return fail("--runs is {}, but must be between 1 and 1000", flags.repetitions);
     int64_t longest = 1;
     for (const auto* list : {&flags.prompts, &flags.generations}) {
         for (const int64_t tokens : *list) {
@@ -182,7 +189,8 @@ Result<int> bench(const BenchFlags& flags) {
     if (settings.context == 0) settings.context = flags.depth + longest;
     const auto load_start = Clock::now();
     ProgressBar bar("loading");
-    TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine,
+               Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     const double load_seconds = seconds_since(load_start);
     std::vector<Measurement> measurements;
@@ -201,7 +209,10 @@ Result<int> bench(const BenchFlags& flags) {
     Json works = Json::array(), kernels = Json::array();
     for (const Measurement& one : measurements) works.push_back(as_json(one));
     for (const KernelUse& use : engine->ops().kernels_used()) {
-        kernels.push_back({{"verb", use.verb}, {"format", use.format}, {"shape", shape_class_name(use.shape)}, {"kernel", use.kernel}});
+        kernels.push_back({{"verb", use.verb},
+                           {"format", use.format},
+                           {"shape", shape_class_name(use.shape)},
+                           {"kernel", use.kernel}});
     }
     print_json({{"model", engine->config().name},
                 {"architecture", engine->config().architecture},
@@ -223,11 +234,16 @@ void add_bench_command(CLI::App& cli, Action& action) {
     CLI::App* command = cli.add_subcommand("bench", "Measure prompt and generation speed against the machine's memory");
     command->add_option("model", flags->model, "GGUF file; default: the demonstration model");
     command->add_option("--prompt", flags->prompts, "Prompt lengths to measure")->delimiter(',')->capture_default_str();
-    command->add_option("--generate", flags->generations, "Numbers of tokens to generate")->delimiter(',')->capture_default_str();
+    command->add_option("--generate", flags->generations, "Numbers of tokens to generate")
+        ->delimiter(',')
+        ->capture_default_str();
     command->add_option("--depth", flags->depth, "Tokens already in the context")->capture_default_str();
-    command->add_option("--runs", flags->repetitions, "Counted runs of each, after one that warms up")->capture_default_str();
+    command->add_option("--runs", flags->repetitions, "Counted runs of each, after one that warms up")
+        ->capture_default_str();
     command->add_flag("--json", flags->json, "Print JSON");
-    command->footer("Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 --json");
+    command->footer(
+        "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 "
+        "--json");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return bench(*flags); }; });
 }

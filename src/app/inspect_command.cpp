@@ -27,12 +27,9 @@ Json text_support(const GgufFile& file) {
     for (const EndToken& end : tokenizer->end_tokens()) {
         ends.push_back({{"token", end.token}, {"text", tokenizer->text(end.token)}, {"reason", end.reason}});
     }
-    result["tokenizer"] = {{"model", tokenizer->model()},
-                           {"pre_tokenizer", tokenizer->pre_tokenizer()},
-                           {"tokens", tokenizer->size()},
-                           {"adds_bos", tokenizer->adds_bos()},
-                           {"adds_eos", tokenizer->adds_eos()},
-                           {"end_tokens", std::move(ends)},
+    result["tokenizer"] = {{"model", tokenizer->model()},       {"pre_tokenizer", tokenizer->pre_tokenizer()},
+                           {"tokens", tokenizer->size()},       {"adds_bos", tokenizer->adds_bos()},
+                           {"adds_eos", tokenizer->adds_eos()}, {"end_tokens", std::move(ends)},
                            {"notes", tokenizer->notes()}};
     const auto format = ChatFormat::create(file, *tokenizer, "");
     if (format) {
@@ -49,40 +46,48 @@ std::string describe_text_support(const Json& text) {
     if (text.contains("tokenizer_error")) return "tokenizer: " + text["tokenizer_error"].get<std::string>() + "\n";
     const Json& tokenizer = text["tokenizer"];
     out += fmt::format("tokenizer: {}{}, {} tokens, {}adds BOS, {}adds EOS\n", tokenizer["model"].get<std::string>(),
-                       tokenizer["pre_tokenizer"].get<std::string>().empty() ? "" : " / " + tokenizer["pre_tokenizer"].get<std::string>(),
+                       tokenizer["pre_tokenizer"].get<std::string>().empty()
+                           ? ""
+                           : " / " + tokenizer["pre_tokenizer"].get<std::string>(),
                        tokenizer["tokens"].get<int64_t>(), tokenizer["adds_bos"].get<bool>() ? "" : "never ",
                        tokenizer["adds_eos"].get<bool>() ? "" : "never ");
     for (const Json& end : tokenizer["end_tokens"]) {
-        out += fmt::format("  ends an answer: {} {} ({})\n", end["token"].get<int32_t>(), end["text"].get<std::string>(),
-                           end["reason"].get<std::string>());
+        out += fmt::format("  ends an answer: {} {} ({})\n", end["token"].get<int32_t>(),
+                           end["text"].get<std::string>(), end["reason"].get<std::string>());
     }
     for (const Json& note : tokenizer["notes"]) out += fmt::format("  note: {}\n", note.get<std::string>());
-    if (text.contains("chat_template_error")) return out + "chat template: " + text["chat_template_error"].get<std::string>() + "\n";
+    if (text.contains("chat_template_error"))
+        return out + "chat template: " + text["chat_template_error"].get<std::string>() + "\n";
     std::string variables;
-    for (const Json& name : text["chat_template"]["variables"]) variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
-    return out + fmt::format("chat template: {} bytes; reads {}\n", text["chat_template"]["bytes"].get<int64_t>(), variables);
+    for (const Json& name : text["chat_template"]["variables"])
+        variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
+    return out +
+           fmt::format("chat template: {} bytes; reads {}\n", text["chat_template"]["bytes"].get<int64_t>(), variables);
 }
 
 void print_report(const Json& report, const Json& text, bool every_tensor) {
     print_result(fmt::format("{}: GGUF v{}, {} bytes, {} tensors, {} weights\n\n", report["file"].get<std::string>(),
-                             report["version"].get<int64_t>(), report["file_bytes"].get<int64_t>(), report["tensors"].size(),
-                             report["weights"].get<int64_t>()));
+                             report["version"].get<int64_t>(), report["file_bytes"].get<int64_t>(),
+                             report["tensors"].size(), report["weights"].get<int64_t>()));
     for (const Json& entry : report["metadata"]) {
         const std::string value = entry["value"].dump(-1, ' ', false, Json::error_handler_t::replace);
-        const std::string count = entry.contains("count") ? fmt::format(" ({} in all)", entry["count"].get<int64_t>()) : std::string();
-        print_result(fmt::format("  {:<44} {:<16} {}{}\n", entry["key"].get<std::string>(), entry["type"].get<std::string>(), value, count));
+        const std::string count =
+            entry.contains("count") ? fmt::format(" ({} in all)", entry["count"].get<int64_t>()) : std::string();
+        print_result(fmt::format("  {:<44} {:<16} {}{}\n", entry["key"].get<std::string>(),
+                                 entry["type"].get<std::string>(), value, count));
     }
     print_result("\n");
     for (const Json& format : report["formats"]) {
-        print_result(fmt::format("  {:<8} {:>5} tensors {:>14} weights {:>14} bytes\n", format["format"].get<std::string>(),
-                                 format["tensors"].get<int64_t>(), format["weights"].get<int64_t>(), format["bytes"].get<int64_t>()));
+        print_result(fmt::format("  {:<8} {:>5} tensors {:>14} weights {:>14} bytes\n",
+                                 format["format"].get<std::string>(), format["tensors"].get<int64_t>(),
+                                 format["weights"].get<int64_t>(), format["bytes"].get<int64_t>()));
     }
     if (every_tensor) {
         print_result("\n");
         for (const Json& tensor : report["tensors"]) {
             print_result(fmt::format("  {:<32} {:<8} {:<24} {:>12} bytes at {}\n", tensor["name"].get<std::string>(),
-                                     tensor["format"].get<std::string>(), tensor["shape"].dump(), tensor["bytes"].get<int64_t>(),
-                                     tensor["offset"].get<int64_t>()));
+                                     tensor["format"].get<std::string>(), tensor["shape"].dump(),
+                                     tensor["bytes"].get<int64_t>(), tensor["offset"].get<int64_t>()));
         }
     }
     print_result("\n" + describe_text_support(text));
@@ -112,7 +117,8 @@ Result<int> inspect_model(const InspectFlags& flags) {
 
 void add_inspect_command(CLI::App& cli, Action& action) {
     auto flags = std::make_shared<InspectFlags>();
-    CLI::App* command = cli.add_subcommand("inspect", "Show what a file says of itself: metadata, tensors, tokenizer, template");
+    CLI::App* command =
+        cli.add_subcommand("inspect", "Show what a file says of itself: metadata, tensors, tokenizer, template");
     command->add_option("model", flags->model, "GGUF file; default: the demonstration model");
     command->add_flag("--json", flags->json, "Print JSON");
     command->add_flag("--tensors", flags->tensors, "List every tensor");

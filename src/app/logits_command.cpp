@@ -1,5 +1,5 @@
-// invar logits MODEL: the logits of every position of a text, exactly as computed, as a NumPy file or the best few as text: for
-// comparing with another engine or a reference.
+// invar logits MODEL: the logits of every position of a text, exactly as computed, as a NumPy file or the best few as
+// text: for comparing with another engine or a reference.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -26,7 +26,8 @@ struct LogitsFlags {
 // NumPy's .npy header, version 1.0, for a little-endian binary32 array [rows, columns].
 std::string npy_header(int64_t rows, int64_t columns) {
     static_assert(std::endian::native == std::endian::little);
-    std::string dictionary = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+    std::string dictionary =
+        fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
     constexpr size_t kAlignment = 64, kPrefix = 10;
     dictionary.append(kAlignment - (kPrefix + dictionary.size() + 1) % kAlignment, ' ');
     dictionary += '\n';
@@ -62,13 +63,15 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
     if (json) {
         Json candidates = Json::array();
         for (const Candidate& one : best) {
-            candidates.push_back({{"token", one.token}, {"piece", printable(tokenizer.piece(one.token))}, {"logit", one.logit}});
+            candidates.push_back(
+                {{"token", one.token}, {"piece", printable(tokenizer.piece(one.token))}, {"logit", one.logit}});
         }
         print_json({{"position", position}, {"best", std::move(candidates)}});
         return;
     }
     std::string line = fmt::format("{:>6} ", position);
-    for (const Candidate& one : best) line += fmt::format("  {} '{}' {:.9g}", one.token, printable(tokenizer.piece(one.token)), one.logit);
+    for (const Candidate& one : best)
+        line += fmt::format("  {} '{}' {:.9g}", one.token, printable(tokenizer.piece(one.token)), one.logit);
     print_result(line + "\n");
 }
 
@@ -117,7 +120,8 @@ void add_logits_command(CLI::App& cli, Action& action) {
     command->add_option("--out", flags->out, "Write all of them to this .npy file (binary32 [tokens, vocabulary])");
     command->add_option("--top", flags->top, "How many to print of each position")->capture_default_str();
     command->add_flag("--json", flags->json, "Print JSON, one line a position");
-    command->footer("Examples:\n  invar logits model.gguf \"Hello\"\n  invar logits model.gguf --tokens 1,15043 --out logits.npy");
+    command->footer(
+        "Examples:\n  invar logits model.gguf \"Hello\"\n  invar logits model.gguf --tokens 1,15043 --out logits.npy");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return logits(*flags); }; });
 }

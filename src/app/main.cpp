@@ -1,4 +1,5 @@
-// The command line: parses, runs the chosen command, prints an error as one sentence on stderr, and exits with its code.
+// The command line: parses, runs the chosen command, prints an error as one sentence on stderr, and exits with its
+// code.
 #include "app/cli.h"
 #include "app/output.h"
 #include "arithmetic/version.h"

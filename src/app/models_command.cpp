@@ -8,7 +8,8 @@ namespace invar::app {
 namespace {
 
 Json support_as_json() {
-    Json architectures_json = Json::array(), formats_json = Json::array(), isas = Json::array(), kernels = Json::array();
+    Json architectures_json = Json::array(), formats_json = Json::array(), isas = Json::array(),
+         kernels = Json::array();
     for (const Architecture* architecture : architectures()) {
         architectures_json.push_back({{"name", architecture->name}, {"summary", architecture->summary}});
     }
@@ -19,9 +20,12 @@ Json support_as_json() {
     }
     const IsaSupport support = detect_isa();
     for (const Isa isa : kAllIsas) {
-        isas.push_back({{"name", isa_name(isa)}, {"runs_here", support.has(isa)}, {"why_not", support.missing[static_cast<size_t>(isa)]}});
+        isas.push_back({{"name", isa_name(isa)},
+                        {"runs_here", support.has(isa)},
+                        {"why_not", support.missing[static_cast<size_t>(isa)]}});
     }
-    for (const LinearKernel& kernel : linear_kernels()) kernels.push_back({{"name", kernel.name}, {"isa", isa_name(kernel.isa)}});
+    for (const LinearKernel& kernel : linear_kernels())
+        kernels.push_back({{"name", kernel.name}, {"isa", isa_name(kernel.isa)}});
     return {{"architectures", std::move(architectures_json)},
             {"formats", std::move(formats_json)},
             {"tokenizers", supported_tokenizers()},
@@ -62,7 +66,8 @@ int print_support(bool as_json) {
 
 void add_models_command(CLI::App& cli, Action& action) {
     auto json = std::make_shared<bool>(false);
-    CLI::App* command = cli.add_subcommand("models", "List the architectures, formats, tokenizers and kernels supported");
+    CLI::App* command =
+        cli.add_subcommand("models", "List the architectures, formats, tokenizers and kernels supported");
     command->add_flag("--json", *json, "Print JSON");
     command->callback([json, &action] { action = [json]() -> Result<int> { return print_support(*json); }; });
 }

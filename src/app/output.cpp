@@ -31,7 +31,8 @@ bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
 void print_aside(std::string_view text) {
     std::fflush(stdout);
     const bool colour = stderr_is_terminal();
-    std::fprintf(stderr, "%s%.*s%s", colour ? "\033[2m" : "", static_cast<int>(text.size()), text.data(), colour ? "\033[0m" : "");
+    std::fprintf(stderr, "%s%.*s%s", colour ? "\033[2m" : "", static_cast<int>(text.size()), text.data(),
+                 colour ? "\033[0m" : "");
     std::fflush(stderr);
 }
 
@@ -45,7 +46,8 @@ void ProgressBar::show(int64_t done, int64_t total) {
     if (done < total && now - last_drawn_ms_ < kRedrawMs) return;
     last_drawn_ms_ = now;
     constexpr int kWidth = 30;
-    const int filled = static_cast<int>(static_cast<double>(kWidth) * static_cast<double>(done) / static_cast<double>(total));
+    const int filled =
+        static_cast<int>(static_cast<double>(kWidth) * static_cast<double>(done) / static_cast<double>(total));
     std::string bar(static_cast<size_t>(std::clamp(filled, 0, kWidth)), '#');
     bar.resize(kWidth, '.');
     std::fprintf(stderr, "\r%s [%s] %3d %%", label_.c_str(), bar.c_str(), static_cast<int>(100 * done / total));

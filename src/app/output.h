@@ -10,11 +10,11 @@
 
 namespace invar::app {
 
-void print_result(std::string_view text);    // stdout, as it is
-void print_json(const Json& value);          // stdout, one line; bytes that are not UTF-8 become U+FFFD
-bool flush_results();                        // false when stdout could not be written
-void print_note(std::string_view text);      // stderr, a line
-void print_error(std::string_view sentence); // stderr, "invar: ..."
+void print_result(std::string_view text);     // stdout, as it is
+void print_json(const Json& value);           // stdout, one line; bytes that are not UTF-8 become U+FFFD
+bool flush_results();                         // false when stdout could not be written
+void print_note(std::string_view text);       // stderr, a line
+void print_error(std::string_view sentence);  // stderr, "invar: ..."
 
 bool stdout_is_terminal();
 bool stderr_is_terminal();

@@ -24,7 +24,8 @@ Result<int> plan(const PlanFlags& flags) {
         return kDone;
     }
     print_result(plan_as_table(planned.plan, !flags.summary));
-    const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    const double milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     print_note(fmt::format("planned in {:.1f} ms from the header of {:.1f} MiB of file", milliseconds,
                            static_cast<double>(file.file_bytes()) / (1 << 20)));
     return kDone;
@@ -38,7 +39,8 @@ void add_plan_command(CLI::App& cli, Action& action) {
     command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
     command->add_flag("--json", flags->json, "Print JSON");
     command->add_flag("--summary", flags->summary, "Totals only");
-    command->footer("Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary");
+    command->footer(
+        "Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return plan(*flags); }; });
 }

@@ -21,23 +21,27 @@ std::string mix_list() {
 void print_report(const QuantizeReport& report, bool measured) {
     for (const QuantizedTensor& tensor : report.tensors) {
         std::string note;
-        if (tensor.target != tensor.wanted) note = fmt::format("  (the columns are no multiple of {}'s block)", tensor.wanted->name);
+        if (tensor.target != tensor.wanted)
+            note = fmt::format("  (the columns are no multiple of {}'s block)", tensor.wanted->name);
         const std::string error = measured ? fmt::format("{:>10.5f}", tensor.relative_rms_error) : std::string();
-        print_result(fmt::format("{:<34} {:<20} {:>5} -> {:<7} {:>12}{}{}\n", tensor.name, fmt::format("{}", fmt::join(tensor.shape, " x ")),
-                                 tensor.source->name, tensor.target->name, tensor.bytes, error, note));
+        print_result(fmt::format("{:<34} {:<20} {:>5} -> {:<7} {:>12}{}{}\n", tensor.name,
+                                 fmt::format("{}", fmt::join(tensor.shape, " x ")), tensor.source->name,
+                                 tensor.target->name, tensor.bytes, error, note));
     }
 }
 
 Result<int> quantize_model(const QuantizeFlags& flags) {
     TRY_ASSIGN(const GgufFile in, GgufFile::open(flags.in));
-    const QuantizeOptions options{.mix = flags.mix, .allow_requantize = flags.allow_requantize, .threads = flags.threads};
+    const QuantizeOptions options{
+        .mix = flags.mix, .allow_requantize = flags.allow_requantize, .threads = flags.threads};
     QuantizeReport report;
     if (flags.dry_run) {
         TRY_ASSIGN(report, plan_quantize(in, options));
     } else {
         ProgressBar bar("quantizing");
         TRY_ASSIGN(report, quantize(in, options, flags.out, [&](const QuantizeProgress& progress) {
-                       bar.show(static_cast<int64_t>(progress.source_bytes_done), static_cast<int64_t>(progress.source_bytes));
+                       bar.show(static_cast<int64_t>(progress.source_bytes_done),
+                                static_cast<int64_t>(progress.source_bytes));
                        return true;
                    }));
     }
@@ -46,9 +50,11 @@ Result<int> quantize_model(const QuantizeFlags& flags) {
         return kDone;
     }
     if (!flags.quiet) print_report(report, !flags.dry_run);
-    print_note(fmt::format("{}: {} weights, {:.1f} -> {:.1f} MiB, {:.2f} bits a weight{}", flags.dry_run ? "would write" : flags.out, report.weights,
-                           static_cast<double>(report.source_bytes) / (1 << 20), static_cast<double>(report.bytes) / (1 << 20),
-                           report.bits_per_weight(), report.fallbacks > 0 ? fmt::format(", {} tensors in another format than wanted", report.fallbacks) : ""));
+    print_note(fmt::format(
+        "{}: {} weights, {:.1f} -> {:.1f} MiB, {:.2f} bits a weight{}", flags.dry_run ? "would write" : flags.out,
+        report.weights, static_cast<double>(report.source_bytes) / (1 << 20),
+        static_cast<double>(report.bytes) / (1 << 20), report.bits_per_weight(),
+        report.fallbacks > 0 ? fmt::format(", {} tensors in another format than wanted", report.fallbacks) : ""));
     return kDone;
 }
 

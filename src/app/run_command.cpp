@@ -59,8 +59,8 @@ Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string
     bar.clear();
     TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->file().metadata()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
-        return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model, chat->tokenizer->size(),
-                    chat->engine->config().vocabulary);
+        return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,
+                    chat->tokenizer->size(), chat->engine->config().vocabulary);
     }
     if (!flags.raw) {
         std::string source;
@@ -78,12 +78,15 @@ Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string
 void print_figures(const Chat& chat, const Generation& generation) {
     const int64_t computed = generation.prompt_tokens - generation.reused_tokens;
     const auto made = static_cast<int64_t>(generation.tokens.size());
-    print_note(fmt::format("[prompt {} tokens ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} tokens in {:.2f} s, {:.1f} tok/s; {}; {}, {} "
-                           "threads, arithmetic {}]",
-                           generation.prompt_tokens, generation.reused_tokens, generation.prompt_seconds,
-                           static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), made, generation.generation_seconds,
-                           static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9), finish_reason_name(generation.reason),
-                           isa_name(chat.engine->machine().isa), chat.engine->machine().threads, kArithmeticVersion));
+    print_note(fmt::format(
+        "[prompt {} tokens ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} tokens in {:.2f} s, {:.1f} tok/s; {}; {}, "
+        "{} "
+        "threads, arithmetic {}]",
+        generation.prompt_tokens, generation.reused_tokens, generation.prompt_seconds,
+        static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), made, generation.generation_seconds,
+        static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9),
+        finish_reason_name(generation.reason), isa_name(chat.engine->machine().isa), chat.engine->machine().threads,
+        kArithmeticVersion));
 }
 
 Json as_json(const Chat& chat, const Answer& answer) {
@@ -127,7 +130,8 @@ class AnswerPrinter {
 };
 
 Result<Answer> answer_raw(Chat& chat, const RunFlags& flags, const std::string& prompt) {
-    TRY_ASSIGN(const std::vector<int32_t> tokens, chat.tokenizer->encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add));
+    TRY_ASSIGN(const std::vector<int32_t> tokens,
+               chat.tokenizer->encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add));
     const TextSink sink = [&](std::string_view text) {
         if (!flags.json) {
             print_result(text);
@@ -180,7 +184,8 @@ Result<int> answer_once(Chat& chat, const RunFlags& flags, const std::string& pr
 }
 
 constexpr const char* kInteractiveHelp =
-    "/reset  forget the conversation\n/stats  show speed after each answer (again: hide)\n/help   this list\n/quit   leave (also Ctrl-D); Ctrl-C "
+    "/reset  forget the conversation\n/stats  show speed after each answer (again: hide)\n/help   this list\n/quit   "
+    "leave (also Ctrl-D); Ctrl-C "
     "stops an answer";
 
 Result<int> talk(Chat& chat, const RunFlags& flags) {
@@ -226,7 +231,8 @@ Result<int> talk(Chat& chat, const RunFlags& flags) {
             conversation.remove_last_message();
             continue;
         }
-        if (answer->generation.reason == FinishReason::context_full) print_note("(the context is full: /reset, or start with a larger --context)");
+        if (answer->generation.reason == FinishReason::context_full)
+            print_note("(the context is full: /reset, or start with a larger --context)");
         if (stats) print_figures(chat, answer->generation);
     }
     print_note("");
@@ -267,7 +273,8 @@ Result<int> answer_conversations(Chat& chat, const RunFlags& flags) {
 }
 
 Result<int> run(RunFlags flags) {
-    if (flags.positionals.size() == 1 && !looks_like_model(flags.positionals[0])) flags.positionals.insert(flags.positionals.begin(), "");
+    if (flags.positionals.size() == 1 && !looks_like_model(flags.positionals[0]))
+        flags.positionals.insert(flags.positionals.begin(), "");
     const std::string given = flags.positionals.empty() ? std::string() : flags.positionals[0];
     TRY_ASSIGN(const std::string model, model_path(given));
     std::optional<std::string> prompt;
@@ -279,12 +286,14 @@ Result<int> run(RunFlags flags) {
     if (!flags.conversations.empty() && (prompt || flags.raw)) {
         return fail("--conversations brings its own prompts; leave out {}", prompt ? "the prompt" : "--raw");
     }
-    if (flags.raw && !flags.system.empty()) return fail("--raw uses no chat template, so --system has no place; leave one out");
+    if (flags.raw && !flags.system.empty())
+        return fail("--raw uses no chat template, so --system has no place; leave one out");
     const bool interactive = !prompt && flags.conversations.empty() && stdin_is_terminal();
     if (!prompt && flags.conversations.empty() && !interactive) {
         prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
     }
-    if (prompt && prompt->empty()) return fail("the prompt is empty; write it as the last argument or on standard input");
+    if (prompt && prompt->empty())
+        return fail("the prompt is empty; write it as the last argument or on standard input");
     if (interactive && (flags.raw || flags.json)) return fail("{} needs a prompt", flags.raw ? "--raw" : "--json");
     TRY_ASSIGN(const std::unique_ptr<Chat> chat, open_chat(flags, model));
     if (!flags.conversations.empty()) return answer_conversations(*chat, flags);

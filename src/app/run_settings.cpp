@@ -20,31 +20,52 @@ Result<LogitBias> parse_bias(const std::string& text) {
 }  // namespace
 
 void add_run_flags(CLI::App& command, RunFlags& flags) {
-    command.add_option("model_and_prompt", flags.positionals, "[MODEL] [PROMPT]; without a model the demonstration model, without a prompt a talk")
+    command
+        .add_option("model_and_prompt", flags.positionals,
+                    "[MODEL] [PROMPT]; without a model the demonstration model, without a prompt a talk")
         ->expected(0, 2);
     command.add_option("--prompt-file", flags.prompt_file, "Read the prompt from a file");
     command.add_option("--system", flags.system, "System prompt");
     command.add_flag("--raw", flags.raw, "No chat template: continue the prompt as it is");
-    command.add_option("--chat-template", flags.chat_template, "Use this Jinja file instead of the model's own template");
-    command.add_flag("--no-thinking", flags.no_thinking, "Ask the template for an answer without reasoning (enable_thinking = false)");
+    command.add_option("--chat-template", flags.chat_template,
+                       "Use this Jinja file instead of the model's own template");
+    command.add_flag("--no-thinking", flags.no_thinking,
+                     "Ask the template for an answer without reasoning (enable_thinking = false)");
     command.add_flag("--hide-reasoning", flags.hide_reasoning, "Do not show the reasoning (it goes to stderr)");
-    command.add_option("--conversations", flags.conversations, "Answer every line {\"id\": ..., \"turns\": [...]} of this file, one JSON line each");
+    command.add_option("--conversations", flags.conversations,
+                       "Answer every line {\"id\": ..., \"turns\": [...]} of this file, one JSON line each");
     command.add_flag("--json", flags.json, "Print JSON");
 
     const auto sampling = "Sampling (the same seed gives the same text on every machine)";
     SamplerSettings& sampler = flags.sampler;
-    command.add_option("--temperature,-t", sampler.temperature, "0: always the most likely token")->group(sampling)->capture_default_str();
-    command.add_option("--top-k", sampler.top_k, "Keep the k most likely; 0: all")->group(sampling)->capture_default_str();
-    command.add_option("--top-p", sampler.top_p, "Keep the fewest whose probabilities reach this; 1: all")->group(sampling)->capture_default_str();
-    command.add_option("--min-p", sampler.min_p, "Keep those at least this share as likely as the first")->group(sampling)->capture_default_str();
+    command.add_option("--temperature,-t", sampler.temperature, "0: always the most likely token")
+        ->group(sampling)
+        ->capture_default_str();
+    command.add_option("--top-k", sampler.top_k, "Keep the k most likely; 0: all")
+        ->group(sampling)
+        ->capture_default_str();
+    command.add_option("--top-p", sampler.top_p, "Keep the fewest whose probabilities reach this; 1: all")
+        ->group(sampling)
+        ->capture_default_str();
+    command.add_option("--min-p", sampler.min_p, "Keep those at least this share as likely as the first")
+        ->group(sampling)
+        ->capture_default_str();
     command.add_option("--seed", sampler.seed, "Seed of the random numbers")->group(sampling)->capture_default_str();
-    command.add_option("--repetition-penalty", sampler.repetition_penalty, "Divides the logits of tokens seen; 1: none")->group(sampling);
-    command.add_option("--presence-penalty", sampler.presence_penalty, "Subtracted once from tokens seen")->group(sampling);
-    command.add_option("--frequency-penalty", sampler.frequency_penalty, "Subtracted as often as they were seen")->group(sampling);
-    command.add_option("--penalty-window", sampler.penalty_window, "Last tokens that count as seen; -1: all")->group(sampling)->capture_default_str();
+    command
+        .add_option("--repetition-penalty", sampler.repetition_penalty, "Divides the logits of tokens seen; 1: none")
+        ->group(sampling);
+    command.add_option("--presence-penalty", sampler.presence_penalty, "Subtracted once from tokens seen")
+        ->group(sampling);
+    command.add_option("--frequency-penalty", sampler.frequency_penalty, "Subtracted as often as they were seen")
+        ->group(sampling);
+    command.add_option("--penalty-window", sampler.penalty_window, "Last tokens that count as seen; -1: all")
+        ->group(sampling)
+        ->capture_default_str();
     command.add_option("--ban", sampler.banned.ids, "Token ids never to choose")->delimiter(',')->group(sampling);
-    command.add_option("--bias", flags.bias, "TOKEN=NUMBER added to that token's logit; may be repeated")->group(sampling);
-    command.add_option("--max-tokens,-n", flags.max_tokens, "Tokens to generate at most; 0: until the context is full")->group(sampling);
+    command.add_option("--bias", flags.bias, "TOKEN=NUMBER added to that token's logit; may be repeated")
+        ->group(sampling);
+    command.add_option("--max-tokens,-n", flags.max_tokens, "Tokens to generate at most; 0: until the context is full")
+        ->group(sampling);
     command.add_option("--stop", flags.stop, "End before this text; may be repeated")->group(sampling);
     command.add_flag("--ignore-end", flags.ignore_end, "Go on past end tokens")->group(sampling);
     command.footer(

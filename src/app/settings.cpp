@@ -17,7 +17,8 @@ struct Choice {
     Value value;
 };
 
-constexpr std::array<Choice<CacheType>, 3> kCacheTypes = {{{"f16", CacheType::f16}, {"bf16", CacheType::bf16}, {"f32", CacheType::f32}}};
+constexpr std::array<Choice<CacheType>, 3> kCacheTypes = {
+    {{"f16", CacheType::f16}, {"bf16", CacheType::bf16}, {"f32", CacheType::f32}}};
 constexpr std::array<Choice<FormRequest>, 3> kForms = {
     {{"auto", FormRequest::automatic}, {"as-stored", FormRequest::as_stored}, {"repacked", FormRequest::repacked}}};
 
@@ -74,13 +75,25 @@ fs::path program_folder() {
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
     const auto group = "Model and machine";
     command.add_option("--threads", flags.threads, "Threads; 0: one for each CPU")->group(group);
-    command.add_option("--isa", flags.isa, "Highest instruction set: auto, scalar, avx2, avx512 (the bits are the same)")->group(group);
-    command.add_option("--kernel", flags.kernel, "Force one row of the matrix kernel table (see invar models)")->group(group);
-    command.add_option("--context", flags.context, "Positions to hold; 0: what the model was trained for, at most 4096")->group(group);
-    command.add_option("--chunk", flags.chunk, "Prompt tokens computed in one pass")->group(group)->capture_default_str();
-    command.add_option("--cache", flags.cache_type, "How keys and values are stored: f16, bf16, f32")->group(group)->capture_default_str();
-    command.add_option("--form", flags.form, "Weights: auto, as-stored (mapped, starts at once), repacked")->group(group)->capture_default_str();
-    command.add_option("--memory", flags.memory, "Memory budget, e.g. 8G; default: what the system has available")->group(group);
+    command
+        .add_option("--isa", flags.isa, "Highest instruction set: auto, scalar, avx2, avx512 (the bits are the same)")
+        ->group(group);
+    command.add_option("--kernel", flags.kernel, "Force one row of the matrix kernel table (see invar models)")
+        ->group(group);
+    command
+        .add_option("--context", flags.context, "Positions to hold; 0: what the model was trained for, at most 4096")
+        ->group(group);
+    command.add_option("--chunk", flags.chunk, "Prompt tokens computed in one pass")
+        ->group(group)
+        ->capture_default_str();
+    command.add_option("--cache", flags.cache_type, "How keys and values are stored: f16, bf16, f32")
+        ->group(group)
+        ->capture_default_str();
+    command.add_option("--form", flags.form, "Weights: auto, as-stored (mapped, starts at once), repacked")
+        ->group(group)
+        ->capture_default_str();
+    command.add_option("--memory", flags.memory, "Memory budget, e.g. 8G; default: what the system has available")
+        ->group(group);
 }
 
 Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::string& model) {
@@ -90,7 +103,8 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
         settings.isa = find_isa_by_name(flags.isa);
         if (!settings.isa) return fail("--isa '{}' is not known; choose one of auto, scalar, avx2, avx512", flags.isa);
     }
-    if (flags.threads < 0 || flags.threads > 4096) return fail("--threads is {}, but must be between 0 (all CPUs) and 4096", flags.threads);
+    if (flags.threads < 0 || flags.threads > 4096)
+        return fail("--threads is {}, but must be between 0 (all CPUs) and 4096", flags.threads);
     settings.kernel = flags.kernel;
     settings.threads = flags.threads;
     settings.context = flags.context;
@@ -111,12 +125,14 @@ Result<std::string> model_path(const std::string& given) {
     if (!given.empty()) return given;
     const fs::path folder = program_folder();
     std::string looked;
-    for (const fs::path& candidate : {folder / "models" / "demo-moe-q8_0.gguf", folder / ".." / "share" / "invar" / "demo-moe-q8_0.gguf"}) {
+    for (const fs::path& candidate :
+         {folder / "models" / "demo-moe-q8_0.gguf", folder / ".." / "share" / "invar" / "demo-moe-q8_0.gguf"}) {
         std::error_code error;
         if (fs::exists(candidate, error)) return candidate.string();
         looked += fmt::format("{}{}", looked.empty() ? "" : " and ", candidate.lexically_normal().string());
     }
-    return fail("no model was given and the demonstration model is not there (looked for {}); name a GGUF file", looked);
+    return fail("no model was given and the demonstration model is not there (looked for {}); name a GGUF file",
+                looked);
 }
 
 bool looks_like_model(const std::string& argument) {

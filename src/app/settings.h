@@ -1,5 +1,5 @@
-// The settings every command that loads a model shares, as one table: flag, default, help. Turned into EngineSettings here and
-// nowhere else.
+// The settings every command that loads a model shares, as one table: flag, default, help. Turned into EngineSettings
+// here and nowhere else.
 #pragma once
 
 #include <string>

@@ -23,7 +23,8 @@ Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     if (!flags.decode.empty()) {
         for (const int32_t id : flags.decode) {
-            if (!tokenizer.has(id)) return fail("--decode: token {} is not in the vocabulary of {} tokens", id, tokenizer.size());
+            if (!tokenizer.has(id))
+                return fail("--decode: token {} is not in the vocabulary of {} tokens", id, tokenizer.size());
         }
         print_result(tokenizer.decode(flags.decode, true));
         print_result("\n");
@@ -31,7 +32,8 @@ Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
     }
     const std::string text = text_given ? flags.text : standard_input();
     const auto specials = flags.no_specials ? Tokenizer::Specials::as_text : Tokenizer::Specials::parse;
-    TRY_ASSIGN(const std::vector<int32_t> ids, tokenizer.encode(text, specials, flags.no_ends ? Tokenizer::Ends::none : Tokenizer::Ends::add));
+    TRY_ASSIGN(const std::vector<int32_t> ids,
+               tokenizer.encode(text, specials, flags.no_ends ? Tokenizer::Ends::none : Tokenizer::Ends::add));
     if (flags.json) {
         Json pieces = Json::array();
         for (const int32_t id : ids) pieces.push_back(printable(tokenizer.piece(id)));
@@ -59,8 +61,10 @@ void add_tokenize_command(CLI::App& cli, Action& action) {
     command->add_flag("--json", flags->json, "Print JSON");
     command->add_flag("--no-specials", flags->no_specials, "Take the texts of special tokens literally");
     command->add_flag("--no-ends", flags->no_ends, "Add no BOS or EOS");
-    command->footer("Examples:\n  invar tokenize model.gguf \"Hello world\"\n  invar tokenize model.gguf --decode 9906 1917");
-    command->callback([flags, text, &action] { action = [flags, text] { return tokenize(*flags, text->count() > 0); }; });
+    command->footer(
+        "Examples:\n  invar tokenize model.gguf \"Hello world\"\n  invar tokenize model.gguf --decode 9906 1917");
+    command->callback(
+        [flags, text, &action] { action = [flags, text] { return tokenize(*flags, text->count() > 0); }; });
 }
 
 }  // namespace invar::app

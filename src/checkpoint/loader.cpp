@@ -11,9 +11,12 @@ int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<in
     const int64_t rows = shape.size() >= 2 ? shape[shape.size() - 2] : 1;
     const int64_t count = shape.size() == 3 ? shape[0] : 1;
     switch (form) {
-        case StoredForm::as_stored: return count * rows * format.row_bytes(columns);
-        case StoredForm::rows4: return count * rows4_bytes(format, rows, columns);
-        case StoredForm::binary32: return count * rows * columns * static_cast<int64_t>(sizeof(float));
+        case StoredForm::as_stored:
+            return count * rows * format.row_bytes(columns);
+        case StoredForm::rows4:
+            return count * rows4_bytes(format, rows, columns);
+        case StoredForm::binary32:
+            return count * rows * columns * static_cast<int64_t>(sizeof(float));
     }
     return 0;
 }
@@ -33,13 +36,15 @@ void repack(const PlanEntry& entry, const TensorInfo& tensor, const ParallelRang
             const int64_t matrix = first / groups;
             const int64_t group = first % groups;
             const int64_t end = std::min(groups, group + (last - first));
-            pack_rows4(*entry.source, tensor.data + matrix * file_stride, rows, columns, group, end, out + matrix * packed_stride);
+            pack_rows4(*entry.source, tensor.data + matrix * file_stride, rows, columns, group, end,
+                       out + matrix * packed_stride);
             first += end - group;
         }
     });
 }
 
-Result<WeightRegistry::Entry> load_entry(const PlanEntry& entry, const TensorInfo& tensor, const ParallelRanges& parallel) {
+Result<WeightRegistry::Entry> load_entry(const PlanEntry& entry, const TensorInfo& tensor,
+                                         const ParallelRanges& parallel) {
     WeightRegistry::Entry loaded{.kind = entry.kind,
                                  .shape = tensor.shape,
                                  .format = tensor.format,
@@ -79,7 +84,8 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
             continue;
         }
         const TensorInfo* tensor = file.find(entry.tensor);
-        if (tensor == nullptr) return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
+        if (tensor == nullptr)
+            return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
         TRY_ASSIGN(WeightRegistry::Entry loaded, load_entry(entry, *tensor, parallel));
         registry.add(entry.id, std::move(loaded));
         done += entry.file_bytes;

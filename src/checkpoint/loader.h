@@ -1,5 +1,5 @@
-// Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, and gives back a registry that
-// equals the plan. It decides nothing; what it cannot do as planned is an error.
+// Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, and gives back a registry
+// that equals the plan. It decides nothing; what it cannot do as planned is an error.
 #pragma once
 
 #include <functional>

@@ -50,27 +50,24 @@ Json plan_as_json(const WeightPlan& plan) {
         reserves.push_back({{"name", reserve.name}, {"bytes", reserve.bytes}, {"reason", reserve.reason}});
     }
     Json totals = Json::object();
-    for (const auto& [name, group] : group_entries(plan)) totals[name] = {{"entries", group.entries}, {"bytes", group.bytes}};
-    return {{"model", plan.model},
-            {"architecture", plan.architecture},
-            {"context", plan.context},
-            {"chunk", plan.chunk},
-            {"entries", std::move(entries)},
-            {"reserves", std::move(reserves)},
-            {"totals", std::move(totals)},
-            {"weight_bytes", plan.weight_bytes()},
-            {"total_bytes", plan.total_bytes()},
+    for (const auto& [name, group] : group_entries(plan))
+        totals[name] = {{"entries", group.entries}, {"bytes", group.bytes}};
+    return {{"model", plan.model},         {"architecture", plan.architecture},   {"context", plan.context},
+            {"chunk", plan.chunk},         {"entries", std::move(entries)},       {"reserves", std::move(reserves)},
+            {"totals", std::move(totals)}, {"weight_bytes", plan.weight_bytes()}, {"total_bytes", plan.total_bytes()},
             {"notes", plan.notes}};
 }
 
 std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
-    std::string text = fmt::format("{} ({}), context {}, prompt chunks of {}\n\n", plan.model, plan.architecture, plan.context, plan.chunk);
+    std::string text = fmt::format("{} ({}), context {}, prompt chunks of {}\n\n", plan.model, plan.architecture,
+                                   plan.context, plan.chunk);
     if (every_tensor) {
-        text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", "weight", "tensor", "shape", "format", "form", "bytes", "why");
+        text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", "weight", "tensor", "shape", "format",
+                            "form", "bytes", "why");
         for (const PlanEntry& entry : plan.entries) {
             text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", to_string(entry.id), entry.tensor,
-                                fmt::format("{}", fmt::join(entry.shape, " x ")), entry.source->name, stored_form_name(entry.form), entry.bytes,
-                                entry.reason);
+                                fmt::format("{}", fmt::join(entry.shape, " x ")), entry.source->name,
+                                stored_form_name(entry.form), entry.bytes, entry.reason);
         }
         text += "\n";
     }
@@ -78,9 +75,11 @@ std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
     for (const auto& [name, group] : group_entries(plan)) {
         text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", name, group.entries, group.bytes, mib(group.bytes));
     }
-    text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "weights in all", plan.entries.size(), plan.weight_bytes(), mib(plan.weight_bytes()));
+    text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "weights in all", plan.entries.size(), plan.weight_bytes(),
+                        mib(plan.weight_bytes()));
     for (const PlanReserve& reserve : plan.reserves) {
-        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}  {}\n", reserve.name, "", reserve.bytes, mib(reserve.bytes), reserve.reason);
+        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}  {}\n", reserve.name, "", reserve.bytes, mib(reserve.bytes),
+                            reserve.reason);
     }
     text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "total", "", plan.total_bytes(), mib(plan.total_bytes()));
     for (const std::string& note : plan.notes) text += fmt::format("note: {}\n", note);

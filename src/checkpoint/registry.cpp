@@ -25,7 +25,9 @@ Result<AlignedBytes> AlignedBytes::allocate(int64_t bytes) {
     const size_t alignment = wanted >= kHugePage ? kHugePage : kCacheLine;
     void* memory = std::aligned_alloc(alignment, (wanted + alignment - 1) / alignment * alignment);
     if (memory == nullptr) {
-        return fail("not enough memory for {} bytes of weights; free some, or choose a smaller model or --form as-stored", bytes);
+        return fail(
+            "not enough memory for {} bytes of weights; free some, or choose a smaller model or --form as-stored",
+            bytes);
     }
     if (alignment == kHugePage) madvise(memory, wanted, MADV_HUGEPAGE);
     result.memory_.reset(static_cast<std::byte*>(memory));
@@ -107,13 +109,15 @@ Result<void> WeightRegistry::compare_with(const WeightPlan& plan) const {
                         stored_form_name(planned.form), loaded->format->name, stored_form_name(loaded->form));
         }
         if (loaded->shape != planned.shape || loaded->kind != planned.kind) {
-            return fail("{} was planned with shape {} but loaded with {}", to_string(planned.id), shape_text(planned.shape),
-                        shape_text(loaded->shape));
+            return fail("{} was planned with shape {} but loaded with {}", to_string(planned.id),
+                        shape_text(planned.shape), shape_text(loaded->shape));
         }
         if (loaded->bytes != planned.bytes) {
-            return fail("{} was planned with {} bytes but loaded with {}", to_string(planned.id), planned.bytes, loaded->bytes);
+            return fail("{} was planned with {} bytes but loaded with {}", to_string(planned.id), planned.bytes,
+                        loaded->bytes);
         }
-        if (loaded->alias_of != planned.alias_of) return fail("{} was planned and loaded with different owners", to_string(planned.id));
+        if (loaded->alias_of != planned.alias_of)
+            return fail("{} was planned and loaded with different owners", to_string(planned.id));
         const bool owns = loaded->owned.size() > 0;
         const bool should_own = !planned.alias_of && planned.form != StoredForm::as_stored;
         if (owns != should_own || (owns && loaded->owned.size() != planned.bytes)) {

@@ -33,9 +33,9 @@ class WeightRegistry final : public WeightSource {
         std::vector<int64_t> shape;
         const Format* format = nullptr;
         StoredForm form = StoredForm::as_stored;
-        int64_t bytes = 0;             // of its storage; shared by aliases
+        int64_t bytes = 0;  // of its storage; shared by aliases
         const std::byte* data = nullptr;
-        AlignedBytes owned;            // empty: the bytes are the mapped file's, or another entry's
+        AlignedBytes owned;  // empty: the bytes are the mapped file's, or another entry's
         std::optional<WeightId> alias_of;
     };
 

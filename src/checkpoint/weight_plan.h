@@ -1,6 +1,6 @@
-// The weight plan: before any payload byte is read, every byte that will be resident, where, in which form, and why. A pure
-// function of (what the model declares, the file's header, the request); printed by `invar plan`, executed by the loader
-// (loader.h), compared with the result entry by entry (registry.h). It does not choose kernels.
+// The weight plan: before any payload byte is read, every byte that will be resident, where, in which form, and why. A
+// pure function of (what the model declares, the file's header, the request); printed by `invar plan`, executed by the
+// loader (loader.h), compared with the result entry by entry (registry.h). It does not choose kernels.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,9 @@ struct PlanRequest {
     bool vector_kernels = true;  // the machine has them, so repacking pays
     FormRequest form = FormRequest::automatic;
     CacheType cache_type = CacheType::f16;
-    int64_t context = 0;         // positions in all; 0: what the model was trained for, at most kDefaultContext
-    int64_t chunk = 512;         // prompt tokens in one pass
-    int sequences = 1;           // that the KV cache has room for, each of `context` positions
+    int64_t context = 0;  // positions in all; 0: what the model was trained for, at most kDefaultContext
+    int64_t chunk = 512;  // prompt tokens in one pass
+    int sequences = 1;    // that the KV cache has room for, each of `context` positions
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
     std::string memory_source;            // what the budget is: "available memory", "--memory"
 };
@@ -37,13 +37,13 @@ inline constexpr int64_t kDefaultContext = 4096;
 
 struct PlanEntry {
     WeightId id;
-    std::string tensor;                // its name in the file; for an alias the name it would have had
+    std::string tensor;  // its name in the file; for an alias the name it would have had
     WeightShape kind = WeightShape::matrix;
-    std::vector<int64_t> shape;        // outermost first
-    const Format* source = nullptr;    // format in the file
+    std::vector<int64_t> shape;      // outermost first
+    const Format* source = nullptr;  // format in the file
     StoredForm form = StoredForm::as_stored;
     Place place = Place::host;
-    int64_t bytes = 0;                 // resident; for as_stored these are bytes of the mapped file; 0 for an alias
+    int64_t bytes = 0;  // resident; for as_stored these are bytes of the mapped file; 0 for an alias
     int64_t file_bytes = 0;
     std::optional<WeightId> alias_of;
     std::string reason;
@@ -63,7 +63,7 @@ struct WeightPlan {
     CacheType cache_type = CacheType::f16;
     std::vector<std::string> notes;
 
-    int64_t weight_bytes() const;   // over entries
+    int64_t weight_bytes() const;  // over entries
     int64_t reserve_bytes() const;
     int64_t total_bytes() const { return weight_bytes() + reserve_bytes(); }
 };
@@ -72,9 +72,10 @@ struct WeightPlan {
 // weight or tensor: missing, unexpected, or both shapes.
 Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFile& file);
 
-// `scratch_bytes`: what the backend measured for the request's chunk (a pass without arithmetic, see generate/engine.cpp).
-Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted, const GgufFile& file,
-                                    const PlanRequest& request);
+// `scratch_bytes`: what the backend measured for the request's chunk (a pass without arithmetic, see
+// generate/engine.cpp).
+Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
+                                    const GgufFile& file, const PlanRequest& request);
 // Adds the scratch line and checks the budget; the error shows the arithmetic.
 Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, int64_t scratch_bytes);
 

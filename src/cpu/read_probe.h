@@ -1,5 +1,6 @@
-// The memory bandwidth that reading threads get right now: the ceiling that `invar bench` states its figures against. Reads
-// a buffer larger than any cache with the same pool and split that a matrix product has. It computes nothing of a model.
+// The memory bandwidth that reading threads get right now: the ceiling that `invar bench` states its figures against.
+// Reads a buffer larger than any cache with the same pool and split that a matrix product has. It computes nothing of a
+// model.
 #pragma once
 
 #include <cstdint>

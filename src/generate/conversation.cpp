@@ -2,7 +2,8 @@
 
 namespace invar {
 
-Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink, const Session::Progress& progress) {
+Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink,
+                                    const Session::Progress& progress) {
     TRY_ASSIGN(const ChatPrompt prompt, format_->prompt(messages_, options_));
     Answer answer;
     ChannelSplitter splitter(prompt.starts_in);

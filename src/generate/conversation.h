@@ -1,5 +1,5 @@
-// A chat with one model: keeps the messages, turns them into prompts, generates, and splits the answer into channels. What a
-// command or the server drives; how tokens are chosen is in sampler.h.
+// A chat with one model: keeps the messages, turns them into prompts, generates, and splits the answer into channels.
+// What a command or the server drives; how tokens are chosen is in sampler.h.
 #pragma once
 
 #include <string>
@@ -25,7 +25,8 @@ class Conversation {
     const Json& messages() const { return messages_; }
 
     // Answers the last message and appends the answer as the assistant's.
-    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Session::Progress& progress);
+    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink,
+                          const Session::Progress& progress);
 
   private:
     Session* session_;

@@ -6,7 +6,8 @@ namespace invar {
 namespace {
 
 // A pass without arithmetic over the largest batches there will be: what scratch memory they take.
-Result<int64_t> measure_scratch(const PlannedModel& planned, const EngineSettings& settings, const ResolvedMachine& machine) {
+Result<int64_t> measure_scratch(const PlannedModel& planned, const EngineSettings& settings,
+                                const ResolvedMachine& machine) {
     TRY_ASSIGN(auto pool, ThreadPool::create({.threads = machine.threads}));
     TRY_ASSIGN(auto ops, CpuOps::create({.pool = *pool,
                                          .highest = machine.isa,
@@ -36,7 +37,8 @@ Result<int64_t> measure_scratch(const PlannedModel& planned, const EngineSetting
 
 Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
     const IsaSupport support = detect_isa();
-    ResolvedMachine machine{.isa = support.highest(), .threads = settings.threads > 0 ? settings.threads : available_cpus()};
+    ResolvedMachine machine{.isa = support.highest(),
+                            .threads = settings.threads > 0 ? settings.threads : available_cpus()};
     if (settings.isa) {
         if (!support.has(*settings.isa)) {
             return fail("--isa {} cannot run here: {}; use --isa {} or leave it out", isa_name(*settings.isa),
@@ -96,16 +98,20 @@ Result<std::span<const float>> Engine::evaluate(const Batch& batch) {
     CHECK(batch.size() > 0 && batch.size() <= chunk(), "a batch has between one row and a chunk of them");
     for (const BatchRow& row : batch.rows) {
         if (row.token < 0 || row.token >= config().vocabulary) {
-            return fail("token {} is outside the model's vocabulary of {}; was the prompt made by another model's tokenizer?", row.token,
-                        config().vocabulary);
+            return fail(
+                "token {} is outside the model's vocabulary of {}; was the prompt made by another model's tokenizer?",
+                row.token, config().vocabulary);
         }
     }
     ops_->begin_pass();
     const Tensor logits = model_->forward(*ops_, batch, *cache_);
     if (const std::optional<NonFinite> failure = ops_->failure()) {
-        const std::string where = failure->stage.layer < 0 ? std::string("outside the layers") : fmt::format("in layer {}", failure->stage.layer);
-        return fail("{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers overflow, run invar inspect",
-                    file_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row, failure->element);
+        const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
+                                                           : fmt::format("in layer {}", failure->stage.layer);
+        return fail(
+            "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
+            "overflow, run invar inspect",
+            file_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row, failure->element);
     }
     const auto count = static_cast<size_t>(logits.rows() * config().vocabulary);
     if (count == 0) return std::span<const float>();

@@ -22,13 +22,13 @@ namespace invar {
 
 struct EngineSettings {
     std::filesystem::path model;
-    std::optional<Isa> isa;      // highest instruction set to use; nothing: the best this machine has
-    std::string kernel;          // forced row of the linear kernel table; "": the table's choice
-    int threads = 0;             // 0: one for each CPU this process may use
-    int64_t context = 0;         // positions; 0: the plan's default
-    int64_t chunk = 512;         // prompt tokens in one pass
-    int sequences = 1;           // that the KV cache has room for
-    int64_t logits_rows = 1;     // most rows of a batch whose logits are wanted
+    std::optional<Isa> isa;   // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;       // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;          // 0: one for each CPU this process may use
+    int64_t context = 0;      // positions; 0: the plan's default
+    int64_t chunk = 512;      // prompt tokens in one pass
+    int sequences = 1;        // that the KV cache has room for
+    int64_t logits_rows = 1;  // most rows of a batch whose logits are wanted
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     std::optional<int64_t> memory_bytes;  // budget for the plan
@@ -65,8 +65,9 @@ class Engine {
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
 
-    // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk() rows
-    // and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer, element.
+    // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
+    // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
+    // element.
     Result<std::span<const float>> evaluate(const Batch& batch);
 
   private:

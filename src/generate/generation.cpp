@@ -14,11 +14,16 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 std::string_view finish_reason_name(FinishReason reason) {
     switch (reason) {
-        case FinishReason::end_token: return "end_token";
-        case FinishReason::stop_string: return "stop_string";
-        case FinishReason::max_tokens: return "max_tokens";
-        case FinishReason::context_full: return "context_full";
-        case FinishReason::cancelled: return "cancelled";
+        case FinishReason::end_token:
+            return "end_token";
+        case FinishReason::stop_string:
+            return "stop_string";
+        case FinishReason::max_tokens:
+            return "max_tokens";
+        case FinishReason::context_full:
+            return "context_full";
+        case FinishReason::cancelled:
+            return "cancelled";
     }
     return "";
 }
@@ -50,7 +55,8 @@ std::string StopStrings::feed(std::string_view text) {
 std::string StopStrings::finish() { return std::exchange(held_, {}); }
 
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
-                            const GenerationSettings& settings, const TextSink& sink, const Session::Progress& progress) {
+                            const GenerationSettings& settings, const TextSink& sink,
+                            const Session::Progress& progress) {
     TRY(settings.sampler.validate());
     Sampler sampler(settings.sampler);
     Generation result;

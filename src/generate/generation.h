@@ -36,7 +36,8 @@ struct Generation {
 using TextSink = std::function<bool(std::string_view text)>;
 
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
-                            const GenerationSettings& settings, const TextSink& sink, const Session::Progress& progress);
+                            const GenerationSettings& settings, const TextSink& sink,
+                            const Session::Progress& progress);
 
 // Holds text back while it could still be the start of a stop string.
 class StopStrings {

@@ -11,7 +11,8 @@ Session::~Session() { engine_.cache().remove_sequence(sequence_); }
 Result<std::span<const float>> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress) {
     if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
     if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
-        return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(), engine_.context());
+        return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
+                    engine_.context());
     }
     size_t common = 0;
     while (common < tokens.size() && common < tokens_.size() && tokens[common] == tokens_[common]) ++common;
@@ -29,7 +30,8 @@ Result<std::span<const float>> Session::append(int32_t token) {
 
 Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const LogitsSink& sink) {
     if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
-        return fail("the text has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(), engine_.context());
+        return fail("the text has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
+                    engine_.context());
     }
     engine_.cache().truncate(sequence_, 0);
     tokens_.clear();
@@ -37,8 +39,10 @@ Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const Logit
     while (tokens_.size() < tokens.size()) {
         const size_t start = tokens_.size();
         const size_t count = std::min(static_cast<size_t>(engine_.chunk()), tokens.size() - start);
-        TRY_ASSIGN(const std::span<const float> logits, compute_chunk(tokens.subspan(start, count), Wanted::all_logits));
-        for (size_t i = 0; i < count; ++i) sink(static_cast<int64_t>(start + i), logits.subspan(i * vocabulary, vocabulary));
+        TRY_ASSIGN(const std::span<const float> logits,
+                   compute_chunk(tokens.subspan(start, count), Wanted::all_logits));
+        for (size_t i = 0; i < count; ++i)
+            sink(static_cast<int64_t>(start + i), logits.subspan(i * vocabulary, vocabulary));
     }
     return {};
 }
@@ -62,9 +66,11 @@ Result<std::span<const float>> Session::compute(std::span<const int32_t> fresh, 
     const auto total = static_cast<int64_t>(fresh.size());
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min(engine_.chunk(), total - done);
-        TRY_ASSIGN(logits, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)), Wanted::last_logits));
+        TRY_ASSIGN(logits, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
+                                         Wanted::last_logits));
         done += count;
-        if (progress && !progress(done, total) && done < total) return fail("stopped after {} of {} prompt tokens", done, total);
+        if (progress && !progress(done, total) && done < total)
+            return fail("stopped after {} of {} prompt tokens", done, total);
     }
     return logits;
 }

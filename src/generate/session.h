@@ -1,5 +1,5 @@
-// One sequence of tokens on an engine: which of them the KV cache holds, and how new ones are computed (prompts in chunks, reuse
-// of a common prefix). It does not choose tokens.
+// One sequence of tokens on an engine: which of them the KV cache holds, and how new ones are computed (prompts in
+// chunks, reuse of a common prefix). It does not choose tokens.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ class Session {
     // Called after every chunk with the tokens computed so far; false stops early.
     using Progress = std::function<bool(int64_t done, int64_t total)>;
 
-    // Makes the cache hold exactly `tokens`, computing only what it does not hold yet (at least the last token), and gives
-    // the logits that follow the last one, valid until the next call. Errors: longer than the context; stopped.
+    // Makes the cache hold exactly `tokens`, computing only what it does not hold yet (at least the last token), and
+    // gives the logits that follow the last one, valid until the next call. Errors: longer than the context; stopped.
     Result<std::span<const float>> advance_to(std::span<const int32_t> tokens, const Progress& progress);
     // Appends one token.
     Result<std::span<const float>> append(int32_t token);

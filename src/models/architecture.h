@@ -21,9 +21,9 @@ enum class WeightShape : uint8_t { vector, matrix, stack };
 // One weight the model wants. Required unless it is an alias of another (tied embeddings).
 struct WantedWeight {
     WeightId id;
-    std::string tensor;          // its name in the file
+    std::string tensor;  // its name in the file
     WeightShape kind = WeightShape::matrix;
-    std::vector<int64_t> shape;  // outermost first: [rows, columns], [experts, rows, columns] or [size]
+    std::vector<int64_t> shape;        // outermost first: [rows, columns], [experts, rows, columns] or [size]
     std::optional<WeightId> alias_of;  // same storage as that weight: no tensor of its own, no bytes
     bool looked_up_by_row = false;     // embedding tables: rows are decoded one at a time
 };

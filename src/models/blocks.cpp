@@ -37,8 +37,9 @@ DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows) {
     return scratch;
 }
 
-void attention_block(Ops& ops, const ModelConfig& config, int layer, const AttentionWeights& weights, const RopeTable& rope,
-                     const Batch& batch, KvCache& cache, const DecoderScratch& scratch, Tensor residual) {
+void attention_block(Ops& ops, const ModelConfig& config, int layer, const AttentionWeights& weights,
+                     const RopeTable& rope, const Batch& batch, KvCache& cache, const DecoderScratch& scratch,
+                     Tensor residual) {
     const LayerGeometry& geometry = config.layers[static_cast<size_t>(layer)];
     const Tensor query = scratch.query.columns(0, int64_t{geometry.heads} * geometry.key_width);
     const Tensor key = scratch.key.columns(0, int64_t{geometry.kv_heads} * geometry.key_width);
@@ -78,21 +79,23 @@ void dense_ffn(Ops& ops, int layer, const DenseFfn& weights, const DecoderScratc
     ops.linear({layer, "down"}, weights.down, pair[0].out, scratch.branch);
 }
 
-void mixture_ffn(Ops& ops, const ExpertGeometry& experts, int layer, const MixtureFfn& weights, const DecoderScratch& scratch) {
+void mixture_ffn(Ops& ops, const ExpertGeometry& experts, int layer, const MixtureFfn& weights,
+                 const DecoderScratch& scratch) {
     ops.linear({layer, "router"}, weights.router, scratch.normed, scratch.router);
     const RouteSpec spec{.experts_per_row = experts.per_token, .renormalise = experts.renormalise};
     ops.route({layer, "routing"}, spec, scratch.router, scratch.routing);
-    ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, scratch.gate, {layer, "expert_up"}, weights.up, scratch.up,
-                           scratch.routing, SlotInput::row_of_slot, scratch.normed);
+    ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, scratch.gate, {layer, "expert_up"}, weights.up,
+                           scratch.up, scratch.routing, SlotInput::row_of_slot, scratch.normed);
     ops.silu_multiply({layer, "expert_activation"}, scratch.gate, scratch.up, scratch.gate);
-    ops.expert_linear({layer, "expert_down"}, weights.down, scratch.routing, SlotInput::slot, scratch.gate, scratch.slots);
+    ops.expert_linear({layer, "expert_down"}, weights.down, scratch.routing, SlotInput::slot, scratch.gate,
+                      scratch.slots);
     ops.combine_experts({layer, "expert_sum"}, scratch.routing, scratch.slots, scratch.branch);
 }
 
 }  // namespace
 
-void ffn_block(Ops& ops, const ModelConfig& config, int layer, const DecoderLayer& weights, const DecoderScratch& scratch,
-               Tensor residual) {
+void ffn_block(Ops& ops, const ModelConfig& config, int layer, const DecoderLayer& weights,
+               const DecoderScratch& scratch, Tensor residual) {
     ops.rms_norm({layer, "ffn_norm"}, residual, weights.ffn_norm, config.norm_epsilon, scratch.normed);
     if (const auto* dense = std::get_if<DenseFfn>(&weights.ffn)) {
         dense_ffn(ops, layer, *dense, scratch);

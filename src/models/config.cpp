@@ -1,6 +1,6 @@
-// Reads hyper-parameters from GGUF metadata. A key that gives meaning to the weights is read or the file is refused; the
-// one inference made (the width of a head, in files written before that key existed) is taken from a tensor's shape,
-// cross-checked, and noted.
+// Reads hyper-parameters from GGUF metadata. A key that gives meaning to the weights is read or the file is refused;
+// the one inference made (the width of a head, in files written before that key existed) is taken from a tensor's
+// shape, cross-checked, and noted.
 #include "models/config.h"
 
 #include <cmath>
@@ -23,7 +23,8 @@ class Keys {
     Result<int64_t> integer(std::string_view key, int64_t low, int64_t high) const {
         TRY_ASSIGN(const int64_t value, file_.metadata().signed_integer(full(key)));
         if (value < low || value > high) {
-            return fail("{}: metadata key '{}' is {}, but must be between {} and {}", file_.name(), full(key), value, low, high);
+            return fail("{}: metadata key '{}' is {}, but must be between {} and {}", file_.name(), full(key), value,
+                        low, high);
         }
         return value;
     }
@@ -36,13 +37,13 @@ class Keys {
         }
         TRY_ASSIGN(std::vector<int64_t> all, file_.metadata().integers(full(key)));
         if (all.size() != layers) {
-            return fail("{}: metadata key '{}' has {} numbers, but the model has {} layers", file_.name(), full(key), all.size(),
-                        layers);
+            return fail("{}: metadata key '{}' has {} numbers, but the model has {} layers", file_.name(), full(key),
+                        all.size(), layers);
         }
         for (const int64_t one : all) {
             if (one < low || one > high) {
-                return fail("{}: metadata key '{}' contains {}, but must be between {} and {}", file_.name(), full(key), one, low,
-                            high);
+                return fail("{}: metadata key '{}' contains {}, but must be between {} and {}", file_.name(), full(key),
+                            one, low, high);
             }
         }
         return all;
@@ -75,10 +76,12 @@ Result<int64_t> head_width(const Keys& keys, std::string_view key, std::string_v
                            std::vector<std::string>& notes) {
     if (keys.has(key)) return keys.integer(key, 1, kMaximumHeadWidth);
     const TensorInfo* projection = keys.file().find(tensor);
-    if (projection == nullptr || projection->shape.size() != 2 || kv_heads == 0 || projection->shape[0] % kv_heads != 0 ||
-        projection->shape[0] / kv_heads > kMaximumHeadWidth) {
-        return fail("{}: metadata key '{}' is missing and tensor '{}' does not tell it (its rows must be a multiple of {} KV heads)",
-                    keys.file().name(), keys.full(key), tensor, kv_heads);
+    if (projection == nullptr || projection->shape.size() != 2 || kv_heads == 0 ||
+        projection->shape[0] % kv_heads != 0 || projection->shape[0] / kv_heads > kMaximumHeadWidth) {
+        return fail(
+            "{}: metadata key '{}' is missing and tensor '{}' does not tell it (its rows must be a multiple of {} KV "
+            "heads)",
+            keys.file().name(), keys.full(key), tensor, kv_heads);
     }
     const int64_t width = projection->shape[0] / kv_heads;
     notes.push_back(fmt::format("{} is absent; {} taken from the {} rows of {} over {} KV heads", keys.full(key), width,
@@ -94,7 +97,8 @@ Result<RopeSpec> read_rope(const Keys& keys, RopePairing pairing, int64_t key_wi
     if (keys.has("rope.dimension_count")) {
         TRY_ASSIGN(rotary, keys.integer("rope.dimension_count", 2, key_width));
     } else {
-        config.notes.push_back(fmt::format("{} is absent; the whole head of {} rotates", keys.full("rope.dimension_count"), key_width));
+        config.notes.push_back(
+            fmt::format("{} is absent; the whole head of {} rotates", keys.full("rope.dimension_count"), key_width));
     }
     if (rotary % 2 != 0) {
         return fail("{}: metadata key '{}' is {}, but rope turns pairs and needs an even number", keys.file().name(),
@@ -113,7 +117,8 @@ Result<RopeSpec> read_rope(const Keys& keys, RopePairing pairing, int64_t key_wi
         rope.scaling = RopeSpec::Scaling::none;
     } else if (scaling == "linear") {
         rope.scaling = RopeSpec::Scaling::linear;
-        TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear"));
+        TRY_ASSIGN(rope.factor,
+                   keys.positive(keys.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear"));
     } else if (scaling == "yarn") {
         rope.scaling = RopeSpec::Scaling::yarn;
         TRY_ASSIGN(rope.factor, keys.positive("rope.scaling.factor"));
@@ -122,11 +127,13 @@ Result<RopeSpec> read_rope(const Keys& keys, RopePairing pairing, int64_t key_wi
         TRY_ASSIGN(rope.beta_fast, keys.positive_or("rope.scaling.yarn_beta_fast", 32.0));
         TRY_ASSIGN(rope.beta_slow, keys.positive_or("rope.scaling.yarn_beta_slow", 1.0));
         TRY_ASSIGN(rope.ext_factor, keys.positive_or("rope.scaling.yarn_ext_factor", 1.0));
-        const char* attention_key = keys.has("rope.scaling.yarn_attn_factor") ? "rope.scaling.yarn_attn_factor" : "rope.scaling.attn_factor";
+        const char* attention_key =
+            keys.has("rope.scaling.yarn_attn_factor") ? "rope.scaling.yarn_attn_factor" : "rope.scaling.attn_factor";
         TRY_ASSIGN(rope.attn_factor, keys.positive_or(attention_key, 1.0));
     } else {
-        return fail("{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's rope_freqs tensor)",
-                    keys.file().name(), printable(scaling));
+        return fail(
+            "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's rope_freqs tensor)",
+            keys.file().name(), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file().name(), valid.error().message);
     return rope;
@@ -140,12 +147,15 @@ Result<ExpertGeometry> read_experts(const Keys& keys) {
     experts.count = static_cast<int>(count);
     TRY_ASSIGN(const int64_t used, keys.integer("expert_used_count", 1, count));
     experts.per_token = static_cast<int>(used);
-    const char* width_key = keys.has("expert_feed_forward_length") ? "expert_feed_forward_length" : "feed_forward_length";
+    const char* width_key =
+        keys.has("expert_feed_forward_length") ? "expert_feed_forward_length" : "feed_forward_length";
     TRY_ASSIGN(experts.width, keys.integer(width_key, 1, kMaximumWidth));
     for (const char* key : {"expert_shared_count", "expert_shared_feed_forward_length"}) {
         if (!keys.has(key)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(key, 0, kMaximumWidth));
-        if (shared > 0) return fail("{}: '{}' is {}, but shared experts are not supported for this architecture", keys.file().name(), keys.full(key), shared);
+        if (shared > 0)
+            return fail("{}: '{}' is {}, but shared experts are not supported for this architecture",
+                        keys.file().name(), keys.full(key), shared);
     }
     return experts;
 }
@@ -158,14 +168,17 @@ Result<std::vector<LayerGeometry>> read_layers(const Keys& keys, ModelConfig& co
     if (keys.has("attention.head_count_kv")) {
         TRY_ASSIGN(kv_heads, keys.for_each_layer("attention.head_count_kv", layers, 1, kMaximumHeads));
     } else {
-        config.notes.push_back(fmt::format("{} is absent; every query head has its own key", keys.full("attention.head_count_kv")));
+        config.notes.push_back(
+            fmt::format("{} is absent; every query head has its own key", keys.full("attention.head_count_kv")));
     }
     std::vector<int64_t> ffn(layers, 0);
     if (config.experts.count == 0) {
         TRY_ASSIGN(ffn, keys.for_each_layer("feed_forward_length", layers, 1, kMaximumWidth));
     }
-    TRY_ASSIGN(const int64_t key_width, head_width(keys, "attention.key_length", "blk.0.attn_k.weight", kv_heads[0], config.notes));
-    TRY_ASSIGN(const int64_t value_width, head_width(keys, "attention.value_length", "blk.0.attn_v.weight", kv_heads[0], config.notes));
+    TRY_ASSIGN(const int64_t key_width,
+               head_width(keys, "attention.key_length", "blk.0.attn_k.weight", kv_heads[0], config.notes));
+    TRY_ASSIGN(const int64_t value_width,
+               head_width(keys, "attention.value_length", "blk.0.attn_v.weight", kv_heads[0], config.notes));
     int64_t window = 0;
     if (keys.has("attention.sliding_window")) {
         TRY_ASSIGN(window, keys.integer("attention.sliding_window", 0, int64_t{1} << 30));
@@ -173,8 +186,9 @@ Result<std::vector<LayerGeometry>> read_layers(const Keys& keys, ModelConfig& co
     std::vector<LayerGeometry> geometry(layers);
     for (size_t i = 0; i < layers; ++i) {
         if (heads[i] % kv_heads[i] != 0) {
-            return fail("{}: layer {} has {} query heads and {} KV heads, but the first must be a multiple of the second",
-                        keys.file().name(), i, heads[i], kv_heads[i]);
+            return fail(
+                "{}: layer {} has {} query heads and {} KV heads, but the first must be a multiple of the second",
+                keys.file().name(), i, heads[i], kv_heads[i]);
         }
         geometry[i] = {.heads = static_cast<int>(heads[i]),
                        .kv_heads = static_cast<int>(kv_heads[i]),
@@ -216,13 +230,14 @@ Result<ModelConfig> read_decoder_config(const GgufFile& file, std::string_view a
     TRY_ASSIGN(config.rope, read_rope(keys, pairing, config.layers[0].key_width, config));
 
     const TensorInfo* embedding = file.find("token_embd.weight");
-    if (embedding == nullptr) return fail("{}: tensor 'token_embd.weight' is missing; the file is incomplete", file.name());
+    if (embedding == nullptr)
+        return fail("{}: tensor 'token_embd.weight' is missing; the file is incomplete", file.name());
     config.vocabulary = embedding->shape[0];
     if (keys.has("vocab_size")) {
         TRY_ASSIGN(const int64_t stated, keys.integer("vocab_size", 1, int64_t{1} << 31));
         if (stated != config.vocabulary) {
-            return fail("{}: metadata key '{}' is {}, but tensor 'token_embd.weight' has {} rows", file.name(), keys.full("vocab_size"),
-                        stated, config.vocabulary);
+            return fail("{}: metadata key '{}' is {}, but tensor 'token_embd.weight' has {} rows", file.name(),
+                        keys.full("vocab_size"), stated, config.vocabulary);
         }
     }
     return config;

@@ -109,7 +109,8 @@ void declare_attention(Declaration& declare, const ModelConfig& config, const La
     declare.matrix(Role::query, "attn_q.weight", query, config.width);
     declare.matrix(Role::key, "attn_k.weight", key, config.width);
     declare.matrix(Role::value, "attn_v.weight", value, config.width);
-    declare.matrix(Role::attention_output, "attn_output.weight", config.width, int64_t{geometry.heads} * geometry.value_width);
+    declare.matrix(Role::attention_output, "attn_output.weight", config.width,
+                   int64_t{geometry.heads} * geometry.value_width);
     if (options.attention_biases) {
         declare.vector(Role::query_bias, "attn_q.bias", query);
         declare.vector(Role::key_bias, "attn_k.bias", key);
@@ -143,7 +144,8 @@ void declare_ffn(Declaration& declare, const ModelConfig& config, const LayerGeo
 
 }  // namespace
 
-std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const GgufFile& file, const DeclareOptions& options) {
+std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const GgufFile& file,
+                                          const DeclareOptions& options) {
     Declaration declare(file);
     declare.matrix(Role::token_embedding, "token_embd.weight", config.vocabulary, config.width);
     declare.last().looked_up_by_row = true;

@@ -1,6 +1,7 @@
 // Architecture "llama": Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout.
-// GGUF files of this family store query and key rows permuted, so that rope pairs neighbours (2i, 2i + 1). Llama 3's scaled
-// frequencies come as the tensor rope_freqs.weight. Biases are taken where the file has them; experts make it Mixtral.
+// GGUF files of this family store query and key rows permuted, so that rope pairs neighbours (2i, 2i + 1). Llama 3's
+// scaled frequencies come as the tensor rope_freqs.weight. Biases are taken where the file has them; experts make it
+// Mixtral.
 #include "models/architectures.h"
 #include "models/blocks.h"
 
@@ -19,10 +20,11 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& fil
 
 }  // namespace
 
-const Architecture kLlamaArchitecture{.name = "llama",
-                                               .summary = "Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout",
-                                               .read_config = read_config,
-                                               .declare = declare,
-                                               .build = build_decoder};
+const Architecture kLlamaArchitecture{
+    .name = "llama",
+    .summary = "Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout",
+    .read_config = read_config,
+    .declare = declare,
+    .build = build_decoder};
 
 }  // namespace invar

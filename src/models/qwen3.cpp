@@ -9,8 +9,9 @@ namespace {
 Result<ModelConfig> read_config(const GgufFile& file) {
     TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "qwen3", RopePairing::halves));
     if (config.experts.count > 0) {
-        return fail("{}: architecture qwen3 is dense, but qwen3.expert_count is {}; the file names the wrong architecture", file.name(),
-                    config.experts.count);
+        return fail(
+            "{}: architecture qwen3 is dense, but qwen3.expert_count is {}; the file names the wrong architecture",
+            file.name(), config.experts.count);
     }
     return config;
 }
@@ -21,10 +22,7 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& fil
 
 }  // namespace
 
-const Architecture kQwen3Architecture{.name = "qwen3",
-                                               .summary = "Qwen3, dense",
-                                               .read_config = read_config,
-                                               .declare = declare,
-                                               .build = build_decoder};
+const Architecture kQwen3Architecture{
+    .name = "qwen3", .summary = "Qwen3, dense", .read_config = read_config, .declare = declare, .build = build_decoder};
 
 }  // namespace invar

@@ -9,8 +9,9 @@ namespace {
 Result<ModelConfig> read_config(const GgufFile& file) {
     TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "qwen3moe", RopePairing::halves));
     if (config.experts.count == 0) {
-        return fail("{}: qwen3moe.expert_count is missing or 0, but a mixture of experts needs it; the file is incomplete",
-                    file.name());
+        return fail(
+            "{}: qwen3moe.expert_count is missing or 0, but a mixture of experts needs it; the file is incomplete",
+            file.name());
     }
     return config;
 }
@@ -22,9 +23,9 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& fil
 }  // namespace
 
 const Architecture kQwen3MoeArchitecture{.name = "qwen3moe",
-                                               .summary = "Qwen3 mixture of experts",
-                                               .read_config = read_config,
-                                               .declare = declare,
-                                               .build = build_decoder};
+                                         .summary = "Qwen3 mixture of experts",
+                                         .read_config = read_config,
+                                         .declare = declare,
+                                         .build = build_decoder};
 
 }  // namespace invar

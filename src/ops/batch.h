@@ -1,5 +1,6 @@
-// What one forward pass computes: rows, each a token of some sequence at some position. A prompt chunk, one step of many
-// sequences, or both together are the same thing here; no result of a row depends on which other rows are beside it.
+// What one forward pass computes: rows, each a token of some sequence at some position. A prompt chunk, one step of
+// many sequences, or both together are the same thing here; no result of a row depends on which other rows are beside
+// it.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,8 @@ struct BatchRow {
 };
 
 struct Batch {
-    std::vector<BatchRow> rows;         // the rows of one sequence are in rising position order
-    std::vector<int32_t> logits_rows;   // indices of the rows whose logits are wanted, rising
+    std::vector<BatchRow> rows;        // the rows of one sequence are in rising position order
+    std::vector<int32_t> logits_rows;  // indices of the rows whose logits are wanted, rising
 
     int64_t size() const { return static_cast<int64_t>(rows.size()); }
 };

@@ -52,7 +52,9 @@ class KvCache {
     Result<void> reserve(int32_t sequence, int64_t count);
     // Forgets positions >= count (their pages are given back).
     void truncate(int32_t sequence, int64_t count);
-    std::span<const int32_t> pages_of(int32_t sequence) const { return sequences_[static_cast<size_t>(sequence)].pages; }
+    std::span<const int32_t> pages_of(int32_t sequence) const {
+        return sequences_[static_cast<size_t>(sequence)].pages;
+    }
 
     std::byte* keys(int layer, int32_t page, int head) const;    // [key_width][64]
     std::byte* values(int layer, int32_t page, int head) const;  // [64][value_width]
@@ -63,8 +65,8 @@ class KvCache {
         std::vector<int32_t> pages;
     };
     struct LayerPlace {
-        int64_t keys = 0, values = 0;            // bytes from the start of the page
-        int64_t key_head = 0, value_head = 0;    // bytes of one head
+        int64_t keys = 0, values = 0;          // bytes from the start of the page
+        int64_t key_head = 0, value_head = 0;  // bytes of one head
     };
 
     KvCache() = default;

@@ -18,8 +18,8 @@ namespace invar {
 
 // Where in the model a verb is called: the stable name of its result in traces and errors.
 struct Stage {
-    int layer = -1;          // -1: not in a layer
-    std::string_view name;   // "attention_norm", "query", "residual_after_attention"; points to static text
+    int layer = -1;         // -1: not in a layer
+    std::string_view name;  // "attention_norm", "query", "residual_after_attention"; points to static text
 };
 
 struct LinearJob {
@@ -74,8 +74,8 @@ class Ops {
     // Rounds keys [rows, kv_heads * key_width] and values to the cache's type and stores them at the rows' positions.
     virtual void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) = 0;
     // law::attention: each row sees positions 0 .. its own of its sequence (or its window), through the cache.
-    virtual void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                           Tensor out) = 0;
+    virtual void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                           const KvCache& cache, Tensor out) = 0;
     // out = silu(gate) * up, element by element. out may be gate.
     virtual void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) = 0;
     // x = x + y
@@ -83,8 +83,8 @@ class Ops {
     // Softmax over each row of logits, then law::top_k.
     virtual void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) = 0;
     // out[slot] = the dot law of the slot's expert and its row of x.
-    virtual void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                               Tensor out) = 0;
+    virtual void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
+                               Tensor x, Tensor out) = 0;
     // y[row] = fma(weight_j, slots[row, j], y[row]) in rank order, from +0.
     virtual void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) = 0;
     // Rows `rows` of x, in that order.
@@ -95,8 +95,8 @@ class Ops {
         for (const LinearJob& job : jobs) linear(job.stage, *job.weight, x, job.out);
     }
     virtual void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                                    const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
-                                    Tensor x) {
+                                    const WeightStack& second, Tensor second_out, const ExpertSlots& routing,
+                                    SlotInput input, Tensor x) {
         expert_linear(first_stage, first, routing, input, x, first_out);
         expert_linear(second_stage, second, routing, input, x, second_out);
     }

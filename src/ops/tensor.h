@@ -32,7 +32,9 @@ class Tensor {
     }
 
     Tensor columns(int64_t first, int64_t count) const { return {data_ + first, place_, rows_, count, stride_}; }
-    Tensor row_range(int64_t first, int64_t count) const { return {data_ + first * stride_, place_, count, width_, stride_}; }
+    Tensor row_range(int64_t first, int64_t count) const {
+        return {data_ + first * stride_, place_, count, width_, stride_};
+    }
 
   private:
     float* data_ = nullptr;

@@ -1,5 +1,5 @@
-// What a weight is to the rest of the engine: an identity, a format, logical shape, the form it is stored in, and bytes.
-// Views never own; the registry (checkpoint/registry.h) does. How bytes get here is decided by the weight plan.
+// What a weight is to the rest of the engine: an identity, a format, logical shape, the form it is stored in, and
+// bytes. Views never own; the registry (checkpoint/registry.h) does. How bytes get here is decided by the weight plan.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +12,32 @@
 
 namespace invar {
 
-// Every kind of weight any supported architecture has. One weight = (layer, role); the experts of a layer are one stack.
+// Every kind of weight any supported architecture has. One weight = (layer, role); the experts of a layer are one
+// stack.
 enum class Role : uint8_t {
-    token_embedding, output_norm, output_head, rope_frequencies,  // layer -1
-    attention_norm, query, query_bias, query_norm, key, key_bias, key_norm, value, value_bias, attention_output,
-    attention_output_bias, ffn_norm, gate, up, down, router, expert_gate, expert_up, expert_down,
+    token_embedding,
+    output_norm,
+    output_head,
+    rope_frequencies,  // layer -1
+    attention_norm,
+    query,
+    query_bias,
+    query_norm,
+    key,
+    key_bias,
+    key_norm,
+    value,
+    value_bias,
+    attention_output,
+    attention_output_bias,
+    ffn_norm,
+    gate,
+    up,
+    down,
+    router,
+    expert_gate,
+    expert_up,
+    expert_down,
 };
 std::string_view role_name(Role role);  // as in the enum
 

@@ -49,7 +49,9 @@ TEST(Binding, RefusesEachMissingTensorByName) {
         for (size_t dropped = 0; dropped < count; ++dropped) {
             const std::string tensor = model.tensors()[dropped].name;
             if (tensor == "output.weight") continue;  // its absence means tied embeddings
-            model.edit_tensors = [dropped](std::vector<TinyTensor>& list) { list.erase(list.begin() + static_cast<std::ptrdiff_t>(dropped)); };
+            model.edit_tensors = [dropped](std::vector<TinyTensor>& list) {
+                list.erase(list.begin() + static_cast<std::ptrdiff_t>(dropped));
+            };
             const std::string error = error_of(model);
             EXPECT_NE(error.find(tensor), std::string::npos) << name << " without " << tensor << ": " << error;
             EXPECT_NE(error.find("missing"), std::string::npos) << error;
@@ -61,7 +63,9 @@ TEST(Binding, RefusesEachMissingTensorByName) {
 
 TEST(Binding, RefusesATensorThatNothingUses) {
     TinyModel model = tiny("qwen3");
-    model.edit_tensors = [](std::vector<TinyTensor>& list) { list.push_back({"blk.0.attn_q.bias2", {256}, &format(FormatId::f32)}); };
+    model.edit_tensors = [](std::vector<TinyTensor>& list) {
+        list.push_back({"blk.0.attn_q.bias2", {256}, &format(FormatId::f32)});
+    };
     const std::string error = error_of(model);
     EXPECT_NE(error.find("'blk.0.attn_q.bias2'"), std::string::npos) << error;
     EXPECT_NE(error.find("used by no weight"), std::string::npos) << error;
@@ -94,8 +98,8 @@ TEST(Binding, RefusesAnUnknownArchitectureAndListsTheKnownOnes) {
 }
 
 TEST(Binding, RefusesAMissingHyperParameterByItsKey) {
-    for (const char* key : {"block_count", "context_length", "embedding_length", "attention.head_count", "rope.freq_base",
-                            "attention.layer_norm_rms_epsilon"}) {
+    for (const char* key : {"block_count", "context_length", "embedding_length", "attention.head_count",
+                            "rope.freq_base", "attention.layer_norm_rms_epsilon"}) {
         // A writer cannot forget a key, so the name is damaged in the bytes.
         std::vector<std::byte> bytes = tiny("qwen3").bytes();
         const std::string full = std::string("qwen3.") + key;
@@ -126,7 +130,9 @@ TEST(Config, TakesAMissingHeadWidthFromTheKeyProjectionAndSaysSo) {
     const auto plan = plan_of(bytes);
     ASSERT_TRUE(plan) << plan.error().message;
     ASSERT_EQ(plan->notes.size(), 1u);
-    EXPECT_NE(plan->notes[0].find("64 taken from the 128 rows of blk.0.attn_k.weight over 2 KV heads"), std::string::npos) << plan->notes[0];
+    EXPECT_NE(plan->notes[0].find("64 taken from the 128 rows of blk.0.attn_k.weight over 2 KV heads"),
+              std::string::npos)
+        << plan->notes[0];
 }
 
 TEST(Config, RefusesAnUnknownRopeScaling) {

@@ -31,7 +31,9 @@ Planned plan_model(const TinyModel& model, const PlanRequest& request) {
     return {.bytes = std::move(bytes), .file = std::move(file), .config = std::move(config), .plan = std::move(plan)};
 }
 
-const ParallelRanges kOneThread = [](int64_t count, const std::function<void(int64_t, int64_t)>& work) { work(0, count); };
+const ParallelRanges kOneThread = [](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
+    work(0, count);
+};
 
 TEST(WeightPlan, ChargesTiedEmbeddingsOnce) {
     TinyModel model = tiny("qwen3");
@@ -70,7 +72,8 @@ TEST(WeightPlan, RefusesWhatDoesNotFitAndShowsTheSum) {
     const auto refused = finish_plan(planned.plan, request, 1 << 20);
     ASSERT_FALSE(refused);
     const std::string& error = refused.error().message;
-    for (const char* part : {"does not fit", "weights ", " + kv_cache ", " + scratch 1.0 MiB", "but --memory is 1.0 MiB"}) {
+    for (const char* part :
+         {"does not fit", "weights ", " + kv_cache ", " + scratch 1.0 MiB", "but --memory is 1.0 MiB"}) {
         EXPECT_NE(error.find(part), std::string::npos) << part << " in: " << error;
     }
 }
@@ -82,7 +85,8 @@ TEST(WeightPlan, RefusesAContextTheModelWasNotTrainedFor) {
     const ModelConfig config = architecture->read_config(file).value();
     const auto plan = make_weight_plan(config, architecture->declare(config, file), file, {.context = 257});
     ASSERT_FALSE(plan);
-    EXPECT_EQ(plan.error().message, "tiny.gguf: --context 257 is more than the 256 tokens the model was trained for; ask for at most that");
+    EXPECT_EQ(plan.error().message,
+              "tiny.gguf: --context 257 is more than the 256 tokens the model was trained for; ask for at most that");
 }
 
 TEST(Loader, ExecutesThePlanEntryByEntryForEveryFormatAndForm) {
@@ -114,7 +118,8 @@ TEST(Loader, RepacksTheBytesOfTheFileAndNothingElse) {
     std::vector<std::byte> row(static_cast<size_t>(row_bytes));
     for (int64_t expert = 0; expert < stack.count; ++expert) {
         for (int64_t r = 0; r < stack.first.rows; r += 37) {
-            unpack_row(*stack.first.format, stack.at(expert).data, stack.first.rows, stack.first.columns, r, row.data());
+            unpack_row(*stack.first.format, stack.at(expert).data, stack.first.rows, stack.first.columns, r,
+                       row.data());
             const std::byte* stored = tensor->data + (expert * stack.first.rows + r) * row_bytes;
             ASSERT_EQ(std::memcmp(row.data(), stored, row.size()), 0) << "expert " << expert << " row " << r;
         }
@@ -131,10 +136,17 @@ TEST(Registry, NamesTheFirstDifferenceFromThePlan) {
         return equal ? std::string("equal") : equal.error().message;
     };
     EXPECT_EQ(difference_after([](WeightPlan&) {}), "equal");
-    EXPECT_EQ(difference_after([](WeightPlan& plan) { plan.entries[5].bytes += 1; }).find("layer 0 key was planned with"), 0u);
-    EXPECT_NE(difference_after([](WeightPlan& plan) { plan.entries[5].form = StoredForm::as_stored; }).find("rows4"), std::string::npos);
-    EXPECT_NE(difference_after([](WeightPlan& plan) { plan.entries.pop_back(); }).find("weights are loaded, but the plan has"), std::string::npos);
-    EXPECT_NE(difference_after([](WeightPlan& plan) { plan.entries[5].shape[0] += 1; }).find("with shape"), std::string::npos);
+    EXPECT_EQ(
+        difference_after([](WeightPlan& plan) { plan.entries[5].bytes += 1; }).find("layer 0 key was planned with"),
+        0u);
+    EXPECT_NE(difference_after([](WeightPlan& plan) { plan.entries[5].form = StoredForm::as_stored; }).find("rows4"),
+              std::string::npos);
+    EXPECT_NE(difference_after([](WeightPlan& plan) {
+                  plan.entries.pop_back();
+              }).find("weights are loaded, but the plan has"),
+              std::string::npos);
+    EXPECT_NE(difference_after([](WeightPlan& plan) { plan.entries[5].shape[0] += 1; }).find("with shape"),
+              std::string::npos);
 }
 
 }  // namespace

@@ -97,7 +97,8 @@ TEST(Session, RefusesAPromptLongerThanTheContext) {
     Session session(*opened.engine);
     const auto refused = session.advance_to(random_tokens(101, 4), nullptr);
     ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().message, "the prompt has 101 tokens, but the context holds 100; shorten it or raise --context");
+    EXPECT_EQ(refused.error().message,
+              "the prompt has 101 tokens, but the context holds 100; shorten it or raise --context");
     EXPECT_TRUE(session.advance_to(random_tokens(100, 4), nullptr));
     EXPECT_FALSE(session.append(1));
 }
@@ -119,13 +120,15 @@ TEST(Engine, NamesTheVerbLayerAndElementOfTheFirstNonFiniteNumber) {
     const TensorInfo* up = file.find("blk.1.ffn_up.weight");
     const uint32_t nan = 0x7FC00000;
     std::memcpy(const_cast<std::byte*>(up->data) + 4 * (17 * 256 + 3), &nan, 4);  // row 17
-    std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     auto engine = Engine::open({.model = path, .threads = 2}, nullptr);
     ASSERT_TRUE(engine) << engine.error().message;
     Session session(**engine);
     const auto refused = session.advance_to(random_tokens(5, 5), nullptr);
     ASSERT_FALSE(refused);
-    EXPECT_NE(refused.error().message.find("the result of up (linear) in layer 1 is nan at row 0, element 17"), std::string::npos)
+    EXPECT_NE(refused.error().message.find("the result of up (linear) in layer 1 is nan at row 0, element 17"),
+              std::string::npos)
         << refused.error().message;
     std::filesystem::remove(path);
 }

@@ -1,5 +1,5 @@
-// Tiny random models as GGUF bytes, for tests of binding, planning and whole passes: seeded weights, every architecture, and
-// ways to spoil them. Header-only, because several test programs use it.
+// Tiny random models as GGUF bytes, for tests of binding, planning and whole passes: seeded weights, every
+// architecture, and ways to spoil them. Header-only, because several test programs use it.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,8 @@ struct TinyTensor {
 
 struct TinyModel {
     std::string architecture = "llama";
-    int64_t width = 256, layers = 2, heads = 4, kv_heads = 2, head_width = 64, ffn = 512, vocabulary = 260, context = 256;
+    int64_t width = 256, layers = 2, heads = 4, kv_heads = 2, head_width = 64, ffn = 512, vocabulary = 260,
+            context = 256;
     int64_t experts = 0, experts_used = 0, expert_width = 256;
     bool tied = false;
     bool values = true;  // false: all weights zero, for tests that never compute
@@ -36,7 +37,8 @@ struct TinyModel {
     std::vector<TinyTensor> tensors() const {
         const Format* f32 = &format(FormatId::f32);
         const Format* weights = &format(matrix_format);
-        std::vector<TinyTensor> list = {{"token_embd.weight", {vocabulary, width}, weights}, {"output_norm.weight", {width}, f32}};
+        std::vector<TinyTensor> list = {{"token_embd.weight", {vocabulary, width}, weights},
+                                        {"output_norm.weight", {width}, f32}};
         if (!tied) list.push_back({"output.weight", {vocabulary, width}, weights});
         for (int64_t i = 0; i < layers; ++i) {
             const std::string block = "blk." + std::to_string(i) + ".";
@@ -87,9 +89,11 @@ struct TinyModel {
 
     // Writes the model under the test's temporary folder.
     std::filesystem::path write(const std::string& name) const {
-        const std::filesystem::path path = std::filesystem::temp_directory_path() / ("invar_test_" + std::to_string(getpid()) + "_" + name);
+        const std::filesystem::path path =
+            std::filesystem::temp_directory_path() / ("invar_test_" + std::to_string(getpid()) + "_" + name);
         const std::vector<std::byte> all = bytes();
-        std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(all.size()));
+        std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(all.data()), static_cast<std::streamsize>(all.size()));
         return path;
     }
 
@@ -116,7 +120,8 @@ struct TinyModel {
         }
     }
 
-    static void append_values(std::vector<std::byte>& file, const TinyTensor& tensor, std::mt19937& random, bool values) {
+    static void append_values(std::vector<std::byte>& file, const TinyTensor& tensor, std::mt19937& random,
+                              bool values) {
         while (file.size() % kGgufDefaultAlignment != 0) file.push_back(std::byte{0});
         int64_t count = 1;
         for (const int64_t extent : tensor.shape) count *= extent;

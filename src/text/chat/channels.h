@@ -1,5 +1,6 @@
-// Splits a model's answer into its channels as it streams: reasoning between <think> and </think>, content outside. The markers
-// are text, because models ship them as special tokens and as plain ones alike. It does not decide whether a model reasons.
+// Splits a model's answer into its channels as it streams: reasoning between <think> and </think>, content outside. The
+// markers are text, because models ship them as special tokens and as plain ones alike. It does not decide whether a
+// model reasons.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +30,9 @@ class ChannelSplitter {
     static constexpr std::string_view kOpen = "<think>", kClose = "</think>";
 
     Channel channel_;
-    bool at_start_;            // nothing delivered in this channel yet: leading white space is dropped
-    std::string held_;         // may be the start of a marker
-    std::string space_;        // white space not yet known to be inside the channel's text
+    bool at_start_;      // nothing delivered in this channel yet: leading white space is dropped
+    std::string held_;   // may be the start of a marker
+    std::string space_;  // white space not yet known to be inside the channel's text
 };
 
 // Whether a rendered prompt leaves a reasoning block open.

@@ -4,7 +4,8 @@ namespace invar {
 namespace {
 
 // The text of the special token that a metadata key numbers, if it is there and in range.
-void add_special(Json& specials, std::string_view variable, std::string_view key, const GgufFile& file, const Tokenizer& tokenizer) {
+void add_special(Json& specials, std::string_view variable, std::string_view key, const GgufFile& file,
+                 const Tokenizer& tokenizer) {
     if (!file.metadata().has(key)) return;
     const auto id = file.metadata().signed_integer(key);
     if (!id || *id < 0 || *id >= tokenizer.size()) return;  // the tokenizer has refused what matters
@@ -18,7 +19,10 @@ Result<ChatFormat> ChatFormat::create(const GgufFile& file, const Tokenizer& tok
     std::string name = "the chat template given";
     if (source.empty()) {
         if (!file.metadata().has("tokenizer.chat_template")) {
-            return fail("{}: the file has no chat template (tokenizer.chat_template); use --raw, or give one with --chat-template", file.name());
+            return fail(
+                "{}: the file has no chat template (tokenizer.chat_template); use --raw, or give one with "
+                "--chat-template",
+                file.name());
         }
         TRY_ASSIGN(const std::string_view stored, file.metadata().string("tokenizer.chat_template"));
         source = stored;

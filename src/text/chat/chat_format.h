@@ -1,5 +1,5 @@
-// From messages to the tokens a model was trained on: the checkpoint's own chat template, its variables and special tokens.
-// A checkpoint without a template is an error here, never a guessed family's template.
+// From messages to the tokens a model was trained on: the checkpoint's own chat template, its variables and special
+// tokens. A checkpoint without a template is an error here, never a guessed family's template.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +16,10 @@
 namespace invar {
 
 struct ChatOptions {
-    Json tools;                         // null: none
-    Json variables = Json::object();    // further template variables, e.g. {"enable_thinking": false}
+    Json tools;                       // null: none
+    Json variables = Json::object();  // further template variables, e.g. {"enable_thinking": false}
     bool add_generation_prompt = true;
-    int64_t now_seconds = 0;            // what the template's clock says
+    int64_t now_seconds = 0;  // what the template's clock says
 };
 
 struct ChatPrompt {

@@ -30,7 +30,8 @@ Split split_in_pieces(std::string_view text, const std::vector<size_t>& cuts, Ch
 }
 
 TEST(Channels, SeparatesReasoningFromContentWithoutTheSpaceAroundMarkers) {
-    EXPECT_EQ(split_in_pieces("<think>\nadd 2 and 2\n</think>\n\nIt is 4.", {}, Channel::content), (Split{"It is 4.", "add 2 and 2"}));
+    EXPECT_EQ(split_in_pieces("<think>\nadd 2 and 2\n</think>\n\nIt is 4.", {}, Channel::content),
+              (Split{"It is 4.", "add 2 and 2"}));
     EXPECT_EQ(split_in_pieces("just text", {}, Channel::content), (Split{"just text", ""}));
     EXPECT_EQ(split_in_pieces("still thinking</think>done", {}, Channel::reasoning), (Split{"done", "still thinking"}));
     EXPECT_EQ(split_in_pieces("<think></think>\n\nanswer", {}, Channel::content), (Split{"answer", ""}));
