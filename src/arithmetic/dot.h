@@ -6,8 +6,8 @@
 
 namespace invar {
 
-inline constexpr int kDotBlock = 32;   // weights in a block of the dot law
-inline constexpr int kStrands = 8;     // block b belongs to strand b mod 8
+inline constexpr int kDotBlock = 32;  // weights in a block of the dot law
+inline constexpr int kStrands = 8;    // block b belongs to strand b mod 8
 
 // 32 activations quantised with one scale; made by quantise_row (arithmetic/quantise.h).
 struct QuantisedBlock {

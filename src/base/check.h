@@ -8,7 +8,8 @@ namespace invar {
 
 }  // namespace invar
 
-#define CHECK(condition, why)                                                                 \
-    do {                                                                                      \
-        if (!(condition)) [[unlikely]] ::invar::check_failed(#condition, why, __FILE__, __LINE__); \
+#define CHECK(condition, why)                                           \
+    do {                                                                \
+        if (!(condition)) [[unlikely]]                                  \
+            ::invar::check_failed(#condition, why, __FILE__, __LINE__); \
     } while (false)

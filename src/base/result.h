@@ -36,15 +36,16 @@ tl::unexpected<Error> pass_on(Result<T>&& result) {
 #define INVAR_CONCAT(a, b) INVAR_CONCAT_INNER(a, b)
 
 // TRY(expression): leaves the function with the error, if there is one. The value, if any, is dropped.
-#define TRY(...)                                                                        \
-    do {                                                                                \
-        if (auto try_result = (__VA_ARGS__); !try_result) [[unlikely]]                  \
-            return ::invar::pass_on(std::move(try_result));                             \
+#define TRY(...)                                                       \
+    do {                                                               \
+        if (auto try_result = (__VA_ARGS__); !try_result) [[unlikely]] \
+            return ::invar::pass_on(std::move(try_result));            \
     } while (false)
 
 // TRY_ASSIGN(auto tensor, find(name)): declares or assigns the value, or leaves the function with the error.
 #define TRY_ASSIGN(target, ...) TRY_ASSIGN_IMPL(INVAR_CONCAT(try_result_, __LINE__), target, __VA_ARGS__)
-#define TRY_ASSIGN_IMPL(result, target, ...)                            \
-    auto result = (__VA_ARGS__);                                        \
-    if (!result) [[unlikely]] return ::invar::pass_on(std::move(result)); \
+#define TRY_ASSIGN_IMPL(result, target, ...)        \
+    auto result = (__VA_ARGS__);                    \
+    if (!result) [[unlikely]]                       \
+        return ::invar::pass_on(std::move(result)); \
     target = std::move(*result)
