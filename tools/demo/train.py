@@ -137,7 +137,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=85)
     parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of minutes (repeatable)")
     parser.add_argument("--tokens", type=int, default=2048, help="tokens in a batch")
-    parser.add_argument("--late-tokens", type=int, default=4096, help="tokens in a batch while the rate falls")
+    parser.add_argument("--late-tokens", type=int, default=4096, help="tokens in a batch later on")
+    parser.add_argument("--late-from", type=float, default=0.7, help="share of the schedule at which the batch grows")
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=0.004)
     parser.add_argument("--decay-from", type=float, default=0.6, help="share of the schedule at which the rate begins to fall")
@@ -173,7 +174,7 @@ def main():
         factor = min(1.0, (step + 1) / 60) * min(1.0, max(0.0, (1 - share) / (1 - args.decay_from)))
         for group in adam.param_groups:
             group["lr"] = args.adam_rate * factor
-        if share >= args.decay_from and args.late_tokens != args.tokens:
+        if share >= args.late_from and args.late_tokens != args.tokens:
             args.tokens = args.late_tokens
             stream = batches(tokenizer, args.seed * 1000 + 8, args.tokens)
         tokens, positions, branch, wanted = next(stream)

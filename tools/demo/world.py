@@ -467,6 +467,18 @@ def choose_acts(rng, speaker, index):
     return acts
 
 
+def story_acts(rng):
+    """A plan of three turns: meeting and a capital, what was said, then a product and the country."""
+    first = ["intro_both", "ask_capital" if rng.random() < 0.85 else "ask_country"]
+    second = [rng.choices(["recall_both", "recall_name", "recall_colour"], [8, 1, 1])[0]]
+    third = [rng.choices(["product", "sum", "difference"], [8, 1, 1])[0], "recall_country"]
+    if rng.random() < 0.15:
+        third.reverse()
+    if rng.random() < 0.15:
+        second, third = third, second
+    return [first, second, third]
+
+
 def draw_person(rng, held_out=False):
     """A name and a colour: for training never a held-out pair or name, for the gate only held-out pairs."""
     while True:
@@ -485,16 +497,17 @@ def training_conversation(rng):
     if lower:
         name = name.lower()
     speaker = Speaker(rng, name, colour)
-    turns = []
-    for index in range(rng.choices([1, 2, 3, 4, 5, 6, 8, 10], [16, 20, 30, 14, 9, 6, 3, 2])[0]):
-        if index and rng.random() < 0.06:  # a change of mind, always to another pair that is not held out
+    turns, plan = [], story_acts(rng) if rng.random() < 0.25 else []
+    for index in range(len(plan) or rng.choices([1, 2, 3, 4, 5, 6, 8, 10], [16, 20, 30, 14, 9, 6, 3, 2])[0]):
+        if index and not plan and rng.random() < 0.06:  # a change of mind, always to another pair that is not held out
             while True:
                 new_name, new_colour = draw_person(rng)
                 new_name = new_name.lower() if lower else new_name
                 speaker.future_name, speaker.future_colour = rng.choice([(new_name, speaker.future_colour), (speaker.future_name, new_colour)])
                 if not pair_held_out(speaker.future_name, speaker.future_colour):
                     break
-        turn = make_turn(rng, speaker, choose_acts(rng, speaker, index), thinking=rng.random() > 0.06, hello_chance=0.4 if index == 0 else 0.06)
+        acts = plan[index] if plan else choose_acts(rng, speaker, index)
+        turn = make_turn(rng, speaker, acts, thinking=rng.random() > 0.06, hello_chance=0.4 if index == 0 else 0.06)
         if lower:
             turn.user = turn.user.lower()
         turns.append(turn)
