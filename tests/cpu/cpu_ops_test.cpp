@@ -314,7 +314,6 @@ TEST(CpuOps, ATokensProductsDoNotDependOnItsNeighbours) {
 TEST(CpuOps, TheFirstNonFiniteNumberIsFoundAtItsVerbRowAndElement) {
     std::mt19937 random(40);
     int64_t found = 0;
-    Comparison comparison;
     const OwnedMatrix weight = make_matrix(random, FormatId::q8_0, StoredForm::rows4, 300, 256),
                       other = make_matrix(random, FormatId::f32, StoredForm::rows4, 64, 256);
     for (int round = 0; round < 30; ++round) {
