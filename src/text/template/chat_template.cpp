@@ -11,6 +11,8 @@ namespace invar {
 
 namespace {
 
+constexpr size_t kLargestSource = 1 << 20;  // the largest template known to us has 17 kB
+
 Result<jinja::Value> to_value(jinja::Runtime& runtime, const Json& json, int depth) {
     using jinja::Value;
     if (depth > runtime.limits().depth)
@@ -64,6 +66,8 @@ ChatTemplate::ChatTemplate(std::string source, std::string name, std::shared_ptr
 Result<ChatTemplate> ChatTemplate::compile(std::string source, std::string name) {
     auto program = std::make_shared<jinja::Program>();
     const auto build = [&]() -> Result<void> {
+        if (source.size() > kLargestSource)
+            return fail("the template has {} bytes; up to {} are read", source.size(), kLargestSource);
         TRY_ASSIGN(std::vector<jinja::Token> tokens, jinja::tokenize(source));
         TRY(jinja::Parser(std::move(tokens), *program).parse());
         return jinja::resolve_scopes(*program);

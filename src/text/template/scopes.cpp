@@ -7,15 +7,12 @@
 #include <algorithm>
 #include <optional>
 
-#include <set>
-
 #include "text/template/builtins.h"
+#include "text/template/name_finder.h"
 
 namespace invar::jinja {
 
 namespace {
-
-using Names = std::set<std::string, std::less<>>;
 
 // What runs with an Activation of its own: the template, a macro, a call block, a recursive loop, a loop's filter.
 struct FunctionScope {
@@ -39,58 +36,6 @@ struct Symbols {
     Names maybe_unset;  // set on some path only: a later read may fall through to the context
 };
 
-class NameFinder {
-  public:
-    explicit NameFinder(Names wanted) : wanted_(std::move(wanted)) {}
-    const Names& found() const { return found_; }
-
-    void visit(const Expression* e) {
-        if (e == nullptr) return;
-        if (e->kind == ExpressionKind::kName && wanted_.count(e->text) != 0) found_.insert(e->text);
-        for (const Expression* operand : e->operands) visit(operand);
-        for (const Expression* argument : e->positional) visit(argument);
-        for (const auto& [name, argument] : e->keywords) visit(argument);
-        visit(e->spread_positional);
-        visit(e->spread_keywords);
-    }
-    void visit(const Body& body) {
-        for (const Statement* statement : body) visit(*statement);
-    }
-    void visit(const Statement& s) {
-        if (s.target != nullptr) hide(*s.target);
-        for (const Expression* target : s.targets) hide(*target);
-        if (s.kind == StatementKind::kFilterBlock) visit(s.body);
-        visit(s.expression);
-        for (const Expression* value : s.values) visit(value);
-        for (const Expression* parameter : s.parameters) hide(*parameter);
-        for (const Expression* value : s.defaults) visit(value);
-        for (const Branch& branch : s.branches) visit(branch.test), visit(branch.body);
-        if (s.kind != StatementKind::kFilterBlock) visit(s.body);
-        visit(s.else_body);
-        visit(s.test);
-    }
-
-  private:
-    void hide(const Expression& target) {
-        if (target.kind == ExpressionKind::kName) wanted_.erase(target.text);
-        for (const Expression* item : target.operands) hide(*item);
-    }
-    Names wanted_;
-    Names found_;
-};
-
-Names names_read(const Body& body, Names wanted) {
-    NameFinder finder(std::move(wanted));
-    finder.visit(body);
-    return finder.found();
-}
-
-bool sets_name(const Expression& target, std::string_view name) {
-    if (target.kind == ExpressionKind::kName) return target.text == name;
-    return std::any_of(target.operands.begin(), target.operands.end(),
-                       [&](const Expression* item) { return sets_name(*item, name); });
-}
-
 class Resolver {
   public:
     explicit Resolver(Program& program) : program_(program) {}
@@ -103,6 +48,7 @@ class Resolver {
         root.slots = &slots;
         analyse(root, program_.body);
         TRY(resolve(root, program_.body, false));
+        if (copied_names_ > kMostCopiedNames) return fail_too_many();
         program_.frame = frame_of(root);
         program_.slots = function.slots;
         program_.free_variables.assign(free_.begin(), free_.end());
@@ -110,6 +56,12 @@ class Resolver {
     }
 
   private:
+    // Every branch of a condition copies its frame's names, which is quadratic in a template made for the purpose.
+    static constexpr size_t kMostCopiedNames = 20'000'000;
+    static tl::unexpected<Error> fail_too_many() {
+        return fail("the template has too many variables in too many conditions");
+    }
+
     // Binding of names.
     static std::optional<Place> find(const Symbols* symbols, const std::string& name) {
         for (; symbols != nullptr; symbols = symbols->parent) {
@@ -129,6 +81,12 @@ class Resolver {
 
     static Slot seen_from(const Symbols& symbols, const Place& place) {
         return {symbols.function->depth - place.function->depth, place.slot};
+    }
+
+    // The first pass has given every name a place, unless it stopped early.
+    static Result<Slot> slot_of(const Symbols& symbols, const std::string& name) {
+        const auto place = find(&symbols, name);
+        return place ? Result<Slot>(seen_from(symbols, *place)) : fail_too_many();
     }
 
     void read(Symbols& symbols, const std::string& name) {
@@ -225,6 +183,8 @@ class Resolver {
     }
 
     void analyse_branches(Symbols& symbols, const Statement& s) {
+        copied_names_ += (s.branches.size() + 1) * symbols.bound.size();
+        if (copied_names_ > kMostCopiedNames) return;
         std::vector<Symbols> ends;
         for (size_t i = 0; i < s.branches.size(); ++i) {
             if (i == 0) analyse(symbols, s.branches[0].test);
@@ -257,8 +217,9 @@ class Resolver {
     // Second pass. `is_soft`: directly within a condition, where an unknown filter or test is no error until reached.
     Result<void> resolve(const Symbols& symbols, Expression* e, bool is_soft) {
         if (e == nullptr) return {};
-        if (e->kind == ExpressionKind::kName || e->kind == ExpressionKind::kNamespace)
-            e->slot = seen_from(symbols, *find(&symbols, e->text));
+        if (e->kind == ExpressionKind::kName || e->kind == ExpressionKind::kNamespace) {
+            TRY_ASSIGN(e->slot, slot_of(symbols, e->text));
+        }
         const bool is_filter = e->kind == ExpressionKind::kFilter;
         if ((is_filter || e->kind == ExpressionKind::kTest) && e->builtin == nullptr && !is_soft)
             return fail("line {}: there is no {} '{}'", e->line, is_filter ? "filter" : "test", e->text);
@@ -283,6 +244,8 @@ class Resolver {
                 TRY(resolve(symbols, s.expression, is_soft));
                 return resolve(symbols, s.target, is_soft);
             case StatementKind::kIf:
+                copied_names_ += (s.branches.size() + 1) * symbols.bound.size();
+                if (copied_names_ > kMostCopiedNames) return fail_too_many();
                 for (Branch& branch : s.branches) {
                     TRY(resolve(symbols, branch.test, true));
                     TRY(resolve(within_branch(symbols, branch.body), branch.body, true));
@@ -308,7 +271,8 @@ class Resolver {
     static Symbols within_branch(const Symbols& symbols, const Body& body) {
         Symbols inner = symbols;
         for (const Statement* statement : body) {
-            if (statement->target != nullptr && statement->kind != StatementKind::kFor) forget(inner, *statement->target);
+            if (statement->target != nullptr && statement->kind != StatementKind::kFor)
+                forget(inner, *statement->target);
         }
         return inner;
     }
@@ -369,16 +333,6 @@ class Resolver {
         return copy;
     }
 
-    static bool sets_loop_variable(const Statement& s) {
-        if (s.target != nullptr && sets_name(*s.target, "loop")) return true;
-        const auto in_body = [](const Body& body) {
-            return std::any_of(body.begin(), body.end(),
-                               [](const Statement* inner) { return sets_loop_variable(*inner); });
-        };
-        return in_body(s.body) || in_body(s.else_body) ||
-               std::any_of(s.branches.begin(), s.branches.end(), [&](const Branch& b) { return in_body(b.body); });
-    }
-
     Result<void> resolve_with(const Symbols& symbols, Statement& s) {
         Opened inner;
         open(inner, symbols, *symbols.function);
@@ -427,7 +381,9 @@ class Resolver {
         for (Expression* value : s.defaults) TRY(resolve(inner.symbols, value, false));
         TRY(resolve(inner.symbols, s.body, false));
         if (s.kind == StatementKind::kCallBlock) TRY(resolve(symbols, s.expression, false));
-        if (s.kind == StatementKind::kMacro) s.variable = seen_from(symbols, *find(&symbols, s.text));
+        if (s.kind == StatementKind::kMacro) {
+            TRY_ASSIGN(s.variable, slot_of(symbols, s.text));
+        }
         s.frame = frame_of(inner.symbols);
         s.slots = function.slots;
         return {};
@@ -435,6 +391,7 @@ class Resolver {
 
     Program& program_;
     Names free_;
+    size_t copied_names_ = 0;
 };
 
 }  // namespace
