@@ -137,8 +137,9 @@ struct Scales {  // lanes of a row; which are set: scale_vectors() and load_scal
     return _cvtsh_ss(bits);
 }
 
-[[gnu::always_inline]] inline Floats six_bits(Ints v, int shift, int offset) {
-    const Ints bits = _mm256_and_si256(_mm256_srli_epi32(v, shift), _mm256_set1_epi32(63));
+template <int kShift>
+[[gnu::always_inline]] inline Floats six_bits(Ints v, int offset) {
+    const Ints bits = _mm256_and_si256(_mm256_srli_epi32(v, kShift), _mm256_set1_epi32(63));
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(offset)));
 }
 
@@ -154,11 +155,11 @@ template <FormatId kId>
     Scales s;
     if constexpr (RecordOf<kId>::kHalves) {
         s.d = d;
-        s.s0 = six_bits(lanes, 0, 32);
-        s.s1 = six_bits(lanes, 6, 32);
+        s.s0 = six_bits<0>(lanes, 32);
+        s.s1 = six_bits<6>(lanes, 32);
     } else {
-        s.d = _mm256_mul_ps(d, six_bits(lanes, 0, 0));
-        s.m = _mm256_mul_ps(_mm256_set1_ps(-widened(line + 56, row)), six_bits(lanes, 6, 0));
+        s.d = _mm256_mul_ps(d, six_bits<0>(lanes, 0));
+        s.m = _mm256_mul_ps(_mm256_set1_ps(-widened(line + 56, row)), six_bits<6>(lanes, 0));
     }
     return s;
 }
@@ -213,7 +214,7 @@ template <FormatId kId>
             const __m128i nibbles = _mm_and_si128(row % 2 == 0 ? packed : _mm_srli_epi16(packed, 4), _mm_set1_epi8(15));
             lanes = _mm256_or_si256(_mm256_srli_epi32(lanes, 6), _mm256_slli_epi32(_mm256_cvtepu8_epi32(nibbles), 2));
         }
-        s.d = _mm256_mul_ps(_mm256_set1_ps(widened(side + 24, row)), six_bits(lanes, 0, 32));
+        s.d = _mm256_mul_ps(_mm256_set1_ps(widened(side + 24, row)), six_bits<0>(lanes, 32));
     }
     if constexpr (kForm == ScaleForm::e8m0) s.d = e8m0_halves(load_8(side + wide));
     if constexpr (kForm == ScaleForm::ue4m3) {

@@ -129,8 +129,9 @@ struct Scales {  // lanes of a pair; which are set: scale_vectors() and load_sca
     return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(per_row));
 }
 
-[[gnu::always_inline]] inline Floats six_bits(Ints v, int shift, int offset) {
-    const Ints bits = _mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned>(shift)), _mm512_set1_epi32(63));
+template <int kShift>
+[[gnu::always_inline]] inline Floats six_bits(Ints v, int offset) {
+    const Ints bits = _mm512_and_si512(_mm512_srli_epi32(v, kShift), _mm512_set1_epi32(63));
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(bits, _mm512_set1_epi32(offset)));
 }
 
@@ -144,11 +145,11 @@ template <FormatId kId>
     INVAR_UNROLL for (int pair = 0; pair < 2; ++pair) {
         if constexpr (RecordOf<kId>::kHalves) {
             out[pair].d = rows_of_pair(d, pair, false);
-            out[pair].s0 = six_bits(lanes[pair], 0, 32);
-            out[pair].s1 = six_bits(lanes[pair], 6, 32);
+            out[pair].s0 = six_bits<0>(lanes[pair], 32);
+            out[pair].s1 = six_bits<6>(lanes[pair], 32);
         } else {
-            out[pair].d = _mm512_mul_ps(rows_of_pair(d, pair, false), six_bits(lanes[pair], 0, 0));
-            out[pair].m = _mm512_mul_ps(rows_of_pair(minus_d, pair, true), six_bits(lanes[pair], 6, 0));
+            out[pair].d = _mm512_mul_ps(rows_of_pair(d, pair, false), six_bits<0>(lanes[pair], 0));
+            out[pair].m = _mm512_mul_ps(rows_of_pair(minus_d, pair, true), six_bits<6>(lanes[pair], 0));
         }
     }
 }
@@ -204,7 +205,7 @@ template <FormatId kId>
                 _mm_and_si128(_mm_unpacklo_epi64(packed, _mm_srli_epi16(packed, 4)), _mm_set1_epi8(15));
             const Ints high = _mm512_slli_epi32(_mm512_cvtepu8_epi32(nibbles), 2);
             const Ints lanes = pair == 0 ? low : _mm512_or_si512(_mm512_srli_epi32(low, 6), high);
-            s.d = _mm512_mul_ps(rows_of_pair(_mm256_cvtph_ps(load_8(side + 24)), pair, false), six_bits(lanes, 0, 32));
+            s.d = _mm512_mul_ps(rows_of_pair(_mm256_cvtph_ps(load_8(side + 24)), pair, false), six_bits<0>(lanes, 32));
         }
         if constexpr (kForm == ScaleForm::e8m0) s.d = e8m0_halves(load_16(side + 16 * pair));
         if constexpr (kForm == ScaleForm::ue4m3) {
