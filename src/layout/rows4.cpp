@@ -93,7 +93,8 @@ int six_bit_lane(const RowRecord& row, int b, bool halves) {
     return halves ? row.scale[2 * b] | row.scale[2 * b + 1] << 6 : row.scale[b] | row.minimum[b] << 6;
 }
 
-void store_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
+// What each block has.
+void store_block_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
     const int pair = r / 2;
     for (int b = 0; b < 8; ++b) {
         const int lane = 8 * (r % 2) + b, wide = 16 * pair + lane;
@@ -144,6 +145,10 @@ void store_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
                 break;
         }
     }
+}
+
+// What a row has once: d and dmin.
+void store_row_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
     switch (place.form) {
         case ScaleForm::six_bit:
             store_u16(place.line + 48 + 2 * r, row.d[0]);
@@ -163,7 +168,7 @@ void store_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
     }
 }
 
-void load_scales(const uint8_t* line, const uint8_t* side, ScaleForm form, bool halves, int r, RowRecord& row) {
+void load_block_scales(const uint8_t* line, const uint8_t* side, ScaleForm form, bool halves, int r, RowRecord& row) {
     const int pair = r / 2;
     for (int b = 0; b < 8; ++b) {
         const int lane = 8 * (r % 2) + b, wide = 16 * pair + lane;
@@ -208,6 +213,9 @@ void load_scales(const uint8_t* line, const uint8_t* side, ScaleForm form, bool 
                 break;
         }
     }
+}
+
+void load_row_scales(const uint8_t* line, const uint8_t* side, ScaleForm form, int r, RowRecord& row) {
     switch (form) {
         case ScaleForm::six_bit:
             row.d[0] = load_u16(line + 48 + 2 * r);
@@ -272,8 +280,9 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
                 row = RowRecord{};
             }
             interleave(row.codes, r, groups);
-            store_scales(row, r, layout.halves,
-                         {layout.scales, packed + layout.scales_at(), sides + record * layout.side_bytes()});
+            const ScalePlace place{layout.scales, packed + layout.scales_at(), sides + record * layout.side_bytes()};
+            store_block_scales(row, r, layout.halves, place);
+            store_row_scales(row, r, layout.halves, place);
         }
         store_codes(layout, groups, packed);
     }
@@ -355,7 +364,8 @@ void unpack_row_record(const Format& format, const std::byte* packed, int64_t co
     RowRecord parts;
     load_codes(layout, main, groups);
     separate(groups, r, parts.codes);
-    load_scales(main + layout.scales_at(), side, layout.scales, layout.halves, r, parts);
+    load_block_scales(main + layout.scales_at(), side, layout.scales, layout.halves, r, parts);
+    load_row_scales(main + layout.scales_at(), side, layout.scales, r, parts);
     join_row(format.id, parts, count, as_stored);
 }
 
