@@ -145,6 +145,7 @@ uint64_t hash_text(std::string_view text) { return std::hash<std::string_view>{}
 Result<uint64_t> hash_of(Runtime& runtime, const Value& value) {
     const Nesting nesting(runtime);
     TRY(nesting.check());
+    TRY(runtime.step());
     switch (value.kind()) {
         case Kind::kBool:
         case Kind::kInteger:

@@ -86,21 +86,17 @@ Parser::Tree Parser::binary(Operation operation, Expression* left, Expression* r
     return finish(expression);
 }
 
-Parser::Tree Parser::parse_expression(bool with_condition) {
-    const Level level(*this);
-    TRY(level.check());
-    return with_condition ? parse_condition() : parse_or();
-}
+Parser::Tree Parser::parse_expression(bool with_condition) { return with_condition ? parse_condition() : parse_or(); }
 
 Parser::Tree Parser::parse_condition() {
-    const Level level(*this);
-    TRY(level.check());
     TRY_ASSIGN(Expression * value, parse_or());
     while (at_name("if")) {
         Expression* condition = make(ExpressionKind::kCondition, take().line);
         TRY_ASSIGN(Expression * test, parse_or());
         Expression* otherwise = nullptr;
         if (skip_name("else")) {
+            const Level level(*this);
+            TRY(level.check());
             TRY_ASSIGN(otherwise, parse_condition());
         }
         condition->operands = {test, value, otherwise};
@@ -309,8 +305,6 @@ bool Parser::at_tuple_end(std::string_view end_name) const {
 }
 
 Parser::Tree Parser::parse_tuple(const TupleRules& rules) {
-    const Level level(*this);
-    TRY(level.check());
     int line = token().line;
     std::vector<Expression*> items;
     bool is_tuple = false;

@@ -96,7 +96,8 @@ class Parser {
     Tree parse_tuple(const TupleRules& rules);
     bool at_tuple_end(std::string_view end_name) const;
 
-    // One level of grammar inside another, so that the parser's own recursion is bounded.
+    // One level of grammar inside another, so that the parser's own recursion is bounded. Every cycle of the grammar
+    // passes parse_unary, or counts itself: parse_not, the else of an inline if, and the bodies of statements.
     class Level {
       public:
         explicit Level(Parser& parser) : parser_(parser) { ++parser_.level_; }
