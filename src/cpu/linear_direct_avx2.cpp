@@ -8,7 +8,7 @@ namespace invar {
 namespace {
 
 constexpr int kMostTokens = 3;
-constexpr int kPrefetchBytes = 3072;  // ahead in the stream of weights
+constexpr int kPrefetchBytes = 6144;  // ahead in the stream of weights
 
 // Adds the k-groups kFirstJ .. kFirstJ + kGroups - 1 (in the order j, j + 4 where all eight are taken) to T dots of a
 // row.
