@@ -15,6 +15,7 @@ struct Specification {
     char align = '\0';
     char sign = '-';
     bool alternate = false;
+    bool zero_filled = false;  // by a 0 before the width: for numbers, between the sign and the digits
     char grouping = '\0';
     int64_t width = 0;
     int precision = -1;
@@ -33,12 +34,14 @@ Result<int64_t> read_count(std::string_view text, size_t& position) {
 Result<Specification> read_specification(std::string_view text) {
     const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^' || c == '='; };
     Specification out;
+    bool has_fill = false;
     size_t position = 0;
     if (!text.empty()) {
         size_t after_first = 0;
         decode(text, after_first);
         if (after_first < text.size() && is_align(text[after_first])) {
             out.fill = text.substr(0, after_first);
+            has_fill = true;
             out.align = text[after_first];
             position = after_first + 1;
         } else if (is_align(text[0])) {
@@ -50,7 +53,8 @@ Result<Specification> read_specification(std::string_view text) {
     if (at('+') || at('-') || at(' ')) out.sign = text[position++];
     if (at('#')) out.alternate = true, ++position;
     if (at('0')) {
-        if (out.align == '\0') out.fill = "0", out.align = '=';
+        if (!has_fill) out.fill = "0";
+        out.zero_filled = out.align == '\0';
         ++position;
     }
     TRY_ASSIGN(out.width, read_count(text, position));
@@ -72,7 +76,8 @@ Result<Specification> read_specification(std::string_view text) {
 // `sign` and prefix go before a fill aligned with '='.
 Result<std::string> pad(Runtime& runtime, const Specification& format, char default_align, const std::string& sign,
                         const std::string& body) {
-    const char align = format.align == '\0' ? default_align : format.align;
+    const bool after_sign = format.zero_filled && default_align == '>';
+    const char align = after_sign ? '=' : format.align == '\0' ? default_align : format.align;
     const int64_t length = count_characters(sign) + count_characters(body);
     const int64_t missing = std::max<int64_t>(0, format.width - length);
     TRY(runtime.reserve(missing * static_cast<int64_t>(format.fill.size())));
@@ -109,7 +114,7 @@ std::string grouped(const std::string& digits, const Specification& format, size
         return out;
     };
     std::string out = with_separators(head);
-    const bool zero_filled = format.align == '=' && format.fill == "0";
+    const bool zero_filled = format.zero_filled || (format.align == '=' && format.fill == "0");
     while (zero_filled && static_cast<int64_t>(out.size() + tail.size() + sign_size) < format.width) {
         head.insert(0, "0");
         out = with_separators(head);

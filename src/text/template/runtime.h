@@ -3,7 +3,7 @@
 // limits.
 #pragma once
 
-#include "text/template/chat_template.h"
+#include "text/template/limits.h"
 #include "text/template/value.h"
 
 namespace invar::jinja {

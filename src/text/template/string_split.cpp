@@ -28,7 +28,7 @@ std::vector<std::string_view> split_at_space(std::string_view text, int64_t limi
     text = strip_left(text);
     while (!text.empty()) {
         if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-            parts.push_back(strip_right(text));
+            parts.push_back(text);  // what is left keeps the white space at its end
             break;
         }
         size_t end = 0;
@@ -48,7 +48,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, i
     text = strip_right(text);
     while (!text.empty()) {
         if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-            parts.push_back(strip_left(text));
+            parts.push_back(text);  // and here the white space at its beginning
             break;
         }
         size_t begin = text.size();
