@@ -24,7 +24,6 @@ void MergeTable::insert(int32_t left, int32_t right, Merge merge) {
         if (slots_[place].pair == pair) return;
         if (slots_[place].pair != kFree) continue;
         slots_[place] = {pair, merge};
-        ++size_;
         return;
     }
 }
@@ -50,12 +49,12 @@ Result<BytePairEncoder> BytePairEncoder::create(const Vocabulary& vocabulary, Pr
 
 void BytePairEncoder::index_bytes_and_words() {
     byte_tokens_.fill(-1);
-    const bool whole_words = pre_tokenizer_.row().whole_words_first;
-    if (whole_words) words_.reserve(vocabulary_->size());
+    const auto bytes_of = [this](int32_t token) { return vocabulary_->piece(token); };
+    if (pre_tokenizer_.row().whole_words_first) words_.emplace(vocabulary_->size());
     for (int32_t token = 0; token < vocabulary_->size(); ++token) {
         if (vocabulary_->kind(token) != TokenKind::normal) continue;
         const std::string_view piece = vocabulary_->piece(token);
-        if (whole_words && !piece.empty()) words_.emplace(piece, token);
+        if (words_ && !piece.empty() && !words_->find(piece, bytes_of)) words_->insert(piece, token);
         const std::string_view text = vocabulary_->text(token);
         if (piece.size() != 1) continue;
         if (byte_level_byte(read_utf8(text).character)) byte_tokens_[static_cast<uint8_t>(piece[0])] = token;
@@ -105,9 +104,9 @@ Result<void> BytePairEncoder::encode(std::string_view text, Span piece, Workspac
 Result<void> BytePairEncoder::encode_word(std::string_view text, Span word, Workspace& workspace,
                                           std::vector<int32_t>& tokens) const {
     const std::string_view bytes = text.substr(word.begin, word.end - word.begin);
-    if (!words_.empty()) {
-        if (const auto whole = words_.find(bytes); whole != words_.end()) {
-            tokens.push_back(whole->second);
+    if (words_) {
+        if (const auto whole = words_->find(bytes, [this](int32_t token) { return vocabulary_->piece(token); })) {
+            tokens.push_back(*whole);
             return {};
         }
     }

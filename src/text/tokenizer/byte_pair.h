@@ -4,8 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "text/tokenizer/merge.h"
@@ -21,7 +21,6 @@ class MergeTable {
     explicit MergeTable(size_t most_merges);
     void insert(int32_t left, int32_t right, Merge merge);  // keeps what is there
     Merge find(int32_t left, int32_t right) const;
-    size_t size() const { return size_; }
 
   private:
     struct Slot {
@@ -33,7 +32,6 @@ class MergeTable {
 
     std::vector<Slot> slots_;  // a power of two, at most half full
     int shift_;
-    size_t size_ = 0;
 };
 
 class BytePairEncoder {
@@ -67,8 +65,8 @@ class BytePairEncoder {
     const Vocabulary* vocabulary_;
     PreTokenizer pre_tokenizer_;
     MergeTable merges_;
-    std::array<int32_t, 256> byte_tokens_{};               // -1: none
-    std::unordered_map<std::string_view, int32_t> words_;  // by their bytes, where whole words come first
+    std::array<int32_t, 256> byte_tokens_{};  // -1: none
+    std::optional<TokenIndex> words_;         // by their bytes, where whole words come first
 };
 
 }  // namespace invar
