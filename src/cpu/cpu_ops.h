@@ -93,6 +93,7 @@ class CpuOps final : public Ops {
         Tensor out;  // [slots, rows of an expert]
     };
     struct SlotOrder;      // slots grouped by expert (cpu_ops_linear.cpp)
+    struct ExpertPlan;     // how a call is split (cpu_ops_linear.cpp)
     struct AttentionPlan;  // how a call is split (cpu_ops_attention.cpp)
 
     CpuOps(const CpuOpsSettings& settings, Arena arena);
@@ -116,6 +117,7 @@ class CpuOps final : public Ops {
 
     const std::byte* prepare(ActivationForm form, Tensor x);
     void run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x);
+    void multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker);
     SlotOrder order_slots(const ExpertSlots& routing, int64_t experts);
     const std::byte* prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
                                    SlotInput input, Tensor x);

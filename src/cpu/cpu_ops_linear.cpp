@@ -16,6 +16,7 @@ constexpr int64_t kLeastRows = 64;
 // Tokens of an expert that are multiplied at once, and rows: their results wait in 144 KiB before they are scattered.
 constexpr int64_t kExpertTokens = 144;
 constexpr int64_t kMostExpertRows = 256;
+constexpr size_t kMostExpertJobs = 2;
 
 int64_t rounded_to_groups(int64_t rows) { return (rows + kRowGroup - 1) / kRowGroup * kRowGroup; }
 
@@ -203,80 +204,89 @@ void CpuOps::expert_linear_pair(Stage first_stage, const WeightStack& first, Ten
     run_experts(jobs, routing, input, x);
 }
 
+struct CpuOps::ExpertPlan {
+    SlotOrder order;
+    const LinearKernel* kernels[kMostExpertJobs] = {};
+    const std::byte* activations[kMostExpertJobs] = {};
+    int64_t rows_each[kMostExpertJobs] = {}, items_of_expert[kMostExpertJobs] = {};
+    // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix: most_rows
+    // of room before the place keeps "place minus first row" inside the allocation.
+    float* waiting = nullptr;
+    int64_t most_rows = 0;
+    std::byte* worker_scratch = nullptr;
+
+    int64_t worker_floats() const { return most_rows + kExpertTokens * kMostExpertRows; }
+};
+
 // One job, or two that read the same rows of x.
 void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
-    constexpr size_t kMostJobs = 2;
-    CHECK(!jobs.empty() && jobs.size() <= kMostJobs, "experts are multiplied by one stack or by two");
+    CHECK(!jobs.empty() && jobs.size() <= kMostExpertJobs, "experts are multiplied by one stack or by two");
     const int64_t slots = routing.rows * routing.experts_per_row;
     CHECK(x.rows() == (input == SlotInput::slot ? slots : routing.rows),
           "x has a row for each slot, or for each token");
     const ArenaScope scope(arena_);
-    const SlotOrder order = order_slots(routing, jobs[0].experts->count);
-    const LinearKernel* kernels[kMostJobs] = {};
-    const std::byte* activations[kMostJobs] = {};
-    Stage stages[kMostJobs];
-    int64_t most_rows = 0;
+    ExpertPlan plan;
+    plan.order = order_slots(routing, jobs[0].experts->count);
+    Stage stages[kMostExpertJobs];
+    int64_t items = 0;
     for (size_t i = 0; i < jobs.size(); ++i) {
         const WeightMatrix& weight = jobs[i].experts->first;
         CHECK(weight.columns == x.width() && jobs[i].out.width() == weight.rows && jobs[i].out.rows() == slots &&
-                  jobs[i].experts->count == order.experts,
+                  jobs[i].experts->count == plan.order.experts,
               "y = W x of a slot needs matching shapes");
         stages[i] = jobs[i].stage;
-        most_rows = std::max(most_rows, weight.rows);
+        plan.most_rows = std::max(plan.most_rows, weight.rows);
         // The kernel is chosen for the tokens an expert has on average.
-        const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, order.actives));
-        kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
-        record_use("expert_linear", weight.format->name, tokens, kernels[i]->name);
+        const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, plan.order.actives));
+        plan.kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
+        record_use("expert_linear", weight.format->name, tokens, plan.kernels[i]->name);
+        plan.rows_each[i] = std::min(kMostExpertRows, rows_of_item(weight.rows * plan.order.actives, pool_.threads()));
+        plan.items_of_expert[i] = items_of(weight.rows, plan.rows_each[i]);
+        items += plan.items_of_expert[i] * plan.order.actives;
         if (measuring()) {
             arena_.take<std::byte>(slots * most_activation_bytes(weight, slots, highest_, forced_linear_));
             continue;
         }
-        const bool shared = i == 1 && kernels[1]->reads == kernels[0]->reads;
-        activations[i] = shared ? activations[0] : prepare_slots(kernels[i]->reads, order, routing, input, x);
+        const ActivationForm form = plan.kernels[i]->reads;
+        const bool shared = i == 1 && form == plan.kernels[0]->reads;
+        plan.activations[i] = shared ? plan.activations[0] : prepare_slots(form, plan.order, routing, input, x);
     }
-    // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix: the room
-    // before the place keeps "place minus first row" inside the allocation.
-    const int64_t worker_floats = most_rows + kExpertTokens * kMostExpertRows;
-    float* waiting = arena_.take<float>(worker_floats * pool_.threads());
-    std::byte* worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
+    plan.waiting = arena_.take<float>(plan.worker_floats() * pool_.threads());
+    plan.worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
     if (measuring()) return;
-
-    int64_t rows_each[kMostJobs] = {}, items_of_expert[kMostJobs] = {}, items = 0;
-    for (size_t i = 0; i < jobs.size(); ++i) {
-        const int64_t rows = jobs[i].experts->first.rows;
-        rows_each[i] = std::min(kMostExpertRows, rows_of_item(rows * order.actives, pool_.threads()));
-        items_of_expert[i] = items_of(rows, rows_each[i]);
-        items += items_of_expert[i] * order.actives;
-    }
-    const int64_t items_of_first = items_of_expert[0] * order.actives;
-    pool_.parallel_items(items, [&](int64_t item, int worker) {
-        const size_t i = item < items_of_first ? 0 : 1;
-        const int64_t item_of_job = item - (i == 0 ? 0 : items_of_first);
-        const int32_t expert = order.active[item_of_job / items_of_expert[i]];
-        const WeightMatrix weight = jobs[i].experts->at(expert);
-        const int64_t bytes = activation_bytes(kernels[i]->reads, weight.columns);
-        const int64_t first_row = item_of_job % items_of_expert[i] * rows_each[i];
-        const int64_t rows = std::min(weight.rows - first_row, rows_each[i]);
-        float* place = waiting + worker * worker_floats + most_rows;
-        for (int64_t at = order.first[expert]; at < order.first[expert + 1]; at += kExpertTokens) {
-            const int64_t tokens = std::min(kExpertTokens, order.first[expert + 1] - at);
-            kernels[i]->run({.weight = &weight,
-                             .activations = activations[i] + at * bytes,
-                             .tokens = tokens,
-                             .out = place - first_row,
-                             .out_stride = rows,
-                             .first_row = first_row,
-                             .last_row = first_row + rows,
-                             .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
-            for (int64_t token = 0; token < tokens; ++token) {
-                const int64_t slot = order.slot_at[at + token];
-                float* part = jobs[i].out.host_row(slot) + first_row;
-                std::memcpy(part, place + token * rows, static_cast<size_t>(rows) * sizeof(float));
-                inspect(worker, static_cast<int64_t>(i), slot, first_row, part, rows);
-            }
-        }
-    });
+    pool_.parallel_items(items, [&](int64_t item, int worker) { multiply_expert(plan, jobs, item, worker); });
     report_finding("expert_linear", std::span<const Stage>(stages, jobs.size()));
+}
+
+// An item is some rows of an expert that has slots: its tokens a few at a time, their results scattered to the slots.
+void CpuOps::multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker) {
+    const SlotOrder& order = plan.order;
+    const int64_t items_of_first = plan.items_of_expert[0] * order.actives;
+    const size_t i = item < items_of_first ? 0 : 1;
+    const int64_t item_of_job = item - (i == 0 ? 0 : items_of_first);
+    const int32_t expert = order.active[item_of_job / plan.items_of_expert[i]];
+    const WeightMatrix weight = jobs[i].experts->at(expert);
+    const int64_t bytes = activation_bytes(plan.kernels[i]->reads, weight.columns);
+    const int64_t first_row = item_of_job % plan.items_of_expert[i] * plan.rows_each[i];
+    const int64_t rows = std::min(weight.rows - first_row, plan.rows_each[i]);
+    float* place = plan.waiting + worker * plan.worker_floats() + plan.most_rows;
+    for (int64_t at = order.first[expert]; at < order.first[expert + 1]; at += kExpertTokens) {
+        const int64_t tokens = std::min(kExpertTokens, order.first[expert + 1] - at);
+        plan.kernels[i]->run({.weight = &weight,
+                              .activations = plan.activations[i] + at * bytes,
+                              .tokens = tokens,
+                              .out = place - first_row,
+                              .out_stride = rows,
+                              .first_row = first_row,
+                              .last_row = first_row + rows,
+                              .worker_scratch = plan.worker_scratch + worker * kLinearScratchBytes});
+        for (int64_t token = 0; token < tokens; ++token) {
+            const int64_t slot = order.slot_at[at + token];
+            float* part = jobs[i].out.host_row(slot) + first_row;
+            std::memcpy(part, place + token * rows, static_cast<size_t>(rows) * sizeof(float));
+            inspect(worker, static_cast<int64_t>(i), slot, first_row, part, rows);
+        }
+    }
 }
 
 }  // namespace invar

@@ -311,64 +311,76 @@ TEST(CpuOps, ATokensProductsDoNotDependOnItsNeighbours) {
 
 // ---- the first non-finite number
 
+struct InjectionWeights {
+    OwnedMatrix weight, other;
+    std::vector<float> vector;
+};
+
+// A verb, or a few in a row, that read `bad` (which has non-finite numbers) and `fine`.
+using Injection = std::function<void(Ops&, Tensor bad, Tensor fine)>;
+std::vector<Injection> injections(const InjectionWeights& w) {
+    const WeightMatrix &weight = w.weight.view, &other = w.other.view;
+    const WeightVector bias{.id = {}, .data = w.vector.data(), .size = 256},
+        head_norm{.id = {}, .data = w.vector.data(), .size = 64};
+    return {
+        [](Ops& ops, Tensor bad, Tensor fine) {
+            ops.add({1, "sum"}, fine, bad);
+        },
+        [](Ops& ops, Tensor bad, Tensor fine) {
+            ops.silu_multiply({2, "gate"}, fine, bad, fine);
+        },
+        [=](Ops& ops, Tensor bad, Tensor fine) {
+            ops.rms_norm({3, "norm"}, bad, head_norm, 1e-6f, fine);
+        },
+        [=](Ops& ops, Tensor bad, Tensor) {
+            ops.add_bias({4, "bias"}, bad, bias);
+        },
+        [=](Ops& ops, Tensor bad, Tensor) {
+            ops.linear({5, "product"}, weight, bad, ops.scratch(bad.rows(), 300));
+        },
+        [=](Ops& ops, Tensor bad, Tensor) {
+            const LinearJob jobs[2] = {{{6, "first"}, &other, ops.scratch(bad.rows(), 64)},
+                                       {{7, "second"}, &weight, ops.scratch(bad.rows(), 300)}};
+            ops.linear_many(jobs, bad);
+        },
+        [=](Ops& ops, Tensor bad, Tensor fine) {
+            ops.linear({8, "fine"}, weight, fine, ops.scratch(bad.rows(), 300));
+            ops.add({9, "then"}, fine, bad);
+            ops.add({10, "later"}, fine, fine);
+        },
+        [](Ops& ops, Tensor bad, Tensor) {
+            ops.route({11, "routing"}, {.experts_per_row = 2}, bad, ops.scratch_slots(bad.rows(), 2));
+        },
+        [](Ops& ops, Tensor bad, Tensor fine) {
+            const ExpertSlots slots = ops.scratch_slots(bad.rows(), 1);
+            std::fill_n(slots.weights, bad.rows(), 0.5f);
+            ops.combine_experts({12, "mixture"}, slots, bad, fine);
+        },
+    };
+}
+
 TEST(CpuOps, TheFirstNonFiniteNumberIsFoundAtItsVerbRowAndElement) {
     std::mt19937 random(40);
     int64_t found = 0;
-    const OwnedMatrix weight = make_matrix(random, FormatId::q8_0, StoredForm::rows4, 300, 256),
-                      other = make_matrix(random, FormatId::f32, StoredForm::rows4, 64, 256);
+    const InjectionWeights weights{.weight = make_matrix(random, FormatId::q8_0, StoredForm::rows4, 300, 256),
+                                   .other = make_matrix(random, FormatId::f32, StoredForm::rows4, 64, 256),
+                                   .vector = make_inputs(random, 256)};
     for (int round = 0; round < 30; ++round) {
         const int64_t rows = round % 3 == 0 ? 1 : 20, width = 256;
         auto x = make_inputs(random, rows * width);
         // Several bad numbers; which is first depends on the verb.
         for (int i = 0; i < 3; ++i) x[random() % x.size()] = i % 2 == 0 ? NAN : INFINITY;
         const auto good = make_inputs(random, rows * width);
-        const auto weights = make_inputs(random, width);
-        const std::vector<std::function<void(Ops&, Tensor, Tensor)>> verbs = {
-            [&](Ops& ops, Tensor bad, Tensor fine) {
-                ops.add({1, "sum"}, fine, bad);
-            },
-            [&](Ops& ops, Tensor bad, Tensor fine) {
-                ops.silu_multiply({2, "gate"}, fine, bad, fine);
-            },
-            [&](Ops& ops, Tensor bad, Tensor fine) {
-                ops.rms_norm({3, "norm"}, bad, {.id = {}, .data = weights.data(), .size = 64}, 1e-6f, fine);
-            },
-            [&](Ops& ops, Tensor bad, Tensor) {
-                ops.add_bias({4, "bias"}, bad, {.id = {}, .data = weights.data(), .size = width});
-            },
-            [&](Ops& ops, Tensor bad, Tensor) {
-                ops.linear({5, "product"}, weight.view, bad, ops.scratch(rows, 300));
-            },
-            [&](Ops& ops, Tensor bad, Tensor) {
-                const LinearJob jobs[2] = {{{6, "first"}, &other.view, ops.scratch(rows, 64)},
-                                           {{7, "second"}, &weight.view, ops.scratch(rows, 300)}};
-                ops.linear_many(jobs, bad);
-            },
-            [&](Ops& ops, Tensor bad, Tensor fine) {
-                ops.linear({8, "fine"}, weight.view, fine, ops.scratch(rows, 300));
-                ops.add({9, "then"}, fine, bad);
-                ops.add({10, "later"}, fine, fine);
-            },
-            [&](Ops& ops, Tensor bad, Tensor) {
-                const ExpertSlots slots = ops.scratch_slots(rows, 2);
-                ops.route({11, "routing"}, {.experts_per_row = 2}, bad, slots);
-            },
-            [&](Ops& ops, Tensor bad, Tensor fine) {
-                const ExpertSlots slots = ops.scratch_slots(rows, 1);
-                std::fill_n(slots.weights, rows, 0.5f);
-                ops.combine_experts({12, "mixture"}, slots, bad, fine);
-            },
-        };
-        for (const auto& verb : verbs) {
+        for (const Injection& verb : injections(weights)) {
             ReferenceOps reference;
             verb(reference, make_tensor(reference, rows, width, x), make_tensor(reference, rows, width, good));
             ASSERT_TRUE(reference.failure().has_value());
             for (Backend& backend : all_backends()) {
-                backend.ops->begin_pass();
-                EXPECT_FALSE(backend.ops->failure().has_value());
-                verb(*backend.ops, make_tensor(*backend.ops, rows, width, x),
-                     make_tensor(*backend.ops, rows, width, good));
-                EXPECT_TRUE(same_failure(reference.failure(), backend.ops->failure()))
+                CpuOps& ops = *backend.ops;
+                ops.begin_pass();
+                EXPECT_FALSE(ops.failure().has_value());
+                verb(ops, make_tensor(ops, rows, width, x), make_tensor(ops, rows, width, good));
+                EXPECT_TRUE(same_failure(reference.failure(), ops.failure()))
                     << backend.name() << " " << reference.failure()->stage.name << " row " << reference.failure()->row
                     << " element " << reference.failure()->element;
                 ++found;

@@ -40,6 +40,55 @@ std::vector<std::byte> make_weights(std::mt19937& random, const Format& format, 
     return stored;
 }
 
+struct Shape {
+    FormatId format;
+    StoredForm form;
+    int64_t rows, columns, tokens;
+};
+
+// One product in two ranges of rows, as threads take them, against dot_float.
+void compare_product(std::mt19937& random, const Kernel& kernel, const Shape& shape, Comparison& comparison) {
+    const Format& format_of = format(shape.format);
+    const int64_t rows = shape.rows, columns = shape.columns, tokens = shape.tokens;
+    const auto stored = make_weights(random, format_of, rows, columns);
+    AlignedBytes packed(rows4_bytes(format_of, rows, columns));
+    pack_rows4(format_of, stored.data(), rows, columns, 0, (rows + 3) / 4, packed.data());
+    const WeightMatrix weight{.id = {},
+                              .format = &format_of,
+                              .form = shape.form,
+                              .rows = rows,
+                              .columns = columns,
+                              .data = shape.form == StoredForm::rows4 ? packed.data() : stored.data(),
+                              .bytes = 0};
+    const int64_t bytes = activation_bytes(kernel.reads, columns), stride = rows + 3;
+    AlignedBytes activations(bytes * tokens), scratch(kLinearScratchBytes);
+    const std::vector<float> x = make_inputs(random, columns * tokens, Inputs::hard);
+    for (int64_t t = 0; t < tokens; ++t) {
+        prepare_activations(kernel.reads, Isa::scalar, x.data() + t * columns, columns, activations.data() + t * bytes);
+    }
+    std::vector<float> out(static_cast<size_t>(tokens * stride), 5.5f);
+    const int64_t middle = rows / 2 / 4 * 4;
+    for (const auto& [first, last] : {std::pair{int64_t{0}, middle}, std::pair{middle, rows}}) {
+        if (first == last) continue;
+        kernel.run({.weight = &weight,
+                    .activations = activations.data(),
+                    .tokens = tokens,
+                    .out = out.data(),
+                    .out_stride = stride,
+                    .first_row = first,
+                    .last_row = last,
+                    .worker_scratch = scratch.data()});
+    }
+    for (int64_t t = 0; t < tokens; ++t) {
+        for (int64_t row = 0; row < rows; ++row) {
+            const std::byte* weights = stored.data() + row * format_of.row_bytes(columns);
+            comparison.add(dot_float(format_of, weights, x.data() + t * columns, columns),
+                           out[static_cast<size_t>(t * stride + row)]);
+        }
+        for (int64_t row = rows; row < stride; ++row) EXPECT_EQ(out[static_cast<size_t>(t * stride + row)], 5.5f);
+    }
+}
+
 TEST(FloatProducts, EqualTheDefinitionForEveryFormatShapeAndTokenCount) {
     for (const Kernel& kernel : kKernels) {
         if (!detect_isa().has(kernel.isa)) continue;
@@ -52,49 +101,8 @@ TEST(FloatProducts, EqualTheDefinitionForEveryFormatShapeAndTokenCount) {
                     for (const int64_t tokens : {1, 2, 3, 7, 8, 9, 17}) {
                         for (const StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {
                             if (form == StoredForm::as_stored && kernel.isa != Isa::scalar) continue;
+                            compare_product(random, kernel, {id, form, rows, columns, tokens}, comparison);
                             ++shapes;
-                            const auto stored = make_weights(random, format(id), rows, columns);
-                            AlignedBytes packed(rows4_bytes(format(id), rows, columns));
-                            pack_rows4(format(id), stored.data(), rows, columns, 0, (rows + 3) / 4, packed.data());
-                            const WeightMatrix weight{.id = {},
-                                                      .format = &format(id),
-                                                      .form = form,
-                                                      .rows = rows,
-                                                      .columns = columns,
-                                                      .data = form == StoredForm::rows4 ? packed.data() : stored.data(),
-                                                      .bytes = 0};
-                            const int64_t bytes = activation_bytes(kernel.reads, columns);
-                            AlignedBytes activations(bytes * tokens), scratch(kLinearScratchBytes);
-                            const std::vector<float> x = make_inputs(random, columns * tokens, Inputs::hard);
-                            for (int64_t t = 0; t < tokens; ++t) {
-                                prepare_activations(kernel.reads, Isa::scalar, x.data() + t * columns, columns,
-                                                    activations.data() + t * bytes);
-                            }
-                            const int64_t stride = rows + 3;
-                            std::vector<float> out(static_cast<size_t>(tokens * stride), 5.5f);
-                            // In two parts, as threads take them.
-                            const int64_t middle = rows / 2 / 4 * 4;
-                            for (const auto& [first, last] : {std::pair{int64_t{0}, middle}, std::pair{middle, rows}}) {
-                                if (first == last) continue;
-                                kernel.run({.weight = &weight,
-                                            .activations = activations.data(),
-                                            .tokens = tokens,
-                                            .out = out.data(),
-                                            .out_stride = stride,
-                                            .first_row = first,
-                                            .last_row = last,
-                                            .worker_scratch = scratch.data()});
-                            }
-                            for (int64_t t = 0; t < tokens; ++t) {
-                                for (int64_t row = 0; row < rows; ++row) {
-                                    const float expected =
-                                        dot_float(format(id), stored.data() + row * format(id).row_bytes(columns),
-                                                  x.data() + t * columns, columns);
-                                    comparison.add(expected, out[static_cast<size_t>(t * stride + row)]);
-                                }
-                                for (int64_t row = rows; row < stride; ++row)
-                                    EXPECT_EQ(out[static_cast<size_t>(t * stride + row)], 5.5f);
-                            }
                         }
                     }
                 }
