@@ -60,7 +60,6 @@ template <FormatId kId, int kT>
         add_in_order<kId, kT, 4, 1>(dots, record, row, planes, x, stride);
         add_in_order<kId, kT, 1, 2>(dots, record, row, planes, x, stride);
         add_in_order<kId, kT, 5, 3>(dots, record, row, planes, x, stride);
-        loads_stay_below();
         add_in_order<kId, kT, 2, 4>(dots, record, row, planes, x, stride);
         add_in_order<kId, kT, 6, 5>(dots, record, row, planes, x, stride);
         add_in_order<kId, kT, 3, 6>(dots, record, row, planes, x, stride);
@@ -82,7 +81,6 @@ template <FormatId kId, int kT>
                 first_sums[t] = first_half_sum(s, dots.id[t]);
             }
         }
-        loads_stay_below();
         dots.start(x, stride, 1);
         add_in_order<kId, kT, 4, 4>(dots, record, row, planes, x, stride);
         add_in_order<kId, kT, 5, 5>(dots, record, row, planes, x, stride);
@@ -114,7 +112,6 @@ template <FormatId kId, int kT>
         }
         INVAR_UNROLL for (int row = 0; row < 4; ++row) {
             add_record<kId, kT>(record, side, row, x, p.records, strands[row]);
-            loads_stay_below();
         }
     }
     INVAR_UNROLL for (int t = 0; t < kT; ++t) {
