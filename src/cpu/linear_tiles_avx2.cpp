@@ -1,5 +1,5 @@
-// Prompts on AVX2. A panel of 4 rows x a chunk of K is unpacked into the L1 cache, then tiles of 4 rows x 1 token (2 x 2
-// for 8-bit codes) run over it: with 16 registers a larger tile spills. K is chunked when a panel would leave L1, the
+// Prompts on AVX2. A panel of 4 rows x a chunk of K is unpacked into the L1 cache, then tiles of 4 rows x 1 token (2 x
+// 2 for 8-bit codes) run over it: with 16 registers a larger tile spills. K is chunked when a panel would leave L1, the
 // strands being saved and restored, which is exact. Equals dot_quantised(). Readers and steps: linear_weights_avx2.h.
 #include "cpu/linear_vector.h"
 #include "cpu/linear_weights_avx2.h"
