@@ -15,7 +15,7 @@ Result<int64_t> measure_scratch(const PlannedModel& planned, const EngineSetting
                                          .scratch_bytes = 0,
                                          .measuring = true}));
     const WeightRegistry shapes = WeightRegistry::without_memory(planned.plan);
-    const std::unique_ptr<Model> model = planned.architecture->build(planned.config, shapes);
+    TRY_ASSIGN(const std::unique_ptr<Model> model, planned.architecture->build(planned.config, shapes));
     const std::unique_ptr<KvCache> cache = KvCache::without_memory(planned.config.kv_geometry(), settings.cache_type);
     const int32_t sequence = cache->add_sequence();
     int64_t peak = 0;
@@ -90,7 +90,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
                                              .scratch_bytes = scratch_bytes,
                                              .measuring = false}));
     TRY_ASSIGN(engine->cache_, KvCache::create(engine->config().kv_geometry(), settings.cache_type, plan.cache_pages));
-    engine->model_ = engine->planned_.architecture->build(engine->config(), engine->weights_);
+    TRY_ASSIGN(engine->model_, engine->planned_.architecture->build(engine->config(), engine->weights_));
     return engine;
 }
 

@@ -51,7 +51,8 @@ struct Architecture {
     Result<ModelConfig> (*read_config)(const GgufFile& file);
     // The weights for this config; the file is asked only whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const GgufFile& file);
-    std::unique_ptr<Model> (*build)(const ModelConfig& config, const WeightSource& weights);
+    // Errors: a table of the file (rope frequencies) that makes no sense.
+    Result<std::unique_ptr<Model>> (*build)(const ModelConfig& config, const WeightSource& weights);
 };
 
 std::span<const Architecture* const> architectures();

@@ -61,6 +61,6 @@ std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const GgufF
                                           const DeclareOptions& options);
 
 // A decoder of these parts with a final norm and head: the forward pass of llama, qwen2, qwen3 and qwen3moe alike.
-std::unique_ptr<Model> build_decoder(const ModelConfig& config, const WeightSource& weights);
+Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights);
 
 }  // namespace invar

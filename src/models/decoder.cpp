@@ -162,7 +162,7 @@ std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const GgufF
     return declare.take();
 }
 
-std::unique_ptr<Model> build_decoder(const ModelConfig& config, const WeightSource& weights) {
+Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights) {
     DecoderWeights parts{.embedding = weights.matrix({-1, Role::token_embedding}),
                          .head = weights.matrix({-1, Role::output_head}),
                          .output_norm = weights.vector({-1, Role::output_norm}),
@@ -187,6 +187,9 @@ std::unique_ptr<Model> build_decoder(const ModelConfig& config, const WeightSour
     if (weights.has({-1, Role::rope_frequencies})) {
         const WeightVector factors = weights.vector({-1, Role::rope_frequencies});
         if (factors.data != nullptr) rope.frequency_factors.assign(factors.data, factors.data + factors.size);
+    }
+    if (const auto valid = validate(rope); !valid) {
+        return fail("{}: tensor 'rope_freqs.weight': {}", config.name, valid.error().message);
     }
     return std::make_unique<Decoder>(config, std::move(parts), RopeTable(rope));
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <limits>
 #include <random>
 
 #include "models/tiny_model.h"
@@ -131,6 +132,26 @@ TEST(Engine, NamesTheVerbLayerAndElementOfTheFirstNonFiniteNumber) {
               std::string::npos)
         << refused.error().message;
     std::filesystem::remove(path);
+}
+
+TEST(Engine, RefusesRopeFrequenciesThatMakeNoSense) {
+    for (const float factor : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN()}) {
+        TinyModel model = tiny("llama");
+        model.edit_tensors = [](std::vector<test::TinyTensor>& list) {
+            list.push_back({"rope_freqs.weight", {32}, &format(FormatId::f32)});
+        };
+        std::vector<std::byte> bytes = model.bytes();
+        const GgufFile file = GgufFile::from_bytes(bytes, "rope.gguf").value();
+        std::memcpy(const_cast<std::byte*>(file.find("rope_freqs.weight")->data) + 20, &factor, sizeof(factor));
+        const std::filesystem::path path = model.write("rope.gguf");
+        std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        const auto engine = Engine::open({.model = path}, nullptr);
+        ASSERT_FALSE(engine);
+        EXPECT_NE(engine.error().message.find("tensor 'rope_freqs.weight'"), std::string::npos)
+            << engine.error().message;
+        std::filesystem::remove(path);
+    }
 }
 
 TEST(StopStrings, HoldsBackWhatMayBecomeAStop) {
