@@ -4,7 +4,8 @@
 // machines.
 #pragma once
 
-#if defined(__GNUC__) && !defined(__clang__)  // GCC 12 warns of "__Y" inside its own avx512fintrin.h wherever an intrinsic is inlined (GCC bug 105593)
+#if defined(__GNUC__) && !defined(__clang__)  // GCC 12 warns of "__Y" inside its own avx512fintrin.h wherever an
+                                              // intrinsic is inlined (GCC bug 105593)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
