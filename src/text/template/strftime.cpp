@@ -69,135 +69,78 @@ struct Field {
     char pad = '0';  // of a number
 };
 
-Field number(int64_t value, int width, char pad = '0') { return {std::to_string(value), width, pad}; }
-Field words(std::string text) { return {std::move(text), 0, ' '}; }
+int hour_of_twelve(const Time& t) { return t.hour % 12 == 0 ? 12 : t.hour % 12; }
+
+struct NumberDirective {
+    char directive;
+    int width;
+    char pad;
+    int64_t (*value)(const Time&);
+};
+
+// clang-format off
+constexpr NumberDirective kNumbers[] = {
+    {'C', 2, '0', [](const Time& t) -> int64_t { return t.year / 100; }},
+    {'d', 2, '0', [](const Time& t) -> int64_t { return t.day; }},
+    {'e', 2, ' ', [](const Time& t) -> int64_t { return t.day; }},
+    {'f', 6, '0', [](const Time&) -> int64_t { return 0; }},
+    {'g', 2, '0', [](const Time& t) -> int64_t { return iso_week(t).first % 100; }},
+    {'G', 4, '0', [](const Time& t) -> int64_t { return iso_week(t).first; }},
+    {'H', 2, '0', [](const Time& t) -> int64_t { return t.hour; }},
+    {'I', 2, '0', [](const Time& t) -> int64_t { return hour_of_twelve(t); }},
+    {'j', 3, '0', [](const Time& t) -> int64_t { return t.day_of_year; }},
+    {'k', 2, ' ', [](const Time& t) -> int64_t { return t.hour; }},
+    {'l', 2, ' ', [](const Time& t) -> int64_t { return hour_of_twelve(t); }},
+    {'m', 2, '0', [](const Time& t) -> int64_t { return t.month; }},
+    {'M', 2, '0', [](const Time& t) -> int64_t { return t.minute; }},
+    {'s', 1, '0', [](const Time& t) -> int64_t { return t.seconds; }},
+    {'S', 2, '0', [](const Time& t) -> int64_t { return t.second; }},
+    {'u', 1, '0', [](const Time& t) -> int64_t { return t.weekday == 0 ? 7 : t.weekday; }},
+    {'U', 2, '0', [](const Time& t) -> int64_t { return (t.day_of_year + 6 - t.weekday) / 7; }},
+    {'V', 2, '0', [](const Time& t) -> int64_t { return iso_week(t).second; }},
+    {'w', 1, '0', [](const Time& t) -> int64_t { return t.weekday; }},
+    {'W', 2, '0', [](const Time& t) -> int64_t { return (t.day_of_year + 6 - (t.weekday + 6) % 7) / 7; }},
+    {'y', 2, '0', [](const Time& t) -> int64_t { return t.year % 100; }},
+    {'Y', 1, '0', [](const Time& t) -> int64_t { return t.year; }},
+};
+
+struct TextDirective {
+    char directive;
+    std::string_view format;  // what it stands for
+};
+constexpr TextDirective kComposed[] = {
+    {'c', "%a %b %e %H:%M:%S %Y"}, {'D', "%m/%d/%y"}, {'F', "%Y-%m-%d"}, {'n', "\n"}, {'r', "%I:%M:%S %p"}, {'R', "%H:%M"},
+    {'t', "\t"}, {'T', "%H:%M:%S"}, {'x', "%m/%d/%y"}, {'X', "%H:%M:%S"}, {'z', ""}, {'Z', ""},
+};
+// clang-format on
+
+bool find_name(char directive, const Time& t, std::string& name) {
+    const std::string_view day = kDays[static_cast<size_t>(t.weekday)];
+    const std::string_view month = kMonths[static_cast<size_t>(t.month - 1)];
+    if (directive == 'a') name = day.substr(0, 3);
+    if (directive == 'A') name = day;
+    if (directive == 'b' || directive == 'h') name = month.substr(0, 3);
+    if (directive == 'B') name = month;
+    if (directive == 'p') name = t.hour < 12 ? "AM" : "PM";
+    if (directive == 'P') name = t.hour < 12 ? "am" : "pm";
+    if (directive == '%') name = "%";
+    return !name.empty();
+}
 
 bool find_field(char directive, const Time& t, Field& field) {
-    const int hour12 = t.hour % 12 == 0 ? 12 : t.hour % 12;
-    const std::string day(kDays[static_cast<size_t>(t.weekday)]), month(kMonths[static_cast<size_t>(t.month - 1)]);
-    const auto nested = [&](std::string_view format) { return words(format_time(format, t.seconds)); };
-    switch (directive) {
-        case 'a':
-            field = words(day.substr(0, 3));
-            return true;
-        case 'A':
-            field = words(day);
-            return true;
-        case 'b':
-        case 'h':
-            field = words(month.substr(0, 3));
-            return true;
-        case 'B':
-            field = words(month);
-            return true;
-        case 'c':
-            field = nested("%a %b %e %H:%M:%S %Y");
-            return true;
-        case 'C':
-            field = number(t.year / 100, 2);
-            return true;
-        case 'd':
-            field = number(t.day, 2);
-            return true;
-        case 'D':
-        case 'x':
-            field = nested("%m/%d/%y");
-            return true;
-        case 'e':
-            field = number(t.day, 2, ' ');
-            return true;
-        case 'f':
-            field = number(0, 6);
-            return true;
-        case 'F':
-            field = nested("%Y-%m-%d");
-            return true;
-        case 'g':
-            field = number(iso_week(t).first % 100, 2);
-            return true;
-        case 'G':
-            field = number(iso_week(t).first, 4);
-            return true;
-        case 'H':
-            field = number(t.hour, 2);
-            return true;
-        case 'I':
-            field = number(hour12, 2);
-            return true;
-        case 'j':
-            field = number(t.day_of_year, 3);
-            return true;
-        case 'k':
-            field = number(t.hour, 2, ' ');
-            return true;
-        case 'l':
-            field = number(hour12, 2, ' ');
-            return true;
-        case 'm':
-            field = number(t.month, 2);
-            return true;
-        case 'M':
-            field = number(t.minute, 2);
-            return true;
-        case 'n':
-            field = words("\n");
-            return true;
-        case 'p':
-            field = words(t.hour < 12 ? "AM" : "PM");
-            return true;
-        case 'P':
-            field = words(t.hour < 12 ? "am" : "pm");
-            return true;
-        case 'r':
-            field = nested("%I:%M:%S %p");
-            return true;
-        case 'R':
-            field = nested("%H:%M");
-            return true;
-        case 's':
-            field = number(t.seconds, 1);
-            return true;
-        case 'S':
-            field = number(t.second, 2);
-            return true;
-        case 't':
-            field = words("\t");
-            return true;
-        case 'T':
-        case 'X':
-            field = nested("%H:%M:%S");
-            return true;
-        case 'u':
-            field = number(t.weekday == 0 ? 7 : t.weekday, 1);
-            return true;
-        case 'U':
-            field = number((t.day_of_year + 6 - t.weekday) / 7, 2);
-            return true;
-        case 'V':
-            field = number(iso_week(t).second, 2);
-            return true;
-        case 'w':
-            field = number(t.weekday, 1);
-            return true;
-        case 'W':
-            field = number((t.day_of_year + 6 - (t.weekday + 6) % 7) / 7, 2);
-            return true;
-        case 'y':
-            field = number(t.year % 100, 2);
-            return true;
-        case 'Y':
-            field = number(t.year, 1);
-            return true;
-        case 'z':
-        case 'Z':
-            field = words("");
-            return true;
-        case '%':
-            field = words("%");
-            return true;
-        default:
-            return false;
+    if (find_name(directive, t, field.text)) return true;
+    for (const NumberDirective& row : kNumbers) {
+        if (row.directive != directive) continue;
+        field = {std::to_string(row.value(t)), row.width, row.pad};
+        return true;
     }
+    for (const TextDirective& row : kComposed) {
+        if (row.directive != directive) continue;
+        field.text = row.format.find('%') == std::string_view::npos ? std::string(row.format)
+                                                                    : format_time(row.format, t.seconds);
+        return true;
+    }
+    return false;
 }
 
 }  // namespace
@@ -218,7 +161,7 @@ std::string format_time(std::string_view format, int64_t seconds_since_1970) {
         position = directive + 1;
         if (flag == '_') field.pad = ' ';
         if (flag == '0') field.pad = '0';
-        if (flag == '^' || flag == '#')
+        if ((flag == '^' || flag == '#') && format[directive] != 'P')
             std::transform(field.text.begin(), field.text.end(), field.text.begin(),
                            [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
         const size_t width = flag == '-' ? 0 : static_cast<size_t>(field.width);
