@@ -11,7 +11,6 @@
 #include "text/template/name_finder.h"
 
 namespace invar::jinja {
-
 namespace {
 
 // What runs with an Activation of its own: the template, a macro, a call block, a recursive loop, a loop's filter.
