@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Installs the Debian packages the build and the tests need, and the Python oracles of the tests into .venv. Does nothing
-# when everything is there. As root directly, else through sudo.
+# usage: install_dependencies.sh build|test|check
+# Installs the Debian packages that building (build), testing (test, with the Python oracles in .venv) or the further checks (check:
+# clang for fuzzing and formatting) need. Each includes the one before. Does nothing when everything is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+purpose=${1:-build}
 
 packages=(
-    build-essential cmake ninja-build pkg-config git ca-certificates
+    build-essential cmake ninja-build pkg-config
     libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev libpcre2-dev libutf8proc-dev libxxhash-dev libedit-dev
-    libgtest-dev clang clang-format clang-tidy
-    python3 python3-venv
 )
+[ "$purpose" = build ] || packages+=(libgtest-dev python3 python3-venv ca-certificates)
+[ "$purpose" != check ] || packages+=(git clang clang-format)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
@@ -22,6 +24,7 @@ if ((${#missing[@]})); then
     DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+[ "$purpose" != build ] || exit 0
 # Independent oracles of the tests: pinned, so that a result can be repeated.
 requirements=tools/requirements.txt
 stamp=.venv/.installed
