@@ -44,8 +44,10 @@ Value Runtime::function(const Builtin& builtin, Value self) {
 }
 
 Result<void> Nesting::check() const {
+    constexpr int64_t kMostStackBytes = int64_t{4} << 20;
     const int limit = 10 * runtime_.limits_.depth;
-    if (runtime_.nesting_ > limit)
+    const int64_t stack = runtime_.stack_start_ - static_cast<const char*>(__builtin_frame_address(0));
+    if (runtime_.nesting_ > limit || stack > kMostStackBytes)
         return fail("the template nests deeper than {} levels (depth limit {}); is a macro calling itself?", limit,
                     runtime_.limits_.depth);
     return {};
