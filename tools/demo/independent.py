@@ -1,8 +1,8 @@
 """Runs the gate's conversations through a llama.cpp build (the package xllamacpp) and compares.
 
 Decides whether independent code reads the files we write and says the same: every conversation is
-generated greedily by llama.cpp and by the torch evaluation here, from the same GGUF file, and the texts
-(reasoning and answer) must be equal.  llama.cpp itself renders our chat template.
+generated greedily by llama.cpp and by the torch evaluation here (or, with --binary, by the engine), from the same
+GGUF file, and the texts (reasoning and answer) must be equal.  llama.cpp itself renders our chat template.
 """
 import argparse
 import json
@@ -54,6 +54,7 @@ def main():
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--binary", help="compare with this build of the engine instead of torch")
     parser.add_argument("--gate-only", action="store_true", help="only the gate's figures, no comparison")
     args = parser.parse_args()
     conversations = world.gate_conversations(args.count, args.seed)
@@ -62,7 +63,11 @@ def main():
     print(json.dumps({"model": args.model, "llama.cpp": gate.score(conversations, theirs)[0]}))
     if args.gate_only:
         return
-    ours = gate.python_answers(gate.load_network(args.model, "none", False), Tokenizer.load(os.path.join(HERE, "tokenizer.json")), conversations)
+    if args.binary:
+        ours = gate.engine_answers(args.binary, args.model, conversations, [])
+    else:
+        tokenizer = Tokenizer.load(os.path.join(HERE, "tokenizer.json"))
+        ours = gate.python_answers(gate.load_network(args.model, "none", False), tokenizer, conversations)
     equal = sum(a == b for a, b in zip(ours, theirs))
     for c, a, b in zip(conversations, ours, theirs):
         if a != b:
