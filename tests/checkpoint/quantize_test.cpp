@@ -453,7 +453,11 @@ TEST(Quantize, RefusesToReplaceWhatItReads) {
 // ---- Independent code ----
 
 TEST(Quantize, IsDecodedAlikeByTheGgufPackage) {
-    if (std::system("python3 -c 'import gguf, numpy' 2>/dev/null") != 0) GTEST_SKIP() << "python3 has no gguf package";
+    // The interpreter with the oracles of tools/requirements.txt; the system's has none of them.
+    const std::string python = INVAR_TEST_DATA "/../../.venv/bin/python3";
+    if (std::system(fmt::format("'{}' -c 'import gguf, numpy' 2>/dev/null", python).c_str()) != 0) {
+        GTEST_SKIP() << python << " has no gguf package";
+    }
     const TemporaryFolder folder;
     const auto in = GgufFile::open(write_model(folder, small_model(/*tied=*/false, /*experts=*/true)));
     ASSERT_TRUE(in);
@@ -464,7 +468,7 @@ TEST(Quantize, IsDecodedAlikeByTheGgufPackage) {
         ASSERT_TRUE(quantize(*in, {.mix = mix}, folder / "out.gguf"));
         const auto written = GgufFile::open(folder / "out.gguf");
         ASSERT_TRUE(written);
-        const std::string command = fmt::format("python3 '{}/../../tools/fixtures/gguf.py' --decode '{}'",
+        const std::string command = fmt::format("'{}' '{}/../../tools/fixtures/gguf.py' --decode '{}'", python,
                                                 INVAR_TEST_DATA, (folder / "out.gguf").string());
         const std::unique_ptr<FILE, int (*)(FILE*)> output(::popen(command.c_str(), "r"), ::pclose);
         ASSERT_NE(output, nullptr);

@@ -101,14 +101,18 @@ TEST(GgufWriter, IsReadBackByOurReader) {
 }
 
 TEST(GgufWriter, IsReadByTheGgufPackage) {
-    if (std::system("python3 -c 'import gguf, numpy' 2>/dev/null") != 0) GTEST_SKIP() << "python3 has no gguf package";
+    // The interpreter with the oracles of tools/requirements.txt; the system's has none of them.
+    const std::string python = INVAR_TEST_DATA "/../../.venv/bin/python3";
+    if (std::system(fmt::format("'{}' -c 'import gguf, numpy' 2>/dev/null", python).c_str()) != 0) {
+        GTEST_SKIP() << python << " has no gguf package";
+    }
     const TemporaryFolder folder;
     GgufWriter writer(64);
     ASSERT_TRUE(write_sample(writer, folder / "sample.gguf"));
     const auto file = GgufFile::open(folder / "sample.gguf");
     ASSERT_TRUE(file);
-    const std::string command = fmt::format("python3 '{}/../../tools/fixtures/gguf.py' --check '{}'", INVAR_TEST_DATA,
-                                            (folder / "sample.gguf").string());
+    const std::string command = fmt::format("'{}' '{}/../../tools/fixtures/gguf.py' --check '{}'", python,
+                                            INVAR_TEST_DATA, (folder / "sample.gguf").string());
     const std::unique_ptr<FILE, int (*)(FILE*)> output(::popen(command.c_str(), "r"), ::pclose);
     ASSERT_NE(output, nullptr);
     std::string text;
