@@ -50,8 +50,9 @@ Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
 }
 
 Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings) {
-    TRY_ASSIGN(const ResolvedMachine machine, resolve_machine(settings));
     PlannedModel planned;
+    TRY_ASSIGN(planned.machine, resolve_machine(settings));
+    const ResolvedMachine& machine = planned.machine;
     TRY_ASSIGN(planned.architecture, find_architecture(file));
     TRY_ASSIGN(planned.config, planned.architecture->read_config(file));
     const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, file);
@@ -72,8 +73,8 @@ Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& sett
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
     TRY_ASSIGN(GgufFile file, GgufFile::open(settings.model));
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
-    TRY_ASSIGN(const ResolvedMachine machine, resolve_machine(settings));
-    std::unique_ptr<Engine> engine(new Engine(std::move(file), std::move(planned), machine));
+    std::unique_ptr<Engine> engine(new Engine(std::move(file), std::move(planned)));
+    const ResolvedMachine& machine = engine->machine();
     TRY_ASSIGN(engine->threads_, ThreadPool::create({.threads = machine.threads}));
     const ParallelRanges parallel = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
         engine->threads_->parallel_for(count, 1, [&](int64_t first, int64_t last, int) { work(first, last); });

@@ -44,6 +44,7 @@ Result<ResolvedMachine> resolve_machine(const EngineSettings& settings);
 
 // Everything that is known before a payload byte is read.
 struct PlannedModel {
+    ResolvedMachine machine;
     const Architecture* architecture = nullptr;
     ModelConfig config;
     WeightPlan plan;
@@ -58,7 +59,7 @@ class Engine {
     const ModelConfig& config() const { return planned_.config; }
     const WeightPlan& plan() const { return planned_.plan; }
     const WeightRegistry& weights() const { return weights_; }
-    const ResolvedMachine& machine() const { return machine_; }
+    const ResolvedMachine& machine() const { return planned_.machine; }
     ThreadPool& threads() { return *threads_; }
     const CpuOps& ops() const { return *ops_; }
     KvCache& cache() { return *cache_; }
@@ -71,12 +72,10 @@ class Engine {
     Result<std::span<const float>> evaluate(const Batch& batch);
 
   private:
-    Engine(GgufFile file, PlannedModel planned, ResolvedMachine machine)
-        : file_(std::move(file)), planned_(std::move(planned)), machine_(machine) {}
+    Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
 
     GgufFile file_;
     PlannedModel planned_;
-    ResolvedMachine machine_;
     std::unique_ptr<ThreadPool> threads_;
     WeightRegistry weights_;
     std::unique_ptr<CpuOps> ops_;
