@@ -24,6 +24,10 @@ void check_same_shape(Tensor a, Tensor b) {
 
 }  // namespace
 
+ShapeClass shape_class(int64_t tokens) {
+    return tokens <= 1 ? ShapeClass::one_token : tokens <= 8 ? ShapeClass::few_tokens : ShapeClass::many_tokens;
+}
+
 std::string_view shape_class_name(ShapeClass shape) {
     switch (shape) {
         case ShapeClass::one_token:
@@ -115,9 +119,7 @@ void CpuOps::report_finding(std::string_view verb, std::span<const Stage> stage_
 }
 
 void CpuOps::record_use(std::string_view verb, std::string_view format, int64_t tokens, std::string_view kernel) {
-    const ShapeClass shape = tokens <= 1   ? ShapeClass::one_token
-                             : tokens <= 8 ? ShapeClass::few_tokens
-                                           : ShapeClass::many_tokens;
+    const ShapeClass shape = shape_class(tokens);
     const KernelUse use{.verb = verb, .format = format, .shape = shape, .kernel = kernel};
     // Names are static text, so the same call names them by the same pointers: about 2 ns an entry in place of 10.
     const auto same_text = [&](const KernelUse& known) {

@@ -31,6 +31,7 @@ struct CpuOpsSettings {
 };
 
 enum class ShapeClass : uint8_t { one_token, few_tokens /* 2 to 8 */, many_tokens };
+ShapeClass shape_class(int64_t tokens);
 std::string_view shape_class_name(ShapeClass shape);
 
 // Which kernel ran.

@@ -95,7 +95,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
     return engine;
 }
 
-Result<std::span<const float>> Engine::evaluate(const Batch& batch) {
+Result<std::span<const float>> Engine::evaluate(const Batch& batch, Ops& verbs) {
     CHECK(batch.size() > 0 && batch.size() <= chunk(), "a batch has between one row and a chunk of them");
     for (const BatchRow& row : batch.rows) {
         if (row.token < 0 || row.token >= config().vocabulary) {
@@ -104,9 +104,9 @@ Result<std::span<const float>> Engine::evaluate(const Batch& batch) {
                 row.token, config().vocabulary);
         }
     }
-    ops_->begin_pass();
-    const Tensor logits = model_->forward(*ops_, batch, *cache_);
-    if (const std::optional<NonFinite> failure = ops_->failure()) {
+    verbs.begin_pass();
+    const Tensor logits = model_->forward(verbs, batch, *cache_);
+    if (const std::optional<NonFinite> failure = verbs.failure()) {
         const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
                                                            : fmt::format("in layer {}", failure->stage.layer);
         return fail(

@@ -61,6 +61,7 @@ class Engine {
     const WeightRegistry& weights() const { return weights_; }
     const ResolvedMachine& machine() const { return planned_.machine; }
     ThreadPool& threads() { return *threads_; }
+    CpuOps& ops() { return *ops_; }
     const CpuOps& ops() const { return *ops_; }
     KvCache& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
@@ -69,7 +70,9 @@ class Engine {
     // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
     // element.
-    Result<std::span<const float>> evaluate(const Batch& batch);
+    Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, *ops_); }
+    // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get (proof/hooked_ops.h).
+    Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
 
   private:
     Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}

@@ -1,0 +1,279 @@
+#include "proof/recorder.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "arithmetic/float_types.h"
+#include "arithmetic/softmax.h"
+
+namespace invar {
+namespace {
+
+template <typename Number>
+bool in_ranges(const std::vector<std::pair<Number, Number>>& ranges, Number value) {
+    return ranges.empty() || std::any_of(ranges.begin(), ranges.end(), [&](const auto& range) {
+               return value >= range.first && value <= range.second;
+           });
+}
+
+// Element `index` of 16- or 32-bit floats as the cache keeps them.
+float cached_value(const std::byte* values, int64_t index, CacheType type) {
+    if (type == CacheType::f32) {
+        float value;
+        std::memcpy(&value, values + index * 4, sizeof value);
+        return value;
+    }
+    uint16_t bits;
+    std::memcpy(&bits, values + index * 2, sizeof bits);
+    return type == CacheType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+}
+
+struct CachePlace {
+    int32_t page;
+    int64_t slot;  // within the page
+};
+
+CachePlace place_of(const KvCache& cache, int32_t sequence, int64_t position) {
+    return {.page = cache.pages_of(sequence)[static_cast<size_t>(position / kPagePositions)],
+            .slot = position % kPagePositions};
+}
+
+}  // namespace
+
+bool StageSelection::wants_stage(int layer, std::string_view name) const {
+    if (!layers.empty() && (layer < 0 || !in_ranges(layers, layer))) return false;
+    if (stages.empty()) return true;
+    const std::string text(name);
+    return std::any_of(stages.begin(), stages.end(),
+                       [&](const std::string& pattern) { return fnmatch(pattern.c_str(), text.c_str(), 0) == 0; });
+}
+
+bool StageSelection::wants_position(int64_t position) const { return in_ranges(positions, position); }
+
+void StageRows::after(const VerbCall& call) {
+    switch (call.verb) {
+        case Verb::route:
+            rows_of_routing(call);
+            break;
+        case Verb::store_kv:
+            rows_of_cache(call);
+            break;
+        case Verb::attention:
+            if (selection_.attention_scores) rows_of_scores(call);
+            rows_of_result(call);
+            break;
+        default:
+            rows_of_result(call);
+            break;
+    }
+}
+
+void StageRows::emit(StageRow row) {
+    if (selection_.wants_stage(row.key.layer, row.key.name) && selection_.wants_position(row.position)) sink_(row);
+}
+
+void StageRows::rows_of_result(const VerbCall& call) {
+    if (!selection_.wants_stage(call.stage.layer, call.stage.name)) return;
+    const StageKey key{call.stage.layer, std::string(call.stage.name), call.occurrence};
+    const int64_t slots = call.slots_of_row(), width = call.out.width();
+    const double* doubles = runner_.doubles(call.out);
+    for (int64_t i = 0; i < call.rows(); ++i) {
+        const BatchRow& row = call.row(i);
+        StageRow out{.key = key,
+                     .call = &call,
+                     .sequence = row.sequence,
+                     .position = row.position,
+                     .slots = slots,
+                     .width = width};
+        const int64_t first = i * slots;
+        const bool contiguous = slots == 1 || call.out.stride() == width;
+        if (doubles != nullptr) {
+            out.f64 = doubles + first * call.out.stride();
+        } else {
+            out.f32 = call.out.host_row(first);
+        }
+        if (!contiguous) {
+            for (int64_t slot = 0; slot < slots; ++slot) {
+                if (doubles != nullptr) {
+                    wide_values_.resize(static_cast<size_t>(slots * width));
+                    std::copy_n(doubles + (first + slot) * call.out.stride(), width,
+                                wide_values_.begin() + slot * width);
+                    out.f64 = wide_values_.data();
+                } else {
+                    values_.resize(static_cast<size_t>(slots * width));
+                    std::copy_n(call.out.host_row(first + slot), width, values_.begin() + slot * width);
+                    out.f32 = values_.data();
+                }
+            }
+        }
+        emit(out);
+    }
+}
+
+void StageRows::rows_of_routing(const VerbCall& call) {
+    const int64_t k = call.slots.experts_per_row, experts = call.x.width();
+    const auto key = [&](const char* name) { return StageKey{call.stage.layer, name, call.occurrence}; };
+    values_.resize(static_cast<size_t>(experts));
+    for (int64_t i = 0; i < call.rows(); ++i) {
+        StageRow out{.call = &call, .sequence = call.row(i).sequence, .position = call.row(i).position};
+        law::softmax(call.x.host_row(i), experts, values_.data());
+        out.key = key("router_probabilities");
+        out.width = experts;
+        out.f32 = values_.data();
+        emit(out);
+        out.key = key("expert_weights");
+        out.width = k;
+        out.f32 = call.slots.weights + i * k;
+        emit(out);
+        out.key = key("routing_margin");
+        out.width = 1;
+        out.f32 = call.slots.margins + i;
+        emit(out);
+        out.key = key("expert_ids");
+        out.width = k;
+        out.f32 = nullptr;
+        out.i32 = call.slots.experts + i * k;
+        emit(out);
+    }
+}
+
+void StageRows::rows_of_cache(const VerbCall& call) {
+    const KvCache& cache = *call.cache;
+    const int layer = call.stage.layer;
+    const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
+    for (int64_t i = 0; i < call.rows(); ++i) {
+        const BatchRow& row = call.row(i);
+        const CachePlace place = place_of(cache, row.sequence, row.position);
+        StageRow out{.call = &call, .sequence = row.sequence, .position = row.position};
+        out.key = {layer, "key_stored", call.occurrence};
+        out.width = int64_t{geometry.kv_heads} * geometry.key_width;
+        values_.resize(static_cast<size_t>(out.width));
+        for (int64_t e = 0; e < out.width; ++e) {
+            const auto head = static_cast<int>(e / geometry.key_width);
+            values_[static_cast<size_t>(e)] =
+                cached_value(cache.keys(layer, place.page, head), e % geometry.key_width * kPagePositions + place.slot,
+                             cache.type());
+        }
+        out.f32 = values_.data();
+        emit(out);
+        out.key = {layer, "value_stored", call.occurrence};
+        out.width = int64_t{geometry.kv_heads} * geometry.value_width;
+        values_.resize(static_cast<size_t>(out.width));
+        for (int64_t e = 0; e < out.width; ++e) {
+            const auto head = static_cast<int>(e / geometry.value_width);
+            values_[static_cast<size_t>(e)] =
+                cached_value(cache.values(layer, place.page, head),
+                             place.slot * geometry.value_width + e % geometry.value_width, cache.type());
+        }
+        out.f32 = values_.data();
+        emit(out);
+    }
+}
+
+// The scaled scores before the softmax, [heads, positions], -inf where the query does not look: computed here, because
+// no kernel keeps them, by plain sums in binary64 rounded once.
+void StageRows::rows_of_scores(const VerbCall& call) {
+    const KvCache& cache = *call.cache_read;
+    const int layer = call.attention->layer;
+    const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
+    const int heads = call.attention->heads, group = heads / geometry.kv_heads;
+    for (int64_t i = 0; i < call.rows(); ++i) {
+        const BatchRow& row = call.row(i);
+        const int64_t positions = row.position + 1;
+        const int64_t first = geometry.window > 0 ? std::max<int64_t>(0, positions - geometry.window) : 0;
+        values_.assign(static_cast<size_t>(heads * positions), -std::numeric_limits<float>::infinity());
+        for (int head = 0; head < heads; ++head) {
+            const float* query = call.x.host_row(i) + int64_t{head} * geometry.key_width;
+            for (int64_t p = first; p < positions; ++p) {
+                const CachePlace place = place_of(cache, row.sequence, p);
+                const std::byte* keys = cache.keys(layer, place.page, head / group);
+                double sum = 0;
+                for (int64_t e = 0; e < geometry.key_width; ++e)
+                    sum += double{query[e]} * cached_value(keys, e * kPagePositions + place.slot, cache.type());
+                double score = sum * call.attention->scale;
+                if (call.attention->softcap > 0)
+                    score = call.attention->softcap * std::tanh(score / call.attention->softcap);
+                values_[static_cast<size_t>(head * positions + p)] = static_cast<float>(score);
+            }
+        }
+        emit({.key = {layer, "attention_scores", call.occurrence},
+              .call = &call,
+              .sequence = row.sequence,
+              .position = row.position,
+              .slots = heads,
+              .width = positions,
+              .f32 = values_.data()});
+    }
+}
+
+Recorder::Recorder(const ModelRunner& runner, int32_t sequence, StageSelection selection)
+    : runner_(runner), sequence_(sequence), rows_(runner, std::move(selection), [this](const StageRow& row) {
+          if (row.sequence == sequence_) add(row);
+      }) {}
+
+namespace {
+
+// Attention scores grow with the position: narrower rows get -inf for what they do not see.
+void widen(StageRecord& record, int64_t width) {
+    CHECK(record.type == ElementType::f32 && record.shape.size() == 2, "only attention scores grow");
+    const int64_t rows = static_cast<int64_t>(record.positions.size()) * record.shape[0], old = record.shape[1];
+    std::vector<float> values(static_cast<size_t>(rows * width), -std::numeric_limits<float>::infinity());
+    for (int64_t row = 0; row < rows; ++row) {
+        std::memcpy(values.data() + row * width, record.data.data() + row * old * 4, static_cast<size_t>(old) * 4);
+    }
+    record.shape[1] = width;
+    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+    record.data.assign(bytes, bytes + values.size() * 4);
+}
+
+}  // namespace
+
+void Recorder::add(const StageRow& row) {
+    const auto [place, fresh] = places_.try_emplace(row.key, stages_.size());
+    if (fresh) {
+        StageRecord record{.key = row.key,
+                           .verb = std::string(verb_name(row.call->verb)),
+                           .kernel = std::string(runner_.kernel_of(*row.call)),
+                           .type = row.f64 != nullptr   ? ElementType::f64
+                                   : row.i32 != nullptr ? ElementType::i32
+                                                        : ElementType::f32};
+        const bool has_slots = row.slots > 1 || row.key.name == "attention_scores";
+        record.shape = has_slots ? std::vector<int64_t>{row.slots, row.width} : std::vector<int64_t>{row.width};
+        stages_.push_back(std::move(record));
+    }
+    StageRecord& record = stages_[place->second];
+    if (row.width > record.shape.back()) widen(record, row.width);
+    const std::byte* data = row.f64 != nullptr   ? reinterpret_cast<const std::byte*>(row.f64)
+                            : row.i32 != nullptr ? reinterpret_cast<const std::byte*>(row.i32)
+                                                 : reinterpret_cast<const std::byte*>(row.f32);
+    if (row.width < record.shape.back()) {
+        StageRecord one{.key = row.key, .type = record.type, .shape = {row.slots, row.width}, .positions = {0}};
+        one.data.assign(data, data + one.width() * element_bytes(one.type));
+        widen(one, record.shape.back());
+        padded_ = std::move(one.data);
+        data = padded_.data();
+    }
+    const auto bytes = static_cast<size_t>(record.width() * element_bytes(record.type));
+    const auto at = std::lower_bound(record.positions.begin(), record.positions.end(), row.position);
+    const auto index = static_cast<size_t>(at - record.positions.begin());
+    if (at != record.positions.end() && *at == row.position) {
+        std::memcpy(record.data.data() + index * bytes, data, bytes);
+        return;
+    }
+    record.positions.insert(at, row.position);
+    record.data.insert(record.data.begin() + static_cast<std::ptrdiff_t>(index * bytes), data, data + bytes);
+}
+
+Recording Recorder::take() {
+    Recording recording;
+    recording.stages = std::move(stages_);
+    stages_.clear();
+    places_.clear();
+    return recording;
+}
+
+}  // namespace invar

@@ -1,0 +1,52 @@
+// A recording: what every stage of one token sequence came to, in forward order, whatever machine, chunking or engine
+// made it. In memory here; as a SafeTensors file in recording_file.h. Stage names are stable: they are the names that
+// models give (ops.h Stage) with the layer, and those of stages_of_call() for verbs that have no single result.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace invar {
+
+enum class ElementType : uint8_t { f32, f64, i32 };
+int64_t element_bytes(ElementType type);
+
+// Which stage: "embedding", "layer.12.attention_norm", "layer.3.gate#2" for a second occurrence in a pass.
+struct StageKey {
+    int layer = -1;
+    std::string name;
+    int occurrence = 1;
+    auto operator<=>(const StageKey&) const = default;
+};
+std::string to_string(const StageKey& key);
+Result<StageKey> parse_stage_key(std::string_view text);
+
+// The values of a stage at each position it was computed for.
+struct StageRecord {
+    StageKey key;
+    std::string verb, kernel;  // kernel: "" where unknown
+    ElementType type = ElementType::f32;
+    std::vector<int64_t> shape;      // of one position: [width], or [experts_per_row, width]
+    std::vector<int64_t> positions;  // rising
+    std::vector<std::byte> data;     // [positions, shape...], little-endian; empty in statistics-only recordings
+
+    int64_t width() const;  // elements of one position
+    const std::byte* at(int64_t index) const { return data.data() + index * width() * element_bytes(type); }
+    double value(int64_t index, int64_t element) const;  // of any type, exactly
+};
+
+struct Recording {
+    std::vector<StageRecord> stages;              // forward order
+    std::vector<int32_t> tokens;                  // tokens[p] is at position p
+    std::map<std::string, std::string> metadata;  // model, model_hash, arithmetic, backend, threads, chunk, ...
+
+    const StageRecord* find(const StageKey& key) const;
+};
+
+}  // namespace invar
