@@ -71,7 +71,8 @@ class Engine {
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
     // element.
     Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, *ops_); }
-    // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get (proof/hooked_ops.h).
+    // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get
+    // (proof/hooked_ops.h).
     Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
 
   private:
