@@ -1,0 +1,39 @@
+// Identity of bytes in recordings, reports and caches: XXH3-128, fast enough for whole checkpoints (memory speed). It
+// tells files apart; it is no protection against someone who wants two files to look alike. The one include of xxhash.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace invar {
+
+class Hasher {
+  public:
+    Hasher();
+    ~Hasher();
+    Hasher(const Hasher&) = delete;
+    Hasher& operator=(const Hasher&) = delete;
+
+    void add(std::span<const std::byte> bytes);
+    std::string text() const;  // of everything added: "xxh3:" and 32 hexadecimal digits
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+std::string hash_of(std::span<const std::byte> bytes);
+
+struct FileHash {
+    std::string text;
+    int64_t bytes = 0;
+};
+// Of one file's bytes. Errors: it cannot be read.
+Result<FileHash> hash_of_file(const std::filesystem::path& path);
+
+}  // namespace invar
