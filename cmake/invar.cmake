@@ -54,6 +54,16 @@ function(invar_module name)
   endif()
 endfunction()
 
+# invar_emulated_cuda(USES target...): src/cuda as plain C++, its kernels on the emulation of simt.h -> invar_cuda_emulated.
+function(invar_emulated_cuda)
+  cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cuda/*.cpp ${CMAKE_SOURCE_DIR}/src/cuda/*.cu)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cuda/*.cu)
+  set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+  add_library(invar_cuda_emulated STATIC ${sources})
+  target_link_libraries(invar_cuda_emulated PUBLIC invar_flags ${ARG_USES})
+endfunction()
+
 # invar_program(NAME FOLDER USES target...)
 function(invar_program name folder)
   cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
@@ -64,8 +74,8 @@ function(invar_program name folder)
   endif()
 endfunction()
 
-# invar_tests(FOLDER): tests/FOLDER/**.cpp -> program test_FOLDER, one CTest entry each test case.
-# A test program links the module of its folder and everything below it. Tests whose name has "Sweep" or "Exhaustive"
+# invar_tests(FOLDER [MODULE]): tests/FOLDER/**.cpp -> program test_FOLDER, one CTest entry.
+# A test program links the module of its folder (or MODULE) and everything below it. Tests whose name has "Sweep" or "Exhaustive"
 # are labelled slow.
 function(invar_tests folder)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*.cpp)
@@ -74,7 +84,11 @@ function(invar_tests folder)
   endif()
   invar_isa_flags(${sources})
   add_executable(test_${folder} ${sources})
-  target_link_libraries(test_${folder} PRIVATE invar_${folder} GTest::gtest_main)
+  set(module ${folder})
+  if(ARGC GREATER 1)
+    set(module ${ARGV1})
+  endif()
+  target_link_libraries(test_${folder} PRIVATE invar_${module} GTest::gtest_main)
   target_include_directories(test_${folder} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_compile_definitions(test_${folder} PRIVATE
     INVAR_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data"
