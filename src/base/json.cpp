@@ -18,4 +18,13 @@ Result<Json> parse_json(std::string_view text) {
     }
 }
 
+bool scan_json(std::string_view text, JsonEvents& events) {
+    // The parser takes a NUL for the end of the text; no JSON text has one.
+    const size_t nul = text.find('\0');
+    if (nul != std::string_view::npos) {
+        return events.parse_error(nul, "", nlohmann::json::other_error::create(0, "a NUL in the text", nullptr));
+    }
+    return Json::sax_parse(text.begin(), text.end(), &events);
+}
+
 }  // namespace invar

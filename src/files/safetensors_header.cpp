@@ -1,0 +1,154 @@
+// The header as a stream of JSON events, so that a header of the full 100 MB costs time and memory in proportion.
+#include "files/safetensors_header.h"
+
+#include <optional>
+#include <unordered_set>
+
+#include "base/json.h"
+#include "files/printable.h"
+#include "files/safetensors.h"
+
+namespace invar {
+namespace {
+
+// Where the events are: level 1 names tensors, level 2 is inside one (or inside the metadata), level 3 inside an array.
+class HeaderEvents final : public JsonEvents {
+  public:
+    explicit HeaderEvents(const std::string& file) : file_(file) {}
+
+    SafeTensorsHeader take() { return std::move(header_); }
+    const std::optional<Error>& error() const { return error_; }
+
+    bool start_object(size_t) override {
+        if (level_ >= 2) return wrong_value("an object");
+        ++level_;
+        if (level_ == 1) return true;
+        fields_.clear();
+        if (in_metadata_) return true;
+        header_.tensors.push_back({.name = name_});
+        return true;
+    }
+
+    bool end_object() override {
+        --level_;
+        if (level_ == 1 && !in_metadata_) {
+            for (const std::string_view field : {"dtype", "shape", "data_offsets"}) {
+                if (fields_.count(std::string(field)) == 0) {
+                    return refuse("{}: tensor '{}' has no '{}'; the file is damaged", file_, printable(name_), field);
+                }
+            }
+        }
+        return true;
+    }
+
+    bool key(std::string& text) override {
+        if (level_ == 1) {
+            name_ = text;
+            in_metadata_ = text == kSafeTensorsMetadata;
+            if (names_.insert(text).second) return true;
+            return refuse("{}: '{}' appears twice in the header, the second time as entry {}", file_, printable(text),
+                          header_.tensors.size());
+        }
+        field_ = text;
+        if (!in_metadata_ && text != "dtype" && text != "shape" && text != "data_offsets") {
+            return refuse("{}: tensor '{}' has a field '{}'; only dtype, shape and data_offsets are known", file_,
+                          printable(name_), printable(text));
+        }
+        if (fields_.insert(text).second) return true;
+        return refuse("{}: '{}' has '{}' twice", file_, printable(name_), printable(text));
+    }
+
+    bool start_array(size_t) override {
+        if (level_ != 2 || in_metadata_ || field_ == "dtype") return wrong_value("an array");
+        ++level_;
+        array_size_ = 0;
+        return true;
+    }
+
+    bool end_array() override {
+        --level_;
+        if (field_ == "data_offsets" && array_size_ != 2) {
+            return refuse("{}: tensor '{}' has {} data_offsets instead of 2", file_, printable(name_), array_size_);
+        }
+        return true;
+    }
+
+    bool number_unsigned(uint64_t value) override {
+        if (level_ != 3) return wrong_value("a number");
+        SafeTensorsEntry& entry = header_.tensors.back();
+        const size_t place = array_size_++;
+        if (field_ == "data_offsets") {
+            if (place < 2) entry.offsets[place] = value;
+            return true;
+        }
+        if (place >= kSafeTensorsMostDimensions) {
+            return refuse("{}: tensor '{}' has more than {} dimensions", file_, printable(name_),
+                          kSafeTensorsMostDimensions);
+        }
+        if (value > static_cast<uint64_t>(INT64_MAX)) {
+            return refuse("{}: tensor '{}' has {} as dimension {}; at most {} is possible", file_, printable(name_),
+                          value, place, INT64_MAX);
+        }
+        entry.shape.push_back(static_cast<int64_t>(value));
+        return true;
+    }
+
+    bool string(std::string& value) override {
+        if (level_ == 2 && in_metadata_) {
+            header_.metadata.emplace_back(field_, std::move(value));
+            return true;
+        }
+        if (level_ != 2 || field_ != "dtype") return wrong_value("a string");
+        header_.tensors.back().dtype = std::move(value);
+        return true;
+    }
+
+    bool number_integer(int64_t value) override { return wrong_value(fmt::format("the number {}", value)); }
+    bool number_float(double, const std::string& text) override {
+        return wrong_value(fmt::format("the number {}", printable(text, 40)));
+    }
+    bool null() override { return wrong_value("null"); }
+    bool boolean(bool) override { return wrong_value("a boolean"); }
+    bool binary(binary_t&) override { return wrong_value("binary data"); }
+
+    bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) override {
+        return refuse("{}: the header is not valid JSON at its byte {}; the file is damaged", file_, position);
+    }
+
+  private:
+    template <class... Args>
+    bool refuse(fmt::format_string<Args...> format, Args&&... args) {
+        error_ = Error{fmt::format(format, std::forward<Args>(args)...)};
+        return false;
+    }
+
+    bool wrong_value(std::string_view found) {
+        if (level_ == 0) return refuse("{}: the header is {} instead of an object", file_, found);
+        if (level_ == 1) return refuse("{}: '{}' is {} instead of an object", file_, printable(name_), found);
+        if (in_metadata_) {
+            return refuse("{}: metadata '{}' is {}, but the format allows strings only", file_, printable(field_),
+                          found);
+        }
+        return refuse("{}: tensor '{}' has {} in '{}', but {} is needed", file_, printable(name_), found, field_,
+                      field_ == "dtype" ? "a string" : "a list of whole numbers from 0");
+    }
+
+    const std::string& file_;
+    SafeTensorsHeader header_;
+    std::optional<Error> error_;
+    int level_ = 0;
+    bool in_metadata_ = false;
+    std::string name_, field_;
+    size_t array_size_ = 0;
+    std::unordered_set<std::string> names_, fields_;
+};
+
+}  // namespace
+
+Result<SafeTensorsHeader> parse_safetensors_header(std::string_view json, const std::string& file) {
+    HeaderEvents events(file);
+    if (scan_json(json, events)) return events.take();
+    return tl::unexpected<Error>(*events.error());
+}
+
+}  // namespace invar
