@@ -12,6 +12,17 @@
 
 namespace invar {
 
+// What a routing was before it was rounded to binary32. nullptr where the runner has no more.
+struct WideRouting {
+    const double* probabilities = nullptr;  // [rows, experts]
+    const double* weights = nullptr;        // [rows * experts_per_row]
+    const double* margins = nullptr;        // [rows]
+};
+// The key and value of a position, [kv_heads * width] each. Empty where the runner has no more than the cache.
+struct WideCacheRow {
+    std::vector<double> key, value;
+};
+
 class ModelRunner {
   public:
     virtual ~ModelRunner() = default;
@@ -28,6 +39,8 @@ class ModelRunner {
     // In after(): the result before it was rounded to binary32, or nullptr where the runner has no more than binary32.
     // Same rows, width and stride as the tensor.
     virtual const double* doubles(const Tensor& tensor) const { return nullptr; }
+    virtual WideRouting wide_routing(const ExpertSlots& routing) const { return {}; }
+    virtual WideCacheRow wide_cache_row(int layer, int32_t sequence, int64_t position) const { return {}; }
     // In after(): the kernel that ran; "" where the runner has none.
     virtual std::string_view kernel_of(const VerbCall& call) const { return ""; }
 };

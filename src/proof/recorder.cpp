@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "arithmetic/float_types.h"
 #include "arithmetic/softmax.h"
+#include "proof/cache_rows.h"
 
 namespace invar {
 namespace {
@@ -18,28 +18,6 @@ bool in_ranges(const std::vector<std::pair<Number, Number>>& ranges, Number valu
     return ranges.empty() || std::any_of(ranges.begin(), ranges.end(), [&](const auto& range) {
                return value >= range.first && value <= range.second;
            });
-}
-
-// Element `index` of 16- or 32-bit floats as the cache keeps them.
-float cached_value(const std::byte* values, int64_t index, CacheType type) {
-    if (type == CacheType::f32) {
-        float value;
-        std::memcpy(&value, values + index * 4, sizeof value);
-        return value;
-    }
-    uint16_t bits;
-    std::memcpy(&bits, values + index * 2, sizeof bits);
-    return type == CacheType::f16 ? f16_to_f32(bits) : bf16_to_f32(bits);
-}
-
-struct CachePlace {
-    int32_t page;
-    int64_t slot;  // within the page
-};
-
-CachePlace place_of(const KvCache& cache, int32_t sequence, int64_t position) {
-    return {.page = cache.pages_of(sequence)[static_cast<size_t>(position / kPagePositions)],
-            .slot = position % kPagePositions};
 }
 
 }  // namespace
@@ -116,28 +94,28 @@ void StageRows::rows_of_result(const VerbCall& call) {
 
 void StageRows::rows_of_routing(const VerbCall& call) {
     const int64_t k = call.slots.experts_per_row, experts = call.x.width();
-    const auto key = [&](const char* name) { return StageKey{call.stage.layer, name, call.occurrence}; };
-    values_.resize(static_cast<size_t>(experts));
+    const WideRouting wide = runner_.wide_routing(call.slots);
+    const auto emit_numbers = [&](int64_t i, const char* name, int64_t width, const float* f32, const double* f64) {
+        emit({.key = {call.stage.layer, name, call.occurrence},
+              .call = &call,
+              .sequence = call.row(i).sequence,
+              .position = call.row(i).position,
+              .width = width,
+              .f32 = f64 == nullptr ? f32 + i * width : nullptr,
+              .f64 = f64 == nullptr ? nullptr : f64 + i * width});
+    };
+    values_.resize(static_cast<size_t>(call.rows() * experts));
     for (int64_t i = 0; i < call.rows(); ++i) {
-        StageRow out{.call = &call, .sequence = call.row(i).sequence, .position = call.row(i).position};
-        law::softmax(call.x.host_row(i), experts, values_.data());
-        out.key = key("router_probabilities");
-        out.width = experts;
-        out.f32 = values_.data();
-        emit(out);
-        out.key = key("expert_weights");
-        out.width = k;
-        out.f32 = call.slots.weights + i * k;
-        emit(out);
-        out.key = key("routing_margin");
-        out.width = 1;
-        out.f32 = call.slots.margins + i;
-        emit(out);
-        out.key = key("expert_ids");
-        out.width = k;
-        out.f32 = nullptr;
-        out.i32 = call.slots.experts + i * k;
-        emit(out);
+        if (wide.probabilities == nullptr) law::softmax(call.x.host_row(i), experts, values_.data() + i * experts);
+        emit_numbers(i, "router_probabilities", experts, values_.data(), wide.probabilities);
+        emit_numbers(i, "expert_weights", k, call.slots.weights, wide.weights);
+        emit_numbers(i, "routing_margin", 1, call.slots.margins, wide.margins);
+        emit({.key = {call.stage.layer, "expert_ids", call.occurrence},
+              .call = &call,
+              .sequence = call.row(i).sequence,
+              .position = call.row(i).position,
+              .width = k,
+              .i32 = call.slots.experts + i * k});
     }
 }
 
@@ -147,30 +125,21 @@ void StageRows::rows_of_cache(const VerbCall& call) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     for (int64_t i = 0; i < call.rows(); ++i) {
         const BatchRow& row = call.row(i);
-        const CachePlace place = place_of(cache, row.sequence, row.position);
-        StageRow out{.call = &call, .sequence = row.sequence, .position = row.position};
-        out.key = {layer, "key_stored", call.occurrence};
-        out.width = int64_t{geometry.kv_heads} * geometry.key_width;
-        values_.resize(static_cast<size_t>(out.width));
-        for (int64_t e = 0; e < out.width; ++e) {
-            const auto head = static_cast<int>(e / geometry.key_width);
-            values_[static_cast<size_t>(e)] =
-                cached_value(cache.keys(layer, place.page, head), e % geometry.key_width * kPagePositions + place.slot,
-                             cache.type());
-        }
-        out.f32 = values_.data();
-        emit(out);
-        out.key = {layer, "value_stored", call.occurrence};
-        out.width = int64_t{geometry.kv_heads} * geometry.value_width;
-        values_.resize(static_cast<size_t>(out.width));
-        for (int64_t e = 0; e < out.width; ++e) {
-            const auto head = static_cast<int>(e / geometry.value_width);
-            values_[static_cast<size_t>(e)] =
-                cached_value(cache.values(layer, place.page, head),
-                             place.slot * geometry.value_width + e % geometry.value_width, cache.type());
-        }
-        out.f32 = values_.data();
-        emit(out);
+        const WideCacheRow wide = runner_.wide_cache_row(layer, row.sequence, row.position);
+        const auto emit_heads = [&](const char* name, int64_t width, const std::vector<double>& doubles, auto&& read) {
+            values_.resize(static_cast<size_t>(geometry.kv_heads * width));
+            for (int head = 0; head < geometry.kv_heads; ++head)
+                read(cache, {layer, row.sequence, row.position, head}, values_.data() + head * width);
+            emit({.key = {layer, name, call.occurrence},
+                  .call = &call,
+                  .sequence = row.sequence,
+                  .position = row.position,
+                  .width = geometry.kv_heads * width,
+                  .f32 = doubles.empty() ? values_.data() : nullptr,
+                  .f64 = doubles.empty() ? nullptr : doubles.data()});
+        };
+        emit_heads("key_stored", geometry.key_width, wide.key, read_key);
+        emit_heads("value_stored", geometry.value_width, wide.value, read_value);
     }
 }
 
@@ -181,6 +150,7 @@ void StageRows::rows_of_scores(const VerbCall& call) {
     const int layer = call.attention->layer;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const int heads = call.attention->heads, group = heads / geometry.kv_heads;
+    std::vector<float> key(static_cast<size_t>(geometry.key_width));
     for (int64_t i = 0; i < call.rows(); ++i) {
         const BatchRow& row = call.row(i);
         const int64_t positions = row.position + 1;
@@ -189,11 +159,9 @@ void StageRows::rows_of_scores(const VerbCall& call) {
         for (int head = 0; head < heads; ++head) {
             const float* query = call.x.host_row(i) + int64_t{head} * geometry.key_width;
             for (int64_t p = first; p < positions; ++p) {
-                const CachePlace place = place_of(cache, row.sequence, p);
-                const std::byte* keys = cache.keys(layer, place.page, head / group);
+                read_key(cache, {layer, row.sequence, p, head / group}, key.data());
                 double sum = 0;
-                for (int64_t e = 0; e < geometry.key_width; ++e)
-                    sum += double{query[e]} * cached_value(keys, e * kPagePositions + place.slot, cache.type());
+                for (int64_t e = 0; e < geometry.key_width; ++e) sum += double{query[e]} * key[static_cast<size_t>(e)];
                 double score = sum * call.attention->scale;
                 if (call.attention->softcap > 0)
                     score = call.attention->softcap * std::tanh(score / call.attention->softcap);
