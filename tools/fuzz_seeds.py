@@ -1,8 +1,11 @@
-"""Seeds for the model fuzzer: the smallest files of each architecture that pass every check, so that mutations reach what lies behind.
+"""Seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach what lies behind.
 
-Writes fuzz/corpus/model/*.gguf: one layer, widths of 32, a vocabulary of 8. Needs numpy and gguf.
+Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors. Needs numpy and
+gguf. Seeds of the file formats alone come from tools/fixtures.
 """
+import json
 import pathlib
+import struct
 
 import gguf
 import numpy as np
@@ -70,7 +73,36 @@ def write(path, arch, experts=0):
     w.close()
 
 
+def write_recording(path, metadata, tensors):
+    """tensors: {name: (dtype, array)}"""
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
+    for name, (dtype, array) in tensors.items():
+        raw = array.tobytes()
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    print(path)
+
+
+def write_recordings(folder):
+    values, ids = ("F32", np.ones((2, 3), np.float32)), ("I32", np.array([[3, 1], [0, 2]], np.int32))
+    write_recording(folder / "values.safetensors",
+                    {"recording": "1", "tokens": "[4, 5]", "positions:logits": "[1, 7]", "model": "m",
+                     "stages": json.dumps([{"name": "layer.0.query", "verb": "linear", "kernel": "k"}, {"name": "layer.0.expert_ids"},
+                                           {"name": "logits"}])},
+                    {"logits": values, "layer.0.query": values, "layer.0.expert_ids": ids})
+    write_recording(folder / "part.safetensors", {"elements:a": '{"shape": [4, 2], "indices": [0, 1, 7]}'}, {"a": values})
+    write_recording(folder / "statistics.safetensors", {"stages": '[{"name": "a", "type": "F64", "shape": [3]}]'},
+                    {"statistics:a": ("F64", np.zeros((2, 5))), "hash:a": ("U8", np.zeros((2, 16), np.uint8))})
+    write_recording(folder / "foreign.safetensors", {},
+                    {"model.layers.0.q": ("BF16", np.ones((1, 4), np.uint16)), "topk": ("I64", np.ones((1, 2), np.int64))})
+
+
 if __name__ == "__main__":
+    folder = ROOT / "fuzz" / "corpus" / "recording"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_recordings(folder)
     folder = ROOT / "fuzz" / "corpus" / "model"
     folder.mkdir(parents=True, exist_ok=True)
     for arch in ("llama", "qwen2", "qwen3", "qwen3moe"):

@@ -143,10 +143,9 @@ const SafeTensor* SafeTensorsFile::find(std::string_view tensor) const {
 }
 
 std::optional<std::string_view> SafeTensorsFile::find_metadata(std::string_view key) const {
-    const auto found =
-        std::find_if(metadata_.begin(), metadata_.end(), [&](const auto& entry) { return entry.first == key; });
-    if (found == metadata_.end()) return std::nullopt;
-    return found->second;
+    const auto found = metadata_index_.find(std::string(key));
+    if (found == metadata_index_.end()) return std::nullopt;
+    return metadata_[found->second].second;
 }
 
 Result<SafeTensorsFile> SafeTensorsFile::from_bytes(std::span<const std::byte> bytes, std::string name) {
@@ -166,6 +165,7 @@ Result<SafeTensorsFile> SafeTensorsFile::from_bytes(std::span<const std::byte> b
 
     SafeTensorsFile file(std::move(name), bytes.size());
     file.metadata_ = std::move(header.metadata);
+    for (size_t i = 0; i < file.metadata_.size(); ++i) file.metadata_index_.emplace(file.metadata_[i].first, i);
     file.tensors_.reserve(entries.size());
     for (SafeTensorsEntry& entry : entries) {
         const uint64_t offset = parts.data_offset + entry.offsets[0];

@@ -92,6 +92,7 @@ class SafeTensorsFile {
     std::vector<SafeTensor> tensors_;
     std::unordered_map<std::string, size_t> index_;
     std::vector<std::pair<std::string, std::string>> metadata_;
+    std::unordered_map<std::string, size_t> metadata_index_;
 };
 
 }  // namespace invar

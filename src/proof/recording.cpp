@@ -1,9 +1,14 @@
 #include "proof/recording.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <numeric>
+#include <tuple>
+
+#include "base/hash.h"
 
 namespace invar {
 namespace {
@@ -55,8 +60,8 @@ int64_t StageRecord::width() const {
     return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
-double StageRecord::value(int64_t index, int64_t element) const {
-    const std::byte* place = at(index) + element * element_bytes(type);
+double value_at(ElementType type, const std::byte* values, int64_t index) {
+    const std::byte* place = values + index * element_bytes(type);
     if (type == ElementType::f64) {
         double number;
         std::memcpy(&number, place, sizeof number);
@@ -72,9 +77,107 @@ double StageRecord::value(int64_t index, int64_t element) const {
     return number;
 }
 
+double StageRecord::value(int64_t index, int64_t element) const { return value_at(type, at(index), element); }
+
+std::optional<int64_t> StageRecord::index_of(int64_t position) const {
+    const auto found = std::lower_bound(positions.begin(), positions.end(), position);
+    if (found == positions.end() || *found != position) return std::nullopt;
+    return found - positions.begin();
+}
+
+StageStatistics statistics_of(ElementType type, const std::byte* values, int64_t width) {
+    StageStatistics result;
+    double sum = 0, squares = 0;
+    int64_t finite = 0;
+    for (int64_t i = 0; i < width; ++i) {
+        const double value = value_at(type, values, i);
+        if (!std::isfinite(value)) {
+            ++result.non_finite;
+            continue;
+        }
+        result.least = finite == 0 ? value : std::min(result.least, value);
+        result.greatest = finite == 0 ? value : std::max(result.greatest, value);
+        sum += value;
+        squares += value * value;
+        ++finite;
+    }
+    if (finite > 0) {
+        result.mean = sum / static_cast<double>(finite);
+        result.rms = std::sqrt(squares / static_cast<double>(finite));
+    }
+    result.hash = hash_of({values, static_cast<size_t>(width * element_bytes(type))});
+    return result;
+}
+
 const StageRecord* Recording::find(const StageKey& key) const {
     const auto found = std::find_if(stages.begin(), stages.end(), [&](const StageRecord& s) { return s.key == key; });
     return found == stages.end() ? nullptr : &*found;
+}
+
+namespace {
+
+// In the order in which models call them (models/blocks.cpp, models/decoder.cpp), sides of a verb in that of
+// recorder.h.
+constexpr std::array kBeforeLayers = {std::string_view("embedding")};
+constexpr auto kInLayer = std::to_array<std::string_view>({"attention_norm",
+                                                           "query",
+                                                           "key",
+                                                           "value",
+                                                           "query_biased",
+                                                           "key_biased",
+                                                           "value_biased",
+                                                           "query_norm",
+                                                           "key_norm",
+                                                           "query_rope",
+                                                           "key_rope",
+                                                           "key_stored",
+                                                           "value_stored",
+                                                           "attention_scores",
+                                                           "attention",
+                                                           "attention_output",
+                                                           "attention_output_biased",
+                                                           "residual_after_attention",
+                                                           "ffn_norm",
+                                                           "gate",
+                                                           "up",
+                                                           "activation",
+                                                           "down",
+                                                           "router",
+                                                           "router_probabilities",
+                                                           "expert_weights",
+                                                           "routing_margin",
+                                                           "expert_ids",
+                                                           "expert_gate",
+                                                           "expert_up",
+                                                           "expert_activation",
+                                                           "expert_down",
+                                                           "expert_sum",
+                                                           "residual_after_ffn"});
+constexpr auto kAfterLayers =
+    std::to_array<std::string_view>({"final_rows", "output_norm", "logits", "sampler.penalised", "sampler.candidates",
+                                     "sampler.probabilities", "sampler.chosen"});
+
+template <class Names>
+std::optional<size_t> place_in(const Names& names, std::string_view name) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) return std::nullopt;
+    return static_cast<size_t>(found - names.begin());
+}
+
+// (before, layers or after; layer; place in the layer; occurrence)
+std::tuple<int, int, size_t, int> forward_rank(const StageKey& key) {
+    const int occurrence = key.occurrence;
+    if (key.layer >= 0) return {1, key.layer, place_in(kInLayer, key.name).value_or(kInLayer.size()), occurrence};
+    if (const auto place = place_in(kBeforeLayers, key.name)) return {0, 0, *place, occurrence};
+    return {2, 0, place_in(kAfterLayers, key.name).value_or(kAfterLayers.size()), occurrence};
+}
+
+}  // namespace
+
+void sort_by_names(std::vector<StageRecord>& stages) {
+    std::stable_sort(stages.begin(), stages.end(), [](const StageRecord& a, const StageRecord& b) {
+        return forward_rank(a.key) < forward_rank(b.key);
+    });
 }
 
 }  // namespace invar
