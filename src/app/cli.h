@@ -24,5 +24,6 @@ void add_logits_command(CLI::App& cli, Action& action);
 void add_bench_command(CLI::App& cli, Action& action);
 void add_quantize_command(CLI::App& cli, Action& action);
 void add_models_command(CLI::App& cli, Action& action);
+void add_audit_command(CLI::App& cli, Action& action);
 
 }  // namespace invar::app

@@ -36,6 +36,8 @@ std::string hash_of(std::span<const std::byte> bytes) {
     return hasher.text();
 }
 
+uint64_t short_hash_of(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
 Result<FileHash> hash_of_file(const std::filesystem::path& path) {
     TRY_ASSIGN(const MappedFile file, MappedFile::open(path));
     return FileHash{.text = hash_of(file.bytes()), .bytes = static_cast<int64_t>(file.bytes().size())};

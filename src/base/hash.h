@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -28,6 +29,8 @@ class Hasher {
 };
 
 std::string hash_of(std::span<const std::byte> bytes);
+// XXH3 in 64 bits, for finding equal blocks among millions.
+uint64_t short_hash_of(std::span<const std::byte> bytes);
 
 struct FileHash {
     std::string text;

@@ -11,6 +11,13 @@ namespace {
 
 TEST(Hash, OfNothingIsThePublishedDigest) { EXPECT_EQ(hash_of({}), "xxh3:99aa06d3014798d86001c324468d497f"); }
 
+// The value is the Python package xxhash's.
+TEST(Hash, ShortHashIsXxh3InSixtyFourBits) {
+    std::vector<std::byte> bytes(1000);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 % 251);
+    EXPECT_EQ(short_hash_of(bytes), 0xd1eb8367bf3294e7u);
+}
+
 TEST(Hash, OfPiecesIsThatOfTheWhole) {
     std::vector<std::byte> bytes(100003);
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 2654435761u >> 13);

@@ -1,0 +1,59 @@
+// invar audit FILE: what is wrong with a model file, with what it means and what to do.
+#include "app/output.h"
+#include "app/settings.h"
+#include "proof/audit.h"
+
+namespace invar::app {
+namespace {
+
+struct AuditFlags {
+    std::string model;
+    int threads = 0;
+    bool json = false, list = false;
+};
+
+void list_checks() {
+    for (const AuditCheck& check : audit_checks()) {
+        print_result(fmt::format("{:<8} {:<26} {}\n", severity_name(check.severity), check.name, check.meaning));
+    }
+}
+
+Result<int> audit_model(const AuditFlags& flags) {
+    if (flags.list) {
+        list_checks();
+        return kDone;
+    }
+    TRY_ASSIGN(const std::string path, model_path(flags.model));
+    TRY_ASSIGN(const GgufFile file, GgufFile::open(path));
+    TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = flags.threads > 0 ? flags.threads : available_cpus()}));
+    ProgressBar bar("reading");
+    TRY_ASSIGN(const AuditReport report, audit(file, *pool, [&](int64_t done, int64_t total) {
+                   bar.show(done, total);
+                   return true;
+               }));
+    bar.clear();
+    if (flags.json) {
+        print_json(audit_as_json(report));
+    } else {
+        print_result(audit_as_text(report));
+    }
+    return report.count(Severity::error) > 0 ? kDifferent : kDone;
+}
+
+}  // namespace
+
+void add_audit_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<AuditFlags>();
+    CLI::App* command = cli.add_subcommand("audit", "Look for damage and contradictions in a model file");
+    command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
+    command->add_option("--threads", flags->threads, "Threads; 0: one for each CPU")->check(CLI::Range(0, 4096));
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->add_flag("--checks", flags->list, "List what is looked for, and read no file");
+    command->footer(
+        "Ends with 0 without errors (warnings and notes do not count), with 1 with errors, with 2 if it could not "
+        "run.\n"
+        "Examples:\n  invar audit model.gguf\n  invar audit model.gguf --json | jq '.findings[] | .what'");
+    command->callback([flags, &action] { action = [flags] { return audit_model(*flags); }; });
+}
+
+}  // namespace invar::app

@@ -1,0 +1,59 @@
+// The audit as a person or a program reads it.
+#include <set>
+
+#include "files/printable.h"
+#include "proof/audit.h"
+
+namespace invar {
+
+Json audit_as_json(const AuditReport& report) {
+    Json findings = Json::array();
+    for (const AuditFinding& finding : report.findings) {
+        Json one = {{"severity", severity_name(finding.check->severity)},
+                    {"check", finding.check->name},
+                    {"subject", finding.subject},
+                    {"what", finding.what},
+                    {"count", finding.count}};
+        if (finding.block >= 0) one["block"] = finding.block;
+        if (finding.row >= 0) one["row"] = finding.row;
+        if (finding.file_offset >= 0) {
+            one["part"] = finding.file_index;
+            one["offset"] = finding.file_offset;
+        }
+        one["meaning"] = finding.check->meaning;
+        one["advice"] = finding.check->advice;
+        findings.push_back(std::move(one));
+    }
+    return {{"file", report.file},
+            {"tensors", report.tensors},
+            {"weights", report.weights},
+            {"bytes", report.bytes},
+            {"errors", report.count(Severity::error)},
+            {"warnings", report.count(Severity::warning)},
+            {"notes", report.count(Severity::note)},
+            {"findings", std::move(findings)},
+            {"not_checked", report.not_checked}};
+}
+
+std::string audit_as_text(const AuditReport& report) {
+    const auto count = [&](Severity severity) {
+        const int64_t n = report.count(severity);
+        return fmt::format("{} {}{}", n, severity_name(severity), n == 1 ? "" : "s");
+    };
+    std::string text;
+    std::set<std::string_view> explained;
+    for (const AuditFinding& finding : report.findings) {
+        text += fmt::format("{:<8} {:<25} {}\n         {}\n", severity_name(finding.check->severity),
+                            finding.check->name, finding.subject, finding.what);
+        if (explained.insert(finding.check->name).second)
+            text += fmt::format("         {} {}\n", finding.check->meaning, finding.check->advice);
+    }
+    for (const std::string& reason : report.not_checked)
+        text += fmt::format("not checked: {}\n", printable(reason, 400));
+    return text + fmt::format("{}{}: {} tensors, {} weights, {:.1f} MiB: {}, {}, {}\n", text.empty() ? "" : "\n",
+                              printable(report.file), report.tensors, report.weights,
+                              static_cast<double>(report.bytes) / (1 << 20), count(Severity::error),
+                              count(Severity::warning), count(Severity::note));
+}
+
+}  // namespace invar
