@@ -1,5 +1,5 @@
 // The audit as a person or a program reads it.
-#include <set>
+#include <map>
 
 #include "files/printable.h"
 #include "proof/audit.h"
@@ -40,13 +40,19 @@ std::string audit_as_text(const AuditReport& report) {
         const int64_t n = report.count(severity);
         return fmt::format("{} {}{}", n, severity_name(severity), n == 1 ? "" : "s");
     };
+    // A fault of the conversion is often in every layer: the first few tell it all.
+    constexpr int64_t kMostOfAKind = 5;
     std::string text;
-    std::set<std::string_view> explained;
+    std::map<std::string_view, int64_t> shown;
     for (const AuditFinding& finding : report.findings) {
-        text += fmt::format("{:<8} {:<25} {}\n         {}\n", severity_name(finding.check->severity),
-                            finding.check->name, finding.subject, finding.what);
-        if (explained.insert(finding.check->name).second)
-            text += fmt::format("         {} {}\n", finding.check->meaning, finding.check->advice);
+        const AuditCheck& check = *finding.check;
+        if (++shown[check.name] > kMostOfAKind) continue;
+        text += fmt::format("{:<8} {:<25} {}\n         {}\n", severity_name(check.severity), check.name,
+                            finding.subject, finding.what);
+        if (shown[check.name] == 1) text += fmt::format("         {} {}\n", check.meaning, check.advice);
+    }
+    for (const auto& [name, count] : shown) {
+        if (count > kMostOfAKind) text += fmt::format("{} more of {}: all are in --json\n", count - kMostOfAKind, name);
     }
     for (const std::string& reason : report.not_checked)
         text += fmt::format("not checked: {}\n", printable(reason, 400));

@@ -364,6 +364,17 @@ TEST(Audit, ReportSaysHowManyAndWhatToDo) {
     EXPECT_EQ(json["findings"][0]["offset"], specimen.offset(kUp) + 3 * 34);
 }
 
+TEST(Audit, ReportShowsFiveOfAKindAndCountsTheRest) {
+    AuditReport report{.file = "model.gguf"};
+    for (int i = 0; i < 9; ++i)
+        report.findings.push_back({.check = &audit_check("dead-rows"), .subject = fmt::format("tensor {}", i)});
+    const std::string text = audit_as_text(report);
+    EXPECT_NE(text.find("tensor 4"), std::string::npos);
+    EXPECT_EQ(text.find("tensor 5"), std::string::npos);
+    EXPECT_NE(text.find("4 more of dead-rows"), std::string::npos) << text;
+    EXPECT_EQ(audit_as_json(report)["findings"].size(), 9u);
+}
+
 TEST(Audit, EveryCheckHasAMeaningAndAnAdvice) {
     std::set<std::string_view> names;
     for (const AuditCheck& check : audit_checks()) {
