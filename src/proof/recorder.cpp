@@ -183,23 +183,6 @@ Recorder::Recorder(const ModelRunner& runner, int32_t sequence, StageSelection s
           if (row.sequence == sequence_) add(row);
       }) {}
 
-namespace {
-
-// Attention scores grow with the position: narrower rows get -inf for what they do not see.
-void widen(StageRecord& record, int64_t width) {
-    CHECK(record.type == ElementType::f32 && record.shape.size() == 2, "only attention scores grow");
-    const int64_t rows = static_cast<int64_t>(record.positions.size()) * record.shape[0], old = record.shape[1];
-    std::vector<float> values(static_cast<size_t>(rows * width), -std::numeric_limits<float>::infinity());
-    for (int64_t row = 0; row < rows; ++row) {
-        std::memcpy(values.data() + row * width, record.data.data() + row * old * 4, static_cast<size_t>(old) * 4);
-    }
-    record.shape[1] = width;
-    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
-    record.data.assign(bytes, bytes + values.size() * 4);
-}
-
-}  // namespace
-
 void Recorder::add(const StageRow& row) {
     const auto [place, fresh] = places_.try_emplace(row.key, stages_.size());
     if (fresh) {
@@ -214,14 +197,14 @@ void Recorder::add(const StageRow& row) {
         stages_.push_back(std::move(record));
     }
     StageRecord& record = stages_[place->second];
-    if (row.width > record.shape.back()) widen(record, row.width);
+    if (row.width > record.shape.back()) widen_rows(record, row.width);
     const std::byte* data = row.f64 != nullptr   ? reinterpret_cast<const std::byte*>(row.f64)
                             : row.i32 != nullptr ? reinterpret_cast<const std::byte*>(row.i32)
                                                  : reinterpret_cast<const std::byte*>(row.f32);
     if (row.width < record.shape.back()) {
         StageRecord one{.key = row.key, .type = record.type, .shape = {row.slots, row.width}, .positions = {0}};
         one.data.assign(data, data + one.width() * element_bytes(one.type));
-        widen(one, record.shape.back());
+        widen_rows(one, record.shape.back());
         padded_ = std::move(one.data);
         data = padded_.data();
     }

@@ -5,9 +5,11 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <tuple>
 
+#include "base/check.h"
 #include "base/hash.h"
 
 namespace invar {
@@ -107,6 +109,33 @@ StageStatistics statistics_of(ElementType type, const std::byte* values, int64_t
     }
     result.hash = hash_of({values, static_cast<size_t>(width * element_bytes(type))});
     return result;
+}
+
+std::optional<double> padding_of(std::string_view stage_name) {
+    if (stage_name == "attention_scores") return -std::numeric_limits<double>::infinity();
+    if (stage_name == "sampler.candidates") return -1;
+    if (stage_name == "sampler.probabilities") return 0;
+    return std::nullopt;
+}
+
+void widen_rows(StageRecord& stage, int64_t width) {
+    const auto padding = padding_of(stage.key.name);
+    CHECK(padding && width >= stage.shape.back(), "only some stages grow, and they do");
+    std::array<std::byte, 8> fill{};
+    const auto bytes = static_cast<size_t>(element_bytes(stage.type));
+    const auto set = [&](auto value) { std::memcpy(fill.data(), &value, sizeof value); };
+    if (stage.type == ElementType::f64) set(*padding);
+    if (stage.type == ElementType::f32) set(static_cast<float>(*padding));
+    if (stage.type == ElementType::i32) set(static_cast<int32_t>(*padding));
+    const size_t old = static_cast<size_t>(stage.shape.back()) * bytes, wide = static_cast<size_t>(width) * bytes;
+    const size_t rows = stage.data.size() / old;
+    std::vector<std::byte> data(rows * wide);
+    for (size_t row = 0; row < rows; ++row) {
+        std::memcpy(data.data() + row * wide, stage.data.data() + row * old, old);
+        for (size_t at = old; at < wide; at += bytes) std::memcpy(data.data() + row * wide + at, fill.data(), bytes);
+    }
+    stage.shape.back() = width;
+    stage.data = std::move(data);
 }
 
 const StageRecord* Recording::find(const StageKey& key) const {

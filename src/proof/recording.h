@@ -58,8 +58,15 @@ struct StageRecord {
 StageStatistics statistics_of(ElementType type, const std::byte* values, int64_t width);
 double value_at(ElementType type, const std::byte* values, int64_t index);
 
+// Some stages have more values at later positions; in a recording all positions are as wide as the widest, filled with
+// this: attention scores -inf, sampler candidates -1, their probabilities 0. Nothing for all other stages.
+std::optional<double> padding_of(std::string_view stage_name);
+// Makes the last dimension `width`, at least what it is.
+void widen_rows(StageRecord& stage, int64_t width);
+
 struct Recording {
     std::vector<StageRecord> stages;              // forward order
+    bool order_is_stated = true;                  // false: guessed from names (sort_by_names)
     std::vector<int32_t> tokens;                  // tokens[p] is at position p
     std::map<std::string, std::string> metadata;  // model, model_hash, arithmetic, backend, threads, chunk, ...
 

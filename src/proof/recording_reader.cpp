@@ -158,6 +158,7 @@ class Reader {
             TRY(read_stated_stages(*stages));
         } else {
             for (const SafeTensor& tensor : file_.tensors()) TRY(read_stage(tensor.name, Json::object()));
+            recording_.order_is_stated = false;
             sort_by_names(recording_.stages);
         }
         for (const SafeTensor& tensor : file_.tensors()) {
