@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #define SIMT_DEVICE __device__ __forceinline__
+#define SIMT_UNROLL _Pragma("unroll")
 #define SIMT_KERNEL(threads) __global__ void __launch_bounds__(threads)
 #define SIMT_SHARED(Type, name, count) __shared__ alignas(16) Type name[count]
 #define SIMT_DYNAMIC_SHARED(name)                                              \
@@ -41,7 +42,7 @@ SIMT_DEVICE To* view(From* pointer) {
     return reinterpret_cast<To*>(pointer);
 }
 template <class T>
-SIMT_DEVICE bool is_null(const T* pointer) {
+__host__ __device__ inline bool is_null(const T* pointer) {
     return pointer == nullptr;
 }
 
@@ -92,6 +93,11 @@ SIMT_DEVICE void mma_s8(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32
         : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+SIMT_DEVICE void mma_s8_half(int32_t (&sums)[4], uint32_t a0, uint32_t a1, uint32_t b) {
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a0), "r"(a1), "r"(b));
+}
 SIMT_DEVICE void load_matrix(uint32_t (&r)[4], const Words4* row) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -103,6 +109,12 @@ SIMT_DEVICE void load_matrix(uint32_t (&r)[4], const Words4* row) {
 SIMT_DEVICE void copy_async(Words4* to, const Words4* from) {
     const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from) : "memory");
+}
+template <class T>
+SIMT_DEVICE void copy_async4(T* to, const T* from) {
+    static_assert(sizeof(T) == 4);
+    const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(address), "l"(from) : "memory");
 }
 SIMT_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int kLeft>

@@ -12,6 +12,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
@@ -49,7 +50,7 @@ enum class Waits : uint8_t { ready, block_barrier, warp_word, ended };
 struct PendingCopy {
     int64_t at;
     std::array<std::byte, 16> bytes;
-    int group;
+    int size, group;
 };
 
 struct Thread {
@@ -75,7 +76,8 @@ class Block {
     }
 
     std::optional<std::string> run(const Grid& grid, const std::function<void()>& body, const int (&index)[3],
-                                   Emulator::Order order);
+                                   Emulator& emulator, Emulator::Order order);
+    Emulator& emulator() { return *emulator_; }
 
     [[noreturn]] void fault(const std::string& what, const Place* at);
     void wait(Waits waits) {
@@ -119,7 +121,7 @@ class Block {
     std::string where(int thread) const;
 
     jmp_buf scheduler_;
-    ucontext_t starter_{};
+    Emulator* emulator_ = nullptr;
     const std::function<void()>* body_ = nullptr;
     std::vector<Thread> threads_;
     int count_ = 0, current_ = 0;
@@ -179,8 +181,9 @@ void Block::resume(int thread) {
 }
 
 std::optional<std::string> Block::run(const Grid& grid, const std::function<void()>& body, const int (&index)[3],
-                                      Emulator::Order order) {
+                                      Emulator& emulator, Emulator::Order order) {
     running() = this;
+    emulator_ = &emulator;
     body_ = &body;
     prepare(grid, index);
     for (bool progress = true; progress && !fault_;) {
@@ -461,8 +464,8 @@ void Block::land_copies(int left) {
     const Place nowhere;
     for (const PendingCopy& copy : self.copies) {
         if (copy.group >= self.copy_groups - left) continue;
-        note_write(copy.at, 16, false, nowhere);
-        std::memcpy(bytes_at(copy.at), copy.bytes.data(), 16);
+        note_write(copy.at, copy.size, false, nowhere);
+        std::memcpy(bytes_at(copy.at), copy.bytes.data(), static_cast<size_t>(copy.size));
     }
     std::erase_if(self.copies, [&](const PendingCopy& copy) { return copy.group < self.copy_groups - left; });
 }
@@ -508,28 +511,48 @@ int32_t shared_atomic_add(SharedRegion region, int64_t offset, int32_t value, co
     std::memcpy(place, &after, 4);
     return before;
 }
-void shared_copy_async(SharedRegion region, int64_t offset, const void* from, const Place& at) {
+void shared_copy_async(SharedRegion region, int64_t offset, int bytes, const void* from, const Place& at) {
     Block& block = *Block::running();
-    std::byte* to = block.access(region, offset, 16, "copies", at);
+    std::byte* to = block.access(region, offset, bytes, "copies", at);
     const int64_t place = block.offset_of(to);
     // From here on the bytes may change at any moment: whoever reads them before the copy has been waited for is wrong.
-    block.note_write(place, 16, false, at);
-    block.mark_unwritten(place, 16);
-    PendingCopy copy{.at = place, .bytes = {}, .group = block.current().copy_groups};
-    std::memcpy(copy.bytes.data(), from, 16);
+    block.note_write(place, bytes, false, at);
+    block.mark_unwritten(place, bytes);
+    PendingCopy copy{.at = place, .bytes = {}, .size = bytes, .group = block.current().copy_groups};
+    std::memcpy(copy.bytes.data(), from, static_cast<size_t>(bytes));
     block.current().copies.push_back(copy);
 }
-void take_part(LanePart& part) { Block::running()->arrive(part); }
+void take_part(LanePart& part) {
+    Block& block = *Block::running();
+    if (part.word == WarpWord::sync && block.emulator().uses(Breakable::warp_barrier, part.at)) return;
+    if (part.word == WarpWord::shuffle && block.emulator().uses(Breakable::shuffle_mask, part.at))
+        part.mask &= ~(1u << 31);
+    block.arrive(part);
+}
 
 }  // namespace emulation
 
 void sync_block(const Place& at) {
     Block& block = *Block::running();
+    if (block.emulator().uses(Breakable::block_barrier, at)) return;
     block.current().barrier = at;
     block.wait(Waits::block_barrier);
 }
 void commit_copies() { ++Block::running()->current().copy_groups; }
-void wait_for_copies_until(int left) { Block::running()->land_copies(left); }
+void wait_for_copies_until(int left, const Place& at) {
+    Block& block = *Block::running();
+    if (!block.emulator().uses(Breakable::copy_wait, at)) block.land_copies(left);
+}
+
+bool Emulator::uses(Breakable word, const Place& at) {
+    const auto same = [&](const Place& place) {
+        return place.line() == at.line() && place.column() == at.column() &&
+               std::string_view(place.file_name()) == at.file_name();
+    };
+    std::vector<Place>& places = places_[static_cast<size_t>(word)];
+    if (std::none_of(places.begin(), places.end(), same)) places.push_back(at);
+    return broken_ && broken_->first == word && same(broken_->second);
+}
 
 void Emulator::run(const Grid& grid, const std::function<void()>& thread) {
     static thread_local Block block;
@@ -539,7 +562,7 @@ void Emulator::run(const Grid& grid, const std::function<void()>& thread) {
         const int64_t b = order_ == Order::rising ? i : blocks - 1 - i;
         const int index[3] = {static_cast<int>(b % grid.x), static_cast<int>(b / grid.x % grid.y),
                               static_cast<int>(b / grid.x / grid.y)};
-        const auto failed = block.run(grid, thread, index, order_);
+        const auto failed = block.run(grid, thread, index, *this, order_);
         if (failed) fault_ = Fault{.kernel = grid.name, .message = *failed};
         ++blocks_run_;
         threads_run_ += grid.threads;

@@ -16,10 +16,13 @@
 #include <source_location>
 #include <string>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "arithmetic/float_types.h"
 
 #define SIMT_DEVICE inline
+#define SIMT_UNROLL
 #define SIMT_KERNEL(threads) inline void
 #define SIMT_SHARED(Type, name, count) \
     const auto name = ::invar::simt::emulation::static_shared<Type>(count, std::source_location::current())
@@ -65,7 +68,7 @@ SharedRegion dynamic_region();
 void shared_read(SharedRegion region, int64_t offset, int64_t bytes, void* to, const Place& at);
 void shared_write(SharedRegion region, int64_t offset, int64_t bytes, const void* from, const Place& at);
 int32_t shared_atomic_add(SharedRegion region, int64_t offset, int32_t value, const Place& at);
-void shared_copy_async(SharedRegion region, int64_t offset, const void* from, const Place& at);
+void shared_copy_async(SharedRegion region, int64_t offset, int bytes, const void* from, const Place& at);
 
 enum class WarpWord : uint8_t { sync, shuffle, ballot, mma, load_matrix };
 
@@ -289,6 +292,10 @@ inline void mma_s8(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&
     emulation::take_part(part);
     for (int i = 0; i < 4; ++i) sums[i] = static_cast<int32_t>(part.get[i]);
 }
+// m16n8k16: the first or the second half of the registers of m16n8k32.
+inline void mma_s8_half(int32_t (&sums)[4], uint32_t a0, uint32_t a1, uint32_t b, const Place& at = Place::current()) {
+    mma_s8(sums, {a0, a1, 0, 0}, {b, 0}, at);
+}
 inline void load_matrix(uint32_t (&r)[4], Shared<Words4> row, const Place& at = Place::current()) {
     emulation::LanePart part{.word = emulation::WarpWord::load_matrix, .mask = kAllLanes, .at = at};
     part.region = row.region();
@@ -300,13 +307,18 @@ inline void load_matrix(uint32_t (&r)[4], Shared<Words4> row, const Place& at = 
 // ---- asynchronous copies: the bytes arrive when they are waited for, not before
 
 inline void copy_async(Shared<Words4> to, Global<const Words4> from, const Place& at = Place::current()) {
-    emulation::shared_copy_async(to.region(), to.offset(), from.checked(0, at), at);
+    emulation::shared_copy_async(to.region(), to.offset(), 16, from.checked(0, at), at);
+}
+template <class T>
+void copy_async4(Shared<T> to, const Global<T>& from, const Place& at = Place::current()) {
+    static_assert(sizeof(T) == 4);
+    emulation::shared_copy_async(to.region(), to.offset(), 4, from.checked(0, at), at);
 }
 void commit_copies();
-void wait_for_copies_until(int left);
+void wait_for_copies_until(int left, const Place& at);
 template <int kLeft>
-void wait_for_copies() {
-    wait_for_copies_until(kLeft);
+void wait_for_copies(const Place& at = Place::current()) {
+    wait_for_copies_until(kLeft, at);
 }
 
 // ---- integers
@@ -376,6 +388,9 @@ struct Fault {
     std::string message;  // what, which block and thread, file and line
 };
 
+// Words that a test can leave out or get wrong at one line of a kernel, to see that it is noticed.
+enum class Breakable : uint8_t { block_barrier, warp_barrier, shuffle_mask, copy_wait };
+
 // Launches run at once, in order. After the first fault of a stream nothing runs on it any more.
 class Emulator {
   public:
@@ -387,12 +402,21 @@ class Emulator {
     void run(const Grid& grid, const std::function<void()>& thread);
     const std::optional<Fault>& fault() const { return fault_; }
     int64_t blocks_run() const { return blocks_run_; }
+
+    // From now on the word at `at` is missing; a shuffle's mask there lacks lane 31.
+    void break_word(Breakable word, const Place& at) { broken_ = {word, at}; }
+    // The lines at which kernels have used the word.
+    const std::vector<Place>& places_of(Breakable word) const { return places_[static_cast<size_t>(word)]; }
+    // For the emulation: remembers the line; whether the word is broken there.
+    bool uses(Breakable word, const Place& at);
     int64_t threads_run() const { return threads_run_; }
 
   private:
     Order order_;
     std::optional<Fault> fault_;
     int64_t blocks_run_ = 0, threads_run_ = 0;
+    std::optional<std::pair<Breakable, Place>> broken_;
+    std::vector<Place> places_[4];
 };
 using Stream = Emulator*;
 

@@ -1,0 +1,63 @@
+// Instances of the decode kernels: every format for 1, 2, 4 and 8 tokens.
+#include "base/check.h"
+#include "cuda/products.cuh"
+
+namespace invar::cuda {
+namespace {
+
+int blocks_for(int64_t items, int64_t of_block) { return static_cast<int>((items + of_block - 1) / of_block); }
+
+template <int kTokens, class Kernel>
+void launch_for(simt::Stream stream, Kernel kernel, const char* name, const DecodeArgs& args) {
+    simt::launch(stream,
+                 {.x = blocks_for(groups_of(args.rows), kDecodeWarps),
+                  .y = blocks_for(args.tokens, kTokens),
+                  .threads = 32 * kDecodeWarps,
+                  .name = name},
+                 kernel, args);
+}
+
+// Tokens of one warp: the fewest of 1, 2, 4, 8 that take all, or 8.
+template <class Launch>
+void with_tokens(const DecodeArgs& args, Launch launch) {
+    const bool alone = args.tokens == 1 || !simt::is_null(args.experts);
+    if (alone) return launch.template operator()<1>();
+    if (args.tokens == 2) return launch.template operator()<2>();
+    if (args.tokens <= 4) return launch.template operator()<4>();
+    launch.template operator()<8>();
+}
+
+}  // namespace
+
+void launch_quantise(simt::Stream stream, const QuantiseArgs& args) {
+    const int64_t rows = simt::is_null(args.records_out) ? args.tiles.tokens : args.tokens;
+    simt::launch(stream,
+                 {.x = static_cast<int>(args.records), .y = static_cast<int>(rows), .threads = 64, .name = "quantise"},
+                 quantise_kernel, args);
+}
+
+void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens) {
+    simt::launch(
+        stream, {.x = static_cast<int>(args.records), .y = static_cast<int>(tokens), .threads = 256, .name = "reorder"},
+        reorder_kernel, args);
+}
+
+void launch_decode(simt::Stream stream, FormatId format, const DecodeArgs& args) {
+    if (args.tokens == 0) return;
+    const bool quantised = with_quantised_format(format, [&]<FormatId kId>() {
+        with_tokens(args,
+                    [&]<int kTokens>() { launch_for<kTokens>(stream, decode_kernel<kId, kTokens>, "decode", args); });
+    });
+    if (quantised) return;
+    const auto launch_float = [&]<FormatId kId>() {
+        with_tokens(args, [&]<int kTokens>() {
+            launch_for<kTokens>(stream, decode_float_kernel<kId, kTokens>, "decode_float", args);
+        });
+    };
+    if (format == FormatId::f32) return launch_float.template operator()<FormatId::f32>();
+    if (format == FormatId::f16) return launch_float.template operator()<FormatId::f16>();
+    CHECK(format == FormatId::bf16, "every format is quantised or one of three float formats");
+    launch_float.template operator()<FormatId::bf16>();
+}
+
+}  // namespace invar::cuda

@@ -1,0 +1,23 @@
+// Instances of the tile kernels: every quantised format for 16 and 64 tokens.
+#include "base/check.h"
+#include "cuda/products.cuh"
+
+namespace invar::cuda {
+
+void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int tile_tokens, int64_t tiles) {
+    if (tiles == 0) return;
+    const simt::Grid grid{.x = static_cast<int>((args.rows + kTileRows - 1) / kTileRows),
+                          .y = static_cast<int>(tiles),
+                          .threads = kTileThreads,
+                          .name = "tiles"};
+    const bool quantised = with_quantised_format(format, [&]<FormatId kId>() {
+        if (tile_tokens == 16) {
+            simt::launch(stream, grid, tile_kernel<kId, 16>, args);
+        } else {
+            simt::launch(stream, grid, tile_kernel<kId, 64>, args);
+        }
+    });
+    CHECK(quantised && (tile_tokens == 16 || tile_tokens == 64), "float weights have no integer tiles");
+}
+
+}  // namespace invar::cuda

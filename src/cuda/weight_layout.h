@@ -1,0 +1,165 @@
+// Where every bit of a weight matrix lies in device memory. The unit of a decode warp is a ROW GROUP of 4 rows: lane 4
+// b + r holds strand b of row r, so a record of 256 columns gives each lane its own block of 32, and a warp reads 512
+// neighbouring bytes with one 16-byte load a lane. Constants only, for the packer (weight_packing.cpp) and the kernels
+// (weight_pieces.cuh). The drawings and the reasons: docs/gpu.md.
+//
+//   matrix    | group 0 | group 1 | ...                        ceil(rows / 4) groups; rows past the end are zero bits
+//   group     | span 0 | span 1 | ...                          a span is 4 records (1024 columns), the last one may be
+//   shorter span      | scales [32 lanes] | side [4 rows] | record 0 | record 1 | record 2 | record 3 | record    |
+//   codes 0-15 [lane][16 B] | (codes 16-31) | crumbs [lane][8 B] | bits [lane][4 B] |
+//
+// Float weights have no scales: a record is `[chunk][lane][16 B]`, 8 chunks (f32) or 4 (f16, bf16) of each block in
+// order.
+#pragma once
+
+#include <cstdint>
+
+#include "formats/format.h"
+
+namespace invar::cuda {
+
+inline constexpr int kGroupRows = 4;
+inline constexpr int kGroupLanes = 32;
+inline constexpr int kRecordColumns = 256;
+inline constexpr int kSpanRecords = 4;
+
+// What each lane holds of the scales of a span, and what each row has beside them. i = record of the span, h = half of
+// the block, b = strand.
+enum class DeviceScales : uint8_t {
+    none,
+    f16,          // 8 B: f16 d[i]
+    f16_minimum,  // 16 B: { f16 d, f16 m }[i]
+    six_bit,      // 8 B: 12 bits for each i from bit 0 (Q4_K, Q5_K: scale | minimum << 6; Q3_K: half 0 | half 1 << 6),
+              // then, at bit 48, a piece of the row's superblock scales: strand b has d of record b / 2 (b even) or its
+              // dmin (b odd). Q3_K: strand b < 4 has d of record b
+    int8,     // 8 B: int8 [i][h]; side 8 B a row: f16 d[i]
+    nibbles,  // 8 B: u8 [i][h], scale | minimum << 4; side 16 B a row: { f16 d, f16 dmin }[i]
+    iq4_xs,   // 4 B: 6 bits for each i from bit 0 (scale + 32), then at bit 24 byte b of the row's f16 d[4]
+    e8m0,     // 4 B: u8 [i]
+    ue4m3,    // 8 B: u8 [i][h]
+};
+
+enum class CodeTable : uint8_t { none, iq4, e2m1 };
+
+// The float step of a block (docs/arithmetic.md, section 1).
+enum class DeviceStep : uint8_t {
+    plain,           // s = fma(dw d, idot, s)
+    minimum,         // plain, then s = fma(m, sx, s); the k-quants' m is -(dmin m_b)
+    halves,          // s = fma(dw d, sc0 idot0 + sc1 idot1, s)
+    halves_minimum,  // halves, then s = fma(-(dmin d), m0 S0 + m1 S1, s)
+    two_floats,      // s = fma(dw0 d, idot0, s), then s = fma(dw1 d, idot1, s)
+};
+
+struct WeightLayout {
+    // Code planes. A word is 4 codes of neighbouring columns (a k-group j: columns 4 j .. 4 j + 3 of the block).
+    bool bytes = false;    // 2 x 16 B a lane: word j, a signed code a byte
+    bool nibbles = false;  // 16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high
+                           // ones; with a table: in its low and its high 16 bits, a nibble each
+    bool crumbs = false;   // 8 B a lane: word j / 4, bits 2 (j % 4) of each byte
+    bool bits = false;     // 4 B a lane: bit j of each byte
+    CodeTable table = CodeTable::none;
+    int offset = 0;  // code = stored - offset
+    DeviceScales scales = DeviceScales::none;
+    DeviceStep step = DeviceStep::plain;
+    int float_bytes = 0;  // of an element of a float format
+
+    constexpr bool halves() const {
+        return step == DeviceStep::halves || step == DeviceStep::halves_minimum || step == DeviceStep::two_floats;
+    }
+    constexpr int crumbs_at() const { return bytes ? 1024 : nibbles ? 512 : 0; }
+    constexpr int bits_at() const { return crumbs_at() + (crumbs ? 256 : 0); }
+    constexpr int record_bytes() const {
+        if (float_bytes != 0) return kGroupRows * kRecordColumns * float_bytes;
+        return bits_at() + (bits ? 128 : 0);
+    }
+    constexpr int scale_bytes() const {  // of a lane
+        switch (scales) {
+            case DeviceScales::none:
+                return 0;
+            case DeviceScales::f16_minimum:
+                return 16;
+            case DeviceScales::iq4_xs:
+            case DeviceScales::e8m0:
+                return 4;
+            default:
+                return 8;
+        }
+    }
+    constexpr int side_bytes() const {  // of a row
+        return scales == DeviceScales::int8 ? 8 : scales == DeviceScales::nibbles ? 16 : 0;
+    }
+    constexpr int side_at() const { return kGroupLanes * scale_bytes(); }
+    constexpr int records_at() const { return side_at() + kGroupRows * side_bytes(); }
+    constexpr int span_bytes() const { return records_at() + kSpanRecords * record_bytes(); }
+    // What the upper planes are shifted by in a code.
+    constexpr int crumbs_shift() const { return nibbles ? 4 : 0; }
+    constexpr int bits_shift() const { return nibbles ? 4 : 2; }
+};
+
+constexpr WeightLayout weight_layout(FormatId id) {
+    using enum FormatId;
+    using Step = DeviceStep;
+    switch (id) {
+        case f32:
+            return {.float_bytes = 4};
+        case f16:
+        case bf16:
+            return {.float_bytes = 2};
+        case q4_0:
+            return {.nibbles = true, .offset = 8, .scales = DeviceScales::f16};
+        case q4_1:
+            return {.nibbles = true, .scales = DeviceScales::f16_minimum, .step = Step::minimum};
+        case q5_0:
+            return {.nibbles = true, .bits = true, .offset = 16, .scales = DeviceScales::f16};
+        case q5_1:
+            return {.nibbles = true, .bits = true, .scales = DeviceScales::f16_minimum, .step = Step::minimum};
+        case q8_0:
+            return {.bytes = true, .scales = DeviceScales::f16};
+        case q2_k:
+            return {.crumbs = true, .scales = DeviceScales::nibbles, .step = Step::halves_minimum};
+        case q3_k:
+            return {.crumbs = true, .bits = true, .offset = 4, .scales = DeviceScales::six_bit, .step = Step::halves};
+        case q4_k:
+            return {.nibbles = true, .scales = DeviceScales::six_bit, .step = Step::minimum};
+        case q5_k:
+            return {.nibbles = true, .bits = true, .scales = DeviceScales::six_bit, .step = Step::minimum};
+        case q6_k:
+            return {.nibbles = true, .crumbs = true, .offset = 32, .scales = DeviceScales::int8, .step = Step::halves};
+        case iq4_nl:
+            return {.nibbles = true, .table = CodeTable::iq4, .scales = DeviceScales::f16};
+        case iq4_xs:
+            return {.nibbles = true, .table = CodeTable::iq4, .scales = DeviceScales::iq4_xs};
+        case mxfp4:
+            return {.nibbles = true, .table = CodeTable::e2m1, .scales = DeviceScales::e8m0};
+        case nvfp4:
+            return {.nibbles = true, .table = CodeTable::e2m1, .scales = DeviceScales::ue4m3, .step = Step::two_floats};
+    }
+    return {};
+}
+
+constexpr int64_t records_of(int64_t columns) { return (columns + kRecordColumns - 1) / kRecordColumns; }
+constexpr int64_t groups_of(int64_t rows) { return (rows + kGroupRows - 1) / kGroupRows; }
+
+constexpr int64_t group_bytes(const WeightLayout& layout, int64_t records) {
+    const int64_t spans = (records + kSpanRecords - 1) / kSpanRecords;
+    return spans * layout.records_at() + records * layout.record_bytes();
+}
+
+// Bytes of [rows, columns] on the device.
+constexpr int64_t device_weight_bytes(FormatId id, int64_t rows, int64_t columns) {
+    return groups_of(rows) * group_bytes(weight_layout(id), records_of(columns));
+}
+
+// ---- activations
+
+// 256 quantised columns of one token for the decode kernels: lane 4 b + r reads strand b, so that the 4 rows share a
+// read.
+struct ActivationRecord {
+    int8_t q[2][8][16];      // [half][strand]
+    float d[8];              // [strand]; -0 past the end of K
+    float sx[8];             // d * float(sum of the block's q); -0 past the end of K
+    int32_t half_sum[2][8];  // sums of q
+};
+static_assert(sizeof(ActivationRecord) == 384);
+
+}  // namespace invar::cuda

@@ -1,0 +1,346 @@
+// How kernels read weights: the planes and scales of weight_layout.h taken apart in registers, and the float step of
+// each format. Equal to weight() and accumulate() of formats/NAME/NAME.h. Which thread reads what, and in which order
+// blocks come, is the kernels' business (linear_decode.cuh, linear_tiles.cuh).
+#pragma once
+
+#include "arithmetic/float_types.h"
+#include "cuda/simt.h"
+#include "cuda/weight_layout.h"
+
+namespace invar::cuda {
+
+using simt::Global;
+using simt::Words2;
+using simt::Words4;
+
+// The scales of one block of 32 as stored: integers, and the bits of the superblock's or block's f16 numbers.
+struct RawScales {
+    uint32_t packed = 0;
+    uint16_t d = 0, m = 0;
+};
+
+// The same as the float step takes them.
+struct BlockScales {
+    float dw = 0;     // all that multiplies d but the integer scales of halves
+    float other = 0;  // minimum: m; halves_minimum: dmin; two_floats: dw of half 1
+    int32_t scale[2] = {};
+    int32_t minimum[2] = {};
+};
+
+// What a block's activations give to the float step.
+struct BlockInputs {
+    float d, sx;
+    int32_t half_sum[2];
+};
+
+template <FormatId kId>
+struct Weights {
+    static constexpr WeightLayout kLayout = weight_layout(kId);
+    // Numbers, since device code cannot name the object they come from.
+    static constexpr DeviceStep kStep = kLayout.step;
+    static constexpr DeviceScales kScales = kLayout.scales;
+    static constexpr CodeTable kTable = kLayout.table;
+    static constexpr int kOffset = kLayout.offset;
+    static constexpr int kCrumbsAt = kLayout.crumbs_at(), kCrumbsShift = kLayout.crumbs_shift();
+    static constexpr int kBitsAt = kLayout.bits_at(), kBitsShift = kLayout.bits_shift();
+    static constexpr int kRecordBytes = kLayout.record_bytes(), kRecordsAt = kLayout.records_at();
+    static constexpr int kSpanBytes = kLayout.span_bytes();
+    static constexpr int kScaleBytes = kLayout.scale_bytes(), kSideBytes = kLayout.side_bytes();
+    static constexpr int kSideAt = kLayout.side_at();
+    static constexpr bool kHalves = kLayout.halves();
+    // Codes that dot4 takes as they are; others are unsigned and `offset` too large.
+    static constexpr bool kSigned = kLayout.bytes || kTable != CodeTable::none;
+    static constexpr bool kNibblesOnly = kLayout.nibbles && !kLayout.crumbs && !kLayout.bits && !kSigned;
+
+    // Bytes of a row group, and from its start to record `record`.
+    SIMT_DEVICE static int64_t group_size(int64_t records) {
+        return (records + kSpanRecords - 1) / kSpanRecords * kRecordsAt + records * kRecordBytes;
+    }
+    SIMT_DEVICE static int64_t record_at(int64_t record) {
+        return record / kSpanRecords * kSpanBytes + kRecordsAt + record % kSpanRecords * kRecordBytes;
+    }
+
+    // A lane's codes of one record, as loaded.
+    struct Planes {
+        uint32_t nibbles[kLayout.bytes ? 8 : 4];
+        uint32_t crumbs[2];
+        uint32_t bits;
+    };
+
+    // ---- codes
+
+    SIMT_DEVICE static Planes load_planes(Global<const uint8_t> record, int lane) {
+        Planes planes{};
+        if constexpr (kLayout.bytes || kLayout.nibbles) {
+            const Words4 first = simt::load_once(simt::view<const Words4>(record) + lane);
+            for (int j = 0; j < 4; ++j) planes.nibbles[j] = first.w[j];
+        }
+        if constexpr (kLayout.bytes) {
+            const Words4 second = simt::load_once(simt::view<const Words4>(record + 512) + lane);
+            for (int j = 0; j < 4; ++j) planes.nibbles[4 + j] = second.w[j];
+        }
+        if constexpr (kLayout.crumbs) {
+            const Words2 crumbs = simt::load_once(simt::view<const Words2>(record + kCrumbsAt) + lane);
+            planes.crumbs[0] = crumbs.w[0];
+            planes.crumbs[1] = crumbs.w[1];
+        }
+        if constexpr (kLayout.bits) planes.bits = simt::load_once(simt::view<const uint32_t>(record + kBitsAt) + lane);
+        return planes;
+    }
+
+    // Eight levels of a table at once; selectors are the low 16 bits of `codes`, a nibble each (the k-group of j % 4)
+    // and the high 16 bits (the k-group of j % 4 + 4).
+    SIMT_DEVICE static void look_up(uint32_t codes, uint32_t& low, uint32_t& high) {
+        constexpr bool kIq4 = kTable == CodeTable::iq4;
+        // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes a word.
+        constexpr uint32_t t0 = kIq4 ? 0xBFAD9881u : 0x03020100u, t1 = kIq4 ? 0xF6EADDCFu : 0x0C080604u;
+        constexpr uint32_t t2 = kIq4 ? 0x26190D01u : 0xFDFEFF00u, t3 = kIq4 ? 0x71594535u : 0xF4F8FAFCu;
+        const uint32_t index = codes & 0x77777777u;                        // within half a table
+        const uint32_t half = ((codes & 0x88888888u) >> 1) | 0x32103210u;  // byte i of one or the other
+        low = simt::permute(simt::permute(t0, t1, index), simt::permute(t2, t3, index), half);
+        high = simt::permute(simt::permute(t0, t1, index >> 16), simt::permute(t2, t3, index >> 16), half >> 16);
+    }
+
+    // k-groups j and j + 4 (0 <= j < 4) of a block, a code a byte, from the words of the planes that have them: `first`
+    // and `second` are the nibbles' word j % 4, or the bytes' words j and j + 4.
+    SIMT_DEVICE static void combine(uint32_t first, uint32_t second, const uint32_t (&crumbs)[2], uint32_t bits, int j,
+                                    uint32_t& low, uint32_t& high) {
+        if constexpr (kLayout.bytes) {
+            low = first;
+            high = second;
+        } else if constexpr (kTable != CodeTable::none) {
+            look_up(first, low, high);
+        } else {
+            low = high = 0;
+            if constexpr (kLayout.nibbles) {
+                low = first & 0x0F0F0F0Fu;
+                high = first >> 4 & 0x0F0F0F0Fu;
+            }
+            if constexpr (kLayout.crumbs) {
+                low |= (crumbs[0] >> (2 * j) & 0x03030303u) << kCrumbsShift;
+                high |= (crumbs[1] >> (2 * j) & 0x03030303u) << kCrumbsShift;
+            }
+            if constexpr (kLayout.bits) {
+                low |= (bits >> j & 0x01010101u) << kBitsShift;
+                high |= (bits >> (j + 4) & 0x01010101u) << kBitsShift;
+            }
+        }
+    }
+    SIMT_DEVICE static void pair_of_groups(const Planes& planes, int j, uint32_t& low, uint32_t& high) {
+        const uint32_t second = kLayout.bytes ? planes.nibbles[kLayout.bytes ? 4 + j : 0] : 0;
+        combine(planes.nibbles[j], second, planes.crumbs, planes.bits, j, low, high);
+    }
+    // The same from memory, for one k-group pair of the block of `lane`: what a lane of a tensor-core fragment needs.
+    SIMT_DEVICE static void load_pair_of_groups(Global<const uint8_t> record, int lane, int j, uint32_t& low,
+                                                uint32_t& high) {
+        uint32_t first = 0, second = 0, crumbs[2] = {}, bits = 0;
+        if constexpr (kLayout.bytes || kLayout.nibbles) first = simt::view<const uint32_t>(record)[4 * lane + j];
+        if constexpr (kLayout.bytes) second = simt::view<const uint32_t>(record + 512)[4 * lane + j];
+        if constexpr (kLayout.crumbs) {
+            const Words2 words = simt::view<const Words2>(record + kCrumbsAt)[lane];
+            crumbs[0] = words.w[0];
+            crumbs[1] = words.w[1];
+        }
+        if constexpr (kLayout.bits) bits = simt::view<const uint32_t>(record + kBitsAt)[lane];
+        combine(first, second, crumbs, bits, j, low, high);
+    }
+
+    // The same as signed bytes: (code + 128 - offset) never borrows from the next byte, and its top bit turned is the
+    // sign.
+    SIMT_DEVICE static uint32_t signed_codes(uint32_t codes) {
+        if constexpr (kSigned || kOffset == 0) return codes;
+        return ((codes | 0x80808080u) - kOffset * 0x01010101u) ^ 0x80808080u;
+    }
+
+    // ---- scales
+
+    // The scale piece of a lane for a span.
+    struct Piece {
+        uint32_t w[4];
+    };
+    SIMT_DEVICE static Piece load_piece(Global<const uint8_t> span, int lane) {
+        Piece piece{};
+        if constexpr (kScaleBytes == 16) {
+            const Words4 words = simt::load_once(simt::view<const Words4>(span) + lane);
+            for (int i = 0; i < 4; ++i) piece.w[i] = words.w[i];
+        } else if constexpr (kScaleBytes == 8) {
+            const Words2 words = simt::load_once(simt::view<const Words2>(span) + lane);
+            piece.w[0] = words.w[0];
+            piece.w[1] = words.w[1];
+        } else {
+            piece.w[0] = simt::load_once(simt::view<const uint32_t>(span) + lane);
+        }
+        return piece;
+    }
+    // What stands beside a row's scales for a span.
+    SIMT_DEVICE static Piece load_side(Global<const uint8_t> span, int row) {
+        Piece side{};
+        if constexpr (kSideBytes == 16) {
+            const Words4 words = simt::load_once(simt::view<const Words4>(span + kSideAt) + row);
+            for (int i = 0; i < 4; ++i) side.w[i] = words.w[i];
+        } else if constexpr (kSideBytes == 8) {
+            const Words2 words = simt::load_once(simt::view<const Words2>(span + kSideAt) + row);
+            side.w[0] = words.w[0];
+            side.w[1] = words.w[1];
+        }
+        return side;
+    }
+
+    SIMT_DEVICE static uint32_t half_word(const Piece& piece, int i) {
+        return piece.w[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
+    }
+
+    // Record i of the span, except for what lies in other lanes' pieces (six_bit, iq4_xs).
+    SIMT_DEVICE static RawScales raw_scales(const Piece& piece, const Piece& side, int i) {
+        RawScales raw;
+        if constexpr (kScales == DeviceScales::f16) {
+            raw.d = static_cast<uint16_t>(half_word(piece, i));
+        } else if constexpr (kScales == DeviceScales::f16_minimum) {
+            raw.d = static_cast<uint16_t>(piece.w[i]);
+            raw.m = static_cast<uint16_t>(piece.w[i] >> 16);
+        } else if constexpr (kScales == DeviceScales::six_bit) {
+            const uint64_t bits = static_cast<uint64_t>(piece.w[1]) << 32 | piece.w[0];
+            raw.packed = static_cast<uint32_t>(bits >> (12 * i)) & 0xFFFu;
+        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+            raw.packed = piece.w[0] >> (6 * i) & 63u;
+        } else if constexpr (kScales == DeviceScales::e8m0) {
+            raw.packed = piece.w[0] >> (8 * i) & 0xFFu;
+        } else {
+            raw.packed = half_word(piece, i);
+        }
+        if constexpr (kScales == DeviceScales::int8) raw.d = static_cast<uint16_t>(half_word(side, i));
+        if constexpr (kScales == DeviceScales::nibbles) {
+            raw.d = static_cast<uint16_t>(side.w[i]);
+            raw.m = static_cast<uint16_t>(side.w[i] >> 16);
+        }
+        return raw;
+    }
+
+    // The numbers that lie in the pieces of the row's other strands, by shuffles: all 32 lanes call it, lane 4 b + r.
+    SIMT_DEVICE static void gather_superblock(const Piece& piece, int i, int row, RawScales& raw) {
+        if constexpr (kScales == DeviceScales::six_bit) {
+            const uint32_t mine = piece.w[1] >> 16;
+            if constexpr (kHalves) {
+                raw.d = static_cast<uint16_t>(simt::shuffle(mine, 4 * i + row));
+            } else {
+                raw.d = static_cast<uint16_t>(simt::shuffle(mine, 8 * i + row));
+                raw.m = static_cast<uint16_t>(simt::shuffle(mine, 8 * i + 4 + row));
+            }
+        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+            const uint32_t mine = piece.w[0] >> 24;
+            const uint32_t low = simt::shuffle(mine, 8 * i + row), high = simt::shuffle(mine, 8 * i + 4 + row);
+            raw.d = static_cast<uint16_t>(low | high << 8);
+        }
+    }
+    // The same from memory, by one thread.
+    SIMT_DEVICE static void read_superblock(Global<const uint8_t> span, int i, int row, RawScales& raw) {
+        if constexpr (kScales == DeviceScales::six_bit) {
+            const Global<const uint16_t> halves = simt::view<const uint16_t>(span);
+            raw.d = halves[4 * ((kHalves ? 4 : 8) * i + row) + 3];
+            if constexpr (!kHalves) raw.m = halves[4 * (8 * i + 4 + row) + 3];
+        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+            const uint32_t low = span[4 * (8 * i + row) + 3], high = span[4 * (8 * i + 4 + row) + 3];
+            raw.d = static_cast<uint16_t>(low | high << 8);
+        }
+    }
+
+    SIMT_DEVICE static BlockScales block_scales(const RawScales& raw) {
+        BlockScales scales;
+        if constexpr (kScales == DeviceScales::f16 || kScales == DeviceScales::f16_minimum) {
+            scales.dw = simt::f16_to_float(raw.d);
+            if constexpr (kScales == DeviceScales::f16_minimum) scales.other = simt::f16_to_float(raw.m);
+        } else if constexpr (kScales == DeviceScales::six_bit && kHalves) {
+            scales.dw = simt::f16_to_float(raw.d);
+            scales.scale[0] = static_cast<int32_t>(raw.packed & 63u) - 32;
+            scales.scale[1] = static_cast<int32_t>(raw.packed >> 6) - 32;
+        } else if constexpr (kScales == DeviceScales::six_bit) {
+            scales.dw = simt::f16_to_float(raw.d) * static_cast<float>(raw.packed & 63u);       // exact
+            scales.other = -(simt::f16_to_float(raw.m) * static_cast<float>(raw.packed >> 6));  // exact
+        } else if constexpr (kScales == DeviceScales::int8) {
+            scales.dw = simt::f16_to_float(raw.d);
+            scales.scale[0] = static_cast<int8_t>(raw.packed & 0xFFu);
+            scales.scale[1] = static_cast<int8_t>(raw.packed >> 8);
+        } else if constexpr (kScales == DeviceScales::nibbles) {
+            scales.dw = simt::f16_to_float(raw.d);
+            scales.other = simt::f16_to_float(raw.m);
+            for (int h = 0; h < 2; ++h) {
+                scales.scale[h] = static_cast<int32_t>(raw.packed >> (8 * h) & 15u);
+                scales.minimum[h] = static_cast<int32_t>(raw.packed >> (8 * h + 4) & 15u);
+            }
+        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+            scales.dw = simt::f16_to_float(raw.d) * static_cast<float>(static_cast<int32_t>(raw.packed) - 32);  // exact
+        } else if constexpr (kScales == DeviceScales::e8m0) {
+            scales.dw = e8m0_half_to_f32(static_cast<uint8_t>(raw.packed));
+        } else if constexpr (kScales == DeviceScales::ue4m3) {
+            scales.dw = ue4m3_to_f32(static_cast<uint8_t>(raw.packed & 0xFFu)) * 0.5f;
+            scales.other = ue4m3_to_f32(static_cast<uint8_t>(raw.packed >> 8)) * 0.5f;
+        }
+        return scales;
+    }
+
+    // ---- the float step. `first` and `second`: dots of the halves of the block, or the whole dot in `first`.
+
+    SIMT_DEVICE static float step(const BlockScales& w, const BlockInputs& x, int32_t first, int32_t second, float s) {
+        if constexpr (kStep == DeviceStep::two_floats) {
+            s = simt::fma(w.dw * x.d, static_cast<float>(first), s);
+            return simt::fma(w.other * x.d, static_cast<float>(second), s);
+        } else if constexpr (kHalves) {
+            const int32_t sum = w.scale[0] * first + w.scale[1] * second;
+            s = simt::fma(w.dw * x.d, static_cast<float>(sum), s);
+            if constexpr (kStep == DeviceStep::halves) return s;
+            const int32_t minimum = w.minimum[0] * x.half_sum[0] + w.minimum[1] * x.half_sum[1];
+            return simt::fma(-(w.other * x.d), static_cast<float>(minimum), s);
+        } else {
+            return step_of_dot(w, x, static_cast<float>(first), s);
+        }
+    }
+    // The steps plain and minimum, for a dot that is a float already.
+    SIMT_DEVICE static float step_of_dot(const BlockScales& w, const BlockInputs& x, float dot, float s) {
+        s = simt::fma(w.dw * x.d, dot, s);
+        if constexpr (kStep == DeviceStep::plain) return s;
+        return simt::fma(w.other, x.sx, s);
+    }
+
+    // The value of one weight: weight() of the format. `code` is signed, `half` of its block 0 or 1.
+    SIMT_DEVICE static float value(const BlockScales& w, int32_t code, int half) {
+        if constexpr (kStep == DeviceStep::two_floats) return (half == 0 ? w.dw : w.other) * static_cast<float>(code);
+        if constexpr (kHalves) {
+            const float scaled = w.dw * static_cast<float>(w.scale[half]) * static_cast<float>(code);
+            if constexpr (kStep == DeviceStep::halves) return scaled;
+            return scaled - w.other * static_cast<float>(w.minimum[half]);
+        }
+        const float scaled = w.dw * static_cast<float>(code);
+        if constexpr (kStep == DeviceStep::plain) return scaled;
+        return scaled + w.other;
+    }
+};
+
+// Calls `use` with the format as a constant; false for float formats.
+template <class Use>
+bool with_quantised_format(FormatId id, Use&& use) {
+    switch (id) {
+#define INVAR_FORMAT(name)                         \
+    case FormatId::name:                           \
+        use.template operator()<FormatId::name>(); \
+        return true;
+        INVAR_FORMAT(q4_0)
+        INVAR_FORMAT(q4_1)
+        INVAR_FORMAT(q5_0)
+        INVAR_FORMAT(q5_1)
+        INVAR_FORMAT(q8_0)
+        INVAR_FORMAT(q2_k)
+        INVAR_FORMAT(q3_k)
+        INVAR_FORMAT(q4_k)
+        INVAR_FORMAT(q5_k)
+        INVAR_FORMAT(q6_k)
+        INVAR_FORMAT(iq4_nl)
+        INVAR_FORMAT(iq4_xs)
+        INVAR_FORMAT(mxfp4)
+        INVAR_FORMAT(nvfp4)
+#undef INVAR_FORMAT
+        default:
+            return false;
+    }
+}
+
+}  // namespace invar::cuda

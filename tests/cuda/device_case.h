@@ -1,0 +1,118 @@
+// What the tests of device kernels share: arrays that kernels may touch and nothing beside them, an emulator whose
+// faults fail the test, and products in the device's layout beside what the definition says.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "arithmetic/quantise.h"
+#include "cpu/comparison.h"
+#include "cpu/linear_case.h"
+#include "cuda/failure.cuh"
+#include "cuda/simt.h"
+#include "cuda/weight_packing.h"
+
+namespace invar {
+
+// `count` elements at a 256-byte boundary, like device memory, with nothing behind them that a kernel may touch.
+template <class T>
+class DeviceArray {
+  public:
+    explicit DeviceArray(int64_t count = 0) : count_(count), bytes_(aligned_bytes(count * int64_t{sizeof(T)} + 256)) {
+        // What nobody wrote must not look like a result.
+        std::memset(data(), 0xFF, static_cast<size_t>(count) * sizeof(T));
+    }
+    explicit DeviceArray(const std::vector<T>& values) : DeviceArray(static_cast<int64_t>(values.size())) {
+        if (!values.empty()) std::memcpy(static_cast<void*>(data()), values.data(), values.size() * sizeof(T));
+    }
+    T* data() const {
+        auto address = reinterpret_cast<uintptr_t>(bytes_.get());
+        return reinterpret_cast<T*>((address + 255) / 256 * 256);
+    }
+    int64_t count() const { return count_; }
+    T& operator[](int64_t i) const { return data()[i]; }
+    simt::Global<T> global() const { return simt::global(data(), count_); }
+    simt::Global<const T> constant() const { return simt::global(static_cast<const T*>(data()), count_); }
+
+  private:
+    int64_t count_ = 0;
+    AlignedBytes bytes_;
+};
+
+// An emulator, and the cell for non-finite results.
+struct Device {
+    explicit Device(simt::Emulator::Order order = simt::Emulator::Order::rising)
+        : emulator(std::make_unique<simt::Emulator>(order)), cell(1) {
+        cell[0] = cuda::kNoFailure;
+    }
+    simt::Stream stream() const { return emulator.get(); }
+    cuda::Inspector inspector() const { return cuda::Inspector::of(cell.global(), 0); }
+    void expect_no_fault() const {
+        EXPECT_FALSE(emulator->fault().has_value()) << emulator->fault()->kernel << ": " << emulator->fault()->message;
+    }
+
+    std::unique_ptr<simt::Emulator> emulator;
+    DeviceArray<uint64_t> cell;
+};
+
+inline DeviceArray<uint8_t> pack_for_device(const Format& format, const std::byte* stored, int64_t rows,
+                                            int64_t columns) {
+    DeviceArray<uint8_t> packed(cuda::device_weight_bytes(format.id, rows, columns));
+    cuda::pack_weights(format, stored, rows, columns, 0, cuda::groups_of(rows),
+                       reinterpret_cast<std::byte*>(packed.data()));
+    return packed;
+}
+
+// A product: weights as in a file and packed, activations, and what the definition gives.
+struct DeviceProduct {
+    const Format* format = nullptr;
+    int64_t rows = 0, columns = 0, tokens = 0;
+    float scale = 1;
+    std::vector<std::byte> stored;
+    DeviceArray<uint8_t> packed;
+    DeviceArray<float> x;
+    std::vector<float> expected;  // [tokens, rows]
+};
+
+inline std::vector<std::byte> float_weights(const Format& format, int64_t rows, int64_t columns, uint64_t seed) {
+    std::mt19937 random(static_cast<uint32_t>(seed));
+    std::vector<float> values = make_inputs(random, rows * columns, Inputs::hard);
+    std::vector<std::byte> stored(static_cast<size_t>(rows * format.row_bytes(columns)));
+    format.encode(values.data(), rows * columns, nullptr, stored.data());
+    return stored;
+}
+
+inline DeviceProduct make_product(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,
+                                  uint64_t seed) {
+    DeviceProduct p;
+    p.format = &format;
+    p.rows = rows;
+    p.columns = columns;
+    p.tokens = tokens;
+    p.scale = format.id == FormatId::nvfp4 ? 0.37f : 1.0f;
+    p.stored = format.is_float ? float_weights(format, rows, columns, seed)
+                               : random_weights(format, rows, columns, kind, seed);
+    p.packed = pack_for_device(format, p.stored.data(), rows, columns);
+    std::mt19937 random(static_cast<uint32_t>(seed));
+    const std::vector<float> x = format.is_float ? make_inputs(random, tokens * columns, Inputs::hard)
+                                                 : random_activations(tokens, columns, seed + 1);
+    p.x = DeviceArray<float>(x);
+    p.expected.resize(static_cast<size_t>(tokens * rows));
+    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+    for (int64_t t = 0; t < tokens; ++t) {
+        const float* row_of_x = x.data() + t * columns;
+        if (!format.is_float) quantise_row(row_of_x, columns, blocks.data());
+        for (int64_t row = 0; row < rows; ++row) {
+            const std::byte* stored = p.stored.data() + row * format.row_bytes(columns);
+            const float y = format.is_float ? dot_float(format, stored, row_of_x, columns)
+                                            : dot_quantised(format, stored, blocks.data(), columns);
+            p.expected[static_cast<size_t>(t * rows + row)] = p.scale == 1.0f ? y : y * p.scale;
+        }
+    }
+    return p;
+}
+
+}  // namespace invar

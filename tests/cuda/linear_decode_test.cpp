@@ -1,0 +1,183 @@
+// Decode kernels, every format: emulated results against dot_quantised() and dot_float() with ==, and a comparison that
+// is shown to see errors.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "cuda/products.cuh"
+#include "device_case.h"
+
+namespace invar {
+namespace {
+
+using namespace cuda;
+
+// Runs the product with the decode kernels; [tokens, rows].
+DeviceArray<float> decode(const Device& device, const DeviceProduct& p) {
+    const int64_t records = records_of(p.columns);
+    DecodeArgs args{.weights = p.packed.constant(),
+                    .rows = p.rows,
+                    .columns = p.columns,
+                    .scale = p.scale,
+                    .activations = {},
+                    .tokens = p.tokens,
+                    .out = {},
+                    .out_stride = p.rows,
+                    .inspector = device.inspector()};
+    DeviceArray<float> out(p.tokens * p.rows);
+    args.out = out.global();
+    if (p.format->is_float) {
+        const DeviceArray<float> x(p.tokens * records * kRecordColumns);
+        launch_reorder(
+            device.stream(),
+            {.x = p.x.constant(), .stride = p.columns, .columns = p.columns, .records = records, .out = x.global()},
+            p.tokens);
+        args.activations = simt::global(reinterpret_cast<const uint8_t*>(x.data()), x.count() * 4);
+        launch_decode(device.stream(), p.format->id, args);
+        return out;
+    }
+    const DeviceArray<uint8_t> x(p.tokens * records * int64_t{sizeof(ActivationRecord)});
+    launch_quantise(device.stream(), {.x = p.x.constant(),
+                                      .stride = p.columns,
+                                      .columns = p.columns,
+                                      .records = records,
+                                      .tokens = p.tokens,
+                                      .records_out = x.global(),
+                                      .tiles = {}});
+    args.activations = x.constant();
+    launch_decode(device.stream(), p.format->id, args);
+    return out;
+}
+
+Comparison compare(const DeviceProduct& p, const DeviceArray<float>& out) {
+    Comparison comparison;
+    comparison.add(p.expected.data(), out.data(), p.tokens * p.rows);
+    return comparison;
+}
+
+struct Shape {
+    int64_t rows, columns, tokens;
+};
+
+// Whole and partial groups, spans and records; 1 to 16 tokens.
+std::vector<Shape> shapes_of(const Format& format) {
+    std::vector<Shape> shapes = {{5, 256, 1}, {7, 1280, 2}, {4, 2304, 3}, {3, 768, 8}, {18, 1024, 16}, {2, 512, 11}};
+    if (format.block_weights <= 32) shapes.insert(shapes.end(), {{6, 32, 1}, {5, 1376, 4}, {3, 224, 5}});
+    if (format.block_weights == 64) shapes.insert(shapes.end(), {{6, 64, 1}, {5, 1344, 4}});
+    if (format.is_float) shapes.insert(shapes.end(), {{3, 1, 1}, {5, 333, 3}});
+    return shapes;
+}
+
+TEST(CudaDecode, EqualsTheDefinitionForEveryFormatAndShape) {
+    Comparison all;
+    int64_t blocks = 0;
+    uint64_t seed = 1;
+    for (const Format* format : formats()) {
+        Comparison of_format;
+        for (const Shape& shape : shapes_of(*format)) {
+            for (const WeightKind kind : {WeightKind::ordinary, WeightKind::extreme, WeightKind::any_bits}) {
+                const Device device(seed % 2 == 0 ? simt::Emulator::Order::rising : simt::Emulator::Order::falling);
+                const DeviceProduct p = make_product(*format, shape.rows, shape.columns, shape.tokens, kind, ++seed);
+                const DeviceArray<float> out = decode(device, p);
+                device.expect_no_fault();
+                const Comparison comparison = compare(p, out);
+                EXPECT_EQ(comparison.differ(), 0)
+                    << format->name << " " << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens";
+                for (int64_t i = 0; i < p.tokens * p.rows; ++i)
+                    of_format.add(p.expected[static_cast<size_t>(i)], out[i]);
+                for (int64_t i = 0; i < p.tokens * p.rows; ++i) all.add(p.expected[static_cast<size_t>(i)], out[i]);
+                blocks += device.emulator->blocks_run();
+            }
+        }
+        of_format.print("CUDA decode " + std::string(format->name));
+    }
+    all.print("CUDA decode, all formats, " + std::to_string(blocks) + " blocks emulated");
+    EXPECT_GT(all.compared(), 20'000);
+    EXPECT_EQ(all.differ(), 0);
+}
+
+TEST(CudaDecode, PackingKeepsTheSizeItStates) {
+    // 4 x 1024 Q4_K weights cost what they cost in a file; Q3_K costs 1.8 % more.
+    EXPECT_EQ(device_weight_bytes(FormatId::q4_k, 4, 1024), 4 * 4 * 144);
+    EXPECT_EQ(device_weight_bytes(FormatId::q6_k, 8, 2048), 8 * 8 * 210);
+    EXPECT_EQ(device_weight_bytes(FormatId::q2_k, 4, 1024), 4 * 4 * 84);
+    EXPECT_EQ(device_weight_bytes(FormatId::iq4_xs, 4, 1024), 4 * 4 * 136);
+    EXPECT_EQ(device_weight_bytes(FormatId::q3_k, 4, 1024), 4 * 4 * 112);
+    EXPECT_EQ(device_weight_bytes(FormatId::bf16, 4, 256), 4 * 256 * 2);
+}
+
+// A swapped scale, a code of another column, a missing record, rows of a group exchanged: each must show.
+TEST(CudaDecode, AWrongByteOfTheLayoutIsSeen) {
+    Mutations mutations;
+    for (const Format* format : formats()) {
+        const Device device;
+        DeviceProduct p = make_product(*format, 8, 1024, 2, WeightKind::ordinary, 77);
+        ASSERT_EQ(compare(p, decode(device, p)).differ(), 0);
+        const WeightLayout layout = weight_layout(format->id);
+        const auto with_swap = [&](const char* what, int64_t a, int64_t b, int64_t bytes) {
+            std::vector<uint8_t> kept(p.packed.data(), p.packed.data() + p.packed.count());
+            std::swap_ranges(p.packed.data() + a, p.packed.data() + a + bytes, p.packed.data() + b);
+            mutations.add((std::string(format->name) + ": " + what).c_str(), compare(p, decode(device, p)));
+            std::memcpy(p.packed.data(), kept.data(), kept.size());
+        };
+        if (layout.scale_bytes() != 0) {
+            with_swap("scales of two strands swapped", 0, 4 * layout.scale_bytes(), layout.scale_bytes());
+            with_swap("scales of two rows swapped", 0, layout.scale_bytes(), layout.scale_bytes());
+        }
+        if (layout.side_bytes() != 0)
+            with_swap("superblock scales of two rows swapped", layout.side_at(), layout.side_at() + layout.side_bytes(),
+                      layout.side_bytes());
+        with_swap("codes of two strands swapped", layout.records_at(), layout.records_at() + 64, 16);
+        with_swap("two records swapped", layout.records_at(), layout.records_at() + layout.record_bytes(),
+                  layout.record_bytes());
+        with_swap("two groups of rows swapped", 0, group_bytes(layout, 4), group_bytes(layout, 4));
+    }
+    mutations.print("CUDA weight layout");
+    EXPECT_EQ(mutations.caught(), mutations.total());
+    EXPECT_GT(mutations.total(), 70);
+}
+
+// The activation quantiser alone, byte for byte where quantise_row says so.
+TEST(CudaDecode, QuantisesActivationsLikeTheDefinition) {
+    Comparison comparison;
+    for (const int64_t columns : {32, 256, 288, 1024, 2336}) {
+        const int64_t tokens = 12, records = records_of(columns);
+        std::vector<float> values = random_activations(tokens, columns, static_cast<uint64_t>(columns));
+        values[0] = std::numeric_limits<float>::infinity();
+        values[static_cast<size_t>(columns)] = std::nanf("");
+        const Device device;
+        const DeviceArray<float> x(values);
+        const DeviceArray<uint8_t> out(tokens * records * int64_t{sizeof(ActivationRecord)});
+        launch_quantise(device.stream(), {.x = x.constant(),
+                                          .stride = columns,
+                                          .columns = columns,
+                                          .records = records,
+                                          .tokens = tokens,
+                                          .records_out = out.global(),
+                                          .tiles = {}});
+        device.expect_no_fault();
+        std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / 32));
+        for (int64_t t = 0; t < tokens; ++t) {
+            quantise_row(values.data() + t * columns, columns, blocks.data());
+            const auto* made = reinterpret_cast<const ActivationRecord*>(out.data()) + t * records;
+            for (int64_t block = 0; block < columns / 32; ++block) {
+                const ActivationRecord& record = made[block / 8];
+                const QuantisedBlock& expected = blocks[static_cast<size_t>(block)];
+                for (int half = 0; half < 2; ++half) {
+                    comparison.add_exact(expected.q + 16 * half, record.q[half][block % 8], 16);
+                    int32_t sum = 0;
+                    for (int i = 0; i < 16; ++i) sum += expected.q[16 * half + i];
+                    comparison.add_exact(&sum, &record.half_sum[half][block % 8], 1);
+                }
+                comparison.add(expected.d, record.d[block % 8]);
+                comparison.add(expected.sx, record.sx[block % 8]);
+            }
+        }
+    }
+    comparison.print("CUDA activation blocks");
+    EXPECT_EQ(comparison.differ(), 0);
+    EXPECT_GT(comparison.compared(), 30'000);
+}
+
+}  // namespace
+}  // namespace invar

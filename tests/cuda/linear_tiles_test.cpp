@@ -1,0 +1,117 @@
+// Tile kernels, every quantised format: emulated tensor-core results against dot_quantised() with ==, and mistakes of
+// the kind kernels have, each of which the comparison or the emulation must see.
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "cuda/products.cuh"
+#include "device_case.h"
+#include "kernel_mutations.h"
+
+namespace invar {
+namespace {
+
+using namespace cuda;
+
+// Quantised activations for tiles, with their memory.
+struct TileMemory {
+    DeviceArray<uint8_t> q;
+    DeviceArray<float> d, sx;
+    DeviceArray<int32_t> sum[2];
+
+    TileMemory(int64_t records, int64_t tokens)
+        : q(8 * records * 2 * tokens * 16),
+          d(8 * records * tokens),
+          sx(8 * records * tokens),
+          sum{DeviceArray<int32_t>(8 * records * tokens), DeviceArray<int32_t>(8 * records * tokens)},
+          tokens_(tokens) {}
+    TileActivations view() const {
+        return {.q = q.global(),
+                .d = d.global(),
+                .sx = sx.global(),
+                .sum = {sum[0].global(), sum[1].global()},
+                .tokens = tokens_};
+    }
+
+  private:
+    int64_t tokens_;
+};
+
+DeviceArray<float> multiply(const Device& device, const DeviceProduct& p, int tile_tokens) {
+    const int64_t records = records_of(p.columns), padded = (p.tokens + kTileTokens - 1) / kTileTokens * kTileTokens;
+    const TileMemory x(records, padded);
+    launch_quantise(device.stream(), {.x = p.x.constant(),
+                                      .stride = p.columns,
+                                      .columns = p.columns,
+                                      .records = records,
+                                      .tokens = p.tokens,
+                                      .records_out = {},
+                                      .tiles = x.view()});
+    DeviceArray<float> out(p.tokens * p.rows);
+    TileArgs args;
+    args.weights = p.packed.constant();
+    args.rows = p.rows;
+    args.columns = p.columns;
+    args.scale = p.scale;
+    args.x = x.view();
+    args.tokens = p.tokens;
+    args.out = out.global();
+    args.out_stride = p.rows;
+    args.inspector = device.inspector();
+    launch_tiles(device.stream(), p.format->id, args, tile_tokens, (p.tokens + tile_tokens - 1) / tile_tokens);
+    return out;
+}
+
+Comparison compare(const DeviceProduct& p, const DeviceArray<float>& out) {
+    Comparison comparison;
+    comparison.add(p.expected.data(), out.data(), p.tokens * p.rows);
+    return comparison;
+}
+
+TEST(CudaTiles, EqualTheDefinitionForEveryFormatAndShape) {
+    struct Shape {
+        int64_t rows, columns, tokens;
+        int tile;
+    };
+    Comparison all;
+    uint64_t seed = 500;
+    for (const Format* format : formats()) {
+        if (format->is_float) continue;
+        std::vector<Shape> shapes = {{64, 256, 16, 16}, {70, 1280, 9, 16}, {18, 2304, 70, 64}, {5, 768, 33, 16}};
+        if (format->block_weights == 32) shapes.push_back({20, 1376, 17, 16});
+        if (format->block_weights == 64) shapes.push_back({20, 1344, 17, 16});
+        Comparison of_format;
+        for (const Shape& shape : shapes) {
+            const auto kind = static_cast<WeightKind>(seed % 3);
+            const Device device(seed % 2 == 0 ? simt::Emulator::Order::rising : simt::Emulator::Order::falling);
+            const DeviceProduct p = make_product(*format, shape.rows, shape.columns, shape.tokens, kind, ++seed);
+            const DeviceArray<float> out = multiply(device, p, shape.tile);
+            device.expect_no_fault();
+            EXPECT_EQ(compare(p, out).differ(), 0)
+                << format->name << " " << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens";
+            of_format.add(p.expected.data(), out.data(), p.tokens * p.rows);
+            all.add(p.expected.data(), out.data(), p.tokens * p.rows);
+        }
+        of_format.print("CUDA tiles " + std::string(format->name));
+    }
+    all.print("CUDA tiles, all formats");
+    EXPECT_EQ(all.differ(), 0);
+    EXPECT_GT(all.compared(), 45'000);
+}
+
+// Each barrier left out, each shuffle mask without a lane, each wait for copies left out.
+TEST(CudaTiles, EveryBrokenBarrierMaskAndWaitIsNoticed) {
+    MutationCounts counts;
+    for (const FormatId id : {FormatId::q4_k, FormatId::q6_k, FormatId::q2_k}) {
+        const DeviceProduct p = make_product(format(id), 18, 1280, 20, WeightKind::ordinary, 3);
+        break_each_word(
+            std::string(p.format->name), [&](const Device& device) { return compare(p, multiply(device, p, 16)); },
+            counts);
+    }
+    print("CUDA tiles", counts);
+    EXPECT_EQ(counts.missed, 0);
+    EXPECT_GE(counts.total(), 20);
+}
+
+}  // namespace
+}  // namespace invar
