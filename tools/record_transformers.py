@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Records every stage of a Hugging Face model as `transformers` computes it, in the container that `invar trace` reads.
+
+    record_transformers.py models/Qwen3-0.6B out.safetensors --prompt "The capital of France is"
+    record_transformers.py models/Qwen3-0.6B out.safetensors --tokens 785,6722,315,9625,374 --dtype float32
+    record_transformers.py models/Qwen3-0.6B out.safetensors --tokens 1,2,3 --stages 'layer.3.*' logits --attention-scores
+
+Supported: what the engine supports, as transformers names it: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM,
+Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM.  The folder is read from disk, nothing is fetched.
+
+The file is SafeTensors (NumPy and PyTorch open it): one tensor a stage, [positions, ...], under the names that models of this
+project use ("layer.0.query_rope", "logits"; docs/proof.md); the metadata holds the tokens, the stages in forward order, and the
+versions.  Compare it with a recording of ours:
+
+    invar trace record model.gguf --tokens 785,6722,315 --out ours.safetensors && invar trace diff ours.safetensors out.safetensors
+
+What is recorded is what the modules of the model compute, seen by hooks on them; three things have no module and are computed
+in a hook from what the model computed: a projection before its bias, router probabilities, and the parts of single experts (their
+sum is checked against the module's).  Queries and keys of the llama family are put into the order that GGUF files have (the two
+halves of a head interleaved), because the converter permutes the weights that way.
+
+float64 means everything: transformers casts to float32 by name inside norms, softmax and rope, so those names mean float64 during
+such a run, rope's frequencies are computed anew, and the run fails if a single operation returns another float type.
+Versions: tools/requirements_goldens.txt.
+"""
+import argparse
+import contextlib
+import fnmatch
+import json
+import pathlib
+import sys
+import unittest.mock
+
+import numpy as np
+import safetensors.numpy
+import torch
+import transformers
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# transformers' model type -> does GGUF interleave the halves of its query and key heads?
+FAMILIES = {"llama": True, "mistral": True, "mixtral": True, "qwen2": False, "qwen3": False, "qwen3_moe": False}
+
+# Forward order of a layer, with the verb that makes each stage.
+LAYER_STAGES = [
+    ("attention_norm", "rms_norm"), ("query", "linear"), ("key", "linear"), ("value", "linear"),
+    ("query_biased", "add_bias"), ("key_biased", "add_bias"), ("value_biased", "add_bias"),
+    ("query_norm", "rms_norm"), ("key_norm", "rms_norm"), ("query_rope", "rope"), ("key_rope", "rope"),
+    ("attention_scores", "attention"), ("attention", "attention"), ("attention_output", "linear"),
+    ("attention_output_biased", "add_bias"), ("residual_after_attention", "add"), ("ffn_norm", "rms_norm"),
+    ("gate", "linear"), ("up", "linear"), ("activation", "silu_multiply"), ("down", "linear"),
+    ("router", "linear"), ("router_probabilities", "route"), ("expert_weights", "route"), ("routing_margin", "route"),
+    ("expert_ids", "route"), ("expert_gate", "expert_linear"), ("expert_up", "expert_linear"),
+    ("expert_activation", "silu_multiply"), ("expert_down", "expert_linear"), ("expert_sum", "combine_experts"),
+    ("residual_after_ffn", "add"),
+]
+FIRST_STAGES = [("embedding", "embed")]
+LAST_STAGES = [("output_norm", "rms_norm"), ("logits", "linear")]
+
+
+class OnlyFloat64(TorchDispatchMode):
+    """Fails at the first operation whose result is a float of another width."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for one in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(one, torch.Tensor) and one.is_floating_point() and one.dtype != torch.double:
+                raise TypeError(f"{function} gave {one.dtype} in a float64 run; has transformers changed?")
+        return result
+
+
+@contextlib.contextmanager
+def everything_in_float64():
+    """Inside, torch.float32, torch.float and Tensor.float() mean float64, which OnlyFloat64 verifies."""
+    with (unittest.mock.patch.object(torch, "float32", torch.float64), unittest.mock.patch.object(torch, "float", torch.float64),
+          unittest.mock.patch.object(torch.Tensor, "float", torch.Tensor.double), OnlyFloat64()):
+        yield
+
+
+def widen(model):
+    """Turns a model into a float64 one, rope's frequencies (which no checkpoint holds) included."""
+    model = model.double()
+    with everything_in_float64():
+        model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    return model
+
+
+def gguf_head_order(model_type, width):
+    """Which element of a transformers head is at each place of a GGUF head."""
+    if model_type not in FAMILIES:
+        raise SystemExit(f"model type '{model_type}' is not supported (supported: {', '.join(FAMILIES)})")
+    order = np.arange(width)
+    return order.reshape(2, width // 2).T.reshape(-1) if FAMILIES[model_type] else order
+
+
+class Recorder:
+    """Hooks on the modules of one model; `values` fills during a pass.  `order` permutes the elements of query and key heads."""
+
+    def __init__(self, model, order, scores=False):
+        self.model, self.order, self.scores = model, torch.as_tensor(order), scores
+        self.values, self.handles = {}, []
+        self.hook(model.model.embed_tokens, lambda m, x, y: self.put("embedding", y))
+        for index, layer in enumerate(model.model.layers):
+            self.watch_layer(f"layer.{index}.", layer)
+        self.hook(model.model.norm, lambda m, x, y: self.put("output_norm", y))
+        self.hook(model.lm_head, lambda m, x, y: self.put("logits", y))
+
+    def hook(self, module, function):
+        self.handles.append(module.register_forward_hook(function))
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
+
+    def put(self, name, value):
+        """value: [1, positions, ...] or [positions, ...] of any shape behind."""
+        positions = self.positions
+        value = value.detach().reshape(positions, *value.shape[value.shape.index(positions) + 1:])
+        self.values[name] = value.cpu().numpy().copy()
+
+    def put_heads(self, name, value):
+        """value: anything that is [1, positions, heads * width] in memory order; stored flat in the order of the GGUF file."""
+        heads = value.reshape(1, self.positions, -1, len(self.order))
+        self.put(name, heads[..., self.order].flatten(2))
+
+    def watch_layer(self, prefix, layer):
+        attention, mlp = layer.self_attn, layer.mlp
+        self.hook(layer.input_layernorm, lambda m, x, y: self.put(prefix + "attention_norm", y))
+        for module, name, put in ((attention.q_proj, "query", self.put_heads), (attention.k_proj, "key", self.put_heads),
+                                  (attention.v_proj, "value", self.put), (attention.o_proj, "attention_output", self.put)):
+            self.watch_projection(module, prefix + name, put)
+        for part, name in (("q_norm", "query_norm"), ("k_norm", "key_norm")):
+            if hasattr(attention, part):
+                self.hook(getattr(attention, part), lambda m, x, y, name=name: self.put_heads(prefix + name, y))
+        self.hook(attention.o_proj, lambda m, x, y: self.put(prefix + "attention", x[0]))
+        attention.recorder_prefix = prefix
+        self.hook(layer.post_attention_layernorm, lambda m, x, y: self.put(prefix + "residual_after_attention", x[0]))
+        self.hook(layer.post_attention_layernorm, lambda m, x, y: self.put(prefix + "ffn_norm", y))
+        if hasattr(mlp, "experts"):
+            self.hook(mlp.gate, lambda m, x, y: self.record_routing(prefix, m, y))
+            self.hook(mlp.experts, lambda m, x, y: self.record_experts(prefix, m, x, y))
+        else:
+            self.watch_projection(mlp.gate_proj, prefix + "gate", self.put)
+            self.watch_projection(mlp.up_proj, prefix + "up", self.put)
+            self.hook(mlp.down_proj, lambda m, x, y: self.put(prefix + "activation", x[0]))
+            self.watch_projection(mlp.down_proj, prefix + "down", self.put)
+        self.hook(layer, lambda m, x, y: self.put(prefix + "residual_after_ffn", y[0] if isinstance(y, tuple) else y))
+
+    def watch_projection(self, module, name, put):
+        def record(m, x, y):
+            put(name, y if m.bias is None else torch.nn.functional.linear(x[0], m.weight))
+            if m.bias is not None:
+                put(name + "_biased", y)
+        self.hook(module, record)
+
+    def watch_attention(self):
+        """Wraps the function that the attention modules call with queries and keys after rope, while a pass runs."""
+        library = sys.modules[type(self.model.model.layers[0].self_attn).__module__]
+        inner = library.eager_attention_forward
+
+        def recorded(module, query, key, value, attention_mask, scaling, **rest):
+            prefix = module.recorder_prefix
+            self.put_heads(prefix + "query_rope", query.transpose(1, 2).contiguous())
+            self.put_heads(prefix + "key_rope", key.transpose(1, 2).contiguous())
+            if self.scores:
+                shared = key.repeat_interleave(module.num_key_value_groups, dim=1)
+                hidden = attention_mask < 0
+                scores = (query @ shared.transpose(2, 3) * scaling).masked_fill(hidden, -torch.inf)
+                self.put(prefix + "attention_scores", scores.transpose(1, 2).contiguous())
+            return inner(module, query, key, value, attention_mask, scaling, **rest)
+        return unittest.mock.patch.object(library, "eager_attention_forward", recorded)
+
+    def record_routing(self, prefix, module, result):
+        logits, weights, experts = result
+        probabilities = torch.softmax(logits, -1)
+        ranked = probabilities.sort(-1, descending=True).values
+        left_out = ranked[:, module.top_k] if module.top_k < ranked.shape[1] else 0
+        self.put(prefix + "router", logits)
+        self.put(prefix + "router_probabilities", probabilities)
+        self.put(prefix + "expert_weights", weights)
+        self.put(prefix + "routing_margin", (ranked[:, module.top_k - 1] - left_out)[:, None])
+        self.put(prefix + "expert_ids", experts.to(torch.int32))
+
+    def record_experts(self, prefix, module, inputs, result):
+        x, experts, weights = inputs
+        gate, up = torch.einsum("tkoi,ti->tko", module.gate_up_proj[experts], x).chunk(2, -1)
+        activation = module.act_fn(gate) * up
+        down = torch.einsum("tkoi,tki->tko", module.down_proj[experts], activation)
+        total = (weights[..., None] * down).sum(1)
+        tolerance = 1e-12 if x.dtype == torch.double else 1e-5
+        if (total - result).abs().max() > tolerance * result.abs().max():
+            raise ValueError(f"{prefix}expert_sum: the module's sum is not that of its experts")
+        for name, value in (("gate", gate), ("up", up), ("activation", activation), ("down", down)):
+            self.put(f"{prefix}expert_{name}", value.contiguous())
+        self.put(prefix + "expert_sum", result)
+
+    def run(self, tokens):
+        """{stage: array [positions, ...]} of one pass over the tokens."""
+        self.positions, self.values = len(tokens), {}
+        in_float64 = self.model.dtype == torch.double
+        with torch.no_grad(), self.watch_attention(), everything_in_float64() if in_float64 else contextlib.nullcontext():
+            self.model(torch.tensor([tokens]), use_cache=False)
+        return self.values
+
+
+def forward_order(names):
+    layers = sorted({int(name.split(".")[1]) for name in names if name.startswith("layer.")})
+    every = FIRST_STAGES + [(f"layer.{i}.{name}", verb) for i in layers for name, verb in LAYER_STAGES] + LAST_STAGES
+    return [(name, verb) for name, verb in every if name in names]
+
+
+def save(path, values, tokens, metadata):
+    stages = [{"name": name, "verb": verb, "kernel": ""} for name, verb in forward_order(values)]
+    if len(stages) != len(values):
+        raise ValueError(f"stages without a place in the forward order: {set(values) - {s['name'] for s in stages}}")
+    text = {"recording": "1", "tokens": json.dumps(list(map(int, tokens))), "stages": json.dumps(stages), **metadata}
+    safetensors.numpy.save_file({name: np.ascontiguousarray(value) for name, value in values.items()}, str(path), text)
+
+
+def versions(dtype):
+    return {"backend": f"transformers {transformers.__version__}, torch {torch.__version__.split('+')[0]}, {dtype}"}
+
+
+def open_model(folder, dtype):
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    gguf_head_order(config.model_type, 2)  # refuses a family that is not supported before the weights are read
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
+    return widen(model) if dtype == "float64" else model
+
+
+def head_width(config):
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=pathlib.Path, help="folder with config.json and *.safetensors")
+    parser.add_argument("out", type=pathlib.Path, help="the recording to write")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--tokens", help="token ids, separated by commas")
+    what.add_argument("--prompt", help="text for the folder's own tokenizer, without a chat template")
+    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
+    parser.add_argument("--stages", nargs="+", metavar="GLOB", help="only stages whose whole name matches, as 'layer.3.*'")
+    parser.add_argument("--attention-scores", action="store_true", help="also scores before the softmax, [heads, positions] a position")
+    arguments = parser.parse_args()
+    if not (arguments.model / "config.json").is_file():
+        raise SystemExit(f"{arguments.model}: is no folder with a config.json; name the folder of a Hugging Face model")
+    if arguments.tokens is not None:
+        try:
+            tokens = [int(token) for token in arguments.tokens.split(",")]
+        except ValueError:
+            raise SystemExit(f"--tokens {arguments.tokens}: token ids are whole numbers separated by commas") from None
+    else:
+        tokens = transformers.AutoTokenizer.from_pretrained(arguments.model, local_files_only=True)(arguments.prompt)["input_ids"]
+    model = open_model(arguments.model, arguments.dtype)
+    config = model.config
+    if not tokens or min(tokens) < 0 or max(tokens) >= config.vocab_size:
+        raise SystemExit(f"{arguments.model}: the tokens {tokens} are not all within its vocabulary of {config.vocab_size}")
+    recorder = Recorder(model, gguf_head_order(config.model_type, head_width(config)), arguments.attention_scores)
+    values = recorder.run(tokens)
+    if arguments.stages:
+        values = {name: value for name, value in values.items() if any(fnmatch.fnmatch(name, glob) for glob in arguments.stages)}
+        if not values:
+            raise SystemExit(f"--stages {' '.join(arguments.stages)}: no stage has such a name; layers are named like 'layer.0.query'")
+    save(arguments.out, values, tokens, {"model": arguments.model.name, **versions(arguments.dtype)})
+    print(f"{arguments.out}: {len(values)} stages, {len(tokens)} positions, {sum(v.size for v in values.values())} values")
+
+
+if __name__ == "__main__":
+    main()
