@@ -59,6 +59,7 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
                             const Session::Progress& progress) {
     TRY(settings.sampler.validate());
     Sampler sampler(settings.sampler);
+    sampler.observe(settings.observer);
     Generation result;
     result.prompt_tokens = static_cast<int64_t>(prompt.size());
     const auto prompt_start = Clock::now();

@@ -16,9 +16,10 @@ namespace invar {
 
 struct GenerationSettings {
     SamplerSettings sampler;
-    int64_t max_tokens = 0;         // 0: until the context is full
-    std::vector<std::string> stop;  // the text ends before the first of these
-    bool ignore_end = false;        // go on past end-of-generation tokens (benchmarks)
+    int64_t max_tokens = 0;               // 0: until the context is full
+    std::vector<std::string> stop;        // the text ends before the first of these
+    bool ignore_end = false;              // go on past end-of-generation tokens (benchmarks)
+    SamplerObserver* observer = nullptr;  // of every choice; it changes none
 };
 
 enum class FinishReason : uint8_t { end_token, stop_string, max_tokens, context_full, cancelled };

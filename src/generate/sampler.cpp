@@ -77,17 +77,37 @@ Result<SampledToken> Sampler::sample(std::span<const float> logits, std::span<co
     TRY(load(logits));
     TRY(apply_bans_and_biases());
     TRY(apply_penalties(history));
-    if (settings_.temperature == 0) {
-        TRY(check_row());
-        return most_likely();
+    if (settings_.temperature != 0) {
+        for (float& logit : row_) logit = logit / settings_.temperature;
     }
-    for (float& logit : row_) logit = logit / settings_.temperature;
     TRY(check_row());
-    keep_top_k();
-    apply_softmax();
-    keep_top_p();
-    keep_min_p();
-    return choose(law::uniform(settings_.seed, static_cast<uint64_t>(position)));
+    if (observer_ != nullptr) observer_->penalised(position, row_);
+    SampledToken token;
+    if (settings_.temperature == 0) {
+        token = most_likely();
+        if (observer_ != nullptr) observer_->candidates(position, {&token.token, 1}, {&token.probability, 1});
+    } else {
+        keep_top_k();
+        apply_softmax();
+        keep_top_p();
+        keep_min_p();
+        if (observer_ != nullptr) show_candidates(position);
+        token = choose(law::uniform(settings_.seed, static_cast<uint64_t>(position)));
+    }
+    if (observer_ != nullptr) observer_->chosen(position, token);
+    return token;
+}
+
+void Sampler::show_candidates(int64_t position) {
+    std::vector<int32_t> tokens;
+    std::vector<float> probabilities;
+    const float total = sum_of_probabilities();
+    for (size_t rank = 0; rank < candidates_.size(); ++rank) {
+        const Candidate& candidate = ranked(rank);
+        tokens.push_back(candidate.token);
+        probabilities.push_back(candidate.probability / total);
+    }
+    observer_->candidates(position, tokens, probabilities);
 }
 
 Result<void> Sampler::load(std::span<const float> logits) {

@@ -46,10 +46,26 @@ struct SampledToken {
     int64_t candidates = 1;  // how many were left to choose from
 };
 
+// Sees the steps of a choice; what it is shown is valid during the call only. Position: of the token to be chosen.
+class SamplerObserver {
+  public:
+    virtual ~SamplerObserver() = default;
+    // After bans, biases, penalties and the division by the temperature: [vocabulary], -inf for banned tokens.
+    virtual void penalised(int64_t position, std::span<const float> logits) {}
+    // Those left to choose from, in rank order, with the probabilities among them that decide. Where the temperature is
+    // 0 it is the most likely token alone, with 1.
+    virtual void candidates(int64_t position, std::span<const int32_t> tokens, std::span<const float> probabilities) {}
+    virtual void chosen(int64_t position, const SampledToken& token) {}
+};
+
 class Sampler {
   public:
     // The settings must be valid.
     explicit Sampler(SamplerSettings settings);
+
+    // nullptr: none. The observer outlives the sampler or its next observe(). It changes no choice, but ranks what
+    // would otherwise stay unranked.
+    void observe(SamplerObserver* observer) { observer_ = observer; }
 
     // logits: [vocabulary]; history: every token so far, the prompt's first; position: of the token to be chosen, which
     // with the seed decides the random number. Errors: a NaN or +inf among the logits, a banned, biased or past token
@@ -77,6 +93,7 @@ class Sampler {
     void keep_top_p();
     void keep_min_p();
     SampledToken choose(float uniform);
+    void show_candidates(int64_t position);
 
     float sum_of_probabilities();  // reduce law, each at its token's place in a row of zeros
     const Candidate& ranked(size_t rank);
@@ -86,6 +103,7 @@ class Sampler {
     std::vector<int32_t> seen_;          // the history's window, sorted
     std::vector<Candidate> candidates_;  // the first ranked_ of them are in rank order, the others rank behind those
     size_t ranked_ = 0;
+    SamplerObserver* observer_ = nullptr;
 };
 
 }  // namespace invar
