@@ -1,5 +1,7 @@
 #include "proof/reference64.h"
 
+#include <new>
+
 namespace invar {
 
 Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings& settings) {
@@ -40,7 +42,13 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
     }
     HookedOps hooked(*ops_, {hooks.begin(), hooks.end()});
     hooked.begin_pass();
-    const Tensor logits = model_->forward(hooked, batch, *cache_);
+    Tensor logits;
+    try {
+        logits = model_->forward(hooked, batch, *cache_);
+    } catch (const std::bad_alloc&) {
+        return fail("{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", file_.name(),
+                    batch.size());
+    }
     if (const std::optional<NonFinite> failure = ops_->failure()) {
         const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
                                                            : fmt::format("in layer {}", failure->stage.layer);

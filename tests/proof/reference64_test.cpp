@@ -203,5 +203,19 @@ TEST(Reference64, NamesTheFirstNonFiniteStageAndUnknownTokens) {
     EXPECT_FALSE(Reference64::open({.model = "no such file"}).has_value());
 }
 
+TEST(Reference64, SaysThatMemoryRanOutAndGoesOn) {
+    const ModelFile file(tiny("qwen2"), "memory");
+    const auto reference = open(file.path);
+    const std::vector<int32_t> tokens = some_tokens(3, 260);
+    const Rows64 plain = logits_of(*reference, tokens, 3);
+    Change no_memory(Verb::rope, [](const VerbCall&) { throw std::bad_alloc(); });
+    VerbHook* const hooks[] = {&no_memory};
+    const int32_t sequence = reference->cache().add_sequence();
+    const auto failed = feed(*reference, {.sequence = sequence, .tokens = tokens}, hooks, {});
+    ASSERT_FALSE(failed.has_value());
+    EXPECT_NE(failed.error().message.find("not enough memory to evaluate 3 rows"), std::string::npos);
+    EXPECT_EQ(logits_of(*reference, tokens, 3), plain);
+}
+
 }  // namespace
 }  // namespace invar
