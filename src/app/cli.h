@@ -25,5 +25,6 @@ void add_bench_command(CLI::App& cli, Action& action);
 void add_quantize_command(CLI::App& cli, Action& action);
 void add_models_command(CLI::App& cli, Action& action);
 void add_audit_command(CLI::App& cli, Action& action);
+void add_verify_command(CLI::App& cli, Action& action);
 
 }  // namespace invar::app

@@ -30,6 +30,7 @@ int run(int argc, char** argv) {
     add_logits_command(cli, action);
     add_bench_command(cli, action);
     add_quantize_command(cli, action);
+    add_verify_command(cli, action);
     add_models_command(cli, action);
     add_audit_command(cli, action);
     try {

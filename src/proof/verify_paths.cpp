@@ -1,0 +1,77 @@
+#include "proof/verify_paths.h"
+
+#include <algorithm>
+
+#include "cpu/linear.h"
+
+namespace invar {
+namespace {
+
+std::string path_name(Isa isa, int threads, FormRequest form, std::string_view kernel) {
+    std::string name = fmt::format("{}, {} thread{}", isa_name(isa), threads, threads == 1 ? "" : "s");
+    name += form == FormRequest::as_stored ? ", as stored" : ", repacked";
+    if (!kernel.empty()) name += fmt::format(", kernel {}", kernel);
+    return name;
+}
+
+// Whether a product of some weight could be given to the kernel.
+bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
+    return std::any_of(plan.entries.begin(), plan.entries.end(), [&](const PlanEntry& entry) {
+        if (entry.kind == WeightShape::vector) return false;
+        LinearProblem problem{
+            .format = entry.source->id, .rows = entry.shape[entry.shape.size() - 2], .columns = entry.shape.back()};
+        for (const StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {
+            for (const int64_t tokens : {int64_t{1}, int64_t{8}, int64_t{64}}) {
+                problem.form = form;
+                problem.tokens = tokens;
+                if (kernel.fits(problem)) return true;
+            }
+        }
+        return false;
+    });
+}
+
+}  // namespace
+
+std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPlan& plan) {
+    const IsaSupport support = detect_isa();
+    const Isa highest = base.isa.value_or(support.highest());
+    // Two threads even on one processor: it is the split that is verified.
+    const int many = std::max(2, base.threads > 0 ? base.threads : available_cpus());
+    const std::vector<Schedule> all = schedules();
+    const std::vector<Schedule> few = {all[0], all[1], all[2]};
+    std::vector<VerifyPath> paths;
+    const auto add = [&](Isa isa, int threads, FormRequest form, std::string_view kernel,
+                         const std::vector<Schedule>& with) {
+        VerifyPath path{.name = path_name(isa, threads, form, kernel), .settings = base, .schedules = with};
+        path.settings.isa = isa;
+        path.settings.threads = threads;
+        path.settings.form = form;
+        path.settings.kernel = kernel;
+        if (!support.has(isa)) {
+            path.skipped = support.missing[static_cast<size_t>(isa)];
+        } else if (isa > highest) {
+            path.skipped = fmt::format("--isa allows {} at most", isa_name(highest));
+        }
+        paths.push_back(std::move(path));
+    };
+    add(Isa::scalar, 1, FormRequest::as_stored, "", all);
+    add(Isa::scalar, many, FormRequest::as_stored, "", all);
+    add(Isa::scalar, many, FormRequest::repacked, "", few);
+    for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+        add(isa, 1, FormRequest::repacked, "", few);
+        add(isa, many, FormRequest::repacked, "", all);
+        add(isa, many + 1, FormRequest::repacked, "", {all[0], all[2]});
+        add(isa, many, FormRequest::as_stored, "", few);
+    }
+    for (const LinearKernel& kernel : linear_kernels()) {
+        add(kernel.isa, many, FormRequest::repacked, kernel.name, few);
+        if (paths.back().skipped.empty() && !fits_some_weight(kernel, plan)) {
+            paths.back().skipped = "no weight of this model is in a format of this kernel";
+        }
+    }
+    paths.push_back({.name = "cuda", .settings = base, .schedules = {}, .skipped = "this build has no CUDA backend"});
+    return paths;
+}
+
+}  // namespace invar

@@ -1,0 +1,25 @@
+// Every way this machine can compute a model, as a list: instruction sets, kernel rows, thread counts, stored forms,
+// and within each the schedules of probes.h. What cannot run here is in the list too, with its reason: skipped is not
+// passed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "generate/engine.h"
+#include "proof/probes.h"
+
+namespace invar {
+
+struct VerifyPath {
+    std::string name;         // "avx512, 2 threads, repacked"
+    EngineSettings settings;  // of the engine that runs it
+    std::vector<Schedule> schedules;
+    std::string skipped;  // why it cannot run; "": it can
+};
+
+// `base`: model, cache type and budget; its isa and threads, where given, are the most that is used. The first path is
+// the definition: scalar kernels, one thread, weights as stored.
+std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPlan& plan);
+
+}  // namespace invar

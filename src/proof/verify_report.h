@@ -1,0 +1,15 @@
+// A verification as text for a terminal and as JSON; the page is html_report.h. It decides wording only.
+#pragma once
+
+#include <string>
+
+#include "proof/verify.h"
+
+namespace invar {
+
+std::string verify_as_text(const VerifyReport& report);
+Json verify_as_json(const VerifyReport& report);
+// Three lines: which stage, both values, whom float64 supports.
+std::string difference_as_text(const StageDifference& difference);
+
+}  // namespace invar
