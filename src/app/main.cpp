@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
     add_bench_command(cli, action);
     add_quantize_command(cli, action);
     add_verify_command(cli, action);
+    add_synth_command(cli, action);
     add_models_command(cli, action);
     add_audit_command(cli, action);
     try {

@@ -1,0 +1,51 @@
+// Writes a model of a named real shape with random weights, in seconds, so that speed and memory can be measured
+// without a download. Blocks come from the formats' own encoders over normally distributed weights (sigma 0.02), drawn
+// from a pool; the text such a model makes is noise. The formats of tensors are the mix's (quantize_mixes.h).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace invar {
+
+struct SynthShape {
+    std::string_view name;  // "qwen3-4b"
+    std::string_view architecture;
+    int layers = 0;
+    int64_t width = 0;
+    int heads = 0, kv_heads = 0, head_width = 0;
+    int64_t ffn_width = 0;
+    int64_t vocabulary = 0;
+    bool tied = false;  // the head is the embedding
+    int experts = 0, experts_per_token = 0;
+    int64_t expert_width = 0;
+    float rope_base = 0;
+    int64_t context = 0;
+
+    int64_t weights(int with_layers) const;
+};
+// From the published configurations of these models.
+std::span<const SynthShape> synth_shapes();
+// Errors list the shapes there are.
+Result<const SynthShape*> find_synth_shape(std::string_view name);
+
+struct SynthOptions {
+    std::string mix = "q4_k_m";
+    int layers = 0;  // 0: all of the shape's
+    uint64_t seed = 1;
+};
+// Bytes written, of all; false stops, and no file is written.
+using SynthProgress = std::function<bool(int64_t done, int64_t total)>;
+
+// The bytes are a function of (shape, options). Gives the size of the file. Errors: an unknown mix, more layers than
+// the shape has, no space, stopped.
+Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options, const std::filesystem::path& out,
+                           const SynthProgress& progress);
+
+}  // namespace invar
