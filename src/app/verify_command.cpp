@@ -11,7 +11,7 @@ struct VerifyFlags {
     ModelFlags model_flags;
     std::string model;
     double seconds = 8;
-    bool no_accuracy = false, json = false;
+    bool no_accuracy = false, each = false, json = false;
 };
 
 Result<int> verify_model(const VerifyFlags& flags) {
@@ -27,7 +27,7 @@ Result<int> verify_model(const VerifyFlags& flags) {
     if (flags.json) {
         print_json(verify_as_json(report));
     } else {
-        print_result(verify_as_text(report));
+        print_result(verify_as_text(report, flags.each));
     }
     return report.all_equal() ? kDone : kDifferent;
 }
@@ -42,6 +42,7 @@ void add_verify_command(CLI::App& cli, Action& action) {
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     command->add_flag("--no-accuracy", flags->no_accuracy, "Leave out the distance to the float64 reference");
+    command->add_flag("--each", flags->each, "Print a line for every schedule of every path");
     command->add_flag("--json", flags->json, "Print JSON");
     command->footer(
         "Exit status: 0 equal, 1 different, 2 could not run.\n"

@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-constexpr size_t kNameWidth = 58;
+constexpr size_t kNameWidth = 50;
 
 std::string thousands(int64_t number) {
     std::string digits = std::to_string(number);
@@ -17,18 +17,42 @@ std::string thousands(int64_t number) {
     return digits;
 }
 
-std::string path_line(const PathResult& path) {
-    std::string name = path.name + (path.schedule.empty() ? "" : " | " + path.schedule);
-    if (path.status == PathStatus::skipped) return fmt::format("  {:<{}} skipped: {}\n", name, kNameWidth, path.reason);
-    const std::string positions = path.positions == path.all_positions
-                                      ? fmt::format("{}", path.positions)
-                                      : fmt::format("{} of {}", path.positions, path.all_positions);
-    std::string line = fmt::format("  {:<{}} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s", name, kNameWidth, positions,
-                                   thousands(path.counts.stages), thousands(path.counts.values),
-                                   thousands(path.counts.differing_values), path.seconds);
-    if (path.status == PathStatus::failed) line += fmt::format("  failed: {}", path.reason);
-    if (path.status == PathStatus::different) line += "  DIFFERENT";
-    return line + "\n";
+// One line for all schedules of a path (they stand together), or for each.
+std::string line_of(std::span<const PathResult> paths, bool each) {
+    const PathResult& first = paths.front();
+    const std::string name = each && !first.schedule.empty() ? first.name + " | " + first.schedule : first.name;
+    if (first.status == PathStatus::skipped) {
+        return fmt::format("  {:<{}} skipped: {}\n", name, kNameWidth, first.reason);
+    }
+    PathStatus worst = PathStatus::equal;
+    BookCounts sum;
+    double seconds = 0;
+    for (const PathResult& path : paths) {
+        sum.stages += path.counts.stages;
+        sum.values += path.counts.values;
+        sum.differing_values += path.counts.differing_values;
+        seconds += path.seconds;
+        if (path.status == PathStatus::failed || worst == PathStatus::equal) worst = path.status;
+    }
+    const std::string positions = first.positions == first.all_positions
+                                      ? fmt::format("{}", first.positions)
+                                      : fmt::format("{} of {}", first.positions, first.all_positions);
+    return fmt::format("  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s{}\n", name, kNameWidth, paths.size(),
+                       positions, thousands(sum.stages), thousands(sum.values), thousands(sum.differing_values),
+                       seconds, worst == PathStatus::equal ? "" : fmt::format("  {}", path_status_name(worst)));
+}
+
+std::string path_lines(const VerifyReport& report, bool each_schedule) {
+    std::string text;
+    for (size_t first = 0; first < report.paths.size();) {
+        size_t last = first + 1;
+        while (!each_schedule && last < report.paths.size() && report.paths[last].name == report.paths[first].name) {
+            ++last;
+        }
+        text += line_of(std::span(report.paths).subspan(first, last - first), each_schedule);
+        first = last;
+    }
+    return text;
 }
 
 std::string number_text(const StageDifference& difference, double value, uint32_t bits) {
@@ -155,7 +179,7 @@ std::string difference_as_text(const StageDifference& difference) {
     return text;
 }
 
-std::string verify_as_text(const VerifyReport& report) {
+std::string verify_as_text(const VerifyReport& report, bool each_schedule) {
     std::string probes;
     for (const auto& [name, positions] : report.probes) {
         probes += fmt::format("{}{} ({})", probes.empty() ? "" : ", ", name, positions);
@@ -164,12 +188,12 @@ std::string verify_as_text(const VerifyReport& report) {
         "{} ({}, {} layers, {}), arithmetic version {}, cache {}\n"
         "probes: {} positions\n"
         "every path is compared with: {} ({} stages of positions)\n\n"
-        "  {:<{}} {:>10} {:>11} {:>13} {:>10} {:>8}\n",
+        "  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>8}\n",
         report.model, report.architecture, report.layers, report.file_hash, report.arithmetic_version,
-        report.cache_type, probes, report.compared_with, thousands(report.reference_stages), "path", kNameWidth,
+        report.cache_type, probes, report.compared_with, thousands(report.reference_stages), "path", kNameWidth, "ways",
         "positions", "stages", "values", "differing", "time");
     for (const std::string& skipped : report.skipped_probes) text += fmt::format("  skipped {}\n", skipped);
-    for (const PathResult& path : report.paths) text += path_line(path);
+    text += path_lines(report, each_schedule);
     if (const PathResult* path = report.first_difference()) {
         text += fmt::format("\n{} | {} is {}", path->name, path->schedule, path_status_name(path->status));
         text += path->reason.empty() ? "\n" : fmt::format(": {}\n", path->reason);

@@ -7,7 +7,8 @@
 
 namespace invar {
 
-std::string verify_as_text(const VerifyReport& report);
+// A line for each path, or for each schedule of each.
+std::string verify_as_text(const VerifyReport& report, bool each_schedule);
 Json verify_as_json(const VerifyReport& report);
 // Three lines: which stage, both values, whom float64 supports.
 std::string difference_as_text(const StageDifference& difference);
