@@ -9,7 +9,7 @@ namespace {
 
 struct VerifyFlags {
     ModelFlags model_flags;
-    std::string model;
+    std::string model, only;
     double seconds = 8;
     bool no_accuracy = false, each = false, json = false;
 };
@@ -18,6 +18,7 @@ Result<int> verify_model(const VerifyFlags& flags) {
     TRY_ASSIGN(const std::string model, model_path(flags.model));
     VerifySettings settings;
     TRY_ASSIGN(settings.engine, engine_settings(flags.model_flags, model));
+    settings.only = flags.only;
     settings.seconds_of_path = flags.seconds;
     settings.accuracy = !flags.no_accuracy;
     ProgressBar bar("verify");
@@ -42,6 +43,7 @@ void add_verify_command(CLI::App& cli, Action& action) {
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     command->add_flag("--no-accuracy", flags->no_accuracy, "Leave out the distance to the float64 reference");
+    command->add_option("--only", flags->only, "Only paths whose name this glob fits, e.g. 'avx512*'");
     command->add_flag("--each", flags->each, "Print a line for every schedule of every path");
     command->add_flag("--json", flags->json, "Print JSON");
     command->footer(

@@ -18,10 +18,16 @@
 
 namespace invar {
 
+// What products with quantised weights read.
+enum class Activations : uint8_t {
+    exact,
+    quantised,  // rounded to 8 bits as the arithmetic asks: tells that share of the distance from all else
+};
+
 class Float64Ops final : public Ops {
   public:
-    explicit Float64Ops(ThreadPool& pool)  // outlives this
-        : pool_(pool), rooms_(static_cast<size_t>(pool.threads())) {}
+    explicit Float64Ops(ThreadPool& pool, Activations activations = Activations::exact)  // pool outlives this
+        : pool_(pool), activations_(activations), rooms_(static_cast<size_t>(pool.threads())) {}
 
     // The doubles of a tensor or view made by scratch(): same rows, width and stride. nullptr: made elsewhere.
     const double* doubles(const Tensor& tensor);
@@ -89,6 +95,7 @@ class Float64Ops final : public Ops {
     void follow_cache(const KvCache& cache, int layer, int32_t sequence, int64_t first, int64_t last);
 
     ThreadPool& pool_;
+    const Activations activations_;
     std::vector<float64::ProductRoom> rooms_;  // by worker
     std::vector<Block> blocks_;
     size_t blocks_taken_ = 0;

@@ -24,7 +24,7 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
         work(0, count);  // only vectors are widened
     };
     TRY_ASSIGN(reference->weights_, load_weights(reference->plan_, opened, parallel, {}));
-    reference->ops_ = std::make_unique<Float64Ops>(*reference->threads_);
+    reference->ops_ = std::make_unique<Float64Ops>(*reference->threads_, settings.activations);
     TRY_ASSIGN(reference->cache_,
                KvCache::create(config.kv_geometry(), request.cache_type, reference->plan_.cache_pages));
     TRY_ASSIGN(reference->model_, architecture->build(config, reference->weights_));

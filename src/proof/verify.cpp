@@ -1,5 +1,7 @@
 #include "proof/verify.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -81,6 +83,11 @@ class Verification {
         base.chunk = std::min<int64_t>(512, base.context);
         base.logits_rows = base.chunk;
         paths_ = verify_paths(base, planned.plan);
+        for (VerifyPath& path : paths_) {
+            const bool asked = settings_.only.empty() || fnmatch(settings_.only.c_str(), path.name.c_str(), 0) == 0;
+            if (!asked && path.skipped.empty())
+                path.skipped = fmt::format("not asked for (--only '{}')", settings_.only);
+        }
 
         report_.model = planned.config.name;
         report_.architecture = planned.config.architecture;
@@ -139,7 +146,7 @@ class Verification {
     }
 
     void verify_path(size_t index) {
-        const VerifyPath& path = paths_[index];
+        const VerifyPath& path = paths_[index];  // the book's own path may be among those not asked for
         const auto add = [&](PathStatus status, const Schedule* schedule, std::string reason) -> PathResult& {
             return report_.paths.emplace_back(PathResult{.name = path.name,
                                                          .schedule = schedule == nullptr ? "" : schedule->name,
@@ -218,7 +225,7 @@ class Verification {
         }
         const AccuracyRequest request{.model = settings_.engine.model.string(),
                                       .threads = settings_.engine.threads,
-                                      .most_positions = probes_.positions(),
+                                      .seconds = settings_.seconds_of_accuracy,
                                       .progress = [&](int64_t done, int64_t total) {
                                           if (settings_.progress) settings_.progress("float64 reference", done, total);
                                       }};

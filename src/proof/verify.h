@@ -20,8 +20,10 @@ using MakeFault = std::function<Result<std::unique_ptr<VerbHook>>(Engine& engine
 
 struct VerifySettings {
     EngineSettings engine;       // model, cache type, and the most of isa and threads
+    std::string only;            // a glob on path names ("avx512*"); others are skipped by name; "": all
     double seconds_of_path = 8;  // a slower path computes fewer positions, and says so
     bool accuracy = true;
+    double seconds_of_accuracy = 20;
     MakeFault make_fault;  // nothing: none
     std::function<void(const std::string& what, int64_t done, int64_t total)> progress;
 };

@@ -22,7 +22,7 @@ struct StageAccuracy {
     double worst_value = 0, worst_reference = 0;
     double quantisation = 0;  // relative RMS of the reference with quantised activations against the plain one
     double rounding = 0;      // relative RMS of x against the reference with quantised activations
-    int64_t integers = 0, integers_equal = 0;  // expert ids
+    int64_t integers = 0, integers_equal = 0;  // expert ids; those that the reference chooses too
 };
 
 struct PositionAccuracy {
@@ -36,7 +36,8 @@ struct PositionAccuracy {
 struct AccuracyReport {
     std::vector<StageAccuracy> stages;  // forward order
     std::vector<PositionAccuracy> positions;
-    std::vector<double> routing_margins;  // every routed row of the reference: nats... probabilities
+    // Of every routed row of the reference: probability of the last chosen expert less that of the first left out.
+    std::vector<double> routing_margins;
     double seconds = 0;
     int64_t covered_positions = 0, all_positions = 0;
 
@@ -49,7 +50,7 @@ struct AccuracyReport {
 struct AccuracyRequest {
     std::string model;  // file
     int threads = 0;
-    int64_t most_positions = 0;
+    double seconds = 20;  // for both passes of the reference; fewer positions are computed where that is too little
     std::function<void(int64_t done, int64_t total)> progress;
 };
 Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const ProbeSet& probes, const StageBook& book);
