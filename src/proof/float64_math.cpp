@@ -7,6 +7,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "arithmetic/quantise.h"
 #include "layout/rows4.h"
 
 namespace invar::float64 {
@@ -62,6 +63,17 @@ double yarn_kept(const RopeSpec& spec, int pair) {
 }
 
 }  // namespace
+
+std::vector<double> quantised(const double* x, int64_t columns) {
+    std::vector<float> rounded(x, x + columns);
+    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+    quantise_row(rounded.data(), columns, blocks.data());
+    std::vector<double> values;
+    for (const QuantisedBlock& block : blocks) {
+        for (const int8_t q : block.q) values.push_back(double{block.d} * q);
+    }
+    return values;
+}
 
 void RowDecoder::decode(const WeightMatrix& matrix, int64_t row, double* out) {
     const Format& format = *matrix.format;

@@ -25,6 +25,14 @@ class RowDecoder {
     std::vector<float> decoded_;
 };
 
+// What products with quantised weights read.
+enum class Activations : uint8_t {
+    exact,
+    quantised,  // rounded to 8 bits as the arithmetic asks: tells that share of the distance from all else
+};
+// d * q of every value, as quantised products see it. `columns` is a multiple of 32.
+std::vector<double> quantised(const double* x, int64_t columns);
+
 // Room for the products of one thread.
 struct ProductRoom {
     RowDecoder decoder;

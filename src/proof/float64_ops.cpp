@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "arithmetic/quantise.h"
-
 namespace invar {
 namespace {
 
@@ -101,27 +99,11 @@ void Float64Ops::rms_norm(Stage stage, Tensor x, const WeightVector& weight, flo
     finish("rms_norm", stage, y, wide);
 }
 
-namespace {
-
-// d * q of every value, as the quantised products see it.
-std::vector<double> quantised(const double* x, int64_t columns) {
-    std::vector<float> rounded(x, x + columns);
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
-    quantise_row(rounded.data(), columns, blocks.data());
-    std::vector<double> values;
-    for (const QuantisedBlock& block : blocks) {
-        for (const int8_t q : block.q) values.push_back(double{block.d} * q);
-    }
-    return values;
-}
-
-}  // namespace
-
 void Float64Ops::multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y) {
     std::vector<std::vector<double>> rows;
     std::vector<const double*> given;
-    if (activations_ == Activations::quantised && !matrix.format->is_float) {
-        for (const double* row : x) given.push_back(rows.emplace_back(quantised(row, matrix.columns)).data());
+    if (activations_ == float64::Activations::quantised && !matrix.format->is_float) {
+        for (const double* row : x) given.push_back(rows.emplace_back(float64::quantised(row, matrix.columns)).data());
         x = given;
     }
     const int64_t items = (matrix.rows + kItemRows - 1) / kItemRows;

@@ -18,15 +18,10 @@
 
 namespace invar {
 
-// What products with quantised weights read.
-enum class Activations : uint8_t {
-    exact,
-    quantised,  // rounded to 8 bits as the arithmetic asks: tells that share of the distance from all else
-};
-
 class Float64Ops final : public Ops {
   public:
-    explicit Float64Ops(ThreadPool& pool, Activations activations = Activations::exact)  // pool outlives this
+    explicit Float64Ops(ThreadPool& pool,
+                        float64::Activations activations = float64::Activations::exact)  // pool outlives this
         : pool_(pool), activations_(activations), rooms_(static_cast<size_t>(pool.threads())) {}
 
     // The doubles of a tensor or view made by scratch(): same rows, width and stride. nullptr: made elsewhere.
@@ -95,7 +90,7 @@ class Float64Ops final : public Ops {
     void follow_cache(const KvCache& cache, int layer, int32_t sequence, int64_t first, int64_t last);
 
     ThreadPool& pool_;
-    const Activations activations_;
+    const float64::Activations activations_;
     std::vector<float64::ProductRoom> rooms_;  // by worker
     std::vector<Block> blocks_;
     size_t blocks_taken_ = 0;

@@ -13,7 +13,9 @@ using Row = std::vector<double>;
 
 Row widened(const Tensor& tensor, int64_t row) { return {tensor.host_row(row), tensor.host_row(row) + tensor.width()}; }
 
-Row product(const WeightMatrix& matrix, const Row& x) {
+Row product(const WeightMatrix& matrix, Row x, float64::Activations activations) {
+    if (activations == float64::Activations::quantised && !matrix.format->is_float)
+        x = float64::quantised(x.data(), matrix.columns);
     Row y(static_cast<size_t>(matrix.rows));
     const double* from = x.data();
     double* to = y.data();
@@ -158,7 +160,8 @@ VerbInputs VerbInputs::copy_of(const VerbCall& call) {
     return inputs;
 }
 
-Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
+Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row,
+                                       float64::Activations activations) {
     TRY(check_row(call, inputs, row));
     const auto x = [&] { return widened(inputs.x(), row); };
     Row y;
@@ -168,7 +171,7 @@ Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& i
         case Verb::rms_norm:
             return rms_norm(call, x());
         case Verb::linear:
-            return product(*call.matrix, x());
+            return product(*call.matrix, x(), activations);
         case Verb::add_bias:
             y = x();
             for (size_t i = 0; i < y.size(); ++i) y[i] += call.vector->data[i];
@@ -196,7 +199,7 @@ Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& i
         case Verb::expert_linear: {
             const ExpertSlots& slots = inputs.slots();
             const int64_t from = call.slot_input == SlotInput::slot ? row : row / slots.experts_per_row;
-            return product(call.stack->at(slots.experts[row]), widened(inputs.x(), from));
+            return product(call.stack->at(slots.experts[row]), widened(inputs.x(), from), activations);
         }
         case Verb::combine_experts:
             return combined(inputs, row);
@@ -207,7 +210,7 @@ Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& i
 }
 
 Result<std::vector<double>> float64_of_stage(const VerbCall& call, const VerbInputs& inputs, std::string_view stage,
-                                             int64_t row) {
+                                             int64_t row, float64::Activations activations) {
     TRY(check_row(call, inputs, row));
     if (call.verb == Verb::route) {
         const float64::Routing chosen = routing(call, inputs, row);
@@ -219,7 +222,7 @@ Result<std::vector<double>> float64_of_stage(const VerbCall& call, const VerbInp
     if (call.verb == Verb::store_kv && stage == "key_stored") return widened(inputs.x(), row);
     if (call.verb == Verb::store_kv && stage == "value_stored") return widened(inputs.x2(), row);
     if (call.verb == Verb::attention && stage == "attention_scores") return StoredAttention(call, inputs, row).scores();
-    return float64_of(call, inputs, row);
+    return float64_of(call, inputs, row, activations);
 }
 
 }  // namespace invar

@@ -1,4 +1,5 @@
 // One call of a verb in float64, from the binary32 inputs it was given: which of two sides of a difference is right.
+// With quantised activations it is the law itself in float64, and decides what is as small as a rounding.
 // The mathematics is that of the reference (float64_math.h); inputs are taken as they are, with no history behind them.
 #pragma once
 
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "proof/float64_math.h"
 #include "proof/verb_call.h"
 
 namespace invar {
@@ -33,12 +35,14 @@ class VerbInputs {
 // Row `row` of the call's result, [width of the result]; a row of an expert verb is a slot. route: the weights of the
 // chosen experts in rank order; store_kv: the key, then the value, before they are rounded. Called before the call's
 // batch, weights and cache are gone: in after(). Errors: the row does not exist.
-Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row);
+Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row,
+                                       float64::Activations activations = float64::Activations::exact);
 
 // The same for the name of a stage that has no result of its own (proof/recorder.h): router_probabilities,
 // expert_weights, routing_margin and expert_ids of route, key_stored and value_stored of store_kv, attention_scores
 // [heads * positions] of attention, -infinity where the query does not look. Other names: float64_of.
 Result<std::vector<double>> float64_of_stage(const VerbCall& call, const VerbInputs& inputs, std::string_view stage,
-                                             int64_t row);
+                                             int64_t row,
+                                             float64::Activations activations = float64::Activations::exact);
 
 }  // namespace invar

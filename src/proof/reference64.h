@@ -21,7 +21,7 @@ struct Reference64Settings {
     int64_t context = 0;  // positions; 0: the plan's default
     int64_t chunk = 512;  // most rows of a batch
     int sequences = 1;    // that the cache has room for, each of `context` positions
-    Activations activations = Activations::exact;
+    float64::Activations activations = float64::Activations::exact;
 };
 
 class Reference64 final : public ModelRunner {

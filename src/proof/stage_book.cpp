@@ -76,7 +76,7 @@ int64_t StageBook::bytes() const {
 }
 
 std::string_view supported_side(const StageDifference& difference) {
-    if (!difference.float64 || difference.integers) return "unknown";
+    if (!difference.float64) return "unknown";
     const double of_expected = std::abs(difference.expected - *difference.float64);
     const double of_value = std::abs(difference.value - *difference.float64);
     if (!std::isfinite(difference.value)) return "expected";

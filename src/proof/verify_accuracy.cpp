@@ -196,6 +196,7 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
     const auto start = std::chrono::steady_clock::now();
     ProbeSet probes = all;
     Accuracy accuracy(all, book);
+    using float64::Activations;
     const Activations passes[] = {Activations::exact, Activations::quantised};
     for (const Activations activations : passes) {
         TRY_ASSIGN(const std::unique_ptr<Reference64> reference,

@@ -91,13 +91,13 @@ TEST_F(Verify, AnUlpIsFoundAtItsElementAndFloat64SupportsTheOtherSide) {
     int found = 0, supported = 0, cases = 0;
     for (const char* name : {"attention_norm", "query", "key_rope", "attention", "expert_gate", "expert_down",
                              "expert_sum", "residual_after_ffn"}) {
-        for (const int layer : {0, 3}) {
+        for (const int layer : {cases % 2 == 0 ? 0 : 3}) {
             const StageKey key{layer, name, 1};
             const int64_t position = 20 + cases, element = 5 + cases;
             VerifySettings settings = settings_for(moe());
             settings.only = "avx2, 2 threads, as stored";
             settings.make_fault = [&](Engine&) -> Result<std::unique_ptr<VerbHook>> {
-                return std::make_unique<Nudge>(key, position, element, 200);
+                return std::make_unique<Nudge>(key, position, element, 2000);
             };
             const Result<VerifyReport> report = verify(settings);
             ASSERT_TRUE(report) << report.error().message;
@@ -111,14 +111,13 @@ TEST_F(Verify, AnUlpIsFoundAtItsElementAndFloat64SupportsTheOtherSide) {
             EXPECT_EQ(path->first->differing, 1);
             found += path->first->key == key && path->first->element == element ? 1 : 0;
             ASSERT_TRUE(path->first->float64.has_value()) << to_string(key);
-            // 200 ulps are 1.2e-5 to 2.4e-5 of the value: more than binary32 sums lose, less than quantised
-            // activations do, for which float64 cannot decide.
+            // 2000 ulps are 1.2e-4 to 2.4e-4 of the value, more than binary32 sums of the same products lose.
             supported += supported_side(*path->first) == "expected" ? 1 : 0;
             EXPECT_NE(verify_as_text(*report, false).find(to_string(key)), std::string::npos);
         }
     }
     printf("found %d of %d, float64 supported the path that was right in %d\n", found, cases, supported);
-    EXPECT_GE(supported, cases * 3 / 4);
+    EXPECT_EQ(supported, cases);
 }
 
 TEST_F(Verify, ANaNIsADifferenceEvenWhereTheEngineStops) {
