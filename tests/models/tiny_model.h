@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "files/gguf.h"
 #include "files/gguf_writer.h"
 

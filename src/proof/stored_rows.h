@@ -1,0 +1,33 @@
+// Single rows where the rest of the program works on whole matrices: a weight row as the file has it, and its product
+// by the dot law. Scalar and slow: for faults and local checks. Rows of the KV cache: cache_rows.h.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "arithmetic/dot.h"
+#include "ops/weight.h"
+
+namespace invar {
+
+// The bytes of a row as stored in the file, whatever form the matrix is loaded in.
+std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row);
+// Replaces the row in `copy`, a writable copy of the bytes of `weight` (one matrix).
+void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, std::byte* copy);
+
+// A row of activations as products with this format read it.
+class LawInput {
+  public:
+    LawInput(const Format& format, const float* x, int64_t columns);
+    // By the dot law, the tensor scale included.
+    float dot(const WeightMatrix& weight, const std::byte* stored) const;
+
+    const float* x() const { return x_; }
+    const std::vector<QuantisedBlock>& blocks() const { return blocks_; }  // empty for float formats
+
+  private:
+    const float* x_;
+    std::vector<QuantisedBlock> blocks_;
+};
+
+}  // namespace invar
