@@ -1,0 +1,13 @@
+// Texts of --inject: a specification that is accepted survives its own text, and none reads where it should not.
+#include <cstdlib>
+
+#include "proof/faults.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    const auto spec = invar::parse_fault({reinterpret_cast<const char*>(data), size});
+    if (!spec) return 0;
+    const std::string text = invar::to_string(*spec);
+    const auto again = invar::parse_fault(text);
+    if (!again || invar::to_string(*again) != text) std::abort();
+    return 0;
+}
