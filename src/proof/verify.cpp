@@ -29,25 +29,35 @@ int64_t values_of_position(const ModelConfig& config) {
     return total;
 }
 
-// Seconds of a pass of one token.
-Result<double> seconds_of_token(ModelRunner& runner) {
-    const int32_t sequence = runner.cache().add_sequence();
+// Seconds of a pass of `count` tokens, the better of two.
+Result<double> seconds_of_pass(ModelRunner& runner, int64_t count) {
     double best = 0;
+    const std::vector<int32_t> tokens(static_cast<size_t>(count));
     for (int run = 0; run < 2; ++run) {
-        const int32_t token[] = {0};
+        const int32_t sequence = runner.cache().add_sequence();
         const auto start = Clock::now();
-        TRY(feed(runner, {.sequence = sequence, .start = run, .tokens = token, .chunk = 1, .all_logits = true}, {},
-                 nullptr));
+        TRY(feed(runner, {.sequence = sequence, .tokens = tokens, .chunk = count, .all_logits = true}, {}, nullptr));
         best = run == 0 ? seconds_since(start) : std::min(best, seconds_since(start));
+        runner.cache().remove_sequence(sequence);
     }
-    runner.cache().remove_sequence(sequence);
     return best;
 }
 
 struct Opened {
     std::unique_ptr<Engine> engine;
     std::unique_ptr<EngineRunner> runner;
-    double seconds_of_token = 0;
+    double seconds_of_token = 0;  // one in a pass
+    double seconds_in_chunk = 0;  // of each of several in a pass
+
+    double seconds_of(const ProbeSet& probes, const Schedule& schedule) const {
+        double seconds = 0;
+        for (const Probe& probe : probes.probes) {
+            const double of_prompt = schedule.chunk == 1 ? seconds_of_token : seconds_in_chunk;
+            seconds += static_cast<double>(probe.prompt) * of_prompt +
+                       static_cast<double>(probe.positions() - probe.prompt) * seconds_of_token;
+        }
+        return seconds;
+    }
 };
 
 class Verification {
@@ -110,7 +120,10 @@ class Verification {
         Opened opened;
         TRY_ASSIGN(opened.engine, Engine::open(path.settings, nullptr));
         opened.runner = std::make_unique<EngineRunner>(*opened.engine);
-        TRY_ASSIGN(opened.seconds_of_token, seconds_of_token(*opened.runner));
+        TRY_ASSIGN(opened.seconds_of_token, seconds_of_pass(*opened.runner, 1));
+        const int64_t several = std::min<int64_t>(8, probes_.longest());
+        TRY_ASSIGN(const double of_several, seconds_of_pass(*opened.runner, several));
+        opened.seconds_in_chunk = of_several / static_cast<double>(several);
         return opened;
     }
 
@@ -120,14 +133,14 @@ class Verification {
         std::vector<size_t> candidates = {0};
         for (size_t i = paths_.size(); i-- > 0;) {
             if (paths_[i].skipped.empty() && paths_[i].settings.kernel.empty() &&
-                paths_[i].settings.form == FormRequest::repacked) {
+                paths_[i].settings.form == FormRequest::repacked && paths_[i].schedules.size() == schedules().size()) {
                 candidates.push_back(i);
                 break;
             }
         }
         for (const size_t candidate : candidates) {
             TRY_ASSIGN(Opened opened, open(paths_[candidate]));
-            const double expected = opened.seconds_of_token * static_cast<double>(probes_.positions());
+            const double expected = opened.seconds_of(probes_, schedules().front());
             if (candidate != candidates.back() && expected > settings_.seconds_of_path) continue;
             book_path_ = candidate;
             report_.compared_with = fmt::format("{}, {}", paths_[candidate].name, schedules().front().name);
@@ -166,13 +179,15 @@ class Verification {
         }
         const double seconds_of_schedule =
             settings_.seconds_of_path / static_cast<double>(std::max<size_t>(1, path.schedules.size()));
-        const auto affordable = static_cast<int64_t>(seconds_of_schedule / opened->seconds_of_token);
-        const ProbeSet probes = affordable < probes_.positions() ? probes_.trimmed(affordable) : probes_;
         bool first = true;
         for (size_t i = 0; i < path.schedules.size(); ++i) {
             if (index == book_path_ && i == 0) continue;  // that is the book
             const auto began = first ? start : Clock::now();
             first = false;
+            const double share = seconds_of_schedule / opened->seconds_of(probes_, path.schedules[i]);
+            const ProbeSet probes =
+                share < 1 ? probes_.trimmed(static_cast<int64_t>(share * static_cast<double>(probes_.positions())))
+                          : probes_;
             PathResult& result = add(PathStatus::equal, &path.schedules[i], "");
             compare(*opened, probes, path.schedules[i], index == book_path_ ? nullptr : settings_.make_fault, result);
             result.positions = probes.positions();
