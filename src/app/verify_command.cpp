@@ -1,6 +1,10 @@
 // invar verify [MODEL]: every path of this machine, stage by stage, bit for bit, and the distance to float64.
+#include <algorithm>
+#include <fstream>
+
 #include "app/output.h"
 #include "app/settings.h"
+#include "proof/fault_suite.h"
 #include "proof/verify.h"
 #include "proof/verify_report.h"
 
@@ -9,22 +13,86 @@ namespace {
 
 struct VerifyFlags {
     ModelFlags model_flags;
-    std::string model, only;
+    std::string model, only, inject;
     double seconds = 8;
-    bool no_accuracy = false, each = false, json = false;
+    int64_t most_places = 0;
+    bool no_accuracy = false, each = false, faults = false, json = false;
 };
+
+// The text of a fault, or of the first line of FILE where it is written @FILE: a fault that whoever looks for it has
+// not read.
+Result<std::string> fault_text(const std::string& given) {
+    if (!given.starts_with('@')) return given;
+    std::ifstream file(given.substr(1));
+    std::string line;
+    if (!std::getline(file, line)) return fail("--inject {}: the file cannot be read or is empty", given);
+    return line;
+}
+
+// Remembers what a fault did once the path that had it is through.
+class WatchedFault final : public VerbHook {
+  public:
+    WatchedFault(std::unique_ptr<FaultHook> fault, std::vector<FaultReport>& reports)
+        : fault_(std::move(fault)), reports_(reports) {}
+    ~WatchedFault() override { reports_.push_back(fault_->report()); }
+    void begin_pass() override { fault_->begin_pass(); }
+    void before(VerbCall& call) override { fault_->before(call); }
+    void after(const VerbCall& call) override { fault_->after(call); }
+
+  private:
+    std::unique_ptr<FaultHook> fault_;
+    std::vector<FaultReport>& reports_;
+};
+
+Result<int> try_all_faults(const VerifyFlags& flags, const EngineSettings& given) {
+    EngineSettings settings = given;
+    settings.context = 128;
+    settings.chunk = std::min<int64_t>(settings.chunk, 128);
+    settings.logits_rows = settings.chunk;
+    settings.sequences = 2;
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
+    EngineRunner runner(*engine);
+    ProgressBar bar("faults");
+    FaultSuiteSettings suite;
+    suite.most_places = flags.most_places;
+    suite.progress = [&](const std::string&, int64_t done, int64_t total) { bar.show(done, total); };
+    TRY_ASSIGN(const FaultTable table, run_faults(runner, suite));
+    bar.clear();
+    if (flags.json) {
+        print_json(fault_table_json(table));
+    } else {
+        print_result(fault_table_text(table));
+    }
+    return table.all_located() ? kDone : kDifferent;
+}
 
 Result<int> verify_model(const VerifyFlags& flags) {
     TRY_ASSIGN(const std::string model, model_path(flags.model));
     VerifySettings settings;
     TRY_ASSIGN(settings.engine, engine_settings(flags.model_flags, model));
+    if (flags.faults) return try_all_faults(flags, settings.engine);
     settings.only = flags.only;
     settings.seconds_of_path = flags.seconds;
     settings.accuracy = !flags.no_accuracy;
     ProgressBar bar("verify");
     settings.progress = [&](const std::string&, int64_t done, int64_t total) { bar.show(done, total); };
+    std::vector<FaultReport> struck;
+    if (!flags.inject.empty()) {
+        TRY_ASSIGN(const std::string text, fault_text(flags.inject));
+        TRY(parse_fault(text));
+        settings.make_fault = [&struck, text](Engine& engine) -> Result<std::unique_ptr<VerbHook>> {
+            TRY_ASSIGN(std::unique_ptr<FaultHook> fault, make_fault(text, engine.config(), engine.plan()));
+            return std::make_unique<WatchedFault>(std::move(fault), struck);
+        };
+    }
     TRY_ASSIGN(const VerifyReport report, verify(settings));
     bar.clear();
+    if (!flags.inject.empty()) {
+        const auto count =
+            std::count_if(struck.begin(), struck.end(), [](const FaultReport& one) { return one.struck; });
+        print_note(fmt::format("a fault was injected (--inject {}) into {} runs of paths and changed bits in {}",
+                               flags.inject, struck.size(), count));
+    }
     if (flags.json) {
         print_json(verify_as_json(report));
     } else {
@@ -45,10 +113,20 @@ void add_verify_command(CLI::App& cli, Action& action) {
     command->add_flag("--no-accuracy", flags->no_accuracy, "Leave out the distance to the float64 reference");
     command->add_option("--only", flags->only, "Only paths whose name this glob fits, e.g. 'avx512*'");
     command->add_flag("--each", flags->each, "Print a line for every schedule of every path");
+    command->add_option("--inject", flags->inject,
+                        "Put this fault into every path but the one compared with (@FILE: read it there)");
+    command->add_flag("--faults", flags->faults,
+                      "Put every fault at every place, and count what is caught and located");
+    command->add_option("--places", flags->most_places, "With --faults, at most this many places of a fault; 0: all")
+        ->check(CLI::NonNegativeNumber);
     command->add_flag("--json", flags->json, "Print JSON");
-    command->footer(
-        "Exit status: 0 equal, 1 different, 2 could not run.\n"
-        "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html report.html");
+    std::string faults = "Faults for --inject, as NAME[@PART=VALUE,...]:\n";
+    for (const FaultSummary& fault : fault_kinds()) faults += fmt::format("  {:<24} {}\n", fault.name, fault.meaning);
+    command->footer(faults +
+                    "Exit status: 0 equal, 1 different, 2 could not run.\n"
+                    "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify --only 'avx2*' "
+                    "--inject wrong_expert@layer=2,position=17\n"
+                    "  invar verify model.gguf --faults");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return verify_model(*flags); }; });
 }

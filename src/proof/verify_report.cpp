@@ -44,13 +44,25 @@ std::string line_of(std::span<const PathResult> paths, bool each) {
 
 std::string path_lines(const VerifyReport& report, bool each_schedule) {
     std::string text;
+    std::map<std::string, int64_t> skipped;  // paths, by reason
+    for (const PathResult& path : report.paths) skipped[path.reason] += path.status == PathStatus::skipped ? 1 : 0;
     for (size_t first = 0; first < report.paths.size();) {
+        const PathResult& path = report.paths[first];
+        if (!each_schedule && path.status == PathStatus::skipped && skipped[path.reason] > 2) {
+            ++first;
+            continue;
+        }
         size_t last = first + 1;
         while (!each_schedule && last < report.paths.size() && report.paths[last].name == report.paths[first].name) {
             ++last;
         }
         text += line_of(std::span(report.paths).subspan(first, last - first), each_schedule);
         first = last;
+    }
+    for (const auto& [reason, count] : skipped) {
+        if (!each_schedule && count > 2) {
+            text += fmt::format("  {:<{}} skipped: {}\n", fmt::format("{} paths", count), kNameWidth, reason);
+        }
     }
     return text;
 }
@@ -173,8 +185,9 @@ std::string difference_as_text(const StageDifference& difference) {
         difference.expected_kernel.empty() ? "" : fmt::format(" by kernel {}", difference.expected_kernel),
         number_text(difference, difference.value, difference.bits));
     if (difference.float64) {
-        text += fmt::format("    float64  {:.17g} of the same input: supports {}\n", *difference.float64,
-                            supported_side(difference));
+        text +=
+            fmt::format("    float64  {:.17g} of the same input: supports {}\n", *difference.float64,
+                        supported_side(difference) == "expected" ? "the expected value" : supported_side(difference));
     }
     return text;
 }
