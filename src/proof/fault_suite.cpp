@@ -211,14 +211,17 @@ class Suite {
         }
         // A NaN must be found by the engine itself, too, and at the same verb.
         if (place.kind->make == faults::make_nan) outcome.located = outcome.located && refused_here(outcome, place);
-        const bool struck = report.struck;
         ++row.places;
-        row.struck += struck;
-        row.caught += struck && outcome.caught;
-        row.located += struck && outcome.located;
-        row.pass_logits_rule += struck && outcome.passes_logits_rule();
-        row.pass_stage_rule += struck && outcome.passes_stage_rule();
-        if (!struck || !outcome.caught || !outcome.located) table_.missed.push_back(std::move(outcome));
+        if (!report.struck && !outcome.caught) {
+            table_.no_effect.push_back(outcome.fault);
+            return {};
+        }
+        row.struck += report.struck;
+        row.caught += outcome.caught;
+        row.located += outcome.located;
+        row.pass_logits_rule += outcome.passes_logits_rule();
+        row.pass_stage_rule += outcome.passes_stage_rule();
+        if (!outcome.caught || !outcome.located) table_.missed.push_back(std::move(outcome));
         return {};
     }
 

@@ -49,12 +49,14 @@ struct FaultTable {
     int64_t stages = 0, values = 0;  // compared in one run of settings.shape
     int64_t clean_differing = 0;     // values that differ when the run is repeated without a fault, before and after
     std::vector<FaultTableRow> rows;
-    std::vector<FaultOutcome> missed;                           // not struck, not caught or not located
+    std::vector<FaultOutcome> missed;    // struck, but not caught or not located
+    std::vector<std::string> no_effect;  // places where the fault changed no bit of this run: neither caught nor missed
     std::vector<std::pair<std::string, std::string>> left_out;  // places where a fault cannot show, and why
     double seconds = 0;
 
     FaultTableRow total() const;
-    bool all_located() const;  // every place struck, caught and located, and no difference without a fault
+    // Some fault struck, every one that did was caught and located, and without a fault nothing differs.
+    bool all_located() const;
 };
 
 // Adds and removes a sequence of its own. Errors: an unknown fault, no room in the cache, a model that refuses its own

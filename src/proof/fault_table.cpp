@@ -13,7 +13,6 @@ std::string line(const FaultTableRow& row) {
 }
 
 std::string why(const FaultOutcome& outcome) {
-    if (!outcome.report.struck) return "it changed nothing";
     if (!outcome.caught) return "nothing differs";
     const FaultReport& report = outcome.report;
     std::string text = fmt::format("it struck {} at position {}, element {}, but what differs first is {}",
@@ -69,6 +68,7 @@ std::string fault_table_text(const FaultTable& table) {
     for (const auto& [reason, count] : counts_of_reasons(table)) {
         text += fmt::format("left out {:>5}: {}\n", count, reason);
     }
+    for (const std::string& place : table.no_effect) text += fmt::format("no effect on this run: {}\n", place);
     for (const FaultOutcome& missed : table.missed) text += fmt::format("MISSED {}: {}\n", missed.fault, why(missed));
     return text;
 }
@@ -77,10 +77,7 @@ Json fault_table_json(const FaultTable& table) {
     Json rows = Json::array(), missed = Json::array(), left_out = Json::array();
     for (const FaultTableRow& row : table.rows) rows.push_back(as_json(row));
     for (const FaultOutcome& outcome : table.missed) {
-        missed.push_back({{"fault", outcome.fault},
-                          {"struck", outcome.report.struck},
-                          {"caught", outcome.caught},
-                          {"why", why(outcome)}});
+        missed.push_back({{"fault", outcome.fault}, {"caught", outcome.caught}, {"why", why(outcome)}});
     }
     for (const auto& [place, reason] : table.left_out) left_out.push_back({{"place", place}, {"reason", reason}});
     return {{"model", table.model},
@@ -92,6 +89,7 @@ Json fault_table_json(const FaultTable& table) {
             {"faults", std::move(rows)},
             {"total", as_json(table.total())},
             {"missed", std::move(missed)},
+            {"no_effect", table.no_effect},
             {"left_out", std::move(left_out)},
             {"seconds", table.seconds}};
 }

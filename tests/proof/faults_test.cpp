@@ -394,25 +394,59 @@ TEST(Faults, InvertTheScaleOfANvfp4Tensor) {
 }
 
 TEST(FaultSuite, LocatesAFewPlacesOfEveryFault) {
+    int64_t places = 0;
     for (const std::string architecture : {"qwen2", "qwen3moe"}) {
-        const Opened model(architecture);
-        EngineRunner runner(*model.engine);
-        const auto table = run_faults(runner, {.most_places = 3});
-        ASSERT_TRUE(table) << table.error().message;
-        const FaultTableRow total = table->total();
-        EXPECT_GE(total.places, 90);
-        EXPECT_EQ(total.located, total.places);
-        EXPECT_GT(total.skipped, 500);
-        EXPECT_TRUE(table->all_located()) << fault_table_text(*table);
-        EXPECT_EQ(table->rows.size(), fault_kinds().size());
-        const Json json = fault_table_json(*table);
-        EXPECT_EQ(json["total"]["located"], total.located);
-        EXPECT_EQ(json["faults"].size(), table->rows.size());
-        EXPECT_EQ(static_cast<int64_t>(json["left_out"].size()), total.left_out);
-        const std::string text = fault_table_text(*table);
-        EXPECT_NE(text.find("located"), std::string::npos);
-        EXPECT_EQ(text.find("MISSED"), std::string::npos);
+        for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+            if (!detect_isa().has(isa)) continue;
+            const Opened model(architecture, FormatId::q4_k, {.isa = isa, .chunk = 80});
+            EngineRunner runner(*model.engine);
+            const auto table = run_faults(runner, {.most_places = 3});
+            ASSERT_TRUE(table) << table.error().message;
+            const FaultTableRow total = table->total();
+            EXPECT_GE(total.places, 90);
+            EXPECT_EQ(total.located, total.places);
+            EXPECT_GT(total.skipped, 500);
+            EXPECT_TRUE(table->all_located()) << fault_table_text(*table);
+            EXPECT_EQ(table->rows.size(), fault_kinds().size());
+            const Json json = fault_table_json(*table);
+            EXPECT_EQ(json["total"]["located"], total.located);
+            EXPECT_EQ(json["faults"].size(), table->rows.size());
+            EXPECT_EQ(static_cast<int64_t>(json["left_out"].size()), total.left_out);
+            const std::string text = fault_table_text(*table);
+            EXPECT_NE(text.find("located"), std::string::npos);
+            EXPECT_EQ(text.find("MISSED"), std::string::npos);
+            places += total.places;
+        }
     }
+    std::printf("[few places] %ld faults injected, all located\n", static_cast<long>(places));
+}
+
+// Gate and up are one matrix, so that exchanging them changes nothing: neither caught nor missed, and named.
+TEST(FaultSuite, NamesFaultsWithoutEffect) {
+    TinyModel model = tiny("qwen3");
+    std::vector<std::byte> bytes = model.bytes();
+    const GgufFile file = GgufFile::from_bytes(bytes, "same.gguf").value();
+    for (const char* layer : {"blk.0.", "blk.1."}) {
+        const TensorInfo* gate = file.find(std::string(layer) + "ffn_gate.weight");
+        const TensorInfo* up = file.find(std::string(layer) + "ffn_up.weight");
+        std::memcpy(const_cast<std::byte*>(up->data), gate->data, 4 * 512 * 256);
+    }
+    const std::filesystem::path path = model.write("same.gguf");
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    const auto engine = Engine::open({.model = path, .threads = 1, .context = 128}, nullptr);
+    ASSERT_TRUE(engine) << engine.error().message;
+    EngineRunner runner(**engine);
+    const auto table = run_faults(runner, {.faults = {"gate_up_swapped", "wrong_activation"}});
+    std::filesystem::remove(path);
+    ASSERT_TRUE(table) << table.error().message;
+    EXPECT_EQ(table->rows[0].places, 10);
+    EXPECT_EQ(table->rows[0].struck, 0);
+    EXPECT_EQ(table->rows[0].caught, 0);
+    EXPECT_EQ(table->rows[1].located, 10);
+    EXPECT_EQ(table->no_effect.size(), 10u);
+    EXPECT_NE(fault_table_text(*table).find("no effect on this run: gate_up_swapped@layer=0,stage=activation\n"),
+              std::string::npos);
 }
 
 TEST(FaultSuite, CountsWhatItCannotRun) {
