@@ -9,10 +9,11 @@ Supported: what the engine supports, as transformers names it: LlamaForCausalLM,
 Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM.  The folder is read from disk, nothing is fetched.
 
 The file is SafeTensors (NumPy and PyTorch open it): one tensor a stage, [positions, ...], under the names that models of this
-project use ("layer.0.query_rope", "logits"; docs/proof.md); the metadata holds the tokens, the stages in forward order, and the
-versions.  Compare it with a recording of ours:
-
-    invar trace record model.gguf --tokens 785,6722,315 --out ours.safetensors && invar trace diff ours.safetensors out.safetensors
+project use ("layer.0.query_rope", "logits"); the metadata holds the tokens, the stages in forward order, and the
+versions.  Compare it with a recording of ours of the same tokens (`invar trace record`) by `invar trace diff OURS THEIRS` with the
+tolerances of tools/tolerances_transformers.json, which say how far binary32 may be from float64 and why.  They hold for
+checkpoints whose weights are the same numbers on both sides (F32, F16 and BF16 files), with ours recorded at --cache f32;
+quantised weights or caches differ by more.
 
 What is recorded is what the modules of the model compute, seen by hooks on them; three things have no module and are computed
 in a hook from what the model computed: a projection before its bias, router probabilities, and the parts of single experts (their
@@ -28,11 +29,11 @@ import contextlib
 import fnmatch
 import json
 import pathlib
+import struct
 import sys
 import unittest.mock
 
 import numpy as np
-import safetensors.numpy
 import torch
 import transformers
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -208,12 +209,26 @@ def forward_order(names):
     return [(name, verb) for name, verb in every if name in names]
 
 
+def write_safetensors(path, tensors, metadata):
+    """The safetensors package orders the metadata by chance; here the same recording is the same bytes.  Widest type first, so that
+    every tensor is aligned."""
+    header, data, end = {"__metadata__": dict(sorted(metadata.items()))}, [], 0
+    for name, value in sorted(tensors.items(), key=lambda item: -item[1].itemsize):
+        data.append(value.astype(value.dtype.newbyteorder("<")).tobytes())
+        header[name] = {"dtype": {"f": "F", "i": "I"}[value.dtype.kind] + str(8 * value.itemsize), "shape": list(value.shape),
+                        "data_offsets": [end, end + len(data[-1])]}
+        end += len(data[-1])
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data))
+
+
 def save(path, values, tokens, metadata):
     stages = [{"name": name, "verb": verb, "kernel": ""} for name, verb in forward_order(values)]
     if len(stages) != len(values):
         raise ValueError(f"stages without a place in the forward order: {set(values) - {s['name'] for s in stages}}")
     text = {"recording": "1", "tokens": json.dumps(list(map(int, tokens))), "stages": json.dumps(stages), **metadata}
-    safetensors.numpy.save_file({name: np.ascontiguousarray(value) for name, value in values.items()}, str(path), text)
+    write_safetensors(path, values, text)
 
 
 def versions(dtype):

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 
+#include "proof/compare_recordings.h"
 #include "proof/recorder.h"
 #include "proof/recording_file.h"
 #include "proof/reference64.h"
@@ -261,6 +262,7 @@ class Perturbed {
 template <class Record>
 void count_caught(const char* what, const Bound& bound, Record&& record_model) {
     int64_t total = 0, caught = 0, located = 0;
+    double least = INFINITY;  // error at the weight's own stage
     for (const Golden& golden : goldens()) {
         const auto file = GgufFile::open(golden.model);
         ASSERT_TRUE(file.has_value());
@@ -273,13 +275,16 @@ void count_caught(const char* what, const Bound& bound, Record&& record_model) {
             ++total;
             caught += first != errors.end();
             located += first != errors.end() && first->stage == stage_of(tensor.name);
+            if (first != errors.end()) least = std::min(least, first->rms);
             EXPECT_TRUE(first != errors.end() && first->stage == stage_of(tensor.name))
                 << golden.name << " " << tensor.name << " first seen at "
                 << (first == errors.end() ? "no stage" : first->stage);
         }
     }
-    std::printf("[goldens] %s: %lld weights changed by 1 %%, %lld seen, %lld of them first at their own stage\n", what,
-                static_cast<long long>(total), static_cast<long long>(caught), static_cast<long long>(located));
+    std::printf(
+        "[goldens] %s: %lld weights changed by 1 %%, %lld seen, %lld of them first at their own stage, by %.1e rms "
+        "or more\n",
+        what, static_cast<long long>(total), static_cast<long long>(caught), static_cast<long long>(located), least);
     EXPECT_EQ(total, 225);
 }
 
@@ -292,6 +297,36 @@ TEST(Goldens, AWeightWrongByOnePercentIsSeenAtItsStageByTheEngine) {
     count_caught("engine", kEngineBound, [&](const std::filesystem::path& model, const std::vector<int32_t>& tokens) {
         return record_engine(model, tokens, isa);
     });
+}
+
+// What a user does with a recording of tools/record_transformers.py: `invar trace diff` with its tolerances.
+TEST(Goldens, AreEqualToTheEngineUnderTheTolerancesForTransformers) {
+    const auto tolerances =
+        Tolerances::load(std::filesystem::path(INVAR_TEST_DATA) / "../../tools/tolerances_transformers.json");
+    ASSERT_TRUE(tolerances.has_value()) << tolerances.error().message;
+    const Isa isa = detect_isa().highest();
+    int64_t stages = 0, wrong = 0, seen = 0;
+    for (const Golden& golden : goldens()) {
+        const auto clean = compare_recordings(record_engine(golden.model, golden.recording.tokens, isa),
+                                              golden.recording, *tolerances);
+        ASSERT_TRUE(clean.has_value()) << clean.error().message;
+        const StageComparison* failure = clean->first_failure();
+        EXPECT_EQ(failure, nullptr) << golden.name << " " << to_string(failure->key);
+        EXPECT_TRUE(clean->complete()) << golden.name;
+        stages += std::ssize(clean->stages);
+
+        const auto file = GgufFile::open(golden.model);
+        const Perturbed perturbed(golden, *file->find("blk.0.ffn_norm.weight"));
+        const auto bad = compare_recordings(record_engine(perturbed.path(), golden.recording.tokens, isa),
+                                            golden.recording, *tolerances);
+        ++wrong;
+        seen += bad && bad->first_failure() != nullptr && to_string(bad->first_failure()->key) == "layer.0.ffn_norm";
+    }
+    std::printf(
+        "[goldens] %lld stages compared or absent for a reason; %lld of %lld wrong models named at their stage\n",
+        static_cast<long long>(stages), static_cast<long long>(seen), static_cast<long long>(wrong));
+    EXPECT_EQ(stages, 361 + 48);  // and two copies in the cache of 18 layers, and the last rows of 12 models
+    EXPECT_EQ(seen, wrong);
 }
 
 }  // namespace
