@@ -1,8 +1,9 @@
-// invar plan MODEL: the weight plan from the header alone.
+// invar plan MODEL: the weight plan from the header alone; --check loads the model and holds it against its plan.
 #include <chrono>
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "proof/plan_check.h"
 
 namespace invar::app {
 namespace {
@@ -10,13 +11,27 @@ namespace {
 struct PlanFlags {
     ModelFlags model_flags;
     std::string model;
-    bool json = false, summary = false;
+    bool json = false, summary = false, check = false;
 };
+
+Result<int> check(const PlanFlags& flags, const EngineSettings& settings) {
+    ProgressBar bar("loading");
+    TRY_ASSIGN(const PlanCheck checked,
+               check_plan(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    bar.clear();
+    if (flags.json) {
+        print_json(plan_check_as_json(checked));
+    } else {
+        print_result(plan_check_as_text(checked, !flags.summary));
+    }
+    return checked.holds() ? kDone : kDifferent;
+}
 
 Result<int> plan(const PlanFlags& flags) {
     const auto start = std::chrono::steady_clock::now();
     TRY_ASSIGN(const std::string path, model_path(flags.model));
     TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model_flags, path));
+    if (flags.check) return check(flags, settings);
     TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
     TRY_ASSIGN(const PlannedModel planned, plan_model(file, settings));
     if (flags.json) {
@@ -39,8 +54,13 @@ void add_plan_command(CLI::App& cli, Action& action) {
     command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
     command->add_flag("--json", flags->json, "Print JSON");
     command->add_flag("--summary", flags->summary, "Totals only");
+    command->add_flag(
+        "--check", flags->check,
+        "Load the model and compare it with its plan: every entry, and the memory that the system counts");
     command->footer(
-        "Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary");
+        "--check ends with 1 if an entry differs or the memory is off by more than 3 %.\n"
+        "Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary\n"
+        "  invar plan model.gguf --check --summary");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return plan(*flags); }; });
 }

@@ -91,4 +91,15 @@ void MappedFile::advise(Advice advice, uint64_t offset, uint64_t length) const {
     (void)::madvise(const_cast<std::byte*>(data_) + begin, end - begin, hint);
 }
 
+void MappedFile::drop(uint64_t offset, uint64_t length) const {
+    if (offset >= size_) return;
+    const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    // Pages that the range shares with its neighbours stay; but behind the file's end there is no neighbour.
+    const uint64_t stop = offset + std::min<uint64_t>(length, size_ - offset);
+    const uint64_t begin = (offset + page - 1) / page * page;
+    const uint64_t end = stop == size_ ? (stop + page - 1) / page * page : stop / page * page;
+    // Private and never written: MADV_DONTNEED loses nothing.
+    if (begin < end) (void)::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
 }  // namespace invar

@@ -35,6 +35,9 @@ class MappedFile {
     // Advice for bytes [offset, offset + length); a range past the end is cut to the file. Only a hint: never fails.
     void advise(Advice advice, uint64_t offset, uint64_t length) const;
     void advise(Advice advice) const { advise(advice, 0, size_); }
+    // Takes the pages that lie wholly in the range out of this process: they count as its memory no longer. Reading one
+    // again is allowed and fetches it from the system's cache of the file, or from the disk.
+    void drop(uint64_t offset, uint64_t length) const;
 
   private:
     MappedFile(std::filesystem::path path, const std::byte* data, size_t size);

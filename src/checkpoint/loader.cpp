@@ -1,6 +1,7 @@
 #include "checkpoint/loader.h"
 
-#include <atomic>
+#include <algorithm>
+#include <limits>
 
 #include "layout/rows4.h"
 
@@ -64,6 +65,37 @@ Result<WeightRegistry::Entry> load_entry(const PlanEntry& entry, const TensorInf
     return loaded;
 }
 
+// The file's pages of what was repacked or widened have been read into this process and are of no more use: without
+// this the weights would count twice, once as loaded and once as file.
+void drop_source(const GgufFile& file, const TensorInfo& tensor) {
+    if (file.mappings().empty()) return;  // bytes of a test
+    file.mappings()[static_cast<size_t>(tensor.file_index)].drop(tensor.file_offset, tensor.bytes);
+}
+
+// The same for the pages between tensors, which drop_source() leaves because two of them share each.
+void drop_between(const WeightPlan& plan, const GgufFile& file) {
+    for (size_t part = 0; part < file.mappings().size(); ++part) {
+        uint64_t first = std::numeric_limits<uint64_t>::max();
+        for (const TensorInfo& tensor : file.tensors()) {
+            if (static_cast<size_t>(tensor.file_index) == part) first = std::min(first, tensor.file_offset);
+        }
+        std::vector<std::pair<uint64_t, uint64_t>> kept;  // begin, end
+        for (const PlanEntry& entry : plan.entries) {
+            const TensorInfo* tensor = entry.alias_of ? nullptr : file.find(entry.tensor);
+            if (tensor == nullptr || entry.form != StoredForm::as_stored) continue;
+            if (static_cast<size_t>(tensor->file_index) == part)
+                kept.emplace_back(tensor->file_offset, tensor->file_offset + tensor->bytes);
+        }
+        std::sort(kept.begin(), kept.end());
+        const MappedFile& mapping = file.mappings()[part];
+        for (const auto& [begin, end] : kept) {
+            if (begin > first) mapping.drop(first, begin - first);
+            first = std::max(first, end);
+        }
+        if (first < mapping.bytes().size()) mapping.drop(first, mapping.bytes().size() - first);
+    }
+}
+
 }  // namespace
 
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
@@ -87,10 +119,12 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
         if (tensor == nullptr)
             return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
         TRY_ASSIGN(WeightRegistry::Entry loaded, load_entry(entry, *tensor, parallel));
+        if (entry.form != StoredForm::as_stored) drop_source(file, *tensor);
         registry.add(entry.id, std::move(loaded));
         done += entry.file_bytes;
         if (progress) progress(done, total);
     }
+    drop_between(plan, file);
     TRY(registry.compare_with(plan));
     return registry;
 }

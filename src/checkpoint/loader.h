@@ -1,5 +1,6 @@
 // Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, and gives back a registry
-// that equals the plan. It decides nothing; what it cannot do as planned is an error.
+// that equals the plan, and lets go of the file's pages that are not part of it. It decides nothing; what it cannot do
+// as planned is an error.
 #pragma once
 
 #include <functional>

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
 
 #include "base/check.h"
@@ -33,6 +34,7 @@ class Arena {
     void give_back_to(int64_t mark) { taken_ = mark; }
     int64_t peak() const { return peak_; }  // most bytes ever taken
     int64_t size() const { return size_; }
+    std::span<std::byte> memory() const { return {memory_.get(), static_cast<size_t>(size_)}; }
 
     // Room for `count` objects; contents undefined.
     template <class T>

@@ -51,6 +51,7 @@ class CpuOps final : public Ops {
     // Every distinct use since construction, in order of first use.
     std::span<const KernelUse> kernels_used() const { return kernels_used_; }
     int64_t scratch_peak() const { return arena_.peak(); }
+    std::span<std::byte> scratch_memory() const { return arena_.memory(); }  // contents undefined between passes
 
     Tensor scratch(int64_t rows, int64_t width) override;
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;

@@ -42,6 +42,7 @@ class KvCache {
     CacheType type() const { return type_; }
     std::span<const KvGeometry> layers() const { return layers_; }
     int64_t bytes() const { return static_cast<int64_t>(memory_bytes_); }
+    std::span<std::byte> memory() const { return {memory_.get(), memory_bytes_}; }  // all pages
     int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
     int64_t total_pages() const { return pages_; }
 

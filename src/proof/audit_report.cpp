@@ -36,7 +36,7 @@ Json audit_as_json(const AuditReport& report) {
 }
 
 std::string audit_as_text(const AuditReport& report) {
-    const auto count = [&](Severity severity) {
+    const auto total = [&](Severity severity) {
         const int64_t n = report.count(severity);
         return fmt::format("{} {}{}", n, severity_name(severity), n == 1 ? "" : "s");
     };
@@ -58,8 +58,8 @@ std::string audit_as_text(const AuditReport& report) {
         text += fmt::format("not checked: {}\n", printable(reason, 400));
     return text + fmt::format("{}{}: {} tensors, {} weights, {:.1f} MiB: {}, {}, {}\n", text.empty() ? "" : "\n",
                               printable(report.file), report.tensors, report.weights,
-                              static_cast<double>(report.bytes) / (1 << 20), count(Severity::error),
-                              count(Severity::warning), count(Severity::note));
+                              static_cast<double>(report.bytes) / (1 << 20), total(Severity::error),
+                              total(Severity::warning), total(Severity::note));
 }
 
 }  // namespace invar
