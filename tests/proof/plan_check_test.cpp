@@ -132,7 +132,7 @@ TEST(PlanCheck, NoticesMemoryThatNobodyPlanned) {
     EXPECT_EQ(check->differences(), 0);
     EXPECT_FALSE(check->memory.within()) << plan_check_as_text(*check, false);
     EXPECT_FALSE(check->holds());
-    EXPECT_GE(check->memory.other[3], 1 << 20);
+    EXPECT_GE(check->memory.other[3], 900'000);  // part of it may be heap that was there
     EXPECT_NE(plan_check_as_text(*check, false).find("NOT within 3 %"), std::string::npos);
     EXPECT_EQ(plan_check_as_json(*check)["holds"], false);
 }
