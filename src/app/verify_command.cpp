@@ -1,10 +1,14 @@
 // invar verify [MODEL]: every path of this machine, stage by stage, bit for bit, and the distance to float64.
 #include <algorithm>
 #include <fstream>
+#include <optional>
+#include <span>
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/atomic_file.h"
 #include "proof/fault_suite.h"
+#include "proof/html_report.h"
 #include "proof/verify.h"
 #include "proof/verify_report.h"
 
@@ -13,7 +17,7 @@ namespace {
 
 struct VerifyFlags {
     ModelFlags model_flags;
-    std::string model, only, inject;
+    std::string model, only, inject, html;
     double seconds = 8;
     int64_t most_places = 0;
     bool no_accuracy = false, each = false, faults = false, json = false;
@@ -66,10 +70,23 @@ Result<int> try_all_faults(const VerifyFlags& flags, const EngineSettings& given
     return table.all_located() ? kDone : kDifferent;
 }
 
+Result<void> write_page(AtomicFile& page, const VerifyReport& report) {
+    const std::string html = verify_as_html(report);
+    TRY(page.write(std::as_bytes(std::span(html))));
+    TRY(page.commit());
+    print_note(fmt::format("the report is in {}", page.target().string()));
+    return {};
+}
+
 Result<int> verify_model(const VerifyFlags& flags) {
     TRY_ASSIGN(const std::string model, model_path(flags.model));
+    std::optional<AtomicFile> page;  // made before the minutes of work, so that a wrong place is an error at once
+    if (!flags.html.empty()) {
+        TRY_ASSIGN(page, AtomicFile::create(flags.html));
+    }
     VerifySettings settings;
     TRY_ASSIGN(settings.engine, engine_settings(flags.model_flags, model));
+    if (flags.faults && page) return fail("--html shows the report of a verification, not of --faults; leave one out");
     if (flags.faults) return try_all_faults(flags, settings.engine);
     settings.only = flags.only;
     settings.seconds_of_path = flags.seconds;
@@ -85,7 +102,8 @@ Result<int> verify_model(const VerifyFlags& flags) {
             return std::make_unique<WatchedFault>(std::move(fault), struck);
         };
     }
-    TRY_ASSIGN(const VerifyReport report, verify(settings));
+    TRY_ASSIGN(VerifyReport report, verify(settings));
+    report.injected = flags.inject;
     bar.clear();
     if (!flags.inject.empty()) {
         const auto count =
@@ -98,6 +116,7 @@ Result<int> verify_model(const VerifyFlags& flags) {
     } else {
         print_result(verify_as_text(report, flags.each));
     }
+    if (page) TRY(write_page(*page, report));
     return report.all_equal() ? kDone : kDifferent;
 }
 
@@ -120,12 +139,13 @@ void add_verify_command(CLI::App& cli, Action& action) {
     command->add_option("--places", flags->most_places, "With --faults, at most this many places of a fault; 0: all")
         ->check(CLI::NonNegativeNumber);
     command->add_flag("--json", flags->json, "Print JSON");
+    command->add_option("--html", flags->html, "Write the report as a page to this file");
     std::string faults = "Faults for --inject, as NAME[@PART=VALUE,...]:\n";
     for (const FaultSummary& fault : fault_kinds()) faults += fmt::format("  {:<24} {}\n", fault.name, fault.meaning);
     command->footer(faults +
                     "Exit status: 0 equal, 1 different, 2 could not run.\n"
-                    "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify --only 'avx2*' "
-                    "--inject wrong_expert@layer=2,position=17\n"
+                    "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html "
+                    "report.html\n  invar verify --only 'avx2*' --inject wrong_expert@layer=2,position=17\n"
                     "  invar verify model.gguf --faults");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, &action] { action = [flags] { return verify_model(*flags); }; });

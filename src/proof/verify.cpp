@@ -108,9 +108,11 @@ class Verification {
         report_.plan = plan_as_json(planned.plan);
         TRY_ASSIGN(const FileHash hash, hash_of_file(settings_.engine.model));
         report_.file_hash = hash.text;
+        report_.file = settings_.engine.model.filename().string();
         report_.file_bytes = hash.bytes;
         for (const Probe& probe : probes_.probes) {
             report_.probes.emplace_back(probe.name, probe.positions());
+            report_.probe_tokens.push_back(probe.tokens);
             probe_names_.push_back(probe.name);
         }
         return {};
@@ -163,6 +165,7 @@ class Verification {
         const auto add = [&](PathStatus status, const Schedule* schedule, std::string reason) -> PathResult& {
             return report_.paths.emplace_back(PathResult{.name = path.name,
                                                          .schedule = schedule == nullptr ? "" : schedule->name,
+                                                         .flags = path.flags,
                                                          .status = status,
                                                          .reason = std::move(reason),
                                                          .all_positions = probes_.positions()});

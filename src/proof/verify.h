@@ -33,6 +33,7 @@ std::string_view path_status_name(PathStatus status);
 
 struct PathResult {
     std::string name, schedule;
+    std::string flags;  // of the program, for the same path; not of the schedule
     PathStatus status = PathStatus::equal;
     std::string reason;  // of skipped and failed
     int64_t positions = 0, all_positions = 0;
@@ -43,16 +44,19 @@ struct PathResult {
 
 struct VerifyReport {
     std::string model, architecture, file_hash;
+    std::string file;  // its name, without the folder
     int64_t file_bytes = 0, layers = 0;
     int arithmetic_version = 0;
     std::string cache_type;
     std::string compared_with;                            // the path every other is compared with
     std::vector<std::pair<std::string, int64_t>> probes;  // name, positions
+    std::vector<std::vector<int32_t>> probe_tokens;       // of each probe
     std::vector<std::string> skipped_probes;
     std::vector<PathResult> paths;
     int64_t reference_stages = 0;  // rows of stages in the book
     std::optional<AccuracyReport> accuracy;
     std::string no_accuracy;  // why there is none
+    std::string injected;     // the fault that was put into every path but the one compared with, as it was given
     Json plan;                // totals, for the report
     double seconds = 0;
 

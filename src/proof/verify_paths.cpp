@@ -14,6 +14,12 @@ std::string path_name(Isa isa, int threads, FormRequest form, std::string_view k
     return name;
 }
 
+std::string path_flags(Isa isa, int threads, FormRequest form, std::string_view kernel) {
+    return fmt::format("--isa {} --threads {} --form {}{}", isa_name(isa), threads,
+                       form == FormRequest::as_stored ? "as-stored" : "repacked",
+                       kernel.empty() ? "" : fmt::format(" --kernel {}", kernel));
+}
+
 // Whether a product of some weight could be given to the kernel.
 bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
     return std::any_of(plan.entries.begin(), plan.entries.end(), [&](const PlanEntry& entry) {
@@ -44,6 +50,7 @@ std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPla
     const auto add = [&](Isa isa, int threads, FormRequest form, std::string_view kernel,
                          const std::vector<Schedule>& with) {
         VerifyPath path{.name = path_name(isa, threads, form, kernel), .settings = base, .schedules = with};
+        path.flags = path_flags(isa, threads, form, kernel);
         path.settings.isa = isa;
         path.settings.threads = threads;
         path.settings.form = form;

@@ -15,6 +15,7 @@ struct VerifyPath {
     std::string name;         // "avx512, 2 threads, repacked"
     EngineSettings settings;  // of the engine that runs it
     std::vector<Schedule> schedules;
+    std::string flags;    // of the program, for the same path: "--isa avx512 --threads 2 --form repacked"
     std::string skipped;  // why it cannot run; "": it can
 };
 

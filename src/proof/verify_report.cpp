@@ -5,9 +5,6 @@
 #include <map>
 
 namespace invar {
-namespace {
-
-constexpr size_t kNameWidth = 50;
 
 std::string thousands(int64_t number) {
     std::string digits = std::to_string(number);
@@ -16,6 +13,10 @@ std::string thousands(int64_t number) {
     }
     return digits;
 }
+
+namespace {
+
+constexpr size_t kNameWidth = 50;
 
 // One line for all schedules of a path (they stand together), or for each.
 std::string line_of(std::span<const PathResult> paths, bool each) {

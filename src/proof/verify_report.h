@@ -13,4 +13,6 @@ Json verify_as_json(const VerifyReport& report);
 // Three lines: which stage, both values, whom float64 supports.
 std::string difference_as_text(const StageDifference& difference);
 
+std::string thousands(int64_t number);  // "1,209,472"
+
 }  // namespace invar
