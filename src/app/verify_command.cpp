@@ -117,6 +117,8 @@ Result<int> verify_model(const VerifyFlags& flags) {
         print_result(verify_as_text(report, flags.each));
     }
     if (page) TRY(write_page(*page, report));
+    if (!report.compared_anything())
+        return fail("every path was skipped, so nothing was compared; see the reasons above");
     return report.all_equal() ? kDone : kDifferent;
 }
 

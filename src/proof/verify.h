@@ -63,6 +63,7 @@ struct VerifyReport {
     int64_t count(PathStatus status) const;
     BookCounts totals() const;
     const PathResult* first_difference() const;
+    bool compared_anything() const { return count(PathStatus::skipped) < static_cast<int64_t>(paths.size()); }
     bool all_equal() const { return count(PathStatus::different) == 0 && count(PathStatus::failed) == 0; }
 };
 

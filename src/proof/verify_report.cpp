@@ -218,11 +218,14 @@ std::string verify_as_text(const VerifyReport& report, bool each_schedule) {
         text += fmt::format("\nDistance to the float64 reference: skipped ({})\n", report.no_accuracy);
     }
     const BookCounts totals = report.totals();
+    const std::string_view verdict = !report.compared_anything()               ? "NOTHING COMPARED"
+                                     : report.all_equal()                      ? "EQUAL"
+                                     : report.count(PathStatus::different) > 0 ? "DIFFERENT"
+                                                                               : "FAILED";
     text += fmt::format(
-        "\n{}: {} stages of {} layers compared on {} paths, {} values; differing values: {}; paths different {}, "
-        "failed "
-        "{}, skipped {}; {:.1f} s\n",
-        report.all_equal() ? "EQUAL" : "DIFFERENT", thousands(totals.stages), report.layers,
+        "\n{}: {} stages of {} layers compared in {} runs, {} values; differing values: {}; runs different {}, failed "
+        "{}; paths skipped {}; {:.1f} s\n",
+        verdict, thousands(totals.stages), report.layers,
         report.paths.size() - static_cast<size_t>(report.count(PathStatus::skipped)), thousands(totals.values),
         thousands(totals.differing_values), report.count(PathStatus::different), report.count(PathStatus::failed),
         report.count(PathStatus::skipped), report.seconds);
@@ -258,7 +261,8 @@ Json verify_as_json(const VerifyReport& report) {
                  {"compared_with", report.compared_with},
                  {"probes", std::move(probes)},
                  {"skipped_probes", report.skipped_probes},
-                 {"equal", report.all_equal()},
+                 {"equal", report.compared_anything() && report.all_equal()},
+                 {"injected", report.injected},
                  {"stages", totals.stages},
                  {"values", totals.values},
                  {"differing_values", totals.differing_values},
