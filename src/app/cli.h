@@ -24,6 +24,7 @@ void add_logits_command(CLI::App& cli, Action& action);
 void add_bench_command(CLI::App& cli, Action& action);
 void add_quantize_command(CLI::App& cli, Action& action);
 void add_models_command(CLI::App& cli, Action& action);
+void add_trace_command(CLI::App& cli, Action& action);
 void add_audit_command(CLI::App& cli, Action& action);
 void add_verify_command(CLI::App& cli, Action& action);
 void add_synth_command(CLI::App& cli, Action& action);

@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
     add_verify_command(cli, action);
     add_synth_command(cli, action);
     add_models_command(cli, action);
+    add_trace_command(cli, action);
     add_audit_command(cli, action);
     try {
         cli.parse(argc, argv);

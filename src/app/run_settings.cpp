@@ -5,6 +5,8 @@
 namespace invar::app {
 namespace {
 
+constexpr const char* kSamplingGroup = "Sampling (the same seed gives the same text on every machine)";
+
 // "TOKEN=BIAS"
 Result<LogitBias> parse_bias(const std::string& text) {
     LogitBias result{};
@@ -19,25 +21,8 @@ Result<LogitBias> parse_bias(const std::string& text) {
 
 }  // namespace
 
-void add_run_flags(CLI::App& command, RunFlags& flags) {
-    command
-        .add_option("model_and_prompt", flags.positionals,
-                    "[MODEL] [PROMPT]; without a model the demonstration model, without a prompt a talk")
-        ->expected(0, 2);
-    command.add_option("--prompt-file", flags.prompt_file, "Read the prompt from a file");
-    command.add_option("--system", flags.system, "System prompt");
-    command.add_flag("--raw", flags.raw, "No chat template: continue the prompt as it is");
-    command.add_option("--chat-template", flags.chat_template,
-                       "Use this Jinja file instead of the model's own template");
-    command.add_flag("--no-thinking", flags.no_thinking,
-                     "Ask the template for an answer without reasoning (enable_thinking = false)");
-    command.add_flag("--hide-reasoning", flags.hide_reasoning, "Do not show the reasoning (it goes to stderr)");
-    command.add_option("--conversations", flags.conversations,
-                       "Answer every line {\"id\": ..., \"turns\": [...]} of this file, one JSON line each");
-    command.add_flag("--json", flags.json, "Print JSON");
-
-    const auto sampling = "Sampling (the same seed gives the same text on every machine)";
-    SamplerSettings& sampler = flags.sampler;
+void add_sampler_flags(CLI::App& command, SamplerSettings& sampler) {
+    const auto sampling = kSamplingGroup;
     command.add_option("--temperature,-t", sampler.temperature, "0: always the most likely token")
         ->group(sampling)
         ->capture_default_str();
@@ -62,6 +47,27 @@ void add_run_flags(CLI::App& command, RunFlags& flags) {
         ->group(sampling)
         ->capture_default_str();
     command.add_option("--ban", sampler.banned.ids, "Token ids never to choose")->delimiter(',')->group(sampling);
+}
+
+void add_run_flags(CLI::App& command, RunFlags& flags) {
+    command
+        .add_option("model_and_prompt", flags.positionals,
+                    "[MODEL] [PROMPT]; without a model the demonstration model, without a prompt a talk")
+        ->expected(0, 2);
+    command.add_option("--prompt-file", flags.prompt_file, "Read the prompt from a file");
+    command.add_option("--system", flags.system, "System prompt");
+    command.add_flag("--raw", flags.raw, "No chat template: continue the prompt as it is");
+    command.add_option("--chat-template", flags.chat_template,
+                       "Use this Jinja file instead of the model's own template");
+    command.add_flag("--no-thinking", flags.no_thinking,
+                     "Ask the template for an answer without reasoning (enable_thinking = false)");
+    command.add_flag("--hide-reasoning", flags.hide_reasoning, "Do not show the reasoning (it goes to stderr)");
+    command.add_option("--conversations", flags.conversations,
+                       "Answer every line {\"id\": ..., \"turns\": [...]} of this file, one JSON line each");
+    command.add_flag("--json", flags.json, "Print JSON");
+
+    add_sampler_flags(command, flags.sampler);
+    const auto sampling = kSamplingGroup;
     command.add_option("--bias", flags.bias, "TOKEN=NUMBER added to that token's logit; may be repeated")
         ->group(sampling);
     command.add_option("--max-tokens,-n", flags.max_tokens, "Tokens to generate at most; 0: until the context is full")

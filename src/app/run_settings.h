@@ -20,6 +20,8 @@ struct RunFlags {
 };
 
 void add_run_flags(CLI::App& command, RunFlags& flags);
+// Those of the sampler alone, for other commands that choose tokens; the defaults shown are what `sampler` holds.
+void add_sampler_flags(CLI::App& command, SamplerSettings& sampler);
 Result<GenerationSettings> generation_settings(const RunFlags& flags);
 
 }  // namespace invar::app

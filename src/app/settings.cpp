@@ -135,6 +135,14 @@ Result<std::string> model_path(const std::string& given) {
                 looked);
 }
 
+Result<std::string> fault_text(const std::string& given) {
+    if (!given.starts_with('@')) return given;
+    std::ifstream file(given.substr(1));
+    std::string line;
+    if (!std::getline(file, line)) return fail("--inject {}: the file cannot be read or is empty", given);
+    return line;
+}
+
 bool looks_like_model(const std::string& argument) {
     std::error_code error;
     return argument.ends_with(".gguf") || (argument.find('\n') == std::string::npos && fs::exists(argument, error));

@@ -20,6 +20,9 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
 
 // The model a command works on: `given`, or the demonstration model beside the program. Errors say where was looked.
 Result<std::string> model_path(const std::string& given);
+// The text of a fault (--inject), or the first line of FILE where it is written @FILE: a fault that whoever looks for
+// it has not read.
+Result<std::string> fault_text(const std::string& given);
 // Whether a positional argument means a model file (it exists, or ends in .gguf) rather than a prompt.
 bool looks_like_model(const std::string& argument);
 

@@ -1,6 +1,5 @@
 // invar verify [MODEL]: every path of this machine, stage by stage, bit for bit, and the distance to float64.
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <span>
 
@@ -22,16 +21,6 @@ struct VerifyFlags {
     int64_t most_places = 0;
     bool no_accuracy = false, each = false, faults = false, json = false;
 };
-
-// The text of a fault, or of the first line of FILE where it is written @FILE: a fault that whoever looks for it has
-// not read.
-Result<std::string> fault_text(const std::string& given) {
-    if (!given.starts_with('@')) return given;
-    std::ifstream file(given.substr(1));
-    std::string line;
-    if (!std::getline(file, line)) return fail("--inject {}: the file cannot be read or is empty", given);
-    return line;
-}
 
 // Remembers what a fault did once the path that had it is through.
 class WatchedFault final : public VerbHook {

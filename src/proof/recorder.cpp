@@ -183,6 +183,11 @@ Recorder::Recorder(const ModelRunner& runner, int32_t sequence, StageSelection s
           if (row.sequence == sequence_) add(row);
       }) {}
 
+std::vector<int64_t> shape_of(const StageRow& row) {
+    if (row.slots > 1 || row.key.name == "attention_scores") return {row.slots, row.width};
+    return {row.width};
+}
+
 void Recorder::add(const StageRow& row) {
     const auto [place, fresh] = places_.try_emplace(row.key, stages_.size());
     if (fresh) {
@@ -192,8 +197,7 @@ void Recorder::add(const StageRow& row) {
                            .type = row.f64 != nullptr   ? ElementType::f64
                                    : row.i32 != nullptr ? ElementType::i32
                                                         : ElementType::f32};
-        const bool has_slots = row.slots > 1 || row.key.name == "attention_scores";
-        record.shape = has_slots ? std::vector<int64_t>{row.slots, row.width} : std::vector<int64_t>{row.width};
+        record.shape = shape_of(row);
         stages_.push_back(std::move(record));
     }
     StageRecord& record = stages_[place->second];
@@ -215,6 +219,7 @@ void Recorder::add(const StageRow& row) {
         std::memcpy(record.data.data() + index * bytes, data, bytes);
         return;
     }
+    bytes_ += static_cast<int64_t>(bytes);
     record.positions.insert(at, row.position);
     record.data.insert(record.data.begin() + static_cast<std::ptrdiff_t>(index * bytes), data, data + bytes);
 }
@@ -224,6 +229,7 @@ Recording Recorder::take() {
     recording.stages = std::move(stages_);
     stages_.clear();
     places_.clear();
+    bytes_ = 0;
     return recording;
 }
 

@@ -35,6 +35,8 @@ struct StageRow {
     const double* f64 = nullptr;
     const int32_t* i32 = nullptr;
 };
+// [slots, width] for expert stages and attention scores, else [width].
+std::vector<int64_t> shape_of(const StageRow& row);
 using StageRowSink = std::function<void(const StageRow& row)>;
 
 // Calls the sink for every row of every stage that a call made and the selection wants.
@@ -65,6 +67,7 @@ class Recorder final : public VerbHook {
     void begin_pass() override { rows_.begin_pass(); }
     void after(const VerbCall& call) override { rows_.after(call); }
 
+    int64_t bytes() const { return bytes_; }  // of values so far
     // Stages in forward order; what was computed again at a position (after a truncation) replaces what was there.
     Recording take();
 
@@ -77,6 +80,7 @@ class Recorder final : public VerbHook {
     std::vector<StageRecord> stages_;
     std::map<StageKey, size_t> places_;
     std::vector<std::byte> padded_;
+    int64_t bytes_ = 0;
 };
 
 }  // namespace invar

@@ -138,6 +138,28 @@ void widen_rows(StageRecord& stage, int64_t width) {
     stage.data = std::move(data);
 }
 
+StageStatistics statistics_at(const StageRecord& stage, int64_t index) {
+    if (!stage.statistics.empty()) return stage.statistics[static_cast<size_t>(index)];
+    const auto padding = padding_of(stage.key.name);
+    if (!padding || !stage.elements.empty()) return statistics_of(stage.type, stage.at(index), stage.width());
+    const int64_t wide = stage.shape.back(), rows = stage.width() / wide;
+    int64_t columns = wide;
+    const auto is_filling = [&](int64_t column) {
+        for (int64_t row = 0; row < rows; ++row) {
+            if (stage.value(index, row * wide + column) != *padding) return false;
+        }
+        return true;
+    };
+    while (columns > 1 && is_filling(columns - 1)) --columns;
+    const auto bytes = static_cast<size_t>(element_bytes(stage.type));
+    std::vector<std::byte> values(static_cast<size_t>(rows * columns) * bytes);
+    for (int64_t row = 0; row < rows; ++row) {
+        std::memcpy(values.data() + static_cast<size_t>(row * columns) * bytes,
+                    stage.at(index) + static_cast<size_t>(row * wide) * bytes, static_cast<size_t>(columns) * bytes);
+    }
+    return statistics_of(stage.type, values.data(), rows * columns);
+}
+
 const StageRecord* Recording::find(const StageKey& key) const {
     const auto found = std::find_if(stages.begin(), stages.end(), [&](const StageRecord& s) { return s.key == key; });
     return found == stages.end() ? nullptr : &*found;

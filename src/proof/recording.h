@@ -63,6 +63,8 @@ double value_at(ElementType type, const std::byte* values, int64_t index);
 std::optional<double> padding_of(std::string_view stage_name);
 // Makes the last dimension `width`, at least what it is.
 void widen_rows(StageRecord& stage, int64_t width);
+// Of the values at that index, without the filling behind the last one: recorded or computed.
+StageStatistics statistics_at(const StageRecord& stage, int64_t index);
 
 struct Recording {
     std::vector<StageRecord> stages;              // forward order

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "proof/stage_map.h"
+#include "proof/statistics_recorder.h"
 #include "proof/tiny_engine.h"
 
 namespace invar {
@@ -303,12 +304,7 @@ TEST(CompareRecordings, StatisticsCompareByTheirHashes) {
     Recording statistics = recorded(), other = recorded();
     set(stage_of(other, {1, "expert_down"}), 8, 0, 3.0f);
     for (Recording* recording : {&statistics, &other}) {
-        for (StageRecord& stage : recording->stages) {
-            for (size_t i = 0; i < stage.positions.size(); ++i) {
-                stage.statistics.push_back(statistics_of(stage.type, stage.at(static_cast<int64_t>(i)), stage.width()));
-            }
-            stage.data.clear();
-        }
+        for (StageRecord& stage : recording->stages) keep_statistics_only(stage);
     }
     EXPECT_EQ(compared(recorded(), statistics).count(Outcome::equal), 56);
     const RecordingComparison result = compared(statistics, other);
@@ -320,6 +316,26 @@ TEST(CompareRecordings, StatisticsCompareByTheirHashes) {
     EXPECT_EQ(first->figures.first->position, 8);
     constexpr const char* kLoose = R"({"tolerances": [{"stage": "*", "relative_rms": 1e9, "reason": "x"}]})";
     EXPECT_EQ(compared(statistics, other, kLoose).failures(), 1) << "hashes have no distance";
+}
+
+TEST(CompareRecordings, RecordedStatisticsAreThoseOfTheValues) {
+    TinyEngine engine("qwen3moe");
+    StageSelection selection;
+    selection.attention_scores = true;
+    const int32_t sequence = engine.runner().cache().add_sequence();
+    StatisticsRecorder recorder(engine.runner(), sequence, selection);
+    VerbHook* hooks[] = {&recorder};
+    test::feed_all(engine.runner(), test::some_tokens(9), 4, hooks, sequence);
+    Recording statistics = recorder.take();
+    ASSERT_TRUE(statistics.statistics_only());
+    // The scores of a row are hashed as they were computed, those of the recording without their filling.
+    const RecordingComparison result = compared(recorded(), statistics);
+    EXPECT_EQ(result.count(Outcome::equal), 56);
+    EXPECT_EQ(result.failures(), 0);
+    EXPECT_TRUE(result.complete());
+    const StageStatistics &a = statistics.stages[20].statistics[3], b = statistics_at(recorded().stages[20], 3);
+    EXPECT_EQ(a.rms, b.rms);
+    EXPECT_EQ(a.hash, b.hash);
 }
 
 TEST(CompareRecordings, PartsOfAPositionCompareWhereBothHaveThem) {
