@@ -1,7 +1,7 @@
 """Seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach what lies behind.
 
-Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors. Needs numpy and
-gguf. Seeds of the file formats alone come from tools/fixtures.
+Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
+files of fuzz/corpus/comparison_files. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
 """
 import json
 import pathlib
@@ -99,7 +99,21 @@ def write_recordings(folder):
                     {"model.layers.0.q": ("BF16", np.ones((1, 4), np.uint16)), "topk": ("I64", np.ones((1, 2), np.int64))})
 
 
+def write_comparison_files(folder):
+    """The first byte tells the fuzzer: 1 a map, 0 tolerances."""
+    entries = [{"theirs": "layer.{layer}.q", "ours": "layer.{layer}.key", "layout": "adjacent_to_halves", "head_width": 8, "rotary_width": 4},
+               {"theirs": "a", "ours": "embedding", "transpose": [2, 8], "shape": [16]}, {"theirs": "b", "drop": "why"}]
+    bounds = [{"stage": "layer.*", "relative_rms": 1e-6, "worst": 1, "absolute": 0.5, "reason": "order"},
+              {"stage": "a", "set": True, "routing_margin": 0.1, "missing": True, "reason": "ties"}]
+    for name, kind, value in (("map", b"\1", {"stages": entries}), ("tolerances", b"\0", {"tolerances": bounds})):
+        (folder / name).write_bytes(kind + json.dumps(value).encode())
+        print(folder / name)
+
+
 if __name__ == "__main__":
+    folder = ROOT / "fuzz" / "corpus" / "comparison_files"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_comparison_files(folder)
     folder = ROOT / "fuzz" / "corpus" / "recording"
     folder.mkdir(parents=True, exist_ok=True)
     write_recordings(folder)

@@ -13,8 +13,11 @@ Result<Json> parse_json(std::string_view text) {
         Json value = Json::parse(text.begin(), text.end(), limit_depth);
         if (too_deep) return fail("JSON is nested deeper than {} levels", kMaximumDepth);
         return value;
-    } catch (const nlohmann::json::exception& error) {
-        return fail("not valid JSON: {}", error.what());
+    } catch (const Json::parse_error& error) {
+        // Not its own words: they repeat the text, which may be long and of several lines.
+        return fail("not valid JSON from byte {} on", error.byte);
+    } catch (const Json::exception& error) {
+        return fail("not valid JSON: a number in it is too large (error {})", error.id);
     }
 }
 

@@ -7,6 +7,9 @@
 #include <numeric>
 #include <random>
 
+#include "generate/generation.h"
+#include "text/tokenizer/from_gguf.h"
+
 namespace invar {
 namespace {
 
@@ -97,6 +100,36 @@ TEST(SamplerRecorder, RecordsEachStepOfTheChoiceAtThePositionWhoseLogitsItRead) 
             for (const int32_t banned : settings.banned.ids) EXPECT_EQ(penalised->value(i, banned), -INFINITY);
         }
     }
+}
+
+TEST(SamplerRecorder, AnObservedGenerationIsTheSameOne) {
+    const std::filesystem::path path = std::filesystem::path(INVAR_MODELS) / "demo-moe.gguf";
+    const auto engine = Engine::open({.model = path, .threads = 2, .context = 256}, nullptr);
+    ASSERT_TRUE(engine) << engine.error().message;
+    const auto tokenizer = tokenizer_from_gguf((*engine)->file().metadata());
+    ASSERT_TRUE(tokenizer);
+    const std::vector<int32_t> prompt = {764, 268, 198, 356, 11, 559, 78, 475};
+    const auto run = [&](SamplerObserver* observer) {
+        GenerationSettings settings;
+        settings.sampler = {.temperature = 0.9f, .top_k = 20, .seed = 3};
+        settings.max_tokens = 30;
+        settings.ignore_end = true;
+        settings.observer = observer;
+        Session session(**engine);
+        const auto generated = generate(session, *tokenizer, prompt, settings, nullptr, nullptr);
+        EXPECT_TRUE(generated);
+        return generated ? generated->tokens : std::vector<int32_t>();
+    };
+    SamplerRecorder recorder({});
+    const std::vector<int32_t> plain = run(nullptr), observed = run(&recorder);
+    EXPECT_EQ(plain, observed);
+    Recording recording;
+    recorder.append_to(recording);
+    const StageRecord* chosen = recording.find({-1, "sampler.chosen"});
+    ASSERT_NE(chosen, nullptr);
+    ASSERT_EQ(chosen->positions.size(), 30u);
+    EXPECT_EQ(chosen->positions.front(), 7);
+    for (size_t i = 0; i < observed.size(); ++i) EXPECT_EQ(chosen->value(static_cast<int64_t>(i), 0), observed[i]);
 }
 
 }  // namespace
