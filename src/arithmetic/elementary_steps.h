@@ -8,16 +8,17 @@
 
 #include <cstdint>
 
+#include "arithmetic/device.h"
 #include "arithmetic/elementary_constants.h"
 
 namespace invar::law::steps {
 
-static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-static inline float as_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
-static inline uint32_t as_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
+INVAR_DEVICE static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+INVAR_DEVICE static inline float as_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+INVAR_DEVICE static inline uint32_t as_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
 
 // 2^k for -126 <= k <= 127. (Any other k, which only a NaN argument brings here, gives some float.)
-static inline float power_of_two(int32_t k) { return as_float(static_cast<uint32_t>(k + 127) << 23); }
+INVAR_DEVICE static inline float power_of_two(int32_t k) { return as_float(static_cast<uint32_t>(k + 127) << 23); }
 
 // x = n ln2 + r, |r| <= ln(2) / 2 (and a little).
 struct Reduced {
@@ -25,7 +26,7 @@ struct Reduced {
     float r;
 };
 
-static inline Reduced reduce(float x) {
+INVAR_DEVICE static inline Reduced reduce(float x) {
     const float shifted = fma(x, kLog2E, kRoundingShift);
     const float n = shifted - kRoundingShift;
     float r = fma(n, -kLn2High, x);
@@ -34,7 +35,7 @@ static inline Reduced reduce(float x) {
 }
 
 // (exp(r) - 1) / r
-static inline float exp_slope(float r) {
+INVAR_DEVICE static inline float exp_slope(float r) {
     float p = kExpC6;
     p = fma(p, r, kExpC5);
     p = fma(p, r, kExpC4);
@@ -43,7 +44,7 @@ static inline float exp_slope(float r) {
     return fma(p, r, 1.0f);
 }
 
-static inline float exp(float x) {
+INVAR_DEVICE static inline float exp(float x) {
     float c = x > kExpHighest ? kExpHighest : x;  // a NaN fails both comparisons and stays
     c = c < kExpLowest ? kExpLowest : c;
     const Reduced reduced = reduce(c);
@@ -53,7 +54,7 @@ static inline float exp(float x) {
     return p * power_of_two(half) * power_of_two(reduced.n - half);
 }
 
-static inline float tanh(float x) {
+INVAR_DEVICE static inline float tanh(float x) {
     const float magnitude = __builtin_fabsf(x);
     const float a = magnitude > kTanhHighest ? kTanhHighest : magnitude;
     const float square = a * a;
@@ -69,7 +70,7 @@ static inline float tanh(float x) {
 
 // numerator / (1 + exp(y)) for y = n ln2 + r with n in [-94, 163]: with m = -n it is numerator / (2^m + exp(r)) * 2^m,
 // where nothing overflows, and 2^m + exp(r) is summed so that it rounds by little more than half an ulp.
-static inline float logistic(float numerator, Reduced y) {
+INVAR_DEVICE static inline float logistic(float numerator, Reduced y) {
     const int32_t m = -y.n;
     const int32_t half = m >> 1;
     const float factor = power_of_two(half);
@@ -83,19 +84,19 @@ static inline float logistic(float numerator, Reduced y) {
     return numerator / denominator * factor * other_factor;
 }
 
-static inline float sigmoid(float x) {
+INVAR_DEVICE static inline float sigmoid(float x) {
     float c = x > kLogisticHighest ? kLogisticHighest : x;
     c = c < kLogisticLowest ? kLogisticLowest : c;
     return logistic(1.0f, reduce(-c));
 }
 
-static inline float silu(float x) {
+INVAR_DEVICE static inline float silu(float x) {
     const float numerator = x < kLogisticLowest ? kLogisticLowest : x;
     const float c = numerator > kLogisticHighest ? kLogisticHighest : numerator;
     return logistic(numerator, reduce(-c));
 }
 
-static inline float gelu_tanh(float x) {
+INVAR_DEVICE static inline float gelu_tanh(float x) {
     const float numerator = x < kGeluLowest ? kGeluLowest : x;
     const float c = numerator > kGeluHighest ? kGeluHighest : numerator;
     // w = a + b c^2 and v = c w to about 45 bits, as high + low: an error in v is multiplied by v in exp(v), and v
@@ -118,7 +119,7 @@ static inline float gelu_tanh(float x) {
     return logistic(numerator, {static_cast<int32_t>(as_bits(shifted) - kRoundingShiftBits), r});
 }
 
-static inline float softplus(float x) {
+INVAR_DEVICE static inline float softplus(float x) {
     const float e = exp(-__builtin_fabsf(x));
     float g = kLog1pG10;
     g = fma(g, e, kLog1pG9);

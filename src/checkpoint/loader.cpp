@@ -16,6 +16,8 @@ int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<in
             return count * rows * format.row_bytes(columns);
         case StoredForm::rows4:
             return count * rows4_bytes(format, rows, columns);
+        case StoredForm::device_lanes:
+            break;  // no host memory
         case StoredForm::binary32:
             return count * rows * columns * static_cast<int64_t>(sizeof(float));
     }

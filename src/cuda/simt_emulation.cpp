@@ -422,8 +422,10 @@ void Block::note_read(int64_t first, int64_t bytes, const Place& at) {
             fault(fmt::format("race: reads shared memory that thread {} wrote since the last barrier", byte.writer),
                   &at);
         using Readers = ByteHistory::Readers;
-        if (byte.read_stamp != stamp_ || byte.readers == Readers::none) {
-            byte.readers = Readers::one;
+        const bool same_warp = byte.readers != Readers::block && byte.reader / kWarp == warp;
+        if (byte.read_stamp != stamp_ || byte.readers == Readers::none ||
+            (same_warp && byte.read_warp_stamp != warp_stamp)) {
+            byte.readers = Readers::one;  // whatever was read before is ordered before this
         } else if (byte.reader != current_) {
             byte.readers =
                 byte.reader / kWarp != warp || byte.readers == Readers::block ? Readers::block : Readers::warp;

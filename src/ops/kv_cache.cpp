@@ -128,12 +128,24 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers,
             "smaller cache type",
             pages * kPagePositions, pages, cache->page_bytes_, cache_type_name(type));
     }
-    cache->memory_ = {memory, unmap_aligned};
-    cache->memory_bytes_ = static_cast<size_t>(bytes);
-    cache->pages_ = pages;
-    cache->free_.resize(static_cast<size_t>(pages));
+    cache->take_memory({memory, unmap_aligned}, pages);
+    return cache;
+}
+
+void KvCache::take_memory(std::shared_ptr<std::byte> memory, int64_t pages) {
+    memory_ = std::move(memory);
+    memory_bytes_ = static_cast<size_t>(page_bytes_ * pages);
+    pages_ = pages;
+    free_.resize(static_cast<size_t>(pages));
     // The last is taken first: a fresh cache hands out pages 0, 1, 2, ...
-    for (int64_t i = 0; i < pages; ++i) cache->free_[static_cast<size_t>(i)] = static_cast<int32_t>(pages - 1 - i);
+    for (int64_t i = 0; i < pages; ++i) free_[static_cast<size_t>(i)] = static_cast<int32_t>(pages - 1 - i);
+}
+
+std::unique_ptr<KvCache> KvCache::over(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
+                                       std::shared_ptr<std::byte> memory) {
+    std::unique_ptr<KvCache> cache(new KvCache);
+    cache->lay_out(std::move(layers), type);
+    cache->take_memory(std::move(memory), pages);
     return cache;
 }
 

@@ -36,6 +36,9 @@ class KvCache {
     static int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
     static Result<std::unique_ptr<KvCache>> create(std::vector<KvGeometry> layers, CacheType type, int64_t pages);
+    // Over memory of a device: `memory` has pages * page_bytes() bytes; the host never reads it.
+    static std::unique_ptr<KvCache> over(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
+                                         std::shared_ptr<std::byte> memory);
     // Geometry without memory, for planning passes.
     static std::unique_ptr<KvCache> without_memory(std::vector<KvGeometry> layers, CacheType type);
 
@@ -71,6 +74,7 @@ class KvCache {
     };
 
     KvCache() = default;
+    void take_memory(std::shared_ptr<std::byte> memory, int64_t pages);
     void lay_out(std::vector<KvGeometry> layers, CacheType type);
 
     std::vector<KvGeometry> layers_;
@@ -78,7 +82,7 @@ class KvCache {
     CacheType type_ = CacheType::f16;
     int64_t page_bytes_ = 0, pages_ = 0;
     size_t memory_bytes_ = 0;
-    std::unique_ptr<std::byte[], void (*)(std::byte*)> memory_{nullptr, [](std::byte*) {}};
+    std::shared_ptr<std::byte> memory_;
     std::vector<int32_t> free_;
     std::vector<Sequence> sequences_;
 };

@@ -50,6 +50,8 @@ std::string_view stored_form_name(StoredForm form) {
             return "as_stored";
         case StoredForm::rows4:
             return "rows4";
+        case StoredForm::device_lanes:
+            return "device_lanes";
         case StoredForm::binary32:
             return "binary32";
     }

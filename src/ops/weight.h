@@ -52,7 +52,8 @@ std::string to_string(WeightId id);  // "layer 3 query", "token_embedding"
 enum class StoredForm : uint8_t {
     as_stored,  // rows of blocks exactly as in the file (Format), usually the mapped file itself
     rows4,  // four rows x 256 columns interleaved for vector kernels (layout/record.h); rows padded to a multiple of 4
-    binary32,  // vectors (norms, biases) widened exactly to binary32
+    device_lanes,  // four rows x 256 columns in the order of a warp's lanes, in device memory (cuda/weight_layout.h)
+    binary32,      // vectors (norms, biases) widened exactly to binary32
 };
 std::string_view stored_form_name(StoredForm form);
 

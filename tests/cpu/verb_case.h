@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "comparison.h"
+#include "cpu/comparison.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/reference_ops.h"
 #include "layout/rows4.h"
-#include "reference_ops.h"
 
 namespace invar {
 

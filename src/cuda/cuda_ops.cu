@@ -1,0 +1,453 @@
+// Scratch, control arrays, and the verbs that are not products. See cuda_ops.h; products: cuda_ops_linear.cu.
+#include "cuda/cuda_ops.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/check.h"
+#include "cuda/cuda_ops_control.cuh"
+#include "cuda/routing.cuh"
+
+namespace invar {
+
+using namespace cuda;
+
+namespace {
+
+constexpr int64_t kArenaAlignment = 256;
+// Fewer blocks than this leave multiprocessors idle, so that attention is split over chunks as well (an H200 has 132).
+constexpr int64_t kEnoughBlocks = 264;
+
+template <class T>
+Result<ControlArray<T>> make_array(Device& device, int64_t count, std::string_view what) {
+    TRY_ASSIGN(DeviceBytes memory,
+               device.allocate(std::max<int64_t>(count, 1) * static_cast<int64_t>(sizeof(T)), what));
+    return ControlArray<T>{.memory = std::move(memory), .count = count};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CudaOps>> CudaOps::create(const CudaOpsSettings& settings) {
+    std::unique_ptr<CudaOps> ops(new CudaOps(settings));
+    Device& device = settings.device;
+    TRY_ASSIGN(ops->memory_, device.allocate(std::max<int64_t>(settings.scratch_bytes, 1), "the scratch of a pass"));
+    Control& control = *ops->control_;
+    control.pages_of_sequence = KvCache::pages_for(settings.positions);
+    TRY_ASSIGN(control.failure, make_array<uint64_t>(device, 1, "the failure cell"));
+    for (ControlArray<int32_t>* array : {&control.tokens, &control.sequences, &control.positions, &control.tile_first,
+                                         &control.tile_rows, &control.gathered}) {
+        TRY_ASSIGN(*array, make_array<int32_t>(device, settings.rows, "the rows of a batch"));
+    }
+    TRY_ASSIGN(control.pages,
+               make_array<int32_t>(device, settings.sequences * control.pages_of_sequence, "the page tables"));
+    TRY_ASSIGN(control.chunk_results,
+               make_array<float>(device, settings.chunk_result_bytes / 4, "chunks of attention"));
+    ops->begin_pass();
+    TRY(ops->device_error());
+    return ops;
+}
+
+CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {}
+CudaOps::~CudaOps() = default;
+
+// ---- scratch, errors, the failure cell
+
+std::byte* CudaOps::take(int64_t bytes) {
+    std::byte* const place = memory_.get() + taken_;
+    taken_ += (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+    peak_ = std::max(peak_, taken_);
+    CHECK(taken_ <= settings_.scratch_bytes, "the plan measured the scratch of the largest batch");
+    return place;
+}
+
+Tensor CudaOps::scratch(int64_t rows, int64_t width) {
+    return {take_elements<float>(rows * width), Place::device, rows, width, width};
+}
+
+ExpertSlots CudaOps::scratch_slots(int64_t rows, int experts_per_row) {
+    ExpertSlots routing;
+    routing.rows = rows;
+    routing.experts_per_row = experts_per_row;
+    routing.experts = take_elements<int32_t>(rows * experts_per_row);
+    routing.weights = take_elements<float>(rows * experts_per_row);
+    routing.margins = take_elements<float>(rows);
+    return routing;
+}
+
+void CudaOps::keep(Result<void> result) {
+    if (error_ && !result) error_ = std::move(result);
+}
+
+void CudaOps::begin_pass() {
+    taken_ = 0;
+    calls_.clear();
+    control_->angles.clear();
+    keep(settings_.device.upload(control_->failure.memory.get(), &kNoFailure, sizeof(kNoFailure)));
+}
+
+int CudaOps::next_call(std::string_view verb, Stage stage) {
+    CHECK(static_cast<int64_t>(calls_.size()) < kMostCalls, "a pass has fewer than a million verbs");
+    calls_.push_back({.verb = verb, .second_verb = verb, .stage = stage});
+    return static_cast<int>(calls_.size()) - 1;
+}
+
+std::optional<NonFinite> CudaOps::failure() const {
+    uint64_t key = kNoFailure;
+    const Result<void> read = settings_.device.download(&key, control_->failure.memory.get(), sizeof(key));
+    if (!read || key == kNoFailure) return std::nullopt;  // a device that failed is reported by read()
+    const FailureKey found = failure_of(key);
+    const Call& call = calls_[static_cast<size_t>(found.call)];
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float values[3] = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity};
+    return NonFinite{.verb = std::string(found.job == 0 ? call.verb : call.second_verb),
+                     .stage = call.stage,
+                     .row = found.row,
+                     .element = found.element,
+                     .value = values[found.kind]};
+}
+
+Result<std::vector<float>> CudaOps::read(Tensor tensor) {
+    if (!error_) return tl::unexpected<Error>(error_.error());
+    std::vector<float> values(static_cast<size_t>(tensor.rows() * tensor.width()));
+    for (int64_t row = 0; row < tensor.rows(); ++row) {
+        const auto* from = reinterpret_cast<const std::byte*>(tensor.device() + row * tensor.stride());
+        TRY(settings_.device.download(values.data() + row * tensor.width(), from, tensor.width() * 4));
+    }
+    TRY(settings_.device.wait());
+    return values;
+}
+
+// ---- what a batch says
+
+void CudaOps::bring_batch(const Batch& batch) {
+    Control& control = *control_;
+    const auto same = [](const BatchRow& a, const BatchRow& b) {
+        return a.token == b.token && a.sequence == b.sequence && a.position == b.position;
+    };
+    if (std::equal(batch.rows.begin(), batch.rows.end(), control.rows.begin(), control.rows.end(), same)) return;
+    CHECK(batch.size() <= settings_.rows && batch.size() < kMostRows, "a batch is at most as large as planned");
+    control.rows = batch.rows;
+    control.angles.clear();
+    control.tile_limit = 0;
+    std::vector<int32_t> values(batch.rows.size());
+    const auto bring = [&](const ControlArray<int32_t>& array, auto value) {
+        for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int32_t>(value(batch.rows[i]));
+        keep(settings_.device.upload(array.memory.get(), values.data(), static_cast<int64_t>(values.size()) * 4));
+    };
+    bring(control.tokens, [](const BatchRow& row) { return row.token; });
+    bring(control.sequences, [](const BatchRow& row) { return row.sequence; });
+    bring(control.positions, [](const BatchRow& row) { return row.position; });
+}
+
+void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
+    Control& control = *control_;
+    std::vector<int32_t> pages = control.page_numbers;
+    pages.resize(static_cast<size_t>(control.pages.count), 0);
+    for (const BatchRow& row : batch.rows) {
+        const std::span<const int32_t> of_sequence = cache.pages_of(row.sequence);
+        CHECK(
+            row.sequence < settings_.sequences && static_cast<int64_t>(of_sequence.size()) <= control.pages_of_sequence,
+            "sequences and positions are at most as many as planned");
+        CHECK(row.position / kPagePositions < static_cast<int64_t>(of_sequence.size()),
+              "room was reserved before the pass");
+        std::copy(of_sequence.begin(), of_sequence.end(), pages.begin() + row.sequence * control.pages_of_sequence);
+    }
+    if (pages == control.page_numbers) return;
+    control.page_numbers = std::move(pages);
+    keep(settings_.device.upload(control.pages.memory.get(), control.page_numbers.data(),
+                                 static_cast<int64_t>(control.page_numbers.size()) * 4));
+}
+
+// ---- row by row
+
+namespace {
+
+void check_same_shape(Tensor a, Tensor b) {
+    CHECK(a.rows() == b.rows() && a.width() == b.width(), "the operands of an elementwise verb have one shape");
+}
+
+simt::Grid parts_grid(Tensor out, const char* name) {
+    return {.x = parts_of(out.width(), kPartThreads),
+            .y = static_cast<int>(out.rows()),
+            .threads = kPartThreads,
+            .name = name};
+}
+
+simt::Global<const float> vector_of(const WeightVector& weight) { return simt::global(weight.data, weight.size); }
+
+}  // namespace
+
+void CudaOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
+    CHECK(table.form == StoredForm::device_lanes, "matrices of a device are packed for it");
+    bring_batch(batch);
+    const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
+                         .columns = table.columns,
+                         .scale = table.scale,
+                         .tokens = control_->tokens.constant(),
+                         .out = rows_of(out),
+                         .inspector = Inspector::of(control_->failure.global(), next_call("embed", stage))};
+    const simt::Grid grid{.x = static_cast<int>(records_of(table.columns)),
+                          .y = static_cast<int>(batch.size()),
+                          .threads = kRecordColumns,
+                          .name = "embed"};
+    const simt::Stream stream = stream_of(settings_.device);
+    const FormatId id = table.format->id;
+    if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); })) return;
+    if (id == FormatId::f32) return simt::launch(stream, grid, embed_kernel<FormatId::f32>, args);
+    if (id == FormatId::f16) return simt::launch(stream, grid, embed_kernel<FormatId::f16>, args);
+    simt::launch(stream, grid, embed_kernel<FormatId::bf16>, args);
+}
+
+void CudaOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
+    check_same_shape(x, y);
+    CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+    const NormArgs args{.x = rows_of(x),
+                        .y = rows_of(y),
+                        .weight = vector_of(weight),
+                        .size = weight.size,
+                        .epsilon = epsilon,
+                        .inspector = Inspector::of(control_->failure.global(), next_call("rms_norm", stage))};
+    simt::launch(stream_of(settings_.device),
+                 {.x = static_cast<int>(x.width() / weight.size),
+                  .y = static_cast<int>(x.rows()),
+                  .threads = kReduceThreads,
+                  .name = "rms_norm"},
+                 rms_norm_kernel, args);
+}
+
+void CudaOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
+    CHECK(y.width() == bias.size, "a bias has an element for each of the row");
+    // The kernel only reads b: the constant goes away for the sake of one Rows type.
+    const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
+    const ElementArgs args{.a = rows_of(y),
+                           .b = every_row,
+                           .out = rows_of(y),
+                           .width = y.width(),
+                           .inspector = Inspector::of(control_->failure.global(), next_call("add_bias", stage))};
+    simt::launch(stream_of(settings_.device), parts_grid(y, "add_bias"), add_kernel, args);
+}
+
+void CudaOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+    check_same_shape(gate, up);
+    check_same_shape(gate, out);
+    const ElementArgs args{.a = rows_of(gate),
+                           .b = rows_of(up),
+                           .out = rows_of(out),
+                           .width = out.width(),
+                           .inspector = Inspector::of(control_->failure.global(), next_call("silu_multiply", stage))};
+    simt::launch(stream_of(settings_.device), parts_grid(out, "silu_multiply"), silu_multiply_kernel, args);
+}
+
+void CudaOps::add(Stage stage, Tensor x, Tensor y) {
+    check_same_shape(x, y);
+    const ElementArgs args{.a = rows_of(x),
+                           .b = rows_of(y),
+                           .out = rows_of(x),
+                           .width = x.width(),
+                           .inspector = Inspector::of(control_->failure.global(), next_call("add", stage))};
+    simt::launch(stream_of(settings_.device), parts_grid(x, "add"), add_kernel, args);
+}
+
+void CudaOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
+    CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(), "one row of out for each index");
+    CHECK(out.rows() <= settings_.rows, "no more rows are chosen than a batch has");
+    for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "a gathered row exists");
+    if (rows.empty()) return;
+    keep(settings_.device.upload(control_->gathered.memory.get(), rows.data(), static_cast<int64_t>(rows.size()) * 4));
+    const GatherArgs args{.x = rows_of(x),
+                          .out = rows_of(out),
+                          .rows = control_->gathered.constant(),
+                          .width = x.width(),
+                          .inspector = Inspector::of(control_->failure.global(), next_call("gather_rows", stage))};
+    simt::launch(stream_of(settings_.device), parts_grid(out, "gather_rows"), gather_kernel, args);
+}
+
+// ---- positions
+
+const float* CudaOps::angles_of(const RopeTable& table, const Batch& batch) {
+    bring_batch(batch);
+    for (const Control::Angles& known : control_->angles)
+        if (known.table == &table) return known.values;
+    const int pairs = table.spec().pairs();
+    auto* frequencies = take_elements<double>(pairs);
+    auto* angles = take_elements<float>(batch.size() * 2 * pairs);
+    keep(settings_.device.upload(reinterpret_cast<std::byte*>(frequencies), table.frequencies().data(),
+                                 int64_t{pairs} * 8));
+    const RopeAnglesArgs args{.frequencies = simt::global(static_cast<const double*>(frequencies), pairs),
+                              .attention_factor = table.attention_factor(),
+                              .pairs = pairs,
+                              .positions = control_->positions.constant(),
+                              .angles = simt::global(angles, batch.size() * 2 * pairs)};
+    simt::launch(stream_of(settings_.device),
+                 {.x = parts_of(pairs, 64), .y = static_cast<int>(batch.size()), .threads = 64, .name = "rope_angles"},
+                 rope_angles_kernel, args);
+    control_->angles.push_back({.table = &table, .values = angles});
+    return angles;
+}
+
+void CudaOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+    const RopeSpec& spec = table.spec();
+    CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
+    const RopeArgs args{.x = rows_of(x),
+                        .angles = simt::global(angles_of(table, batch), batch.size() * 2 * spec.pairs()),
+                        .head_width = spec.head_width,
+                        .pairs = spec.pairs(),
+                        .adjacent = spec.pairing == RopePairing::adjacent ? 1 : 0,
+                        .inspector = Inspector::of(control_->failure.global(), next_call("rope", stage))};
+    simt::launch(stream_of(settings_.device),
+                 {.x = static_cast<int>(x.width() / spec.head_width),
+                  .y = static_cast<int>(x.rows()),
+                  .threads = 64,
+                  .name = "rope"},
+                 rope_kernel, args);
+}
+
+namespace {
+
+CacheLayer cache_layer(const KvCache& cache, int layer) {
+    const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
+    std::byte* const start = cache.keys(0, 0, 0);
+    const int64_t page_bytes = KvCache::page_bytes(cache.layers(), cache.type());
+    return {.memory = simt::global(reinterpret_cast<uint8_t*>(start), page_bytes * cache.total_pages()),
+            .page_bytes = page_bytes,
+            .keys_at = cache.keys(layer, 0, 0) - start,
+            .values_at = cache.values(layer, 0, 0) - start,
+            .key_head_bytes = cache.keys(layer, 0, 1) - cache.keys(layer, 0, 0),
+            .value_head_bytes = cache.values(layer, 0, 1) - cache.values(layer, 0, 0),
+            .kv_heads = geometry.kv_heads,
+            .key_width = geometry.key_width,
+            .value_width = geometry.value_width,
+            .window = geometry.window};
+}
+
+// Calls use.operator()<type>().
+template <class Use>
+void with_cache_type(CacheType type, Use use) {
+    if (type == CacheType::f16) return use.template operator()<CacheType::f16>();
+    if (type == CacheType::bf16) return use.template operator()<CacheType::bf16>();
+    use.template operator()<CacheType::f32>();
+}
+
+}  // namespace
+
+void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    bring_batch(batch);
+    bring_pages(batch, cache);
+    const int call = next_call("store_kv (keys)", stage);
+    calls_.back().second_verb = "store_kv (values)";
+    const StoreArgs args{.cache = cache_layer(cache, layer),
+                         .batch = control_->batch(),
+                         .keys = rows_of(keys),
+                         .values = rows_of(values),
+                         .key_inspector = Inspector::of(control_->failure.global(), call, 0),
+                         .value_inspector = Inspector::of(control_->failure.global(), call, 1)};
+    const simt::Grid grid{
+        .x = args.cache.kv_heads, .y = static_cast<int>(batch.size()), .threads = 64, .name = "store_kv"};
+    with_cache_type(cache.type(), [&]<CacheType kType>() {
+        simt::launch(stream_of(settings_.device), grid, store_kv_kernel<kType>, args);
+    });
+}
+
+void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                        const KvCache& cache, Tensor out) {
+    bring_batch(batch);
+    bring_pages(batch, cache);
+    Control& control = *control_;
+    AttentionArgs args{.cache = cache_layer(cache, spec.layer),
+                       .batch = control.batch(),
+                       .queries = rows_of(queries),
+                       .out = rows_of(out),
+                       .heads = spec.heads,
+                       .scale = spec.scale,
+                       .softcap = spec.softcap,
+                       .tile_first = control.tile_first.constant(),
+                       .tile_rows = control.tile_rows.constant(),
+                       .inspector = Inspector::of(control.failure.global(), next_call("attention", stage))};
+    const CacheLayer& layer = args.cache;
+    CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth, "heads have at most 256 elements");
+    const int group = spec.heads / layer.kv_heads, of_part = std::min(group, kQueriesOfBlock);
+    const int parts = parts_of(group, of_part);
+    args.rows_of_tile = std::max(1, kQueriesOfBlock / of_part);
+    if (control.tile_limit != args.rows_of_tile) {
+        std::vector<int32_t> first, count;
+        for (size_t i = 0; i < batch.rows.size(); ++i) {
+            const bool joins = !first.empty() && count.back() < args.rows_of_tile &&
+                               batch.rows[i].sequence == batch.rows[i - 1].sequence;
+            if (!joins) first.push_back(static_cast<int32_t>(i)), count.push_back(0);
+            ++count.back();
+        }
+        control.tile_limit = args.rows_of_tile;
+        control.tiles = static_cast<int64_t>(first.size());
+        keep(settings_.device.upload(control.tile_first.memory.get(), first.data(), control.tiles * 4));
+        keep(settings_.device.upload(control.tile_rows.memory.get(), count.data(), control.tiles * 4));
+    }
+    int64_t chunks = 0;
+    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
+    const int64_t results = batch.size() * spec.heads * chunks;
+    const bool split = chunks > 1 && control.tiles * layer.kv_heads * parts < kEnoughBlocks &&
+                       results * (2 + layer.value_width) <= control.chunk_results.count;
+    if (split) {
+        float* const values = control.chunk_results.data();
+        args.chunks = chunks;
+        args.chunk_m = simt::global(values, results);
+        args.chunk_l = simt::global(values + results, results);
+        args.chunk_o = simt::global(values + 2 * results, results * layer.value_width);
+    }
+    const simt::Stream stream = stream_of(settings_.device);
+    const bool wide = layer.value_width > 128;
+    const simt::Grid grid{.x = static_cast<int>(control.tiles),
+                          .y = layer.kv_heads * parts,
+                          .z = split ? static_cast<int>(chunks) : 1,
+                          .threads = wide ? 256 : 128,
+                          .name = "attention"};
+    with_cache_type(cache.type(), [&]<CacheType kType>() {
+        if (wide) {
+            simt::launch(stream, grid, attention_kernel<kType, 256>, args);
+        } else {
+            simt::launch(stream, grid, attention_kernel<kType, 128>, args);
+        }
+    });
+    if (!split) return;
+    const simt::Grid merge{
+        .x = spec.heads, .y = static_cast<int>(batch.size()), .threads = grid.threads, .name = "attention_merge"};
+    if (wide) {
+        simt::launch(stream, merge, attention_merge_kernel<256>, args);
+    } else {
+        simt::launch(stream, merge, attention_merge_kernel<128>, args);
+    }
+}
+
+// ---- routing
+
+void CudaOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+    const int experts = static_cast<int>(logits.width()), k = spec.experts_per_row;
+    CHECK(k >= 1 && k <= experts && experts <= kMostExperts, "a model chooses among at most 1024 experts");
+    CHECK(routing.rows == logits.rows() && routing.experts_per_row == k, "routing has k slots for each row of logits");
+    const int64_t slots = routing.rows * k;
+    const RouteArgs args{.logits = rows_of(logits),
+                         .experts = experts,
+                         .chosen = k,
+                         .renormalise = spec.renormalise ? 1 : 0,
+                         .expert_of_slot = simt::global(routing.experts, slots),
+                         .weight_of_slot = simt::global(routing.weights, slots),
+                         .margins = simt::global(routing.margins, routing.rows),
+                         .inspector = Inspector::of(control_->failure.global(), next_call("route", stage))};
+    simt::launch(stream_of(settings_.device),
+                 {.x = static_cast<int>(logits.rows()), .threads = kReduceThreads, .name = "route"}, route_kernel,
+                 args);
+}
+
+void CudaOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
+    const int64_t count = routing.rows * routing.experts_per_row;
+    CHECK(slots.rows() == count && y.rows() == routing.rows && slots.width() == y.width(),
+          "there is a slot for each row and rank");
+    const CombineArgs args{.slots = rows_of(slots),
+                           .y = rows_of(y),
+                           .weight_of_slot = simt::global(static_cast<const float*>(routing.weights), count),
+                           .chosen = routing.experts_per_row,
+                           .width = y.width(),
+                           .inspector = Inspector::of(control_->failure.global(), next_call("combine_experts", stage))};
+    simt::launch(stream_of(settings_.device), parts_grid(y, "combine_experts"), combine_kernel, args);
+}
+
+}  // namespace invar

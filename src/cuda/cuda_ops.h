@@ -1,0 +1,91 @@
+// The verbs on a device: which kernel computes what, in which device memory, and where the first non-finite number
+// appeared. Verbs are launched and not waited for; failure() and read() wait. No result depends on the kernels chosen
+// here. The verbs: ops/ops.h; the kernels: *.cuh; how they are tested without a GPU: docs/gpu.md.
+//
+// Weights are matrices of StoredForm::device_lanes and vectors in device memory; the KV cache is KvCache::over() device
+// memory.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/device.h"
+#include "ops/ops.h"
+
+namespace invar {
+
+struct CudaOpsSettings {
+    Device& device;  // outlives the CudaOps
+    int64_t scratch_bytes = 0;
+    int64_t rows = 512;                              // of the largest batch
+    int64_t sequences = 1;                           // slots of the cache, at most
+    int64_t positions = 4096;                        // of the longest sequence
+    int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; with less it is split less
+};
+
+class CudaOps final : public Ops {
+  public:
+    static Result<std::unique_ptr<CudaOps>> create(const CudaOpsSettings& settings);
+    ~CudaOps() override;
+
+    // Elements of a tensor of this device, row after row. Waits.
+    Result<std::vector<float>> read(Tensor tensor);
+    // The first error of the device since begin_pass(): a lost device, or what the emulation found.
+    Result<void> device_error() const { return error_; }
+    int64_t scratch_peak() const { return peak_; }
+
+    Tensor scratch(int64_t rows, int64_t width) override;
+    ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
+    void begin_pass() override;
+    std::optional<NonFinite> failure() const override;
+
+    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
+    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
+    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
+    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
+    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
+    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
+    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
+    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+                   Tensor out) override;
+    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
+    void add(Stage stage, Tensor x, Tensor y) override;
+    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
+    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
+                       Tensor out) override;
+    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
+    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
+
+  private:
+    struct Control;
+    struct Operand;  // a quantised or reordered x (cuda_ops_linear.cu)
+
+    explicit CudaOps(const CudaOpsSettings& settings);
+    std::byte* take(int64_t bytes);
+    template <class T>
+    T* take_elements(int64_t count) {
+        return reinterpret_cast<T*>(take(count * static_cast<int64_t>(sizeof(T))));
+    }
+    void keep(Result<void> result);
+    int next_call(std::string_view verb, Stage stage);
+    void bring_batch(const Batch& batch);
+    void bring_pages(const Batch& batch, const KvCache& cache);
+    const float* angles_of(const RopeTable& table, const Batch& batch);
+    Operand prepare(bool quantised, bool tiles, Tensor x);
+    void product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y);
+
+    CudaOpsSettings settings_;
+    DeviceBytes memory_;
+    std::unique_ptr<Control> control_;
+    int64_t taken_ = 0, peak_ = 0;
+    Result<void> error_;
+
+    struct Call {
+        std::string_view verb, second_verb;  // of job 0 and job 1
+        Stage stage;
+    };
+    std::vector<Call> calls_;  // of this pass: what the failure cell's number means
+};
+
+}  // namespace invar

@@ -1,0 +1,194 @@
+// Products: which kernel a number of tokens gets, the activations prepared for it, and experts. See cuda_ops.h.
+#include <algorithm>
+
+#include "base/check.h"
+#include "cuda/cuda_ops_control.cuh"
+#include "cuda/products.cuh"
+#include "cuda/routing.cuh"
+
+namespace invar {
+
+using namespace cuda;
+
+namespace {
+
+constexpr int64_t kMostDecodeTokens = 8;  // beyond, quantised weights go through tensor cores
+constexpr int64_t kSmallTileTokens = 48;  // up to here in tiles of 16 tokens
+constexpr int64_t kMostDecodeSlots = 64;  // of experts: each reads its expert's weights
+
+bool on_tiles(const Format& format, int64_t tokens, int64_t limit) { return !format.is_float && tokens > limit; }
+
+simt::Global<const uint8_t> bytes_of(const std::byte* data, int64_t bytes) {
+    return simt::global(reinterpret_cast<const uint8_t*>(data), bytes);
+}
+
+}  // namespace
+
+// A matrix of activations in the form its product reads.
+struct CudaOps::Operand {
+    int64_t tokens = 0, columns = 0;
+    bool tiles = false;
+    simt::Global<const uint8_t> rows;
+    TileActivations tile_rows;
+};
+
+CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
+    Operand operand{.tokens = x.rows(), .columns = x.width(), .tiles = tiles, .rows = {}, .tile_rows = {}};
+    const int64_t records = records_of(x.width());
+    const simt::Stream stream = stream_of(settings_.device);
+    const auto from = simt::Global<const float>(rows_of(x).data);
+    if (!quantised) {
+        const int64_t count = x.rows() * records * kRecordColumns;
+        float* const reordered = take_elements<float>(count);
+        launch_reorder(stream,
+                       {.x = from,
+                        .stride = x.stride(),
+                        .columns = x.width(),
+                        .records = records,
+                        .out = simt::global(reordered, count)},
+                       x.rows());
+        operand.rows = bytes_of(reinterpret_cast<const std::byte*>(reordered), count * 4);
+        return operand;
+    }
+    QuantiseArgs args{.x = from,
+                      .stride = x.stride(),
+                      .columns = x.width(),
+                      .records = records,
+                      .tokens = x.rows(),
+                      .records_out = {},
+                      .tiles = {}};
+    if (tiles) {
+        const int64_t padded = (x.rows() + kTileTokens - 1) / kTileTokens * kTileTokens, blocks = 8 * records * padded;
+        operand.tile_rows = {.q = simt::global(take_elements<uint8_t>(blocks * 32), blocks * 32),
+                             .d = simt::global(take_elements<float>(blocks), blocks),
+                             .sx = simt::global(take_elements<float>(blocks), blocks),
+                             .sum = {simt::global(take_elements<int32_t>(blocks), blocks),
+                                     simt::global(take_elements<int32_t>(blocks), blocks)},
+                             .tokens = padded};
+        args.tiles = operand.tile_rows;
+    } else {
+        const int64_t bytes = x.rows() * records * static_cast<int64_t>(sizeof(ActivationRecord));
+        std::byte* const made = take(bytes);
+        args.records_out = simt::global(reinterpret_cast<uint8_t*>(made), bytes);
+        operand.rows = bytes_of(made, bytes);
+    }
+    launch_quantise(stream, args);
+    return operand;
+}
+
+void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y) {
+    CHECK(weight.form == StoredForm::device_lanes, "matrices of a device are packed for it");
+    CHECK(
+        weight.rows < kMostElements && x.columns == weight.columns && y.width() == weight.rows && y.rows() == x.tokens,
+        "a product has a row of y for each row of x");
+    const simt::Stream stream = stream_of(settings_.device);
+    const Inspector inspector = Inspector::of(control_->failure.global(), next_call("linear", stage));
+    if (!x.tiles) {
+        launch_decode(stream, weight.format->id,
+                      {.weights = bytes_of(weight.data, weight.bytes),
+                       .rows = weight.rows,
+                       .columns = weight.columns,
+                       .scale = weight.scale,
+                       .activations = x.rows,
+                       .tokens = x.tokens,
+                       .out = rows_of(y).data,
+                       .out_stride = y.stride(),
+                       .inspector = inspector});
+        return;
+    }
+    TileArgs args{.weights = bytes_of(weight.data, weight.bytes),
+                  .rows = weight.rows,
+                  .columns = weight.columns,
+                  .scale = weight.scale,
+                  .x = x.tile_rows,
+                  .tokens = x.tokens,
+                  .out = rows_of(y).data,
+                  .out_stride = y.stride(),
+                  .inspector = inspector};
+    const int tile = x.tokens <= kSmallTileTokens ? 16 : 64;
+    launch_tiles(stream, weight.format->id, args, tile, parts_of(x.tokens, tile));
+}
+
+void CudaOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+    const LinearJob job{.stage = stage, .weight = &weight, .out = y};
+    linear_many(std::span(&job, 1), x);
+}
+
+void CudaOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
+    if (x.rows() == 0) return;
+    const int64_t before = taken_;
+    // Jobs share what is prepared: quantised in one form, reordered in another.
+    std::optional<Operand> prepared[2];
+    for (const LinearJob& job : jobs) {
+        const bool quantised = !job.weight->format->is_float;
+        std::optional<Operand>& operand = prepared[quantised ? 1 : 0];
+        if (!operand) operand = prepare(quantised, on_tiles(*job.weight->format, x.rows(), kMostDecodeTokens), x);
+        product(job.stage, *job.weight, *operand, job.out);
+    }
+    taken_ = before;  // whoever takes it next is launched later
+}
+
+void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
+                            Tensor x, Tensor out) {
+    const WeightMatrix& first = experts.first;
+    const int64_t slots = routing.rows * routing.experts_per_row;
+    CHECK(first.form == StoredForm::device_lanes, "matrices of a device are packed for it");
+    CHECK(out.rows() == slots && out.width() == first.rows && slots < kMostRows, "there is a result for each slot");
+    const int64_t before = taken_;
+    const bool tiles = on_tiles(*first.format, slots, kMostDecodeSlots);
+    const Operand operand = prepare(!first.format->is_float, tiles, x);
+    const simt::Stream stream = stream_of(settings_.device);
+    const Inspector inspector = Inspector::of(control_->failure.global(), next_call("expert_linear", stage));
+    const auto weights = bytes_of(first.data, experts.stride_bytes * (experts.count - 1) + first.bytes);
+    const auto expert_of_slot = simt::global(static_cast<const int32_t*>(routing.experts), slots);
+    const int slots_of_row = input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
+    if (!tiles) {
+        launch_decode(stream, first.format->id,
+                      {.weights = weights,
+                       .rows = first.rows,
+                       .columns = first.columns,
+                       .scale = first.scale,
+                       .activations = operand.rows,
+                       .tokens = slots,
+                       .out = rows_of(out).data,
+                       .out_stride = out.stride(),
+                       .inspector = inspector,
+                       .experts = expert_of_slot,
+                       .expert_bytes = experts.stride_bytes,
+                       .slots_of_row = slots_of_row});
+        taken_ = before;
+        return;
+    }
+    constexpr int kTile = 16;
+    const int64_t most_tiles = std::min(experts.count, slots) + slots / kTile;
+    const auto make = [&](int64_t count) { return simt::global(take_elements<int32_t>(count), count); };
+    const GroupArgs groups{.expert_of_slot = expert_of_slot,
+                           .slots = slots,
+                           .experts = static_cast<int>(experts.count),
+                           .tile_tokens = kTile,
+                           .tiles = most_tiles,
+                           .sorted = make(slots),
+                           .tile_expert = make(most_tiles),
+                           .tile_first = make(most_tiles),
+                           .tile_count = make(most_tiles)};
+    simt::launch(stream, {.threads = kReduceThreads, .name = "group_slots"}, group_slots_kernel, groups);
+    TileArgs args{.weights = weights,
+                  .rows = first.rows,
+                  .columns = first.columns,
+                  .scale = first.scale,
+                  .x = operand.tile_rows,
+                  .tokens = slots,
+                  .out = rows_of(out).data,
+                  .out_stride = out.stride(),
+                  .inspector = inspector};
+    args.tile_expert = groups.tile_expert;
+    args.tile_first = groups.tile_first;
+    args.tile_count = groups.tile_count;
+    args.sorted = groups.sorted;
+    args.expert_bytes = experts.stride_bytes;
+    args.slots_of_row = slots_of_row;
+    launch_tiles(stream, first.format->id, args, kTile, most_tiles);
+    taken_ = before;
+}
+
+}  // namespace invar

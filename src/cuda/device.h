@@ -1,0 +1,51 @@
+// One device and its memory: opening it, and the bytes it lends, each an owner that gives them back. Errors of the
+// machine are sentences; an allocation that fails leaves the device usable. device.cu is the CUDA device,
+// device_emulated.cpp the emulated one that tests use; the header is the same and needs no toolkit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace invar {
+
+class DeviceImplementation;
+
+struct DeviceFacts {
+    std::string name;
+    int compute_capability = 0;  // 90: 9.0
+    int multiprocessors = 0;
+    int64_t total_bytes = 0, free_bytes = 0;
+};
+
+// A device pointer and who gives it back. The host must not read through it.
+using DeviceBytes = std::shared_ptr<std::byte>;
+
+class Device {
+  public:
+    // No driver, no device, and a device too old (below compute capability 8.0) are one sentence each.
+    static Result<std::unique_ptr<Device>> open(int index);
+    ~Device();
+
+    Result<DeviceFacts> facts() const;
+    // 256-byte aligned. `what` is named in the error: "the KV cache".
+    Result<DeviceBytes> allocate(int64_t bytes, std::string_view what);
+
+    // Copies are ordered with the kernels launched before and after them; download() and read back waits.
+    Result<void> upload(std::byte* to, const void* from, int64_t bytes);
+    Result<void> download(void* to, const std::byte* from, int64_t bytes);
+    // Waits for everything; a kernel that failed is named here or by the next copy.
+    Result<void> wait();
+
+    DeviceImplementation& implementation() { return *implementation_; }
+
+  private:
+    explicit Device(std::unique_ptr<DeviceImplementation> implementation);
+    std::unique_ptr<DeviceImplementation> implementation_;
+};
+
+}  // namespace invar

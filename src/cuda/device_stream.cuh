@@ -1,0 +1,11 @@
+// The stream that a device's kernels are launched on. For device sources only.
+#pragma once
+
+#include "cuda/device.h"
+#include "cuda/simt.h"
+
+namespace invar::cuda {
+
+simt::Stream stream_of(Device& device);
+
+}  // namespace invar::cuda
