@@ -64,6 +64,34 @@ function(invar_emulated_cuda)
   target_link_libraries(invar_cuda_emulated PUBLIC invar_flags ${ARG_USES})
 endfunction()
 
+# invar_cuda(USES target...): src/cuda by nvcc, for every architecture -> invar_cuda. Needs INVAR_NVCC. Built on demand: no
+# program links it yet but those that run on a device.
+function(invar_cuda)
+  cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cuda/*.cu)
+  file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cuda/*.cuh ${CMAKE_SOURCE_DIR}/src/cuda/*.h
+       ${CMAKE_SOURCE_DIR}/src/arithmetic/*.h ${CMAKE_SOURCE_DIR}/src/ops/*.h)
+  set(objects "")
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME_WE)
+    set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
+    add_custom_command(OUTPUT ${object}
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
+      COMMAND ${INVAR_NVCC} -x cu -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1
+              -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a
+              -gencode arch=compute_120,code=sm_120 -gencode arch=compute_120,code=compute_120
+              -Xcompiler -ffp-contract=off,-fPIC -I ${CMAKE_SOURCE_DIR}/src -c ${source} -o ${object}
+      DEPENDS ${source} ${headers} VERBATIM)
+    list(APPEND objects ${object})
+  endforeach()
+  set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+  add_library(invar_cuda STATIC EXCLUDE_FROM_ALL ${objects} ${CMAKE_SOURCE_DIR}/src/cuda/weight_packing.cpp)
+  set_target_properties(invar_cuda PROPERTIES LINKER_LANGUAGE CXX)
+  get_filename_component(toolkit ${INVAR_NVCC} DIRECTORY)
+  target_link_directories(invar_cuda PUBLIC ${toolkit}/../lib64)
+  target_link_libraries(invar_cuda PUBLIC invar_flags ${ARG_USES} cudart_static rt dl Threads::Threads)
+endfunction()
+
 # invar_program(NAME FOLDER USES target...)
 function(invar_program name folder)
   cmake_parse_arguments(ARG "" "" "USES" ${ARGN})

@@ -21,7 +21,8 @@ struct Rows {
 inline constexpr int kReduceThreads = 256;  // the lanes of the reduce law are the threads of a block
 inline constexpr int kPartThreads = 256;    // of element-by-element kernels
 
-// The fold of the reduce law (arithmetic/reduce.h): each thread brings its lane, all get the sum. lanes: [256].
+// The fold of the reduce law (arithmetic/reduce.h): each thread brings its lane, all get the sum. lanes: [256],
+// for one fold: a second one would need a barrier before it.
 SIMT_DEVICE float fold_lanes(float lane_sum, simt::Shared<float> lanes) {
     const int j = simt::thread_index();
     lanes[j] = lane_sum;
@@ -34,13 +35,10 @@ SIMT_DEVICE float fold_lanes(float lane_sum, simt::Shared<float> lanes) {
         float sum = (a[0] + a[2]) + (a[1] + a[3]);
         // Lane j takes j + half; the lanes above compute something nobody reads.
         for (int half = 16; half > 0; half /= 2) sum = sum + simt::shuffle_xor(sum, half);
-        simt::sync_warp();
-        if (j == 0) lanes[0] = sum;
+        if (j == 0) lanes[0] = sum;  // which only this thread has read
     }
     simt::sync_block();
-    const float total = lanes[0];
-    simt::sync_block();  // lanes may be used again
-    return total;
+    return lanes[0];
 }
 
 // law::rms_norm on every group of `size` elements. Grid: (groups of a row, rows). x and y may be one.

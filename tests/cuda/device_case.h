@@ -43,8 +43,8 @@ class DeviceArray {
 };
 
 // An emulator, and the cell for non-finite results.
-struct Device {
-    explicit Device(simt::Emulator::Order order = simt::Emulator::Order::rising)
+struct EmulatedDevice {
+    explicit EmulatedDevice(simt::Emulator::Order order = simt::Emulator::Order::rising)
         : emulator(std::make_unique<simt::Emulator>(order)), cell(1) {
         cell[0] = cuda::kNoFailure;
     }

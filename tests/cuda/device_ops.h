@@ -131,7 +131,7 @@ struct DeviceBackend {
         CHECK(device.has_value(), "there is an emulated device");
         backend.device = std::move(*device);
         auto cuda = CudaOps::create({.device = *backend.device,
-                                     .scratch_bytes = int64_t{256} << 20,
+                                     .scratch_bytes = int64_t{24} << 20,
                                      .rows = 1024,
                                      .sequences = 8,
                                      .positions = 1024,

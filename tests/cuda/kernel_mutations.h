@@ -11,7 +11,7 @@
 namespace invar {
 
 // Runs the kernels under test on the device and returns the comparison of their results with the definition.
-using KernelRun = std::function<Comparison(const Device&)>;
+using KernelRun = std::function<Comparison(const EmulatedDevice&)>;
 
 struct MutationCounts {
     int barriers = 0, masks = 0, waits = 0;
@@ -20,7 +20,7 @@ struct MutationCounts {
 };
 
 inline void break_each_word(const std::string& what, const KernelRun& run, MutationCounts& counts) {
-    const Device healthy;
+    const EmulatedDevice healthy;
     const Comparison comparison = run(healthy);
     healthy.expect_no_fault();
     EXPECT_EQ(comparison.differ(), 0) << what;
@@ -28,7 +28,7 @@ inline void break_each_word(const std::string& what, const KernelRun& run, Mutat
     for (const Breakable word :
          {Breakable::block_barrier, Breakable::warp_barrier, Breakable::shuffle_mask, Breakable::copy_wait}) {
         for (const simt::Place& place : healthy.emulator->places_of(word)) {
-            const Device broken;
+            const EmulatedDevice broken;
             broken.emulator->break_word(word, place);
             const bool differs = run(broken).differ() > 0;
             const bool noticed = differs || broken.emulator->fault().has_value();

@@ -13,7 +13,7 @@ namespace {
 using namespace cuda;
 
 // Runs the product with the decode kernels; [tokens, rows].
-DeviceArray<float> decode(const Device& device, const DeviceProduct& p) {
+DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p) {
     const int64_t records = records_of(p.columns);
     DecodeArgs args{.weights = p.packed.constant(),
                     .rows = p.rows,
@@ -76,7 +76,8 @@ TEST(CudaDecode, EqualsTheDefinitionForEveryFormatAndShape) {
         Comparison of_format;
         for (const Shape& shape : shapes_of(*format)) {
             for (const WeightKind kind : {WeightKind::ordinary, WeightKind::extreme, WeightKind::any_bits}) {
-                const Device device(seed % 2 == 0 ? simt::Emulator::Order::rising : simt::Emulator::Order::falling);
+                const EmulatedDevice device(seed % 2 == 0 ? simt::Emulator::Order::rising
+                                                          : simt::Emulator::Order::falling);
                 const DeviceProduct p = make_product(*format, shape.rows, shape.columns, shape.tokens, kind, ++seed);
                 const DeviceArray<float> out = decode(device, p);
                 device.expect_no_fault();
@@ -110,7 +111,7 @@ TEST(CudaDecode, PackingKeepsTheSizeItStates) {
 TEST(CudaDecode, AWrongByteOfTheLayoutIsSeen) {
     Mutations mutations;
     for (const Format* format : formats()) {
-        const Device device;
+        const EmulatedDevice device;
         DeviceProduct p = make_product(*format, 8, 1024, 2, WeightKind::ordinary, 77);
         ASSERT_EQ(compare(p, decode(device, p)).differ(), 0);
         const WeightLayout layout = weight_layout(format->id);
@@ -145,7 +146,7 @@ TEST(CudaDecode, QuantisesActivationsLikeTheDefinition) {
         std::vector<float> values = random_activations(tokens, columns, static_cast<uint64_t>(columns));
         values[0] = std::numeric_limits<float>::infinity();
         values[static_cast<size_t>(columns)] = std::nanf("");
-        const Device device;
+        const EmulatedDevice device;
         const DeviceArray<float> x(values);
         const DeviceArray<uint8_t> out(tokens * records * int64_t{sizeof(ActivationRecord)});
         launch_quantise(device.stream(), {.x = x.constant(),

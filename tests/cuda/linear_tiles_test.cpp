@@ -37,7 +37,7 @@ struct TileMemory {
     int64_t tokens_;
 };
 
-DeviceArray<float> multiply(const Device& device, const DeviceProduct& p, int tile_tokens) {
+DeviceArray<float> multiply(const EmulatedDevice& device, const DeviceProduct& p, int tile_tokens) {
     const int64_t records = records_of(p.columns), padded = (p.tokens + kTileTokens - 1) / kTileTokens * kTileTokens;
     const TileMemory x(records, padded);
     launch_quantise(device.stream(), {.x = p.x.constant(),
@@ -83,7 +83,7 @@ TEST(CudaTiles, EqualTheDefinitionForEveryFormatAndShape) {
         Comparison of_format;
         for (const Shape& shape : shapes) {
             const auto kind = static_cast<WeightKind>(seed % 3);
-            const Device device(seed % 2 == 0 ? simt::Emulator::Order::rising : simt::Emulator::Order::falling);
+            const EmulatedDevice device(seed % 2 == 0 ? simt::Emulator::Order::rising : simt::Emulator::Order::falling);
             const DeviceProduct p = make_product(*format, shape.rows, shape.columns, shape.tokens, kind, ++seed);
             const DeviceArray<float> out = multiply(device, p, shape.tile);
             device.expect_no_fault();
@@ -105,8 +105,8 @@ TEST(CudaTiles, EveryBrokenBarrierMaskAndWaitIsNoticed) {
     for (const FormatId id : {FormatId::q4_k, FormatId::q6_k, FormatId::q2_k}) {
         const DeviceProduct p = make_product(format(id), 18, 1280, 20, WeightKind::ordinary, 3);
         break_each_word(
-            std::string(p.format->name), [&](const Device& device) { return compare(p, multiply(device, p, 16)); },
-            counts);
+            std::string(p.format->name),
+            [&](const EmulatedDevice& device) { return compare(p, multiply(device, p, 16)); }, counts);
     }
     print("CUDA tiles", counts);
     EXPECT_EQ(counts.missed, 0);
