@@ -109,10 +109,11 @@ void BookComparison::compare(const StageRow& row) {
     counts_.values += values.count;
     const std::byte* expected = record->at(index);
     if (std::memcmp(expected, values.data, static_cast<size_t>(values.bytes())) == 0) return;
-    int64_t differing = 0, first = -1;
+    int64_t differing = 0, first = -1, last = -1;
     for (int64_t i = 0; i < values.count; ++i) {
         if (word_at(expected, i) == word_at(values.data, i)) continue;
         if (first < 0) first = i;
+        last = i;
         ++differing;
     }
     ++counts_.differing_stages;
@@ -125,6 +126,7 @@ void BookComparison::compare(const StageRow& row) {
                              .probe = probe_names_[probe],
                              .position = row.position,
                              .element = first,
+                             .last_element = last,
                              .differing = differing,
                              .integers = values.type == ElementType::i32,
                              .expected_bits = word_at(expected, first),

@@ -36,7 +36,8 @@ struct StageDifference {
     std::string verb, expected_kernel, kernel;
     std::string probe;
     int64_t position = 0, element = 0;
-    int64_t differing = 0;  // values of that row
+    int64_t last_element = 0;  // of that row that differs
+    int64_t differing = 0;     // values of that row
     bool integers = false;
     uint32_t expected_bits = 0, bits = 0;
     double expected = 0, value = 0;

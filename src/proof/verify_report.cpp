@@ -124,6 +124,7 @@ Json difference_as_json(const StageDifference& difference) {
                  {"probe", difference.probe},
                  {"position", difference.position},
                  {"element", difference.element},
+                 {"last_element", difference.last_element},
                  {"differing_of_row", difference.differing},
                  {"expected", difference.expected},
                  {"value", difference.value},
@@ -177,11 +178,13 @@ Json accuracy_as_json(const AccuracyReport& accuracy) {
 
 std::string difference_as_text(const StageDifference& difference) {
     std::string text = fmt::format(
-        "  first at {} ({}, kernel {}), probe '{}', position {}, element {}; {} values of that row differ\n"
+        "  first at {} ({}, kernel {}), probe '{}', position {}, element {};\n"
+        "    {} of that row differ, the last at element {}\n"
         "    expected {}{}\n"
         "    computed {}\n",
         to_string(difference.key), difference.verb, difference.kernel.empty() ? "unknown" : difference.kernel,
-        difference.probe, difference.position, difference.element, difference.differing,
+        difference.probe, difference.position, difference.element,
+        difference.differing == 1 ? "1 value" : fmt::format("{} values", difference.differing), difference.last_element,
         number_text(difference, difference.expected, difference.expected_bits),
         difference.expected_kernel.empty() ? "" : fmt::format(" by kernel {}", difference.expected_kernel),
         number_text(difference, difference.value, difference.bits));
