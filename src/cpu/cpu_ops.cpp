@@ -41,13 +41,21 @@ std::string_view shape_class_name(ShapeClass shape) {
 }
 
 Result<std::unique_ptr<CpuOps>> CpuOps::create(const CpuOpsSettings& settings) {
-    if (!settings.forced_linear.empty() && find_linear_kernel(settings.forced_linear) == nullptr) {
+    const LinearKernel* const forced = find_linear_kernel(settings.forced_linear);
+    if (!settings.forced_linear.empty() && forced == nullptr) {
         std::string known;
         for (const LinearKernel& kernel : linear_kernels()) {
             known += known.empty() ? "" : ", ";
             known += kernel.name;
         }
         return fail("there is no linear kernel '{}'; the kernels are {}", settings.forced_linear, known);
+    }
+    if (forced != nullptr) {
+        // Not implied by `highest`: a machine with AVX-512 may lack AVX-VNNI.
+        const std::string missing = detect_isa().missing[static_cast<size_t>(forced->isa)];
+        if (!missing.empty()) {
+            return fail("linear kernel '{}' cannot run here: {}; name another or none", forced->name, missing);
+        }
     }
     TRY_ASSIGN(Arena arena, settings.measuring ? Arena::measuring() : Arena::allocate(settings.scratch_bytes));
     return std::unique_ptr<CpuOps>(new CpuOps(settings, std::move(arena)));

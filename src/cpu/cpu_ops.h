@@ -45,7 +45,8 @@ struct KernelUse {
 
 class CpuOps final : public Ops {
   public:
-    // Fails when the scratch memory cannot be had or no linear kernel has the forced name.
+    // Fails when the scratch memory cannot be had or no linear kernel of this machine has the forced
+    // name.
     static Result<std::unique_ptr<CpuOps>> create(const CpuOpsSettings& settings);
 
     // Every distinct use since construction, in order of first use.

@@ -8,7 +8,7 @@
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, 3> kNames = {"scalar", "avx2", "avx512"};
+constexpr std::array<std::string_view, kAllIsas.size()> kNames = {"scalar", "avx2", "avx_vnni", "avx512"};
 
 struct CpuidRegisters {
     uint32_t a = 0, b = 0, c = 0, d = 0;
@@ -63,6 +63,7 @@ std::vector<Isa> IsaSupport::all_supported() const {
 IsaSupport detect_isa() {
     const auto bit = [](uint32_t word, int index) { return (word >> index & 1) != 0; };
     const CpuidRegisters basic = cpuid(1, 0), extended = cpuid(7, 0);
+    const CpuidRegisters more = extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 says its last subleaf
     const bool os_saves = bit(basic.c, 27);
     const uint64_t states = os_saves ? saved_register_states() : 0;
     constexpr uint64_t kYmmStates = 0x06;  // xmm, upper halves of ymm
@@ -73,14 +74,19 @@ IsaSupport detect_isa() {
                             {"AVX2", bit(extended.b, 5)},
                             {"FMA", bit(basic.c, 12)},
                             {"F16C", bit(basic.c, 29)}};
-    const Feature avx512[] = {{"AVX512F", bit(extended.b, 16)},   {"AVX512DQ", bit(extended.b, 17)},
-                              {"AVX512BW", bit(extended.b, 30)},  {"AVX512VL", bit(extended.b, 31)},
-                              {"AVX512VBMI", bit(extended.c, 1)}, {"AVX512VNNI", bit(extended.c, 11)}};
+    const Feature avx_vnni[] = {{"AVX-VNNI", bit(more.a, 4)}};
+    const Feature avx512[] = {{"AVX512F", bit(extended.b, 16)},
+                              {"AVX512DQ", bit(extended.b, 17)},
+                              {"AVX512BW", bit(extended.b, 30)},
+                              {"AVX512VL", bit(extended.b, 31)},
+                              {"AVX512VNNI", bit(extended.c, 11)}};
     IsaSupport support;
     std::string& no_avx2 = support.missing[static_cast<size_t>(Isa::avx2)];
+    std::string& no_avx_vnni = support.missing[static_cast<size_t>(Isa::avx_vnni)];
     std::string& no_avx512 = support.missing[static_cast<size_t>(Isa::avx512)];
     no_avx2 = first_missing(avx2);
     if (no_avx2.empty() && (states & kYmmStates) != kYmmStates) no_avx2 = "the system does not save the ymm registers";
+    no_avx_vnni = no_avx2.empty() ? first_missing(avx_vnni) : no_avx2;
     no_avx512 = no_avx2.empty() ? first_missing(avx512) : no_avx2;
     if (no_avx512.empty() && (states & kZmmStates) != kZmmStates)
         no_avx512 = "the system does not save the zmm registers";

@@ -1,4 +1,4 @@
-// The three instruction-set tiers the CPU kernels are written for, and whether this machine and its system can run
+// The instruction-set tiers the CPU kernels are written for, and whether this machine and its system can run
 // them. It does not decide which kernel runs (linear.h); settings cap the tier (--isa).
 #pragma once
 
@@ -12,18 +12,20 @@
 namespace invar {
 
 enum class Isa : uint8_t {
-    scalar,  // plain C++
-    avx2,    // AVX2 + FMA + F16C
-    avx512,  // AVX-512 F, BW, VL, DQ, VNNI, VBMI
+    scalar,    // plain C++
+    avx2,      // AVX2 + FMA + F16C
+    avx_vnni,  // avx2 + AVX-VNNI: client chips without AVX-512
+    avx512,    // avx2 + AVX-512 F, BW, VL, DQ, VNNI; need not have AVX-VNNI (Cascade Lake, Zen 4 have not)
 };
-inline constexpr std::array<Isa, 3> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx512};
+inline constexpr std::array<Isa, 4> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx_vnni, Isa::avx512};
 
 std::string_view isa_name(Isa isa);  // as in the enum
 std::optional<Isa> find_isa_by_name(std::string_view name);
 
 // What CPUID and the system's XCR0 say. CPUID is slow under a hypervisor: detect once and keep the answer.
 struct IsaSupport {
-    std::array<std::string, 3> missing;  // by Isa: empty when the tier runs here, else why not: "the CPU lacks VNNI"
+    std::array<std::string, kAllIsas.size()>
+        missing;  // by Isa: empty when the tier runs here, else why not: "the CPU lacks VNNI"
 
     bool has(Isa isa) const { return missing[static_cast<size_t>(isa)].empty(); }
     Isa highest() const;

@@ -54,15 +54,19 @@ bool packed_float(const LinearProblem& problem) { return problem.form == StoredF
 
 // Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
 bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 12; }
+bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 3; }
 bool few_tokens_avx2(const LinearProblem& problem) {
     // Codes of eight bits take the sign trick in both kernels, which leaves tiles little to save.
     return packed_quantised(problem) && problem.tokens <= (record_layout(problem.format).offset == 128 ? 12 : 3);
 }
 
-// First fit wins.
+// First fit wins. A CPU may have AVX-512 VNNI without AVX-VNNI (Cascade Lake, Zen 4), so whatever a row of AVX-VNNI
+// fits, a row of AVX-512 before it fits too.
 constexpr LinearKernel kTable[] = {
     {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
     {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
+    {"avx_vnni_direct", Isa::avx_vnni, ActivationForm::lanes, few_tokens_avx_vnni, linear_direct_avx_vnni},
+    {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},
     {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2},
     {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},

@@ -11,6 +11,8 @@ namespace invar {
 
 void linear_direct_avx2(const LinearTask& task);
 void linear_tiles_avx2(const LinearTask& task);
+void linear_direct_avx_vnni(const LinearTask& task);
+void linear_tiles_avx_vnni(const LinearTask& task);
 void linear_direct_avx512(const LinearTask& task);
 void linear_tiles_avx512(const LinearTask& task);
 

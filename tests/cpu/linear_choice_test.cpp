@@ -23,6 +23,9 @@ TEST(LinearChoice, TakesTheFirstRowThatFits) {
     EXPECT_EQ(chosen(FormatId::q4_k, StoredForm::rows4, 64, Isa::avx512), "avx512_tiles");
     EXPECT_EQ(chosen(FormatId::nvfp4, StoredForm::rows4, 1, Isa::avx2), "avx2_direct");
     EXPECT_EQ(chosen(FormatId::nvfp4, StoredForm::rows4, 512, Isa::avx2), "avx2_tiles");
+    EXPECT_EQ(chosen(FormatId::q8_0, StoredForm::rows4, 1, Isa::avx_vnni), "avx_vnni_direct");
+    EXPECT_EQ(chosen(FormatId::q8_0, StoredForm::rows4, 512, Isa::avx_vnni), "avx_vnni_tiles");
+    EXPECT_EQ(chosen(FormatId::bf16, StoredForm::rows4, 1, Isa::avx_vnni), "float_avx2");
     EXPECT_EQ(chosen(FormatId::q8_0, StoredForm::rows4, 1, Isa::scalar), "scalar");
     EXPECT_EQ(chosen(FormatId::q8_0, StoredForm::as_stored, 1, Isa::avx512), "scalar");
     EXPECT_EQ(chosen(FormatId::bf16, StoredForm::as_stored, 1, Isa::scalar), "float_scalar");
@@ -35,6 +38,22 @@ TEST(LinearChoice, ForcedRowIsTakenWhereItFits) {
     EXPECT_EQ(chosen(FormatId::f16, StoredForm::as_stored, 1, Isa::avx512, "scalar"), "float_scalar");
     EXPECT_EQ(find_linear_kernel("avx2_direct")->isa, Isa::avx2);
     EXPECT_EQ(find_linear_kernel("no_such_row"), nullptr);
+}
+
+// A CPU may have AVX-512 VNNI without AVX-VNNI, so `avx512` must never lead to a row of the tier below it.
+TEST(LinearChoice, Avx512NeverTakesARowOfAvxVnni) {
+    int taken_by_avx512 = 0;
+    for (const Format* format : formats()) {
+        for (StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {
+            for (int64_t tokens = 1; tokens <= 64; ++tokens) {
+                const LinearProblem problem{format->id, form, 7, 256, tokens};
+                const Isa isa = choose_linear_kernel(problem, Isa::avx512, "").isa;
+                EXPECT_NE(isa, Isa::avx_vnni) << format->name << " " << tokens;
+                taken_by_avx512 += isa == Isa::avx512;
+            }
+        }
+    }
+    EXPECT_EQ(taken_by_avx512, 17 * 64);
 }
 
 TEST(LinearChoice, EveryProblemHasAScalarRow) {
@@ -124,6 +143,7 @@ TEST(IsaSupport, ScalarAlwaysRunsAndNamesComeBack) {
     EXPECT_TRUE(support.has(Isa::scalar));
     EXPECT_TRUE(support.has(support.highest()));
     EXPECT_TRUE(!support.has(Isa::avx512) || support.has(Isa::avx2));
+    EXPECT_TRUE(!support.has(Isa::avx_vnni) || support.has(Isa::avx2));
     for (Isa isa : kAllIsas) {
         EXPECT_EQ(find_isa_by_name(isa_name(isa)), isa);
         std::printf("[isa] %s: %s\n", std::string(isa_name(isa)).c_str(),

@@ -33,6 +33,7 @@ TEST(RowKernels, TheTableHasARowForEachTierAndEndsInScalar) {
     EXPECT_EQ(row_kernels().back()->isa, Isa::scalar);
     EXPECT_EQ(choose_row_kernels(Isa::scalar).name, "scalar");
     EXPECT_EQ(choose_row_kernels(Isa::avx2).name, "avx2");
+    EXPECT_EQ(choose_row_kernels(Isa::avx_vnni).name, "avx2");
     EXPECT_EQ(choose_row_kernels(Isa::avx512).name, "avx512");
 }
 

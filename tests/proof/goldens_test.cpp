@@ -176,7 +176,7 @@ TEST(Goldens, TheReferenceAgreesWithTransformersAtEveryStage) {
 }
 
 TEST(Goldens, TheEnginesF32PathAgreesAtEveryStageWithinItsRounding) {
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (const Isa isa : kAllIsas) {
         if (!detect_isa().has(isa)) {
             std::printf("[goldens] engine %s: skipped, this machine lacks it\n", std::string(isa_name(isa)).c_str());
             continue;

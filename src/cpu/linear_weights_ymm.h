@@ -1,5 +1,6 @@
-// AVX2 readers of packed records: a k-group of one row as one register of bytes, a record's scales as lanes of floats,
-// the integer dot by maddubs, and the float steps. Included by linear_*_avx2.cpp only, each with its own copies.
+// Readers of packed records with 256-bit registers: a k-group of one row as one register of bytes, a record's scales as
+// lanes of floats, and the float steps. How bytes are multiplied is not decided here: a file for AVX2 or AVX-VNNI
+// includes linear_dot_maddubs.h or linear_dot_dpbusd.h (both define IntegerDot), then this, each with its own copies.
 // Layout: layout/record.h; the steps: linear_steps.h, docs/arithmetic.md section 1.
 #pragma once
 
@@ -22,9 +23,6 @@ constexpr int kLineBytes = 64;
 [[gnu::always_inline]] inline __m128i load_8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
 // Keeps the compiler from hoisting every load of an unrolled loop above it and spilling them.
 [[gnu::always_inline]] inline void loads_stay_below() { __asm__ volatile("" ::: "memory"); }
-// Keeps a running sum what it is: without it GCC turns a chain of integer additions into a tree whose leaves, 32
-// registers of products, all go to the stack (a tile of 2 x 2 had 55 such moves and ran at two thirds of its speed).
-[[gnu::always_inline]] inline void stays_a_chain(Ints& sum) { __asm__("" : "+x"(sum)); }
 
 // ---- codes
 
@@ -56,20 +54,9 @@ template <FormatId kId>
     return planes;
 }
 
-// maddubs multiplies unsigned by signed bytes and saturates its sums of two at 32767: codes up to 127 are safe. Codes
-// of eight bits (Q8_0, the levels of IQ4) stay signed and go through |w| * (x with w's sign): 128 * 127 * 2 = 32512.
+// Codes of eight bits (Q8_0, the levels of IQ4) stay signed where IntegerDot cannot take them as code + 128.
 template <FormatId kId>
-constexpr bool kSignedCodes = RecordOf<kId>::kOffset == 128;
-
-// k-groups whose int16 sums of two products may be added up: the largest code * 127 * 2 * groups stays below 32768.
-template <FormatId kId>
-constexpr int groups_of_int16() {
-    constexpr RecordLayout kLayout = RecordOf<kId>::kLayout;
-    if (kLayout.levels == CodeLevels::e2m1) return 4;  // 24: 24384
-    if (kLayout.nibbles && kLayout.crumbs) return 2;   // 63: 32004
-    if (kLayout.nibbles && kLayout.bits) return 4;     // 31: 31496
-    return RecordOf<kId>::kHalves ? 4 : 8;             // 7: 7112; 15: 30480
-}
+constexpr bool kSignedCodes = RecordOf<kId>::kOffset == 128 && IntegerDot::kMostUnsigned < 255;
 
 template <FormatId kId>
 [[gnu::always_inline]] inline Ints looked_up(Ints nibbles) {
@@ -86,7 +73,9 @@ template <FormatId kId, int kJ>
     constexpr RecordLayout kLayout = RecordOf<kId>::kLayout;
     const int pair = row / 2, at = 32 * (row % 2);
     if constexpr (kLayout.bytes) {
-        return _mm256_xor_si256(load_row(record + 512 * pair + kLineBytes * kJ + at), _mm256_set1_epi8(-128));
+        const Ints plus_128 = load_row(record + 512 * pair + kLineBytes * kJ + at);
+        if constexpr (kSignedCodes<kId>) return _mm256_xor_si256(plus_128, _mm256_set1_epi8(-128));
+        return plus_128;
     } else if constexpr (kLayout.nibbles) {
         const Ints line = load_row(record + 256 * pair + kLineBytes * (kJ % 4) + at);
         const Ints nibbles = kept<0, 4>(shifted < kJ < 4 ? 0 : -4 > (line));
@@ -103,13 +92,6 @@ template <FormatId kId, int kJ>
     }
 }
 
-[[gnu::always_inline]] inline Ints sums_of_two(Ints int16s) { return _mm256_madd_epi16(int16s, _mm256_set1_epi16(1)); }
-
-// The dot of one k-group with signed codes, int32.
-[[gnu::always_inline]] inline Ints signed_dot(Ints w, Ints q) {
-    return sums_of_two(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w)));
-}
-
 // What the integer dot starts from: -offset * (sum of q), lanes; of one half, or of the block.
 template <FormatId kId>
 [[gnu::always_inline]] inline Ints dot_start(const LaneRecord& x, int half) {
@@ -119,7 +101,11 @@ template <FormatId kId>
     if constexpr (!RecordOf<kId>::kHalves) sum = _mm256_add_epi32(sum, load_row(x.half_sum[1]));
     static_assert(kOffset == 0 || kOffset == 4 || kOffset == 8 || kOffset == 12 || kOffset == 16 || kOffset == 32 ||
                   kOffset == 128);
-    constexpr int kShift = kOffset == 4 || kOffset == 12 ? 2 : kOffset == 8 ? 3 : kOffset == 16 ? 4 : 5;
+    constexpr int kShift = kOffset == 4 || kOffset == 12 ? 2
+                           : kOffset == 8                ? 3
+                           : kOffset == 16               ? 4
+                           : kOffset == 32               ? 5
+                                                         : 7;
     Ints product = _mm256_slli_epi32(sum, kShift);
     if constexpr (kOffset == 12) product = _mm256_add_epi32(product, _mm256_slli_epi32(sum, 3));
     return _mm256_sub_epi32(_mm256_setzero_si256(), product);

@@ -1,0 +1,10 @@
+// Few tokens on AVX-VNNI; the code is in linear_direct_ymm_body.h.
+#include "cpu/linear_dot_dpbusd.h"
+//
+#include "cpu/linear_direct_ymm_body.h"
+
+namespace invar {
+
+void linear_direct_avx_vnni(const LinearTask& task) { kDirect[static_cast<int>(task.weight->format->id)](task); }
+
+}  // namespace invar
