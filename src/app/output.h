@@ -32,6 +32,7 @@ class ProgressBar {
     ProgressBar(const ProgressBar&) = delete;
     ProgressBar& operator=(const ProgressBar&) = delete;
 
+    void set_label(std::string label) { label_ = std::move(label); }
     void show(int64_t done, int64_t total);
     void clear();
 

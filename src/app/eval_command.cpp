@@ -1,0 +1,212 @@
+// invar eval MODEL TEXTFILE: perplexity of a model on a text, and how far it is from another model or from the float64
+// reference.
+#include <chrono>
+
+#include "app/output.h"
+#include "app/settings.h"
+#include "arithmetic/version.h"
+#include "base/hash.h"
+#include "base/mapped_file.h"
+#include "files/printable.h"
+#include "proof/eval_run.h"
+#include "proof/reference64.h"
+#include "text/tokenizer/from_gguf.h"
+
+namespace invar::app {
+namespace {
+
+constexpr std::string_view kReference = "reference64";
+constexpr int64_t kDefaultWindow = 512;
+// Rows of logits are wide (151,936 tokens: 78 MiB for 128 rows); no result depends on the chunk.
+constexpr int64_t kMostChunk = 128;
+
+struct EvalFlags {
+    ModelFlags model_flags;
+    std::string model, text, against, state;
+    int64_t stride = 0, windows = 0;
+    bool parse_specials = false, json = false;
+};
+
+// An engine or the reference, ready to run.
+struct Opened {
+    std::unique_ptr<Engine> engine;
+    std::unique_ptr<ModelRunner> runner;
+};
+
+Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int64_t context) {
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags, path));
+    settings.context = context;
+    settings.chunk = std::min({flags.chunk, kMostChunk, context});
+    settings.logits_rows = settings.chunk;
+    ProgressBar bar("loading");
+    Opened opened;
+    TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    opened.runner = std::make_unique<EngineRunner>(*opened.engine);
+    return opened;
+}
+
+Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
+    if (flags.against != kReference) return open_engine(flags.model_flags, flags.against, context);
+    Opened opened;
+    TRY_ASSIGN(opened.runner, Reference64::open({.model = flags.model,
+                                                 .threads = flags.model_flags.threads,
+                                                 .context = context,
+                                                 .chunk = std::min({flags.model_flags.chunk, kMostChunk, context})}));
+    return opened;
+}
+
+// Models can be compared token by token only if a token means the same to both.
+Result<void> check_same_tokens(const GgufFile& file, const std::string& other_path) {
+    TRY_ASSIGN(const GgufFile other, GgufFile::open(other_path));
+    TRY_ASSIGN(const VocabularySource mine, vocabulary_from_gguf(file.metadata()));
+    TRY_ASSIGN(const VocabularySource theirs, vocabulary_from_gguf(other.metadata()));
+    const size_t common = std::min(mine.tokens.size(), theirs.tokens.size());
+    for (size_t i = 0; i < common; ++i) {
+        if (mine.tokens[i] == theirs.tokens[i]) continue;
+        return fail(
+            "{} and {} have different tokens: {} is '{}' in the first and '{}' in the second; compare models of "
+            "one vocabulary",
+            file.name(), other.name(), i, printable(mine.tokens[i]), printable(theirs.tokens[i]));
+    }
+    if (mine.tokens.size() != theirs.tokens.size()) {
+        return fail("{} has {} tokens and {} has {}; compare models of one vocabulary", file.name(), mine.tokens.size(),
+                    other.name(), theirs.tokens.size());
+    }
+    return {};
+}
+
+std::string hash_of_model(const GgufFile& file) {
+    Hasher hasher;
+    for (const MappedFile& part : file.mappings()) {
+        hasher.add(part.bytes());
+        part.drop(0, part.bytes().size());
+    }
+    return hasher.text();
+}
+
+Result<EvalText> read_text(const EvalFlags& flags, const GgufFile& file) {
+    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const MappedFile bytes, MappedFile::open(flags.text));
+    const std::string_view text(reinterpret_cast<const char*>(bytes.bytes().data()), bytes.bytes().size());
+    const auto specials = flags.parse_specials ? Tokenizer::Specials::parse : Tokenizer::Specials::as_text;
+    auto tokens = tokenizer.encode(text, specials, Tokenizer::Ends::none);
+    if (!tokens) return fail("{}: {}", flags.text, tokens.error().message);
+    return EvalText{.tokens = std::move(*tokens),
+                    .bos = tokenizer.adds_bos() ? tokenizer.bos() : std::optional<int32_t>()};
+}
+
+Result<EvalIdentity> identity_of(const EvalFlags& flags, const GgufFile& file, const EvalText& text,
+                                 const WindowSettings& settings) {
+    EvalIdentity identity = {{"model", hash_of_model(file)},
+                             {"against", flags.against.empty() ? "nothing" : std::string(kReference)},
+                             {"text", hash_of(std::as_bytes(std::span(text.tokens)))},
+                             {"bos", text.bos ? std::to_string(*text.bos) : "none"},
+                             {"context", std::to_string(settings.context)},
+                             {"stride", std::to_string(settings.stride)},
+                             {"cache", flags.model_flags.cache_type},
+                             {"arithmetic", fmt::format("{}", kArithmeticVersion)}};
+    if (!flags.against.empty() && flags.against != kReference) {
+        TRY_ASSIGN(const GgufFile other, GgufFile::open(flags.against));
+        identity[1].second = hash_of_model(other);
+    }
+    return identity;
+}
+
+// A bar on a terminal, a line every ten seconds elsewhere.
+class EvalNews {
+  public:
+    bool tell(const EvalScores& scores, int64_t windows) {
+        double sum = 0;
+        for (const double log_p : scores.log_p) sum -= log_p;
+        const double perplexity = std::exp(sum / static_cast<double>(scores.count()));
+        if (stderr_is_terminal()) {
+            bar_.set_label(fmt::format("perplexity {:<10.4f}", perplexity));
+            bar_.show(scores.windows, windows);
+        } else if (const auto now = Clock::now(); now >= due_ || scores.windows == windows) {
+            print_note(fmt::format("{} of {} windows: perplexity {:.4f} over {} tokens", scores.windows, windows,
+                                   perplexity, scores.count()));
+            due_ = now + std::chrono::seconds(10);
+        }
+        return true;
+    }
+
+  private:
+    using Clock = std::chrono::steady_clock;
+    ProgressBar bar_{"perplexity"};
+    Clock::time_point due_ = Clock::now() + std::chrono::seconds(10);
+};
+
+Result<WindowSettings> window_settings(const EvalFlags& flags, const GgufFile& file) {
+    WindowSettings settings{.context = flags.model_flags.context, .stride = flags.stride};
+    if (settings.context == 0) {
+        TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
+        TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
+        settings.context = std::min(kDefaultWindow, config.context_length);
+    }
+    if (settings.stride == 0) settings.stride = std::max<int64_t>(1, settings.context / 2);
+    return settings;
+}
+
+Result<int> evaluate(const EvalFlags& flags) {
+    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    EvalRequest request{.state = flags.state, .most_windows = flags.windows};
+    TRY_ASSIGN(request.text, read_text(flags, file));
+    TRY_ASSIGN(const WindowSettings settings, window_settings(flags, file));
+    TRY_ASSIGN(request.windows, cut_windows(request.text, settings));
+    if (!flags.against.empty() && flags.against != kReference) TRY(check_same_tokens(file, flags.against));
+    if (!flags.state.empty()) {
+        TRY_ASSIGN(request.identity, identity_of(flags, file, request.text, settings));
+    }
+    TRY_ASSIGN(const Opened model, open_engine(flags.model_flags, flags.model, settings.context));
+    Opened other;
+    if (!flags.against.empty()) {
+        TRY_ASSIGN(other, open_other(flags, settings.context));
+    }
+    TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = model.engine->machine().threads}));
+    EvalNews news;
+    TRY_ASSIGN(const EvalScores scores,
+               run_eval({.model = *model.runner, .other = other.runner.get(), .pool = *pool}, request,
+                        [&](const EvalScores& so_far, int64_t windows) { return news.tell(so_far, windows); }));
+    const EvalReport report{.model = flags.model,
+                            .other = flags.against,
+                            .text = flags.text,
+                            .text_tokens = static_cast<int64_t>(request.text.tokens.size()),
+                            .windows_done = scores.windows,
+                            .windows = static_cast<int64_t>(request.windows.size()),
+                            .settings = settings,
+                            .summary = summarise(scores)};
+    if (flags.json) {
+        print_json(eval_as_json(report));
+    } else {
+        print_result(eval_as_text(report));
+    }
+    return kDone;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<EvalFlags>();
+    CLI::App* command =
+        cli.add_subcommand("eval", "Measure how well a model predicts a text, and how far it is from another");
+    command->add_option("model", flags->model, "GGUF file")->required();
+    command->add_option("text", flags->text, "UTF-8 text file")->required();
+    command->add_option("--against", flags->against,
+                        "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)");
+    command->add_option("--stride", flags->stride,
+                        "Tokens from one window to the next; default: half of --context (default: 512)");
+    command->add_option("--windows", flags->windows, "Stop after so many windows; 0: all")
+        ->check(CLI::NonNegativeNumber);
+    command->add_option("--state", flags->state,
+                        "Keep the scores in this file (SafeTensors) and go on from it when it is there");
+    command->add_flag("--parse-special", flags->parse_specials, "Special tokens spelled out in the text are tokens");
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->footer(
+        "Examples:\n  invar eval model-q4_k_m.gguf book.txt\n"
+        "  invar eval model-q4_k_m.gguf book.txt --against model-bf16.gguf --state book.safetensors\n"
+        "  invar eval model.gguf book.txt --against reference64 --windows 2");
+    add_model_flags(*command, flags->model_flags);
+    command->callback([flags, &action] { action = [flags] { return evaluate(*flags); }; });
+}
+
+}  // namespace invar::app
