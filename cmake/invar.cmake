@@ -23,13 +23,14 @@ if(INVAR_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
 endif()
 
-# Instruction sets are per file: NAME_avx2.cpp, NAME_avxvnni.cpp and NAME_avx512.cpp are the only places where they are
-# switched on, so that nothing else in the program can execute an instruction the machine lacks. Such a file must not
+# Instruction sets are per file: NAME_avx2.cpp, NAME_avxvnni.cpp, NAME_avx512.cpp and NAME_amx.cpp are the only places where
+# they are switched on, so that nothing else in the program can execute an instruction the machine lacks. Such a file must not
 # instantiate templates or inline functions that other files share (the linker would keep one copy, perhaps the wrong one).
 set(INVAR_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(INVAR_AVXVNNI_FLAGS ${INVAR_AVX2_FLAGS} -mavxvnni)
 set(INVAR_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
                        -mprefer-vector-width=512)
+set(INVAR_AMX_FLAGS ${INVAR_AVX512_FLAGS} -mamx-tile -mamx-int8)
 
 function(invar_isa_flags)
   foreach(source ${ARGN})
@@ -39,6 +40,8 @@ function(invar_isa_flags)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVXVNNI_FLAGS}")
     elseif(source MATCHES "_avx512\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVX512_FLAGS}")
+    elseif(source MATCHES "_amx\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AMX_FLAGS}")
     endif()
   endforeach()
 endfunction()

@@ -77,7 +77,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
     command.add_option("--threads", flags.threads, "Threads; 0: one for each CPU")->group(group);
     command
         .add_option("--isa", flags.isa,
-                    "Highest instruction set: auto, scalar, avx2, avx_vnni, avx512 (the bits are the same)")
+                    "Highest instruction set: auto, scalar, avx2, avx_vnni, avx512, amx (the bits are the same)")
         ->group(group);
     command.add_option("--kernel", flags.kernel, "Force one row of the matrix kernel table (see invar models)")
         ->group(group);
@@ -103,7 +103,7 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
     if (flags.isa != "auto") {
         settings.isa = find_isa_by_name(flags.isa);
         if (!settings.isa)
-            return fail("--isa '{}' is not known; choose one of auto, scalar, avx2, avx_vnni, avx512", flags.isa);
+            return fail("--isa '{}' is not known; choose one of auto, scalar, avx2, avx_vnni, avx512, amx", flags.isa);
     }
     if (flags.threads < 0 || flags.threads > 4096)
         return fail("--threads is {}, but must be between 0 (all CPUs) and 4096", flags.threads);

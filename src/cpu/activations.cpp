@@ -39,6 +39,17 @@ void prepare_float_lanes(const float* x, int64_t columns, float* out) {
     }
 }
 
+// Lanes [k-group][strand][4] to [strand][k-group][4].
+void codes_in_the_order_of_columns(int64_t columns, LaneRecord* records) {
+    for (int64_t first = 0; first < columns; first += kLaneColumns, ++records) {
+        int8_t q[kLaneColumns];
+        std::memcpy(q, records->q, sizeof(q));
+        for (int b = 0; b < kStrands; ++b) {
+            for (int j = 0; j < 8; ++j) std::memcpy(records->q + 32 * b + 4 * j, q + 32 * j + 4 * b, 4);
+        }
+    }
+}
+
 }  // namespace
 
 int64_t activation_bytes(ActivationForm form, int64_t columns) {
@@ -48,6 +59,7 @@ int64_t activation_bytes(ActivationForm form, int64_t columns) {
         case ActivationForm::blocks:
             return round_up(columns / kDotBlock * static_cast<int64_t>(sizeof(QuantisedBlock)), 64);
         case ActivationForm::lanes:
+        case ActivationForm::strands:
             return round_up(columns, kLaneColumns) / kLaneColumns * static_cast<int64_t>(sizeof(LaneRecord));
         case ActivationForm::float_lanes:
             return round_up(columns, kLaneColumns) * static_cast<int64_t>(sizeof(float));
@@ -66,6 +78,9 @@ void prepare_activations(ActivationForm form, Isa isa, const float* x, int64_t c
             CHECK(columns % kDotBlock == 0, "activations are quantised in blocks of 32");
             if (isa == Isa::scalar) return prepare_lanes_scalar(x, columns, reinterpret_cast<LaneRecord*>(out));
             return prepare_lanes_avx2(x, columns, reinterpret_cast<LaneRecord*>(out));
+        case ActivationForm::strands:
+            prepare_activations(ActivationForm::lanes, isa, x, columns, out);
+            return codes_in_the_order_of_columns(columns, reinterpret_cast<LaneRecord*>(out));
         case ActivationForm::float_lanes:
             return prepare_float_lanes(x, columns, reinterpret_cast<float*>(out));
     }

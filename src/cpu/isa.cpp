@@ -2,13 +2,15 @@
 #include "cpu/isa.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <span>
 
 namespace invar {
 namespace {
 
-constexpr std::array<std::string_view, kAllIsas.size()> kNames = {"scalar", "avx2", "avx_vnni", "avx512"};
+constexpr std::array<std::string_view, kAllIsas.size()> kNames = {"scalar", "avx2", "avx_vnni", "avx512", "amx"};
 
 struct CpuidRegisters {
     uint32_t a = 0, b = 0, c = 0, d = 0;
@@ -25,6 +27,12 @@ uint64_t saved_register_states() {
     uint32_t low = 0, high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return static_cast<uint64_t>(high) << 32 | low;
+}
+
+// Linux gives a program the 8 KiB of tile registers only when it asks (arch_prctl ARCH_REQ_XCOMP_PERM, since 5.16).
+bool system_permits_tiles() {
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 
 struct Feature {
@@ -66,8 +74,9 @@ IsaSupport detect_isa() {
     const CpuidRegisters more = extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 says its last subleaf
     const bool os_saves = bit(basic.c, 27);
     const uint64_t states = os_saves ? saved_register_states() : 0;
-    constexpr uint64_t kYmmStates = 0x06;  // xmm, upper halves of ymm
-    constexpr uint64_t kZmmStates = 0xE6;  // and mask registers, upper halves of zmm 0-15, zmm 16-31
+    constexpr uint64_t kYmmStates = 0x06;      // xmm, upper halves of ymm
+    constexpr uint64_t kZmmStates = 0xE6;      // and mask registers, upper halves of zmm 0-15, zmm 16-31
+    constexpr uint64_t kTileStates = 0x60000;  // tile configuration, tile data
 
     const Feature avx2[] = {{"OSXSAVE", os_saves},
                             {"AVX", bit(basic.c, 28)},
@@ -80,6 +89,7 @@ IsaSupport detect_isa() {
                               {"AVX512BW", bit(extended.b, 30)},
                               {"AVX512VL", bit(extended.b, 31)},
                               {"AVX512VNNI", bit(extended.c, 11)}};
+    const Feature amx[] = {{"AMX-TILE", bit(extended.d, 24)}, {"AMX-INT8", bit(extended.d, 25)}};
     IsaSupport support;
     std::string& no_avx2 = support.missing[static_cast<size_t>(Isa::avx2)];
     std::string& no_avx_vnni = support.missing[static_cast<size_t>(Isa::avx_vnni)];
@@ -90,6 +100,10 @@ IsaSupport detect_isa() {
     no_avx512 = no_avx2.empty() ? first_missing(avx512) : no_avx2;
     if (no_avx512.empty() && (states & kZmmStates) != kZmmStates)
         no_avx512 = "the system does not save the zmm registers";
+    std::string& no_amx = support.missing[static_cast<size_t>(Isa::amx)];
+    no_amx = no_avx512.empty() ? first_missing(amx) : no_avx512;
+    if (no_amx.empty() && (states & kTileStates) != kTileStates) no_amx = "the system does not save the tile registers";
+    if (no_amx.empty() && !system_permits_tiles()) no_amx = "the system does not permit tile registers";
     return support;
 }
 

@@ -16,13 +16,15 @@ enum class Isa : uint8_t {
     avx2,      // AVX2 + FMA + F16C
     avx_vnni,  // avx2 + AVX-VNNI: client chips without AVX-512
     avx512,    // avx2 + AVX-512 F, BW, VL, DQ, VNNI; need not have AVX-VNNI (Cascade Lake, Zen 4 have not)
+    amx,       // avx512 + AMX-TILE, AMX-INT8
 };
-inline constexpr std::array<Isa, 4> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx_vnni, Isa::avx512};
+inline constexpr std::array<Isa, 5> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx_vnni, Isa::avx512, Isa::amx};
 
 std::string_view isa_name(Isa isa);  // as in the enum
 std::optional<Isa> find_isa_by_name(std::string_view name);
 
-// What CPUID and the system's XCR0 say. CPUID is slow under a hypervisor: detect once and keep the answer.
+// What CPUID and the system's XCR0 say; where both have AMX, the system is also asked for the right to use it, which
+// holds for all threads of the program. CPUID is slow under a hypervisor: detect once and keep the answer.
 struct IsaSupport {
     std::array<std::string, kAllIsas.size()>
         missing;  // by Isa: empty when the tier runs here, else why not: "the CPU lacks VNNI"

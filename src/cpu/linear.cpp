@@ -65,6 +65,9 @@ bool few_tokens_avx2(const LinearProblem& problem) {
 constexpr LinearKernel kTable[] = {
     {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
     {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
+    // Behind the rows it would replace: taken only by name (--kernel) until it has been measured on a chip that has
+    // AMX.
+    {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantised, linear_tiles_amx},
     {"avx_vnni_direct", Isa::avx_vnni, ActivationForm::lanes, few_tokens_avx_vnni, linear_direct_avx_vnni},
     {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},

@@ -21,13 +21,15 @@ enum class ActivationForm : uint8_t {
     rows,         // binary32 as it is
     blocks,       // QuantisedBlock after QuantisedBlock
     lanes,        // LaneRecord after LaneRecord (cpu/activations.h): 256 quantised columns, strand = lane
+    strands,      // the same, but with q in the order of columns: [8 strands][32], what a tile of AMX reads
     float_lanes,  // binary32, per 256 columns [32][8]: step i, lane b = column 32 b + i
 };
-// Past the end of the columns, `lanes` has q = 0 and d = sx = -0, and `float_lanes` has x = -0. With the +0 (or finite
-// positive) scales and weights that pack_rows4 puts there, a padded step adds -0, which changes no binary32, not even
-// -0: what lies past the end of K does not exist, without masks.
+// Past the end of the columns, `lanes` and `strands` have q = 0 and d = sx = -0, and `float_lanes` has x = -0. With the
+// +0 (or finite positive) scales and weights that pack_rows4 puts there, a padded step adds -0, which changes no
+// binary32, not even -0: what lies past the end of K does not exist, without masks.
 
-// Bytes of one prepared row of `columns` activations (a multiple of 32 for `blocks` and `lanes`), a multiple of 64.
+// Bytes of one prepared row of `columns` activations (a multiple of 32 for `blocks`, `lanes` and `strands`), a multiple
+// of 64.
 int64_t activation_bytes(ActivationForm form, int64_t columns);
 // Prepares one row. `out` is 64-byte aligned. The bytes are the same whatever the Isa, which must be one this machine
 // has.

@@ -15,5 +15,6 @@ void linear_direct_avx_vnni(const LinearTask& task);
 void linear_tiles_avx_vnni(const LinearTask& task);
 void linear_direct_avx512(const LinearTask& task);
 void linear_tiles_avx512(const LinearTask& task);
+void linear_tiles_amx(const LinearTask& task);  // reads ActivationForm::strands
 
 }  // namespace invar

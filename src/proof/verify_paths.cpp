@@ -65,7 +65,7 @@ std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPla
     add(Isa::scalar, 1, FormRequest::as_stored, "", all);
     add(Isa::scalar, many, FormRequest::as_stored, "", all);
     add(Isa::scalar, many, FormRequest::repacked, "", few);
-    for (const Isa isa : {Isa::avx2, Isa::avx_vnni, Isa::avx512}) {
+    for (const Isa isa : {Isa::avx2, Isa::avx_vnni, Isa::avx512, Isa::amx}) {
         add(isa, 1, FormRequest::repacked, "", few);
         add(isa, many, FormRequest::repacked, "", all);
         add(isa, many + 1, FormRequest::repacked, "", {all[0], all[2]});

@@ -21,6 +21,9 @@ std::string_view chosen(FormatId format, StoredForm form, int64_t tokens, Isa hi
 TEST(LinearChoice, TakesTheFirstRowThatFits) {
     EXPECT_EQ(chosen(FormatId::q4_k, StoredForm::rows4, 1, Isa::avx512), "avx512_direct");
     EXPECT_EQ(chosen(FormatId::q4_k, StoredForm::rows4, 64, Isa::avx512), "avx512_tiles");
+    EXPECT_EQ(chosen(FormatId::q4_k, StoredForm::rows4, 64, Isa::amx), "avx512_tiles")
+        << "amx_tiles is not measured yet";
+    EXPECT_EQ(chosen(FormatId::q4_k, StoredForm::rows4, 64, Isa::amx, "amx_tiles"), "amx_tiles");
     EXPECT_EQ(chosen(FormatId::nvfp4, StoredForm::rows4, 1, Isa::avx2), "avx2_direct");
     EXPECT_EQ(chosen(FormatId::nvfp4, StoredForm::rows4, 512, Isa::avx2), "avx2_tiles");
     EXPECT_EQ(chosen(FormatId::q8_0, StoredForm::rows4, 1, Isa::avx_vnni), "avx_vnni_direct");
@@ -143,6 +146,7 @@ TEST(IsaSupport, ScalarAlwaysRunsAndNamesComeBack) {
     EXPECT_TRUE(support.has(Isa::scalar));
     EXPECT_TRUE(support.has(support.highest()));
     EXPECT_TRUE(!support.has(Isa::avx512) || support.has(Isa::avx2));
+    EXPECT_TRUE(!support.has(Isa::amx) || support.has(Isa::avx512));
     EXPECT_TRUE(!support.has(Isa::avx_vnni) || support.has(Isa::avx2));
     for (Isa isa : kAllIsas) {
         EXPECT_EQ(find_isa_by_name(isa_name(isa)), isa);

@@ -79,7 +79,10 @@ void drop_block(const LinearKernel& kernel, std::byte* row, int64_t block) {
     }
     LaneRecord& record = reinterpret_cast<LaneRecord*>(row)[block / kStrands];
     const int64_t b = block % kStrands;
-    for (int64_t j = 0; j < 8; ++j) std::memset(record.q + 32 * j + 4 * b, 0, 4);
+    for (int64_t j = 0; j < 8; ++j) {
+        const bool by_strand = kernel.reads == ActivationForm::strands;
+        std::memset(record.q + (by_strand ? 32 * b + 4 * j : 32 * j + 4 * b), 0, 4);
+    }
     record.d[b] = record.sx[b] = 0.0f;
     record.half_sum[0][b] = record.half_sum[1][b] = 0;
 }

@@ -1,0 +1,10 @@
+// Many tokens on AMX int8; the code is in linear_tiles_amx_body.h.
+#include "cpu/linear_tile_unit_amx.h"
+//
+#include "cpu/linear_tiles_amx_body.h"
+
+namespace invar {
+
+void linear_tiles_amx(const LinearTask& task) { kTiles[static_cast<int>(task.weight->format->id)](task); }
+
+}  // namespace invar
