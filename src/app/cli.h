@@ -27,6 +27,7 @@ void add_models_command(CLI::App& cli, Action& action);
 void add_trace_command(CLI::App& cli, Action& action);
 void add_audit_command(CLI::App& cli, Action& action);
 void add_eval_command(CLI::App& cli, Action& action);
+void add_diff_command(CLI::App& cli, Action& action);
 void add_verify_command(CLI::App& cli, Action& action);
 void add_synth_command(CLI::App& cli, Action& action);
 

@@ -36,6 +36,7 @@ int run(int argc, char** argv) {
     add_trace_command(cli, action);
     add_audit_command(cli, action);
     add_eval_command(cli, action);
+    add_diff_command(cli, action);
     try {
         cli.parse(argc, argv);
     } catch (const CLI::CallForHelp& help) {

@@ -1,0 +1,106 @@
+// invar diff A B: two checkpoints of one model, weight by weight and on a text.
+#include "app/output.h"
+#include "app/settings.h"
+#include "proof/diff_checkpoints.h"
+#include "text/tokenizer/from_gguf.h"
+
+namespace invar::app {
+namespace {
+
+constexpr const char* kDefaultText =
+    "The quick brown fox jumps over the lazy dog. In 1969, two people walked on the Moon; 23 * 17 = 391.\n"
+    "def square(x):\n    return x * x\n\nWhat is the capital of France? The capital of France is Paris.";
+
+struct DiffFlags {
+    ModelFlags model_flags;
+    std::string a, b, prompt;
+    std::vector<int32_t> tokens;
+    bool weights_only = false, all = false, json = false;
+};
+
+Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const GgufFile& file) {
+    if (!flags.tokens.empty()) return flags.tokens;
+    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
+                            Tokenizer::Ends::add);
+}
+
+Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::span<const int32_t> tokens) {
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, model));
+    settings.chunk = std::min<int64_t>(settings.chunk, static_cast<int64_t>(tokens.size()));
+    settings.logits_rows = settings.chunk;
+    if (settings.context == 0) settings.context = static_cast<int64_t>(tokens.size());
+    ProgressBar bar("loading");
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine,
+               Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    EngineRunner runner(*engine);
+    return run_residuals(runner, tokens);
+}
+
+// The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
+Result<void> add_drift(const DiffFlags& flags, const GgufFile& a, CheckpointDiff& diff) {
+    if (flags.weights_only) return {};
+    if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
+        diff.not_compared.push_back("runs: the files do not hold the same tensors");
+        return {};
+    }
+    TRY_ASSIGN(const std::vector<int32_t> tokens, prompt_tokens(flags, a));
+    if (tokens.empty()) return fail("the prompt has no tokens; give --prompt or --tokens");
+    auto run_a = run(flags, flags.a, tokens);
+    auto run_b = run(flags, flags.b, tokens);
+    for (const auto* one : {&run_a, &run_b}) {
+        if (*one) continue;
+        // Suspicious weights may well compute no numbers; otherwise it is the user's request that cannot be met.
+        if (diff.suspicions() == 0) return tl::unexpected<Error>(one->error());
+        diff.not_compared.push_back("runs: " + one->error().message);
+        return {};
+    }
+    diff.drift = compare_runs(*run_a, *run_b);
+    return {};
+}
+
+Result<int> diff_models(const DiffFlags& flags) {
+    TRY_ASSIGN(const GgufFile a, GgufFile::open(flags.a));
+    TRY_ASSIGN(const GgufFile b, GgufFile::open(flags.b));
+    const int threads = flags.model_flags.threads > 0 ? flags.model_flags.threads : available_cpus();
+    CheckpointDiff diff;
+    {
+        TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = threads}));
+        ProgressBar bar("comparing");
+        TRY_ASSIGN(diff, diff_weights(a, b, *pool, [&](int64_t done, int64_t total) {
+                       bar.show(done, total);
+                       return true;
+                   }));
+    }
+    TRY(add_drift(flags, a, diff));
+    if (flags.json) {
+        print_json(diff_as_json(diff));
+    } else {
+        print_result(diff_as_text(diff, flags.all));
+    }
+    return diff.suspicions() > 0 ? kDifferent : kDone;
+}
+
+}  // namespace
+
+void add_diff_command(CLI::App& cli, Action& action) {
+    auto flags = std::make_shared<DiffFlags>();
+    CLI::App* command =
+        cli.add_subcommand("diff", "Compare two checkpoints of one model: weights, and a run on a text");
+    command->add_option("a", flags->a, "GGUF file, the original")->required();
+    command->add_option("b", flags->b, "GGUF file of the same model, e.g. in another format")->required();
+    command->add_option("--prompt", flags->prompt, "Text to run both on; default: a built-in one");
+    command->add_option("--tokens", flags->tokens, "Token ids instead of a text")->delimiter(',');
+    command->add_flag("--weights-only", flags->weights_only, "Run nothing");
+    command->add_flag("--all", flags->all, "A line for every tensor");
+    command->add_flag("--json", flags->json, "Print JSON");
+    command->footer(
+        "Ends with 1 if something is suspicious: a distance that the formats do not explain. Quantisation alone is "
+        "not.\n"
+        "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
+        "  invar diff a.gguf b.gguf --weights-only --all");
+    add_model_flags(*command, flags->model_flags);
+    command->callback([flags, &action] { action = [flags] { return diff_models(*flags); }; });
+}
+
+}  // namespace invar::app

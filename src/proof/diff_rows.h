@@ -1,0 +1,44 @@
+// Finds rows of one tensor among the rows of another by their direction: which row of B is which of A, what the pattern
+// means, and whether a whole tensor is that of another layer.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "files/tensor_info.h"
+
+namespace invar {
+
+// Columns of a row that are compared, a multiple of every block: chance gives cosines of 1 / 16.
+inline constexpr int64_t kSketchColumns = 256;
+
+// The first columns of rows, each divided by its length.
+class RowSketches {
+  public:
+    RowSketches(const TensorInfo& tensor, std::vector<int64_t> rows);
+    int64_t count() const { return static_cast<int64_t>(rows_.size()); }
+    int64_t row(int64_t i) const { return rows_[static_cast<size_t>(i)]; }
+    double cosine(int64_t i, const RowSketches& other, int64_t j) const;
+
+  private:
+    std::vector<int64_t> rows_;
+    int64_t columns_ = 0;
+    std::vector<float> values_;  // [rows, columns]
+};
+
+struct RowMatch {
+    int64_t row_a = 0, row_b = 0;
+    double cosine = 0;
+};
+// For each row of A its best among those of B, where it is convincing: a cosine of at least `least`.
+std::vector<RowMatch> match_rows(const RowSketches& a, const RowSketches& b, double least);
+
+// What a permutation of rows is, in words: "rope pairs are neighbours in A and halves in B", "heads of 64 rows are
+// permuted", "rows are permuted". head_width 0: the rows are no heads.
+std::string describe_permutation(const std::vector<RowMatch>& matches, int64_t head_width);
+
+// The mean cosine of corresponding rows of two tensors of one shape, over a sample.
+double mean_cosine(const TensorInfo& a, const TensorInfo& b);
+
+}  // namespace invar
