@@ -50,13 +50,7 @@ class Finder {
 
   private:
     void find_experts(int64_t rows, std::vector<bool>& copied) {
-        std::vector<uint64_t> hashes;
-        for (size_t e = 0; e < scan_.matrices.size(); ++e) {
-            const std::span<const uint64_t> mine(scan_.row_hashes.data() + static_cast<int64_t>(e) * rows,
-                                                 static_cast<size_t>(rows));
-            const bool dull = std::all_of(mine.begin(), mine.end(), [](uint64_t hash) { return hash == 0; });
-            hashes.push_back(dull ? 0 : short_hash_of(std::as_bytes(mine)));
-        }
+        const std::vector<uint64_t> hashes = hashes_of_experts(scan_);
         const std::vector<int64_t> earlier = earlier_equal(hashes);
         for (size_t e = 0; e < earlier.size(); ++e) {
             if (earlier[e] < 0) continue;
@@ -128,6 +122,17 @@ class Finder {
 };
 
 }  // namespace
+
+std::vector<uint64_t> hashes_of_experts(const TensorScan& scan) {
+    const size_t rows = scan.row_hashes.size() / scan.matrices.size();
+    std::vector<uint64_t> hashes;
+    for (size_t e = 0; e < scan.matrices.size(); ++e) {
+        const std::span<const uint64_t> mine = std::span(scan.row_hashes).subspan(e * rows, rows);
+        const bool dull = std::all_of(mine.begin(), mine.end(), [](uint64_t hash) { return hash == 0; });
+        hashes.push_back(dull ? 0 : std::max<uint64_t>(1, short_hash_of(std::as_bytes(mine))));
+    }
+    return hashes;
+}
 
 Duplicates find_duplicates(const TensorInfo& tensor, const TensorScan& scan) { return Finder(tensor, scan).find(); }
 

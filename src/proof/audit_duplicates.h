@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "proof/audit_scan.h"
 
@@ -20,6 +21,9 @@ struct Duplicates {
     // the tensor has at the same place of a block. Far below 0: copied.
     double log2_chance = 0;
 };
+
+// The hash of each expert's rows (of the one matrix where there are no experts); 0: nothing but constant blocks.
+std::vector<uint64_t> hashes_of_experts(const TensorScan& scan);
 
 Duplicates find_duplicates(const TensorInfo& tensor, const TensorScan& scan);
 

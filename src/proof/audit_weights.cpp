@@ -3,22 +3,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstring>
-#include <map>
 
 #include "base/hash.h"
 #include "files/printable.h"
 #include "proof/audit_duplicates.h"
 #include "proof/block_scales.h"
+#include "proof/robust_centre.h"
 
 namespace invar {
 namespace {
-
-// Rows of tokens: untrained tokens make them untypical on purpose.
-bool is_token_table(const TensorName& name) { return name.part == "token_embd.weight" || name.part == "output.weight"; }
-bool is_norm(const TensorName& name) { return name.part.ends_with("norm.weight"); }
-bool is_bias(const TensorName& name) { return name.part.ends_with(".bias"); }
-bool is_router(const TensorName& name) { return name.part == "ffn_gate_inp.weight"; }
 
 std::string times(int64_t count, std::string_view one, std::string_view many) {
     return fmt::format("{} {}", count, count == 1 ? one : many);
@@ -48,27 +41,16 @@ std::string spell_row(const TensorInfo& tensor, const TensorScan& scan, int64_t 
 
 double octaves(int bins) { return static_cast<double>(bins) / Magnitudes::kBinsPerOctave; }
 
-// The median of numbers and the median distance from it.
-struct Centre {
-    double median = 0, deviation = 0;
-};
-double median_of(std::vector<double> values) {
-    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-    std::nth_element(values.begin(), middle, values.end());
-    return *middle;
-}
-Centre centre_of(const std::vector<double>& values) {
-    const double median = median_of(values);
-    std::vector<double> distances;
-    for (const double value : values) distances.push_back(std::fabs(value - median));
-    return {.median = median, .deviation = median_of(distances)};
-}
-
 double rms(const MatrixSums& sums) {
     return sums.finite == 0 ? 0 : std::sqrt(sums.sum_of_squares / static_cast<double>(sums.finite));
 }
 
 }  // namespace
+
+bool is_token_table(const TensorName& name) { return name.part == "token_embd.weight" || name.part == "output.weight"; }
+bool is_norm(const TensorName& name) { return name.part.ends_with("norm.weight"); }
+bool is_bias(const TensorName& name) { return name.part.ends_with(".bias"); }
+bool is_router(const TensorName& name) { return name.part == "ffn_gate_inp.weight"; }
 
 TensorName take_apart(const std::string& tensor) {
     constexpr std::string_view kPrefix = "blk.";
@@ -110,7 +92,8 @@ void WeightAudit::look_at(const TensorInfo& tensor, const TensorScan& scan) {
     summary.constant = scan.least >= scan.most;
     summary.hash = vector ? short_hash_of({tensor.data, static_cast<size_t>(tensor.bytes)})
                           : short_hash_of(std::as_bytes(std::span(scan.row_hashes)));
-    summaries_.push_back(summary);
+    if (scan.matrices.size() > 1) summary.experts = hashes_of_experts(scan);
+    summaries_.push_back(std::move(summary));
     look_for_damage(tensor, scan);
     vector ? look_at_vector(tensor, scan) : look_at_matrix(tensor, scan);
 }
@@ -272,7 +255,7 @@ void WeightAudit::look_at_experts(const TensorInfo& tensor, const TensorScan& sc
         if (sums.sum_of_squares > 0) sizes.push_back(std::log2(rms(sums)));
     }
     if (sizes.size() < 4) return;
-    const Centre centre = centre_of(sizes);
+    const RobustCentre centre = robust_centre(sizes);
     const double most = std::max(3.0, 8 * centre.deviation);  // three octaves: a factor of 8
     const int64_t rows = tensor.rows() / static_cast<int64_t>(scan.matrices.size());
     for (size_t e = 0; e < scan.matrices.size(); ++e) {
@@ -309,62 +292,6 @@ void WeightAudit::look_for_duplicates(const TensorInfo& tensor, const TensorScan
                 scan.hashed_one_in > 1 ? fmt::format(" (one in {} was looked at)", scan.hashed_one_in) : "",
                 pair.second, spell_block(tensor, scan, pair.second), pair.first, spell_block(tensor, scan, pair.first),
                 found.log2_chance));
-    }
-}
-
-void WeightAudit::compare_tensors() {
-    compare_layers();
-    find_equal_tensors();
-}
-
-void WeightAudit::compare_layers() {
-    std::map<std::string, std::vector<const TensorSummary*>> parts;
-    for (const TensorSummary& summary : summaries_) {
-        if (summary.name.layer < 0 || is_bias(summary.name) || !(summary.typical_rms > 0)) continue;
-        parts[summary.name.part].push_back(&summary);
-    }
-    for (const auto& [part, layers] : parts) {
-        if (layers.size() < 4) continue;  // of three, none is the odd one
-        std::vector<double> sizes;
-        for (const TensorSummary* one : layers) sizes.push_back(std::log2(one->typical_rms));
-        const Centre centre = centre_of(sizes);
-        // Matrices of one kind stay within a factor of 4 over a model's layers; norms of the first layers of published
-        // models are up to 16 times smaller than later ones.
-        const double least = layers[0]->tensor->shape.size() == 1 ? 5.0 : 3.0;
-        const double most = std::max(least, 8 * centre.deviation);
-        for (size_t i = 0; i < layers.size(); ++i) {
-            if (std::fabs(sizes[i] - centre.median) <= most) continue;
-            findings_.push_back(
-                {.check = &audit_check("odd-layer"),
-                 .subject = printable(layers[i]->tensor->name),
-                 .what = fmt::format(
-                     "its typical weight is {:.4g}, {:.3g} times the median {:.4g} of blk.*.{} over {} layers",
-                     layers[i]->typical_rms, layers[i]->typical_rms / std::exp2(centre.median),
-                     std::exp2(centre.median), printable(part), layers.size()),
-                 .file_index = layers[i]->tensor->file_index,
-                 .file_offset = static_cast<int64_t>(layers[i]->tensor->file_offset)});
-        }
-    }
-}
-
-void WeightAudit::find_equal_tensors() {
-    std::map<std::pair<uint64_t, uint64_t>, const TensorSummary*> seen;  // by bytes and hash
-    for (const TensorSummary& summary : summaries_) {
-        const TensorInfo& tensor = *summary.tensor;
-        if (summary.constant) continue;
-        const auto [place, fresh] = seen.try_emplace({tensor.bytes, summary.hash}, &summary);
-        if (fresh) continue;
-        const TensorInfo& other = *place->second->tensor;
-        if (tensor.format != other.format || std::memcmp(tensor.data, other.data, tensor.bytes) != 0) continue;
-        const bool head = is_token_table(summary.name) && is_token_table(place->second->name);
-        const std::string saved =
-            head ? fmt::format(", {:.1f} MiB", static_cast<double>(tensor.bytes) / (1 << 20)) : std::string();
-        findings_.push_back({.check = &audit_check(head ? "head-stored-twice" : "duplicated-tensor"),
-                             .subject = printable(tensor.name),
-                             .what = fmt::format("the same {} bytes as {}{} (byte {} of the file)", tensor.bytes,
-                                                 printable(other.name), saved, tensor.file_offset),
-                             .file_index = tensor.file_index,
-                             .file_offset = static_cast<int64_t>(tensor.file_offset)});
     }
 }
 

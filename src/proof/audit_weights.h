@@ -1,5 +1,5 @@
 // Judges what a pass over the tensors collected (audit_scan.h): first each tensor alone, then tensors against each
-// other. Thresholds stand where they are used, each with the reason for its number.
+// other (audit_tensors.cpp). Thresholds stand where they are used, each with the reason for its number.
 #pragma once
 
 #include <string>
@@ -16,6 +16,11 @@ struct TensorName {
     std::string part;
 };
 TensorName take_apart(const std::string& tensor);
+// Rows of tokens: untrained tokens make them untypical on purpose.
+bool is_token_table(const TensorName& name);
+bool is_norm(const TensorName& name);
+bool is_bias(const TensorName& name);
+bool is_router(const TensorName& name);
 
 // What remains of a tensor's scan for comparing tensors with each other.
 struct TensorSummary {
@@ -24,6 +29,7 @@ struct TensorSummary {
     uint64_t hash = 0;       // of all rows
     double typical_rms = 0;  // matrices: the median over blocks, so that one damaged block does not count; vectors: RMS
     bool constant = false;   // one value throughout
+    std::vector<uint64_t> experts;  // of stacks: the hash of each expert's rows; 0: nothing but constant blocks
 };
 
 class WeightAudit {
@@ -50,6 +56,7 @@ class WeightAudit {
     void look_for_duplicates(const TensorInfo& tensor, const TensorScan& scan);
     void compare_layers();
     void find_equal_tensors();
+    void find_equal_experts();
 
     std::vector<AuditFinding>& findings_;
     std::vector<TensorSummary> summaries_;

@@ -142,7 +142,8 @@ std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
                                 printable(tensor.pair->b->name), suspicion);
         }
     }
-    text += "\n" + tensors_as_text(diff, every_tensor);
+    text += "\n";
+    text += tensors_as_text(diff, every_tensor);
     if (diff.drift) text += drift_as_text(*diff.drift);
     list("not compared", diff.not_compared);
     return text + fmt::format("\n{} tensors compared, {}\n", diff.tensors.size(),

@@ -46,6 +46,15 @@ def cases(folder, model, tiny):
     yield ("--decode",), ("tokenize", tiny, "--decode", "99999")
     yield ("--nonsense",), ("run", tiny, "hello", "--nonsense")
     yield ("token 99999",), ("logits", tiny, "--tokens", "99999")
+    yield ("missing.gguf",), ("audit", missing)
+    yield ("truncated.gguf",), ("audit", truncated)
+    yield ("missing.gguf",), ("diff", tiny, missing)
+    yield ("text.gguf", "GGUF"), ("diff", text, tiny)
+    yield ("token 99999",), ("diff", tiny, tiny, "--tokens", "99999")
+    yield ("missing.gguf",), ("eval", tiny, missing)
+    yield ("empty.gguf", "empty"), ("eval", tiny, empty)
+    yield ("--stride", "4096"), ("eval", tiny, text, "--stride", "4096")
+    yield ("missing.gguf",), ("plan", missing, "--check")
 
 
 def test(invar, arguments):

@@ -310,6 +310,16 @@ TEST(Audit, FindsCopiesOfExpertsRoutersAndTensors) {
     EXPECT_EQ(copy.row, 3 * 256);
     EXPECT_NE(copy.what.find("expert 3, equal to expert 0"), std::string::npos) << copy.what;
 
+    Specimen across = specimen_of(FormatId::q4_0, "qwen3moe");
+    const std::span<std::byte> gates = across.tensor("blk.1.ffn_gate_exps.weight");
+    const std::span<std::byte> ups = across.tensor("blk.3.ffn_up_exps.weight");
+    std::ranges::copy(gates.subspan(2 * size, size), ups.subspan(5 * size, size).begin());
+    const AuditFinding other = only_finding(audited(across), "duplicated-experts", "blk.3.ffn_up_exps.weight");
+    EXPECT_EQ(other.file_offset, across.offset("blk.3.ffn_up_exps.weight") + 5 * static_cast<int64_t>(size));
+    EXPECT_NE(other.what.find("expert 5 holds the same bytes as expert 2 of blk.1.ffn_gate_exps.weight"),
+              std::string::npos)
+        << other.what;
+
     Specimen tensor = specimen_of(FormatId::q4_k);
     std::ranges::copy(tensor.tensor("blk.0.attn_q.weight"), tensor.tensor("blk.3.attn_q.weight").begin());
     const AuditFinding twice = only_finding(audited(tensor), "duplicated-tensor", "blk.3.attn_q.weight");
