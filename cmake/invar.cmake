@@ -32,6 +32,15 @@ set(INVAR_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -
                        -mprefer-vector-width=512)
 set(INVAR_AMX_FLAGS ${INVAR_AVX512_FLAGS} -mamx-tile -mamx-int8)
 
+# Fuzzers read files and compute nothing: their kernels go without instrumentation, which clang takes a minute a file for.
+if(INVAR_FUZZ)
+  foreach(flags INVAR_AVX2_FLAGS INVAR_AVXVNNI_FLAGS INVAR_AVX512_FLAGS INVAR_AMX_FLAGS)
+    if(DEFINED ${flags})
+      list(APPEND ${flags} -O1 -fno-sanitize=all)
+    endif()
+  endforeach()
+endif()
+
 function(invar_isa_flags)
   foreach(source ${ARGN})
     if(source MATCHES "_avx2\\.cpp$")
