@@ -17,7 +17,7 @@ namespace {
 const size_t kPage = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
 
 TEST(ResidentMemory, CountsTheTouchedPagesOfARange) {
-    constexpr size_t kPages = 64;
+    constexpr size_t kPages = 4096;
     void* start = ::mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ASSERT_NE(start, MAP_FAILED);
     ::madvise(start, kPages * kPage, MADV_NOHUGEPAGE);
@@ -33,7 +33,7 @@ TEST(ResidentMemory, CountsTheTouchedPagesOfARange) {
     for (size_t page = 0; page < kPages; ++page) bytes[page * kPage] = std::byte{1};
     const int64_t grown = resident_memory().value().anonymous - before;
     EXPECT_GE(grown, static_cast<int64_t>(kPages * kPage));
-    EXPECT_LE(grown, static_cast<int64_t>((kPages + 16) * kPage));  // and a little heap
+    EXPECT_LE(grown, static_cast<int64_t>((kPages + kPages / 8) * kPage));  // and the heap's, which a sanitizer makes larger
     ::munmap(start, kPages * kPage);
 }
 
