@@ -149,6 +149,8 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--loops", nargs="+", metavar="NAME")
     parser.add_argument("--arch", default="sm_90a", help="for --loops")
+    parser.add_argument("--sources", nargs="+", metavar="STEM", help="for --loops: only these files of src/cuda",
+                        default=["linear_decode", "linear_tiles", "linear_float_tiles", "cuda_ops"])
     options = parser.parse_args()
     nvcc = find_nvcc()
     if nvcc is None:
@@ -156,7 +158,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory() as folder:
         if options.loops:
-            _, outputs = compile_all(nvcc, [options.arch], folder, {"linear_decode", "linear_tiles"})
+            _, outputs = compile_all(nvcc, [options.arch], folder, options.sources)
             print_loops(outputs, options.loops)
             return 0
         kernels, _ = compile_all(nvcc, ARCHITECTURES, folder)

@@ -12,6 +12,7 @@ struct TileActivations {
     simt::Global<uint8_t> q;       // [strand][record][half][token][16]
     simt::Global<float> d, sx;     // [strand][record][token]
     simt::Global<int32_t> sum[2];  // [strand][record][token]
+    simt::Global<float> values;    // of float weights, instead: [strand][record][8 chunks of 4][token][4]
     int64_t tokens = 0;            // padded to a multiple of kTileTokens; what is padding is a row of zeros
 };
 
@@ -81,12 +82,13 @@ SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
     if (part % 4 == 0) args.tiles.sum[half][row * tokens + token] = sum;
 }
 
-// Float rows in the order in which lanes read them: [record][8 chunks of 4][strand][4 floats]; -0 past the end of K, so
-// that fma(+0, -0, s) = s. Grid: (records, tokens), 256 threads.
+// Float rows in the order in which lanes read them: [record][8 chunks of 4][strand][4 floats], or that of
+// TileActivations::values; -0 past the end of K, so that fma(+0, -0, s) = s. Grid: (records, tokens), 256 threads.
 struct ReorderArgs {
     simt::Global<const float> x;
     int64_t stride = 0, columns = 0, records = 0;
-    simt::Global<float> out;  // [tokens][records][256]
+    simt::Global<float> out;  // [tokens][records][256], or for tiles
+    int64_t tile_tokens = 0;  // all tokens, if for tiles
 };
 
 SIMT_KERNEL(256) reorder_kernel(ReorderArgs args) {
@@ -96,7 +98,9 @@ SIMT_KERNEL(256) reorder_kernel(ReorderArgs args) {
     const int strand = i / 32, chunk = i % 32 / 4;
     float value = -0.0f;
     if (column < args.columns) value = args.x[token * args.stride + column];
-    args.out[(token * args.records + record) * kRecordColumns + 32 * chunk + 4 * strand + i % 4] = value;
+    int64_t quad = (token * args.records + record) * 64 + 8 * chunk + strand;
+    if (args.tile_tokens != 0) quad = ((strand * args.records + record) * 8 + chunk) * args.tile_tokens + token;
+    args.out[4 * quad + i % 4] = value;
 }
 
 }  // namespace invar::cuda

@@ -12,11 +12,10 @@ using namespace cuda;
 
 namespace {
 
-constexpr int64_t kMostDecodeTokens = 8;  // beyond, quantised weights go through tensor cores
+constexpr int64_t kMostDecodeTokens = 8;  // beyond, products are tiles
 constexpr int64_t kSmallTileTokens = 48;  // up to here in tiles of 16 tokens
+constexpr int kEnoughTiles = 132;         // multiprocessors of an H200
 constexpr int64_t kMostDecodeSlots = 64;  // of experts: each reads its expert's weights
-
-bool on_tiles(const Format& format, int64_t tokens, int64_t limit) { return !format.is_float && tokens > limit; }
 
 simt::Global<const uint8_t> bytes_of(const std::byte* data, int64_t bytes) {
     return simt::global(reinterpret_cast<const uint8_t*>(data), bytes);
@@ -45,9 +44,12 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
                         .stride = x.stride(),
                         .columns = x.width(),
                         .records = records,
-                        .out = simt::global(reordered, count)},
+                        .out = simt::global(reordered, count),
+                        .tile_tokens = tiles ? x.rows() : 0},
                        x.rows());
         operand.rows = bytes_of(reinterpret_cast<const std::byte*>(reordered), count * 4);
+        operand.tile_rows.values = simt::global(reordered, count);
+        operand.tile_rows.tokens = x.rows();
         return operand;
     }
     QuantiseArgs args{.x = from,
@@ -105,7 +107,9 @@ void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x,
                   .out = rows_of(y).data,
                   .out_stride = y.stride(),
                   .inspector = inspector};
-    const int tile = x.tokens <= kSmallTileTokens ? 16 : 64;
+    // A matrix of few rows, like a router, makes few large tiles.
+    const bool few = weight.format->is_float && parts_of(weight.rows, 128) * parts_of(x.tokens, 64) < kEnoughTiles;
+    const int tile = x.tokens <= kSmallTileTokens || few ? 16 : 64;
     launch_tiles(stream, weight.format->id, args, tile, parts_of(x.tokens, tile));
 }
 
@@ -122,7 +126,7 @@ void CudaOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
     for (const LinearJob& job : jobs) {
         const bool quantised = !job.weight->format->is_float;
         std::optional<Operand>& operand = prepared[quantised ? 1 : 0];
-        if (!operand) operand = prepare(quantised, on_tiles(*job.weight->format, x.rows(), kMostDecodeTokens), x);
+        if (!operand) operand = prepare(quantised, x.rows() > kMostDecodeTokens, x);
         product(job.stage, *job.weight, *operand, job.out);
     }
     taken_ = before;  // whoever takes it next is launched later
@@ -135,7 +139,7 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     CHECK(first.form == StoredForm::device_lanes, "matrices of a device are packed for it");
     CHECK(out.rows() == slots && out.width() == first.rows && slots < kMostRows, "there is a result for each slot");
     const int64_t before = taken_;
-    const bool tiles = on_tiles(*first.format, slots, kMostDecodeSlots);
+    const bool tiles = slots > kMostDecodeSlots;
     const Operand operand = prepare(!first.format->is_float, tiles, x);
     const simt::Stream stream = stream_of(settings_.device);
     const Inspector inspector = Inspector::of(control_->failure.global(), next_call("expert_linear", stage));

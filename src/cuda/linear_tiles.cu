@@ -17,7 +17,8 @@ void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, in
             simt::launch(stream, grid, tile_kernel<kId, 64>, args);
         }
     });
-    CHECK(quantised && (tile_tokens == 16 || tile_tokens == 64), "float weights have no integer tiles");
+    CHECK(tile_tokens == 16 || tile_tokens == 64, "tiles have 16 or 64 tokens");
+    if (!quantised) launch_float_tiles(stream, format, args, tile_tokens, tiles);
 }
 
 }  // namespace invar::cuda

@@ -59,6 +59,22 @@ SIMT_DEVICE TileTokens tokens_of_tile(const TileArgs& args, int64_t tile) {
     return tokens;
 }
 
+// The row of the activations that token (or sorted slot) i reads.
+SIMT_DEVICE int64_t row_of_token(const TileArgs& args, int64_t i) {
+    if (simt::is_null(args.sorted)) return i;
+    const int32_t slot = args.sorted[i];
+    return slot / args.slots_of_row;
+}
+
+// The result of token (or sorted slot) i and row `output`, if there is such a row.
+SIMT_DEVICE void store_output(const TileArgs& args, int64_t i, int64_t output, float total) {
+    if (output >= args.rows) return;
+    const int64_t to = simt::is_null(args.sorted) ? i : int64_t{args.sorted[i]};
+    const float y = args.scale == 1.0f ? total : total * args.scale;
+    args.out[to * args.out_stride + output] = y;
+    inspect(args.inspector, to, output, y);
+}
+
 // A tile of activations in shared memory, one of two buffers.
 template <FormatId kId, int kTokens>
 struct TileBuffers {
@@ -154,7 +170,7 @@ tile_kernel(TileArgs args) {
     const int thread = simt::thread_index();
     if (thread < kTokens) {
         const int64_t i = tokens.first + (thread < tokens.count ? thread : 0);
-        row[thread] = static_cast<int32_t>(simt::is_null(args.sorted) ? i : args.sorted[i] / args.slots_of_row);
+        row[thread] = static_cast<int32_t>(row_of_token(args, i));
     }
     simt::sync_block();
 
@@ -228,13 +244,7 @@ tile_kernel(TileArgs args) {
         SIMT_UNROLL
         for (int e = 0; e < 4; ++e) {
             const int token = 8 * n + 2 * (lane % 4) + e % 2;
-            const int64_t output = rows[e / 2].row;
-            if (token >= tokens.count || output >= args.rows) continue;
-            const int64_t to =
-                simt::is_null(args.sorted) ? tokens.first + token : int64_t{args.sorted[tokens.first + token]};
-            const float y = args.scale == 1.0f ? total[n][e] : total[n][e] * args.scale;
-            args.out[to * args.out_stride + output] = y;
-            inspect(args.inspector, to, output, y);
+            if (token < tokens.count) store_output(args, tokens.first + token, rows[e / 2].row, total[n][e]);
         }
     }
 }

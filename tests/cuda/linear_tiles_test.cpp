@@ -1,5 +1,5 @@
-// Tile kernels, every quantised format: emulated tensor-core results against dot_quantised() with ==, and mistakes of
-// the kind kernels have, each of which the comparison or the emulation must see.
+// Tile kernels, every format: emulated results against dot_quantised() and dot_float() with ==, and mistakes of the
+// kind kernels have, each of which the comparison or the emulation must see.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -18,18 +18,21 @@ struct TileMemory {
     DeviceArray<uint8_t> q;
     DeviceArray<float> d, sx;
     DeviceArray<int32_t> sum[2];
+    DeviceArray<float> values;
 
-    TileMemory(int64_t records, int64_t tokens)
-        : q(8 * records * 2 * tokens * 16),
+    TileMemory(const Format& format, int64_t records, int64_t tokens)
+        : q(format.is_float ? 0 : 8 * records * 2 * tokens * 16),
           d(8 * records * tokens),
           sx(8 * records * tokens),
           sum{DeviceArray<int32_t>(8 * records * tokens), DeviceArray<int32_t>(8 * records * tokens)},
+          values(format.is_float ? records * kRecordColumns * tokens : 0),
           tokens_(tokens) {}
     TileActivations view() const {
         return {.q = q.global(),
                 .d = d.global(),
                 .sx = sx.global(),
                 .sum = {sum[0].global(), sum[1].global()},
+                .values = values.global(),
                 .tokens = tokens_};
     }
 
@@ -39,14 +42,25 @@ struct TileMemory {
 
 DeviceArray<float> multiply(const EmulatedDevice& device, const DeviceProduct& p, int tile_tokens) {
     const int64_t records = records_of(p.columns), padded = (p.tokens + kTileTokens - 1) / kTileTokens * kTileTokens;
-    const TileMemory x(records, padded);
-    launch_quantise(device.stream(), {.x = p.x.constant(),
-                                      .stride = p.columns,
-                                      .columns = p.columns,
-                                      .records = records,
-                                      .tokens = p.tokens,
-                                      .records_out = {},
-                                      .tiles = x.view()});
+    const TileMemory x(*p.format, records, p.format->is_float ? p.tokens : padded);
+    if (p.format->is_float) {
+        launch_reorder(device.stream(),
+                       {.x = p.x.constant(),
+                        .stride = p.columns,
+                        .columns = p.columns,
+                        .records = records,
+                        .out = x.values.global(),
+                        .tile_tokens = p.tokens},
+                       p.tokens);
+    } else {
+        launch_quantise(device.stream(), {.x = p.x.constant(),
+                                          .stride = p.columns,
+                                          .columns = p.columns,
+                                          .records = records,
+                                          .tokens = p.tokens,
+                                          .records_out = {},
+                                          .tiles = x.view()});
+    }
     DeviceArray<float> out(p.tokens * p.rows);
     TileArgs args;
     args.weights = p.packed.constant();
@@ -76,8 +90,8 @@ TEST(CudaTiles, EqualTheDefinitionForEveryFormatAndShape) {
     Comparison all;
     uint64_t seed = 500;
     for (const Format* format : formats()) {
-        if (format->is_float) continue;
         std::vector<Shape> shapes = {{64, 256, 16, 16}, {70, 1280, 9, 16}, {18, 2304, 70, 64}, {5, 768, 33, 16}};
+        if (format->is_float) shapes = {{64, 256, 16, 16}, {70, 520, 9, 16}, {135, 333, 70, 64}, {3, 1, 1, 64}};
         if (format->block_weights == 32) shapes.push_back({20, 1376, 17, 16});
         if (format->block_weights == 64) shapes.push_back({20, 1344, 17, 16});
         Comparison of_format;
@@ -102,8 +116,9 @@ TEST(CudaTiles, EqualTheDefinitionForEveryFormatAndShape) {
 // Each barrier left out, each shuffle mask without a lane, each wait for copies left out.
 TEST(CudaTiles, EveryBrokenBarrierMaskAndWaitIsNoticed) {
     MutationCounts counts;
-    for (const FormatId id : {FormatId::q4_k, FormatId::q6_k, FormatId::q2_k}) {
-        const DeviceProduct p = make_product(format(id), 18, 1280, 20, WeightKind::ordinary, 3);
+    for (const FormatId id : {FormatId::q4_k, FormatId::q6_k, FormatId::q2_k, FormatId::f32, FormatId::bf16}) {
+        const bool is_float = format(id).is_float;
+        const DeviceProduct p = make_product(format(id), 18, is_float ? 320 : 1280, 20, WeightKind::ordinary, 3);
         break_each_word(
             std::string(p.format->name),
             [&](const EmulatedDevice& device) { return compare(p, multiply(device, p, 16)); }, counts);

@@ -1,0 +1,147 @@
+// Products of float weights for many tokens. The law is an ordered chain of fma per strand, which no tensor core
+// computes, so this is a register tile: a block has kRows rows x kTokens tokens, a thread 8 x 8 of them (4 x 2 in the
+// small tile), and K is walked strand by strand, as in linear_tiles.cuh. Weights and activations are copied to shared
+// memory as they lie, 16 bytes at a time, while the stage before is multiplied; weights are widened in registers, once
+// for all tokens of the thread. Equal to dot_float().
+#pragma once
+
+#include "cuda/linear_tiles.cuh"
+
+namespace invar::cuda {
+
+inline constexpr int kTokenLanes = 8, kRowLanes = kTileThreads / kTokenLanes;
+constexpr int float_tile_rows(int tokens) { return tokens == 16 ? 64 : 128; }
+
+// A stage is 4 chunks of 16 bytes of every row: 16 columns of f32, 32 of f16 and bf16.
+template <FormatId kId, int kTokens>
+struct FloatStages {
+    static constexpr int kElementBytes = weight_layout(kId).float_bytes;
+    static constexpr int kRecordBytes = weight_layout(kId).record_bytes();
+    static constexpr int kRows = float_tile_rows(kTokens);
+    static constexpr int kChunks = 4, kColumns = kChunks * 16 / kElementBytes, kQuads = kColumns / 4;
+    static constexpr int kOfBlock = 32 / kColumns;  // stages of a block of 32 columns
+
+    simt::Shared<Words4> weights;  // [2][chunk][row]
+    simt::Shared<Words4> x;        // [2][4 columns][token]
+
+    // What this thread copies, a row and a token, and where the next stage of them is.
+    Global<const uint8_t> row;
+    Global<const Words4> token;
+    int64_t x_tokens = 0, records = 0, record = 0;
+    int strand = 0, part = 0;
+
+    // Starts the copies of the next stage in the order of the walk: part of a block, record, strand.
+    SIMT_DEVICE void copy(int buffer) {
+        const int thread = simt::thread_index();
+        const auto from = row + (record * kRecordBytes + part * (kChunks * 512) + 64 * strand);
+        SIMT_UNROLL
+        for (int i = thread; i < kChunks * kRows; i += kTileThreads)
+            simt::copy_async(weights + (buffer * kChunks * kRows + i),
+                             simt::view<const Words4>(from + i / kRows * 512));
+        const int64_t quad = (strand * records + record) * 8 + part * kQuads;
+        SIMT_UNROLL
+        for (int i = thread; i < kQuads * kTokens; i += kTileThreads)
+            simt::copy_async(x + (buffer * kQuads * kTokens + i), token + (quad + i / kTokens) * x_tokens);
+        simt::commit_copies();
+        if (++part < kOfBlock) return;
+        part = 0;
+        if (++record < records) return;
+        record = 0;
+        ++strand;
+    }
+
+    // Columns 4 quad .. 4 quad + 3 of the stage, of one row, widened exactly.
+    SIMT_DEVICE void load_weights(int buffer, int quad, int of_row, float (&w)[4]) const {
+        if constexpr (kId == FormatId::f32) {
+            const Words4 words = weights[(buffer * kChunks + quad) * kRows + of_row];
+            for (int i = 0; i < 4; ++i) w[i] = simt::as_float(words.w[i]);
+        } else {
+            const int place = ((buffer * kChunks + quad / 2) * kRows + of_row) * 2 + quad % 2;
+            const Words2 words = simt::view<Words2>(weights)[place];
+            for (int i = 0; i < 4; ++i) {
+                const uint32_t bits = words.w[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
+                w[i] = kId == FormatId::bf16 ? simt::as_float(bits << 16)
+                                             : simt::f16_to_float(static_cast<uint16_t>(bits));
+            }
+        }
+    }
+};
+
+// Grid: (ceil(rows / kRows), tiles of tokens).
+template <FormatId kId, int kTokens>
+SIMT_KERNEL(kTileThreads)
+float_tile_kernel(TileArgs args) {
+    using Stages = FloatStages<kId, kTokens>;
+    constexpr int kOwnRows = Stages::kRows / kRowLanes, kOwnTokens = kTokens / kTokenLanes;
+    SIMT_SHARED(Words4, weights, 2 * Stages::kChunks * Stages::kRows);
+    SIMT_SHARED(Words4, x, 2 * Stages::kQuads * kTokens);
+    const TileTokens tokens = tokens_of_tile<kTokens>(args, simt::block_index_y());
+    if (tokens.count <= 0) return;  // all threads of the block
+    const int thread = simt::thread_index();
+    const int64_t first_row = int64_t{simt::block_index()} * Stages::kRows;
+
+    Stages stages{weights, x};
+    stages.records = records_of(args.columns);
+    stages.x_tokens = args.x.tokens;
+    const int64_t copied_row = first_row + thread % Stages::kRows, last_group = groups_of(args.rows) - 1;
+    const int64_t group = copied_row / kGroupRows < last_group ? copied_row / kGroupRows : last_group;
+    stages.row = tokens.weights + (group * stages.records * Stages::kRecordBytes + 16 * (copied_row % kGroupRows));
+    const int copied_token = thread % kTokens < tokens.count ? thread % kTokens : 0;
+    stages.token = simt::view<const Words4>(args.x.values) + row_of_token(args, tokens.first + copied_token);
+
+    const int row_lane = thread / kTokenLanes, token_lane = thread % kTokenLanes;
+    float s[kOwnRows][kOwnTokens] = {}, total[kOwnRows][kOwnTokens] = {};
+    const int64_t stages_of_strand = stages.records * Stages::kOfBlock;
+    int buffer = 0;
+    stages.copy(0);
+    for (int strand = 0; strand < 8; ++strand) {
+        for (int64_t left = stages_of_strand; left > 0; --left) {
+            if (stages.strand < 8) {
+                stages.copy(buffer ^ 1);
+                simt::wait_for_copies<1>();
+            } else {
+                simt::wait_for_copies<0>();
+            }
+            simt::sync_block();
+            SIMT_UNROLL
+            for (int quad = 0; quad < Stages::kQuads; ++quad) {
+                simt::Floats4 columns[kOwnTokens];
+                SIMT_UNROLL
+                for (int t = 0; t < kOwnTokens; ++t) {
+                    const int place = (buffer * Stages::kQuads + quad) * kTokens + token_lane + kTokenLanes * t;
+                    columns[t] = simt::view<simt::Floats4>(x)[place];
+                }
+                SIMT_UNROLL
+                for (int r = 0; r < kOwnRows; ++r) {
+                    float w[4];
+                    stages.load_weights(buffer, quad, row_lane + kRowLanes * r, w);
+                    SIMT_UNROLL
+                    for (int k = 0; k < 4; ++k) {
+                        SIMT_UNROLL
+                        for (int t = 0; t < kOwnTokens; ++t) s[r][t] = simt::fma(w[k], columns[t].f[k], s[r][t]);
+                    }
+                }
+            }
+            simt::sync_block();
+            buffer ^= 1;
+        }
+        SIMT_UNROLL
+        for (int r = 0; r < kOwnRows; ++r) {
+            SIMT_UNROLL
+            for (int t = 0; t < kOwnTokens; ++t) {
+                total[r][t] = strand == 0 ? s[r][t] : total[r][t] + s[r][t];
+                s[r][t] = 0.0f;
+            }
+        }
+    }
+    SIMT_UNROLL
+    for (int t = 0; t < kOwnTokens; ++t) {
+        const int token = token_lane + kTokenLanes * t;
+        if (token >= tokens.count) continue;
+        SIMT_UNROLL
+        for (int r = 0; r < kOwnRows; ++r)
+            store_output(args, tokens.first + token, first_row + row_lane + kRowLanes * r, total[r][t]);
+    }
+}
+
+}  // namespace invar::cuda
