@@ -1,0 +1,47 @@
+// The works of measurement.h on an opened model. Tokens are fixed ones of the vocabulary, so that a work is the same
+// computation in every run; verbs may be others than the engine's own (variant.h), the weights are the engine's.
+#pragma once
+
+#include <vector>
+
+#include "bench/measurement.h"
+#include "generate/engine.h"
+#include "generate/sampler.h"
+
+namespace invar {
+
+class EngineSubject final : public Subject {
+  public:
+    EngineSubject(Engine& engine, Ops& verbs);
+    ~EngineSubject() override;
+    EngineSubject(const EngineSubject&) = delete;
+    EngineSubject& operator=(const EngineSubject&) = delete;
+
+    // From now on computes with these, which outlive the subject or the next call. What the context holds stays: all
+    // verbs make the same bits.
+    void use(Ops& verbs) { verbs_ = &verbs; }
+
+    // Errors: the context, the cache, the chunk or the rows of logits that the engine was opened with are too small.
+    Result<void> prepare(const Work& work) override;
+    Result<void> run(const Work& work) override;
+    Result<void> choose_token() override;
+    Result<WorkCost> cost(const Work& work) override;
+
+  private:
+    struct Sequence {
+        int32_t slot = 0;
+        int64_t held = 0;  // positions in the cache
+    };
+
+    int32_t token_at(int32_t sequence, int64_t position) const;
+    Result<void> extend(Sequence& sequence, int64_t to);  // computes positions held .. to, in chunks
+    Result<void> step(int sequences);                     // one token of each
+
+    Engine& engine_;
+    Ops* verbs_;
+    std::vector<Sequence> sequences_;
+    std::span<const float> logits_;  // of the last pass
+    Sampler greedy_;
+};
+
+}  // namespace invar

@@ -1,0 +1,17 @@
+#include "bench/machine_ceilings.h"
+
+namespace invar {
+
+Result<MachineCeilings> MachineCeilings::create(Engine& engine, std::string_view forced_kernel) {
+    TRY_ASSIGN(ReadProbe read, ReadProbe::create(engine.threads()));
+    const LinearKernel* const forced = find_linear_kernel(forced_kernel);
+    const Isa of_forced = forced == nullptr ? Isa::scalar : forced->isa;
+    return MachineCeilings(std::move(read), choose_int8_probe(engine.machine().isa, of_forced), engine.threads());
+}
+
+Ceilings MachineCeilings::measure() {
+    return {.read_gigabytes = read_.gigabytes_per_second(),
+            .int8_multiply_adds = int8_giga_multiply_adds_per_second(*int8_, *threads_)};
+}
+
+}  // namespace invar

@@ -1,0 +1,31 @@
+// What this machine can do at most, right now, with the threads in use: bytes read and int8 multiply-adds a second. The
+// loops: cpu/read_probe.h, cpu/int8_probe.h.
+#pragma once
+
+#include <optional>
+
+#include "bench/measurement.h"
+#include "cpu/int8_probe.h"
+#include "cpu/read_probe.h"
+#include "generate/engine.h"
+
+namespace invar {
+
+class MachineCeilings {
+  public:
+    // On the engine's threads. Errors: no memory for the buffer that is read.
+    static Result<MachineCeilings> create(Engine& engine, std::string_view forced_kernel);
+
+    Ceilings measure();
+    std::string_view int8_instruction() const { return int8_->name; }
+
+  private:
+    MachineCeilings(ReadProbe read, const Int8Probe& int8, ThreadPool& threads)
+        : read_(std::move(read)), int8_(&int8), threads_(&threads) {}
+
+    ReadProbe read_;
+    const Int8Probe* int8_;
+    ThreadPool* threads_;
+};
+
+}  // namespace invar

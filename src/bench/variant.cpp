@@ -1,0 +1,29 @@
+#include "bench/variant.h"
+
+namespace invar {
+
+Result<std::unique_ptr<Variant>> Variant::create(Engine& engine, const EngineSettings& settings) {
+    std::unique_ptr<Variant> variant(new Variant);
+    // Planned anew for the scratch memory alone, which depends on threads and kernels.
+    TRY_ASSIGN(const PlannedModel planned, plan_model(engine.file(), settings));
+    variant->machine_ = planned.machine;
+    if (engine.machine().isa == Isa::scalar && planned.machine.isa != Isa::scalar) {
+        return fail(
+            "the model was loaded for --isa scalar, whose form of the weights no kernel of {} reads; open it without "
+            "--isa and compare with isa=scalar",
+            isa_name(planned.machine.isa));
+    }
+    int64_t scratch_bytes = 0;
+    for (const PlanReserve& reserve : planned.plan.reserves) {
+        if (reserve.name == "scratch") scratch_bytes = reserve.bytes;
+    }
+    TRY_ASSIGN(variant->threads_, ThreadPool::create({.threads = planned.machine.threads}));
+    TRY_ASSIGN(variant->ops_, CpuOps::create({.pool = *variant->threads_,
+                                              .highest = planned.machine.isa,
+                                              .forced_linear = settings.kernel,
+                                              .scratch_bytes = scratch_bytes,
+                                              .measuring = false}));
+    return variant;
+}
+
+}  // namespace invar
