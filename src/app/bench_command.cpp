@@ -3,6 +3,7 @@
 // bench_report.h; comparisons in bench_compare.h. Load time is apart and never part of a speed.
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 
 #include "app/bench_compare.h"
 #include "app/output.h"
@@ -22,7 +23,7 @@ struct BenchFlags {
     std::vector<int64_t> prompts = {512}, generations = {64}, depths = {0};
     std::vector<int> sequences;
     int repetitions = 5;
-    bool json = false;
+    bool json = false, paced = false;
 };
 
 double seconds_now() {
@@ -97,14 +98,35 @@ Result<Opened> open(const EngineSettings& settings) {
     return opened;
 }
 
+// The other side of --paced: a line in starts a run, a line out tells of it.
+Result<void> wait_for_line() {
+    for (int c = std::getchar(); c != '\n'; c = std::getchar()) {
+        if (c == EOF) return fail("--paced waits for a line on standard input before every run, but it has ended");
+    }
+    return {};
+}
+
+void tell_run(const Work& work, const Run& run) {
+    print_json({{"work", work_kind_name(work.kind)},
+                {"tokens", work.tokens},
+                {"sequences", work.sequences},
+                {"depth", work.depth},
+                {"seconds", run.seconds}});
+    flush_results();
+}
+
 Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings, const std::vector<Work>& works) {
     TRY_ASSIGN(const Opened opened, open(settings));
     Engine& engine = *opened.engine;
     TRY_ASSIGN(MachineCeilings ceilings, MachineCeilings::create(engine, settings.kernel));
     BenchReport report{.load = opened.load, .int8_instruction = ceilings.int8_instruction()};
     EngineSubject subject(engine, engine.ops());
-    const MeasurementTools tools{
+    MeasurementTools tools{
         .ceilings = [&] { return ceilings.measure(); }, .clock = seconds_now, .runs = flags.repetitions};
+    if (flags.paced) {
+        tools.before_run = wait_for_line;
+        tools.after_run = tell_run;
+    }
     ProgressBar bar("measuring");
     for (const Work& work : works) {
         bar.show(static_cast<int64_t>(report.measurements.size()), static_cast<int64_t>(works.size()));
@@ -184,6 +206,9 @@ void add_bench_command(CLI::App& cli, Action& action) {
     command->add_option("--runs", flags->repetitions, "Counted runs of each, after one that warms up")
         ->capture_default_str();
     command->add_flag("--json", flags->json, "Print JSON");
+    command->add_flag("--paced", flags->paced,
+                      "Wait for a line on standard input before every run and print one after it, for a program that "
+                      "alternates with its own (tools/yardstick_llama_cpp.py)");
     command->footer(
         "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 "
         "--json\n  invar bench model.gguf --prompt 0 --sequences 4,8,16,32\n  invar bench model.gguf --depth 0,16384\n"

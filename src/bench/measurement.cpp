@@ -59,17 +59,24 @@ Spread Measurement::share_of_int8() const {
 Result<Measurement> measure(const Work& work, Subject& subject, const MeasurementTools& tools) {
     Measurement result;
     result.work = work;
-    TRY_ASSIGN(result.first, timed_run(work, subject, tools.clock));
-    TRY_ASSIGN(result.cost, subject.cost(work));
-    Ceilings before = tools.ceilings();
-    result.first.ceilings = before;
-    for (int i = 0; i < tools.runs; ++i) {
+    Ceilings before;
+    for (int i = 0; i <= tools.runs; ++i) {
+        if (tools.before_run) TRY(tools.before_run());
         TRY_ASSIGN(Run run, timed_run(work, subject, tools.clock));
+        if (i == 0) {
+            TRY_ASSIGN(result.cost, subject.cost(work));
+        }
         const Ceilings after = tools.ceilings();
+        if (i == 0) before = after;
         run.ceilings = {.read_gigabytes = (before.read_gigabytes + after.read_gigabytes) / 2,
                         .int8_multiply_adds = (before.int8_multiply_adds + after.int8_multiply_adds) / 2};
         before = after;
-        result.runs.push_back(run);
+        if (tools.after_run) tools.after_run(work, run);
+        if (i == 0) {
+            result.first = run;
+        } else {
+            result.runs.push_back(run);
+        }
     }
     return result;
 }

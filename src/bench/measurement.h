@@ -56,6 +56,9 @@ struct MeasurementTools {
     MeasureCeilings ceilings;
     Clock clock;
     int runs = 5;
+    // Around every run, the first included, where another program sets the pace; may be empty.
+    std::function<Result<void>()> before_run;
+    std::function<void(const Work& work, const Run& run)> after_run;
 };
 Result<Measurement> measure(const Work& work, Subject& subject, const MeasurementTools& tools);
 // The same run once more: tokens a second.

@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import stat
+import subprocess
 
 import gguf
 
@@ -127,6 +128,25 @@ def check_builds(invar, path):
     return len(calls)
 
 
+def check_paced(invar, path):
+    """A line in, a run, a line out: so another program can take turns with it."""
+    flags = ("--prompt", "20", "--generate", "2", "--runs", "2", "--threads", "1", "--paced", "--json")
+    child = subprocess.Popen([invar.binary, "bench", path, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    told = []
+    for _ in range(6):
+        child.stdin.write("\n")
+        child.stdin.flush()
+        told.append(json.loads(child.stdout.readline()))
+    report = json.loads(child.stdout.readline())
+    child.stdin.close()
+    assert child.wait() == 0 and [t["work"] for t in told] == ["prompt"] * 3 + ["generation"] * 3
+    seconds = [r["seconds"] for m in report["measurements"] for r in [m["first_run"]] + m["runs"]]
+    assert seconds == [t["seconds"] for t in told]
+    done = invar.call("bench", path, *flags, stdin="\n\n")
+    assert done.returncode == 2 and "has ended" in done.stderr and len(done.stdout.splitlines()) == 2
+    return len(told)
+
+
 def check_refusals(invar, path):
     for flags, message in ((("--compare", "kernel"), "write kernel=NAME"), (("--compare", "isa=mmx"), "choose one of scalar"),
                            (("--compare", "threads=none"), "between 1 and 4096"), (("--compare", "kernel=none"), "the kernels are"),
@@ -144,8 +164,10 @@ def test(invar, arguments):
     measured = check_shape(invar, folder / "demo-moe-q8_0.gguf")
     compared = check_comparisons(invar, folder / "demo-dense-q4_k_m.gguf")
     calls = check_builds(invar, folder / "demo-dense-q4_k_m.gguf")
+    paced = check_paced(invar, folder / "demo-dense-q8_0.gguf")
     check_refusals(invar, folder / "demo-dense-q8_0.gguf")
-    print(f"[bench] {costs} costs equal the file's, {measured} works measured, {compared} compared, {calls} turns of another program")
+    print(f"[bench] {costs} costs equal the file's, {measured} works measured, {compared} compared, {calls} turns of another program, "
+          f"{paced} runs paced from outside")
 
 
 if __name__ == "__main__":
