@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "cpu/unroll.h"
+#include "base/unroll.h"
 
 namespace invar {
 namespace {

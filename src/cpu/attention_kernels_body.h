@@ -4,8 +4,8 @@
 // few queries go together, to load and widen a key or value once for all and to have 8 to 16 fma chains in flight.
 #pragma once
 
+#include "base/unroll.h"
 #include "cpu/attention_kernels.h"
-#include "cpu/unroll.h"
 
 namespace invar {
 namespace {

@@ -4,8 +4,8 @@
 // fma. The layout: float_products.h.
 #pragma once
 
+#include "base/unroll.h"
 #include "cpu/float_products.h"
-#include "cpu/unroll.h"
 
 namespace invar {
 namespace {

@@ -10,10 +10,10 @@
 #endif
 #include <immintrin.h>
 
+#include "base/unroll.h"
 #include "cpu/activations.h"
 #include "cpu/linear.h"
 #include "cpu/linear_steps.h"
-#include "cpu/unroll.h"
 
 namespace invar {
 namespace {

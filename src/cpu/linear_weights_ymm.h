@@ -6,10 +6,10 @@
 
 #include <immintrin.h>
 
+#include "base/unroll.h"
 #include "cpu/activations.h"
 #include "cpu/linear.h"
 #include "cpu/linear_steps.h"
-#include "cpu/unroll.h"
 
 namespace invar {
 namespace {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "layout/pack_records.h"
 #include "layout/record.h"
 #include "layout/row_record.h"
 
@@ -259,7 +260,18 @@ struct Matrix {
     const Format& format;
     const std::byte* as_stored;
     int64_t rows, columns;
+    bool with_vectors;
 };
+
+// Full records of a full group that vector code packed: the plain loops go on behind them.
+int64_t pack_vector_records(const Matrix& matrix, int64_t group, uint8_t* sides, uint8_t* main) {
+    const int64_t row_bytes = matrix.format.row_bytes(matrix.columns);
+    if (!matrix.with_vectors || (group + 1) * kRowGroup > matrix.rows) return 0;
+    RecordsToPack work{.rows = {}, .records = matrix.columns / kRecordColumns, .sides = sides, .main = main};
+    for (int r = 0; r < kRowGroup; ++r) work.rows[r] = matrix.as_stored + (group * kRowGroup + r) * row_bytes;
+    pack_records_avx2(matrix.format.id, work);
+    return work.records;
+}
 
 void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
     const RecordLayout layout = record_layout(matrix.format.id);
@@ -268,7 +280,9 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
     uint8_t* const sides = packed;
     packed += sides_bytes(layout, matrix.columns);
     std::memset(sides, 0, static_cast<size_t>(packed - sides));
-    for (int64_t record = 0; record < records; ++record, packed += layout.main_bytes()) {
+    const int64_t first = pack_vector_records(matrix, group, sides, packed);
+    packed += first * layout.main_bytes();
+    for (int64_t record = first; record < records; ++record, packed += layout.main_bytes()) {
         Groups groups;
         RowRecord row;
         for (int r = 0; r < kRowGroup; ++r) {
@@ -291,14 +305,16 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
 // Float formats: element (row r, column 32 b + i) of a record is element 32 i + 8 r + b, as it is.
 template <class Element>
 void pack_float_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
-    for (int64_t record = 0; record < records_of(matrix.columns); ++record, packed += 1024 * sizeof(Element)) {
+    const int64_t first = pack_vector_records(matrix, group, nullptr, packed);
+    packed += first * 1024 * static_cast<int64_t>(sizeof(Element));
+    for (int64_t record = first; record < records_of(matrix.columns); ++record, packed += 1024 * sizeof(Element)) {
         const int64_t columns = columns_of_record(matrix.columns, record);
         Element lanes[32][kRowGroup][8];
         if (columns < kRecordColumns || (group + 1) * kRowGroup > matrix.rows) std::memset(lanes, 0, sizeof(lanes));
         for (int r = 0; r < kRowGroup && group * kRowGroup + r < matrix.rows; ++r) {
             Element row[kRecordColumns] = {};
-            const int64_t first = (group * kRowGroup + r) * matrix.columns + record * kRecordColumns;
-            std::memcpy(row, matrix.as_stored + first * static_cast<int64_t>(sizeof(Element)),
+            const int64_t element = (group * kRowGroup + r) * matrix.columns + record * kRecordColumns;
+            std::memcpy(row, matrix.as_stored + element * static_cast<int64_t>(sizeof(Element)),
                         static_cast<size_t>(columns) * sizeof(Element));
             for (int i = 0; i < 32; ++i) {
                 for (int b = 0; b < 8; ++b) lanes[i][r][b] = row[32 * b + i];
@@ -324,6 +340,8 @@ int64_t group_bytes(const Format& format, int64_t columns) {
 
 }  // namespace
 
+bool can_pack_with_avx2() { return __builtin_cpu_supports("avx2") != 0; }
+
 bool has_rows4(const Format& format) { return format.is_float || record_layout(format.id).scales != ScaleForm::none; }
 
 int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
@@ -331,9 +349,9 @@ int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
 }
 
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
-                int64_t last_group, std::byte* packed) {
+                int64_t last_group, std::byte* packed, Packing packing) {
     CHECK(columns % format.block_weights == 0, "a row is whole blocks");
-    const Matrix matrix{format, as_stored, rows, columns};
+    const Matrix matrix{format, as_stored, rows, columns, packing == Packing::fastest && can_pack_with_avx2()};
     for (int64_t group = first_group; group < last_group; ++group) {
         uint8_t* const out = reinterpret_cast<uint8_t*>(packed) + group * group_bytes(format, columns);
         if (!format.is_float) {

@@ -20,9 +20,11 @@ bool has_rows4(const Format& format);  // whether a rows4 layout is defined for 
 // padded.
 int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns);
 // Packs the row groups [first_group, last_group) of a matrix stored as in the file; `packed` is the start of the whole
-// packed matrix, 64-byte aligned. Groups are independent: callers may run ranges in parallel.
+// packed matrix, 64-byte aligned. Groups are independent: callers may run ranges in parallel, or pack a range as a
+// matrix of its own.
+enum class Packing : uint8_t { plain, fastest };  // the same bytes; plain: the loops that define them
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
-                int64_t last_group, std::byte* packed);
+                int64_t last_group, std::byte* packed, Packing packing = Packing::fastest);
 // The exact bytes of a row as stored in the file (columns / block_weights * block_bytes of them).
 void unpack_row(const Format& format, const std::byte* packed, int64_t rows, int64_t columns, int64_t row,
                 std::byte* as_stored);
