@@ -16,12 +16,13 @@ namespace invar {
 
 namespace {
 
-// Closes a descriptor at the end of its scope.
+// Closes a descriptor at the end of its scope, unless it was taken.
 struct Descriptor {
     int number;
     ~Descriptor() {
         if (number >= 0) ::close(number);
     }
+    int take() { return std::exchange(number, -1); }
 };
 
 tl::unexpected<Error> cannot_open(const std::filesystem::path& path, int error) {
@@ -42,7 +43,7 @@ tl::unexpected<Error> cannot_open(const std::filesystem::path& path, int error) 
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     // Non-blocking, so that a named pipe is refused below instead of waited for.
-    const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (file.number < 0) return cannot_open(path, errno);
     struct stat status {};
     if (::fstat(file.number, &status) != 0) return cannot_open(path, errno);
@@ -54,29 +55,34 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     if (data == MAP_FAILED) {
         return fail("{}: its {} bytes cannot be mapped into memory ({})", path.string(), size, std::strerror(errno));
     }
-    return MappedFile(path, static_cast<const std::byte*>(data), size);
+    return MappedFile(path, static_cast<const std::byte*>(data), size, file.take());
 }
 
-MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
-    : path_(std::move(path)), data_(data), size_(size) {}
+MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int descriptor)
+    : path_(std::move(path)), data_(data), size_(size), descriptor_(descriptor) {}
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     if (this != &other) {
-        unmap();
+        close();
         path_ = std::move(other.path_);
         data_ = std::exchange(other.data_, nullptr);
         size_ = std::exchange(other.size_, 0);
+        descriptor_ = std::exchange(other.descriptor_, -1);
     }
     return *this;
 }
 
-MappedFile::~MappedFile() { unmap(); }
+MappedFile::~MappedFile() { close(); }
 
-void MappedFile::unmap() {
+void MappedFile::close() {
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+    if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void MappedFile::advise(Advice advice, uint64_t offset, uint64_t length) const {
@@ -100,6 +106,25 @@ void MappedFile::drop(uint64_t offset, uint64_t length) const {
     const uint64_t end = stop == size_ ? (stop + page - 1) / page * page : stop / page * page;
     // Private and never written: MADV_DONTNEED loses nothing.
     if (begin < end) (void)::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+Result<void> MappedFile::read(uint64_t offset, std::span<std::byte> out) const {
+    size_t done = 0;
+    while (done < out.size()) {
+        const ssize_t got =
+            ::pread(descriptor_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            return fail("{}: byte {} cannot be read ({}); check the disk", path_.string(), offset + done,
+                        std::strerror(errno));
+        }
+        if (got == 0) {
+            return fail("{}: ends at byte {}, but had {} when it was opened; it is being changed, try again",
+                        path_.string(), offset + done, size_);
+        }
+        done += static_cast<size_t>(got);
+    }
+    return {};
 }
 
 }  // namespace invar

@@ -38,14 +38,18 @@ class MappedFile {
     // Takes the pages that lie wholly in the range out of this process: they count as its memory no longer. Reading one
     // again is allowed and fetches it from the system's cache of the file, or from the disk.
     void drop(uint64_t offset, uint64_t length) const;
+    // Copies the bytes from `offset` on, without a page of the file entering this process: for what is read once. Any
+    // number of threads may call it. Errors: the disk fails, or the file has become shorter since it was opened.
+    Result<void> read(uint64_t offset, std::span<std::byte> out) const;
 
   private:
-    MappedFile(std::filesystem::path path, const std::byte* data, size_t size);
-    void unmap();
+    MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int descriptor);
+    void close();
 
     std::filesystem::path path_;
     const std::byte* data_ = nullptr;
     size_t size_ = 0;
+    int descriptor_ = -1;
 };
 
 }  // namespace invar

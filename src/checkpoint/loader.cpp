@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "checkpoint/repack.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -26,56 +27,9 @@ int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<in
 
 namespace {
 
-// Repacks every matrix of a tensor, row groups in parallel.
-void repack(const PlanEntry& entry, const TensorInfo& tensor, const ParallelRanges& parallel, std::byte* out) {
-    const int64_t columns = entry.shape.back();
-    const int64_t rows = entry.shape[entry.shape.size() - 2];
-    const int64_t count = entry.kind == WeightShape::stack ? entry.shape[0] : 1;
-    const int64_t groups = (rows + kRowGroup - 1) / kRowGroup;
-    const int64_t file_stride = rows * entry.source->row_bytes(columns);
-    const int64_t packed_stride = rows4_bytes(*entry.source, rows, columns);
-    parallel(count * groups, [&](int64_t first, int64_t last) {
-        while (first < last) {
-            const int64_t matrix = first / groups;
-            const int64_t group = first % groups;
-            const int64_t end = std::min(groups, group + (last - first));
-            pack_rows4(*entry.source, tensor.data + matrix * file_stride, rows, columns, group, end,
-                       out + matrix * packed_stride);
-            first += end - group;
-        }
-    });
-}
-
-Result<WeightRegistry::Entry> load_entry(const PlanEntry& entry, const TensorInfo& tensor,
-                                         const ParallelRanges& parallel) {
-    WeightRegistry::Entry loaded{.kind = entry.kind,
-                                 .shape = tensor.shape,
-                                 .format = tensor.format,
-                                 .form = entry.form,
-                                 .bytes = stored_bytes(*tensor.format, entry.form, tensor.shape),
-                                 .data = tensor.data,
-                                 .owned = {},
-                                 .alias_of = std::nullopt};
-    if (entry.form == StoredForm::as_stored) return loaded;
-    TRY_ASSIGN(loaded.owned, AlignedBytes::allocate(loaded.bytes));
-    loaded.data = loaded.owned.data();
-    if (entry.form == StoredForm::binary32) {
-        tensor.format->decode(tensor.data, tensor.shape[0], reinterpret_cast<float*>(loaded.owned.data()));
-    } else {
-        repack(entry, tensor, parallel, loaded.owned.data());
-    }
-    return loaded;
-}
-
-// The file's pages of what was repacked or widened have been read into this process and are of no more use: without
-// this the weights would count twice, once as loaded and once as file.
-void drop_source(const GgufFile& file, const TensorInfo& tensor) {
-    if (file.mappings().empty()) return;  // bytes of a test
-    file.mappings()[static_cast<size_t>(tensor.file_index)].drop(tensor.file_offset, tensor.bytes);
-}
-
-// The same for the pages between tensors, which drop_source() leaves because two of them share each.
-void drop_between(const WeightPlan& plan, const GgufFile& file) {
+// The file's pages that belong to no weight that stays as stored, its header among them, have been read into this
+// process and are of no more use: without this they would count as its memory.
+void drop_rest(const WeightPlan& plan, const GgufFile& file) {
     for (size_t part = 0; part < file.mappings().size(); ++part) {
         uint64_t first = std::numeric_limits<uint64_t>::max();
         for (const TensorInfo& tensor : file.tensors()) {
@@ -102,31 +56,34 @@ void drop_between(const WeightPlan& plan, const GgufFile& file) {
 
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
                                     const LoadProgress& progress) {
+    const PackedPlaces places = packed_places(plan);
+    TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
+    TRY(fill_packed(plan, file, places, parallel, progress, block.data()));
     WeightRegistry registry;
-    int64_t done = 0, total = 0;
-    for (const PlanEntry& entry : plan.entries) total += entry.alias_of ? 0 : entry.file_bytes;
-    for (const PlanEntry& entry : plan.entries) {
-        if (entry.alias_of) {
-            registry.add(entry.id, {.kind = entry.kind,
-                                    .shape = entry.shape,
-                                    .format = entry.source,
-                                    .form = entry.form,
-                                    .bytes = 0,
-                                    .data = nullptr,
-                                    .owned = {},
-                                    .alias_of = entry.alias_of});
-            continue;
+    for (size_t i = 0; i < plan.entries.size(); ++i) {
+        const PlanEntry& entry = plan.entries[i];
+        WeightRegistry::Entry loaded{.kind = entry.kind,
+                                     .shape = entry.shape,
+                                     .format = entry.source,
+                                     .form = entry.form,
+                                     .bytes = entry.alias_of ? 0 : stored_bytes(*entry.source, entry.form, entry.shape),
+                                     .data = nullptr,
+                                     .owned = {},
+                                     .alias_of = entry.alias_of};
+        if (places.offsets[i] >= 0) {
+            loaded.owned = block.part(places.offsets[i], loaded.bytes);
+            loaded.data = loaded.owned.data();
+        } else if (!entry.alias_of) {
+            const TensorInfo* tensor = file.find(entry.tensor);
+            if (tensor == nullptr)
+                return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
+            loaded.data = tensor->data;
+            loaded.shape = tensor->shape;
+            loaded.format = tensor->format;
         }
-        const TensorInfo* tensor = file.find(entry.tensor);
-        if (tensor == nullptr)
-            return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
-        TRY_ASSIGN(WeightRegistry::Entry loaded, load_entry(entry, *tensor, parallel));
-        if (entry.form != StoredForm::as_stored) drop_source(file, *tensor);
         registry.add(entry.id, std::move(loaded));
-        done += entry.file_bytes;
-        if (progress) progress(done, total);
     }
-    drop_between(plan, file);
+    drop_rest(plan, file);
     TRY(registry.compare_with(plan));
     return registry;
 }

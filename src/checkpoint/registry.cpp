@@ -30,12 +30,18 @@ Result<AlignedBytes> AlignedBytes::allocate(int64_t bytes) {
             bytes);
     }
     if (alignment == kHugePage) madvise(memory, wanted, MADV_HUGEPAGE);
-    result.memory_.reset(static_cast<std::byte*>(memory));
+    result.memory_.reset(static_cast<std::byte*>(memory), [](std::byte* start) { std::free(start); });
     result.size_ = bytes;
     return result;
 }
 
-void AlignedBytes::Free::operator()(std::byte* memory) const { std::free(memory); }
+AlignedBytes AlignedBytes::part(int64_t offset, int64_t bytes) const {
+    CHECK(offset >= 0 && bytes >= 0 && offset <= size_ - bytes, "a part lies within its memory");
+    AlignedBytes result;
+    result.memory_ = std::shared_ptr<std::byte>(memory_, memory_.get() + offset);
+    result.size_ = bytes;
+    return result;
+}
 
 WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
     WeightRegistry registry;

@@ -10,19 +10,19 @@
 
 namespace invar {
 
-// Memory aligned for vector loads and huge pages; empty when bytes is 0.
+// Memory aligned for vector loads and huge pages, or a part of such memory, which lives as long as one of its parts;
+// empty when bytes is 0.
 class AlignedBytes {
   public:
     AlignedBytes() = default;
     static Result<AlignedBytes> allocate(int64_t bytes);
+    // The bytes [offset, offset + bytes) of this.
+    AlignedBytes part(int64_t offset, int64_t bytes) const;
     std::byte* data() const { return memory_.get(); }
     int64_t size() const { return size_; }
 
   private:
-    struct Free {
-        void operator()(std::byte* memory) const;
-    };
-    std::unique_ptr<std::byte[], Free> memory_;
+    std::shared_ptr<std::byte> memory_;
     int64_t size_ = 0;
 };
 
@@ -35,7 +35,7 @@ class WeightRegistry final : public WeightSource {
         StoredForm form = StoredForm::as_stored;
         int64_t bytes = 0;  // of its storage; shared by aliases
         const std::byte* data = nullptr;
-        AlignedBytes owned;  // empty: the bytes are the mapped file's, or another entry's
+        AlignedBytes owned;  // empty: the bytes are a mapped file's, or another entry's
         std::optional<WeightId> alias_of;
     };
 

@@ -77,7 +77,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
     const ResolvedMachine& machine = engine->machine();
     TRY_ASSIGN(engine->threads_, ThreadPool::create({.threads = machine.threads}));
     const ParallelRanges parallel = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-        engine->threads_->parallel_for(count, 1, [&](int64_t first, int64_t last, int) { work(first, last); });
+        engine->threads_->parallel_items(count, [&](int64_t item, int) { work(item, item + 1); });
     };
     const WeightPlan& plan = engine->plan();
     TRY_ASSIGN(engine->weights_, load_weights(plan, engine->file_, parallel, progress));
