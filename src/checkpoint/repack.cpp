@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <mutex>
-#include <thread>
 
+#include "checkpoint/work_progress.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -83,6 +84,8 @@ Result<void> pack_piece(const Piece& piece, Source& source) {
     if (piece.entry->form == StoredForm::binary32) {
         TRY_ASSIGN(const std::byte* stored, source.bytes(*piece.tensor, 0, piece.file_bytes));
         format.decode(stored, piece.entry->shape[0], reinterpret_cast<float*>(piece.out));
+        const int64_t bytes = piece.entry->bytes;
+        std::memset(piece.out + bytes, 0, static_cast<size_t>(padded_bytes(bytes) - bytes));
         return {};
     }
     const MatrixShape shape(*piece.entry);
@@ -96,19 +99,17 @@ Result<void> pack_piece(const Piece& piece, Source& source) {
     return {};
 }
 
-// What the threads share: buffers to borrow, the first error, bytes done.
+// What the threads share: buffers to borrow, the first error.
 class Work {
   public:
-    Work(const GgufFile& file, const LoadProgress& progress, int64_t total)
-        : file_(file), progress_(progress), total_(total) {}
+    Work(const GgufFile& file, WorkProgress& progress) : file_(file), progress_(progress) {}
 
     void run(const Piece& piece) {
         if (failed_.load(std::memory_order_relaxed)) return;
         std::unique_ptr<Source> source = borrow();
         const Result<void> packed = pack_piece(piece, *source);
         give_back(std::move(source), packed);
-        const int64_t done = done_.fetch_add(piece.file_bytes, std::memory_order_relaxed) + piece.file_bytes;
-        if (progress_ && std::this_thread::get_id() == caller_) progress_(done, total_);
+        progress_.add(piece.file_bytes);
     }
     const Result<void>& result() const { return result_; }
 
@@ -129,10 +130,7 @@ class Work {
     }
 
     const GgufFile& file_;
-    const LoadProgress& progress_;
-    const int64_t total_;
-    const std::thread::id caller_ = std::this_thread::get_id();
-    std::atomic<int64_t> done_{0};
+    WorkProgress& progress_;
     std::atomic<bool> failed_{false};
     std::mutex mutex_;
     std::vector<std::unique_ptr<Source>> sources_;
@@ -141,12 +139,14 @@ class Work {
 
 }  // namespace
 
+int64_t padded_bytes(int64_t bytes) { return (bytes + kPackedAlignment - 1) / kPackedAlignment * kPackedAlignment; }
+
 PackedPlaces packed_places(const WeightPlan& plan) {
     PackedPlaces places;
     for (const PlanEntry& entry : plan.entries) {
         const bool own = !entry.alias_of && entry.form != StoredForm::as_stored;
         places.offsets.push_back(own ? places.bytes : -1);
-        if (own) places.bytes += (entry.bytes + kPackedAlignment - 1) / kPackedAlignment * kPackedAlignment;
+        if (own) places.bytes += padded_bytes(entry.bytes);
     }
     return places;
 }
@@ -164,12 +164,13 @@ Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const Pac
         add_pieces(entry, *tensor, block + places.offsets[i], pieces);
         total += entry.file_bytes;
     }
-    Work work(file, progress, total);
+    WorkProgress shared_progress(progress, total);
+    Work work(file, shared_progress);
     parallel(static_cast<int64_t>(pieces.size()), [&](int64_t first, int64_t last) {
         for (int64_t piece = first; piece < last; ++piece) work.run(pieces[static_cast<size_t>(piece)]);
     });
     TRY(work.result());
-    if (progress) progress(total, total);
+    shared_progress.finish();
     return {};
 }
 

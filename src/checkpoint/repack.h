@@ -15,6 +15,8 @@ struct PackedPlaces {
     int64_t bytes = 0;             // of the block
 };
 PackedPlaces packed_places(const WeightPlan& plan);
+// What a weight of `bytes` takes in the block: zeros behind it up to a multiple of 64.
+int64_t padded_bytes(int64_t bytes);
 
 // `block` has places.bytes bytes. Errors: the file cannot be read.
 Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const PackedPlaces& places,

@@ -42,6 +42,26 @@ TEST_F(MappedFileTest, HasExactlyTheBytesOfTheFile) {
     }
 }
 
+TEST_F(MappedFileTest, ReadsAnyRangeAndNamesTheByteWhereAShortenedFileEnds) {
+    std::string text(300000, '\0');
+    for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 37 + i / 251);
+    const std::filesystem::path path = write("read", text);
+    const auto mapped = MappedFile::open(path);
+    ASSERT_TRUE(mapped) << mapped.error().message;
+    for (const auto& [offset, size] : {std::pair<size_t, size_t>{0, 300000}, {1, 4096}, {299999, 1}, {5000, 0}}) {
+        std::vector<std::byte> out(size);
+        ASSERT_TRUE(mapped->read(offset, out));
+        EXPECT_EQ(std::memcmp(out.data(), text.data() + offset, size), 0) << offset;
+    }
+    std::filesystem::resize_file(path, 5000);
+    std::vector<std::byte> out(3000);
+    EXPECT_TRUE(mapped->read(2000, out));
+    const auto shortened = mapped->read(4000, out);
+    ASSERT_FALSE(shortened);
+    EXPECT_EQ(shortened.error().message,
+              path.string() + ": ends at byte 5000, but had 300000 when it was opened; it is being changed, try again");
+}
+
 TEST_F(MappedFileTest, RefusesAMissingFileByName) {
     const auto mapped = MappedFile::open(directory_ / "absent");
     ASSERT_FALSE(mapped);
