@@ -27,6 +27,13 @@ int64_t rows_of_item(int64_t rows, int threads) {
 
 int64_t items_of(int64_t rows, int64_t rows_each) { return (rows + rows_each - 1) / rows_each; }
 
+// `tokens` in calls of nearly equal size and at most `most` (0: one call), in whole tiles of 1, 2, 3 or 6 tokens.
+int64_t tokens_of_call(int64_t tokens, int64_t most) {
+    if (most == 0 || tokens <= most) return tokens;
+    const int64_t calls = (tokens + most - 1) / most;
+    return std::min(most, ((tokens + calls - 1) / calls + 5) / 6 * 6);
+}
+
 LinearProblem problem_of(const WeightMatrix& weight, int64_t tokens) {
     return {.format = weight.format->id,
             .form = weight.form,
@@ -112,17 +119,23 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
         const Tensor out = jobs[i].out;
         const int64_t first_row = (item - planned[i].items_before) * rows_each;
         const int64_t last_row = std::min(weight.rows, first_row + rows_each);
-        planned[i].kernel->run({.weight = &weight,
-                                .activations = planned[i].activations,
-                                .tokens = x.rows(),
-                                .out = out.host(),
-                                .out_stride = out.stride(),
-                                .first_row = first_row,
-                                .last_row = last_row,
-                                .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
-        for (int64_t token = 0; token < x.rows(); ++token) {
-            float* part = out.host_row(token) + first_row;
-            inspect(worker, static_cast<int64_t>(i), token, first_row, part, last_row - first_row);
+        // As many tokens as the kernel takes at once, so that results are inspected while the caches have them.
+        const LinearKernel& kernel = *planned[i].kernel;
+        const int64_t at_once = tokens_of_call(x.rows(), kernel.tokens_at_once);
+        for (int64_t first = 0; first < x.rows(); first += at_once) {
+            const int64_t tokens = std::min(at_once, x.rows() - first);
+            kernel.run({.weight = &weight,
+                        .activations = planned[i].activations + first * activation_bytes(kernel.reads, x.width()),
+                        .tokens = tokens,
+                        .out = out.host_row(first),
+                        .out_stride = out.stride(),
+                        .first_row = first_row,
+                        .last_row = last_row,
+                        .worker_scratch = worker_scratch + worker * kLinearScratchBytes});
+            for (int64_t token = first; token < first + tokens; ++token) {
+                const float* part = out.host_row(token) + first_row;
+                inspect(worker, static_cast<int64_t>(i), token, first_row, part, last_row - first_row);
+            }
         }
     });
     report_finding("linear", std::span<const Stage>(stages, jobs.size()));

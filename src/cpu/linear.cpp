@@ -64,14 +64,14 @@ bool few_tokens_avx2(const LinearProblem& problem) {
 // fits, a row of AVX-512 before it fits too.
 constexpr LinearKernel kTable[] = {
     {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
-    {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512},
+    {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512, 144},
     // Behind the rows it would replace: taken only by name (--kernel) until it has been measured on a chip that has
     // AMX.
-    {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantised, linear_tiles_amx},
+    {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantised, linear_tiles_amx, 128},
     {"avx_vnni_direct", Isa::avx_vnni, ActivationForm::lanes, few_tokens_avx_vnni, linear_direct_avx_vnni},
-    {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni},
+    {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni, 96},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},
-    {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2},
+    {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2, 96},
     {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},
     {"float_avx2", Isa::avx2, ActivationForm::float_lanes, packed_float, float_product_avx2},
     {"float_scalar", Isa::scalar, ActivationForm::rows, is_float, float_product_scalar},

@@ -61,6 +61,9 @@ struct LinearKernel {
     ActivationForm reads = ActivationForm::blocks;
     bool (*fits)(const LinearProblem&) = nullptr;  // where the row is the choice; run itself takes any number of tokens
     void (*run)(const LinearTask&) = nullptr;
+    // Tokens whose activations it keeps in the L2 cache before it takes the next: a call for more is several in a row.
+    // 0: all.
+    int64_t tokens_at_once = 0;
 };
 
 // The kernels in order of preference. For every problem some scalar row fits.
