@@ -53,7 +53,7 @@ bool packed_quantised(const LinearProblem& problem) {
 bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
 
 // Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
-bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 12; }
+bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 32; }
 bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 3; }
 bool few_tokens_avx2(const LinearProblem& problem) {
     // Codes of eight bits take the sign trick in both kernels, which leaves tiles little to save.

@@ -1,4 +1,4 @@
-// Decode on AVX-512 VNNI: 4 rows x up to 4 tokens, the eight strands of each in half a register for the whole row, so
+// Decode on AVX-512 VNNI: 4 rows x up to 6 tokens, the eight strands of each in half a register for the whole row, so
 // that nothing is stored but y. More tokens take turns while the group's weights are in the L1 cache. Bound by memory
 // at 1 to 3 tokens (docs/kernels.md). Equals dot_quantised(), formats/format.h. The readers: linear_weights_avx512.h.
 #include "cpu/linear_vector.h"
@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-constexpr int kMostTokens = 4;
+constexpr int kMostTokens = 6;
 constexpr int kPrefetchBytes = 6144;  // ahead in the stream; 3072 and 10240 were 3 to 10 % slower from memory
 
 // Integer dots of the pairs kFirst .. kFirst + kPairs - 1 of a record with T tokens.
@@ -123,8 +123,14 @@ void direct(const LinearTask& task) {
                 case 3:
                     direct_group<kId, 3>(p, group, token);
                     break;
-                default:
+                case 4:
                     direct_group<kId, 4>(p, group, token);
+                    break;
+                case 5:
+                    direct_group<kId, 5>(p, group, token);
+                    break;
+                default:
+                    direct_group<kId, 6>(p, group, token);
                     break;
             }
             token += tokens;
