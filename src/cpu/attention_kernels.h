@@ -21,9 +21,10 @@ struct VisibleLanes {
 };
 
 struct ChunkTask {
-    const std::byte* keys = nullptr;       // [key_width][64], 64-byte aligned
-    const std::byte* values = nullptr;     // [64][value_width], 64-byte aligned
-    const std::byte* next_keys = nullptr;  // of the page that follows, to be fetched early; nullptr: none
+    const std::byte* keys = nullptr;         // [key_width][64], 64-byte aligned
+    const std::byte* values = nullptr;       // [64][value_width], 64-byte aligned
+    const std::byte* next_keys = nullptr;    // of the page that follows, to be fetched early; nullptr: none
+    const std::byte* next_values = nullptr;  // the same
     CachedFloat type = CachedFloat::f16;
     int key_width = 0, value_width = 0;
     float scale = 0, softcap = 0;  // score = dot * scale; softcap 0: none

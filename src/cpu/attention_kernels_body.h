@@ -36,7 +36,8 @@ inline float cached_value(const std::byte* elements, int64_t index) {
     }
 }
 
-// Memory that is needed next, fetched a little at each step of a loop. Pages are 16 to 64 KiB apart from each other,
+// The page that follows, fetched a little at each step of a loop: its keys with this page's keys, its values with this
+// page's values, so that memory is asked for evenly and a page ahead. Pages are 16 to 64 KiB apart from each other,
 // where the hardware's prefetchers start anew: without this, attention over a context that no cache holds takes twice
 // as long.
 class EarlyFetch {
@@ -68,15 +69,15 @@ constexpr int64_t element_bytes() {
 template <CachedFloat type, int kQueries>
 void score_queries(const ChunkTask& task, int first) {
     const Floats scale = broadcast(task.scale), softcap = broadcast(task.softcap);
-    EarlyFetch values(first == 0 ? task.values : nullptr, kChunkLanes * task.value_width * element_bytes<type>(),
-                      int64_t{task.key_width} * (kChunkLanes / kBlockLanes));
+    EarlyFetch next_keys(first == 0 ? task.next_keys : nullptr, kChunkLanes * task.key_width * element_bytes<type>(),
+                         int64_t{task.key_width} * (kChunkLanes / kBlockLanes));
     for (int block = 0; block < kChunkLanes; block += kBlockLanes) {
         Floats dots[kQueries][kRegisters];
         INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
             INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) dots[q][v] = broadcast(0.0f);
         }
         for (int i = 0; i < task.key_width; ++i) {
-            values.step();
+            next_keys.step();
             Floats keys[kRegisters];
             INVAR_UNROLL for (int v = 0; v < kRegisters; ++v) {
                 keys[v] = load_cached<type>(task.keys, int64_t{i} * kChunkLanes + block + v * kLanes);
@@ -127,11 +128,13 @@ inline void add_values(const ChunkTask& task, int first, int column, int from, i
         l[q] = broadcast(task.l[first + q]);
     }
     const float* scores = task.scores + int64_t{first} * kChunkLanes;
-    const bool fetches = first == 0 && column == 0 && kBlock > 1;
-    EarlyFetch next_keys(fetches ? task.next_keys : nullptr, kChunkLanes * task.key_width * element_bytes<type>(),
-                         kChunkLanes);
+    // Each block of columns fetches its share of the page: as many bytes as it reads itself.
+    constexpr int64_t kBytes = kChunkLanes * kBlock * kLanes * element_bytes<type>();
+    const bool fetches = first == 0 && kBlock > 1 && task.next_values != nullptr;
+    EarlyFetch next_values(fetches ? task.next_values + kChunkLanes * column * element_bytes<type>() : nullptr, kBytes,
+                           kChunkLanes);
     for (int t = from; t < to; ++t) {
-        next_keys.step();
+        next_values.step();
         Floats values[kBlock];
         INVAR_UNROLL for (int v = 0; v < kBlock; ++v) {
             values[v] = load_cached<type>(task.values, int64_t{t} * task.value_width + column + v * kLanes);
@@ -239,15 +242,11 @@ void chunk(const ChunkTask& task) {
     }
 }
 
-inline float exp_of(float x) {
-    alignas(64) float lanes[kLanes];
-    store(lanes, exp_lanes(broadcast(x)));
-    return lanes[0];
-}
-
 void merge(float* m, float* l, float* o, float next_m, float next_l, const float* next_o, int64_t width) {
     const float largest = next_m > *m ? next_m : *m;
-    const float a = exp_of(*m - largest), b = exp_of(next_m - largest);
+    alignas(64) float scales[kLanes] = {*m - largest, next_m - largest};
+    store(scales, exp_lanes(load(scales)));
+    const float a = scales[0], b = scales[1];
     *m = largest;
     *l = __builtin_fmaf(*l, a, next_l * b);
     const Floats old_scale = broadcast(a), new_scale = broadcast(b);

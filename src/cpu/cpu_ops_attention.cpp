@@ -229,11 +229,11 @@ struct CpuOps::AttentionPlan {
         CHECK(chunk < static_cast<int64_t>(pages.size()), "keys and values were stored before attention");
         const int32_t page = pages[static_cast<size_t>(chunk)];
         const bool another = (chunk + 1) * kChunkLanes < visible(last_row - 1).last;
-        const std::byte* next_keys =
-            another ? cache.keys(spec.layer, pages[static_cast<size_t>(chunk + 1)], static_cast<int>(head)) : nullptr;
+        const int32_t next_page = another ? pages[static_cast<size_t>(chunk + 1)] : 0;
         kernels.chunk({.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
                        .values = cache.values(spec.layer, page, static_cast<int>(head)),
-                       .next_keys = next_keys,
+                       .next_keys = another ? cache.keys(spec.layer, next_page, static_cast<int>(head)) : nullptr,
+                       .next_values = another ? cache.values(spec.layer, next_page, static_cast<int>(head)) : nullptr,
                        .type = cached_float(cache.type()),
                        .key_width = geometry.key_width,
                        .value_width = geometry.value_width,
