@@ -75,6 +75,8 @@ fs::path program_folder() {
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
     const auto group = "Model and machine";
     command.add_option("--threads", flags.threads, "Threads; 0: one for each CPU")->group(group);
+    command.add_flag("--pin", flags.pin, "Keep each thread on one CPU; on a machine that has nothing else to do")
+        ->group(group);
     command
         .add_option("--isa", flags.isa,
                     "Highest instruction set: auto, scalar, avx2, avx_vnni, avx512, amx (the bits are the same)")
@@ -109,6 +111,7 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
         return fail("--threads is {}, but must be between 0 (all CPUs) and 4096", flags.threads);
     settings.kernel = flags.kernel;
     settings.threads = flags.threads;
+    settings.pin = flags.pin;
     settings.context = flags.context;
     settings.chunk = flags.chunk;
     TRY_ASSIGN(settings.cache_type, pick(kCacheTypes, "--cache", flags.cache_type));

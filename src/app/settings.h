@@ -13,6 +13,7 @@ struct ModelFlags {
     std::string isa = "auto", kernel, cache_type = "f16", form = "auto", memory;
     int threads = 0;
     int64_t context = 0, chunk = 512;
+    bool pin = false;
 };
 
 void add_model_flags(CLI::App& command, ModelFlags& flags);

@@ -54,11 +54,25 @@ void drop_rest(const WeightPlan& plan, const GgufFile& file) {
 
 }  // namespace
 
+HomedWork homeless(const ParallelRanges& parallel) {
+    const auto run = [parallel](int64_t count, const auto&, const std::function<void(int64_t)>& work) {
+        parallel(count, [&](int64_t first, int64_t last) {
+            for (int64_t item = first; item < last; ++item) work(item);
+        });
+    };
+    return {.homes = RowHomes(), .run = run};
+}
+
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
+                                    const LoadProgress& progress) {
+    return load_weights(plan, file, homeless(parallel), progress);
+}
+
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
                                     const LoadProgress& progress) {
     const PackedPlaces places = packed_places(plan);
     TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
-    TRY(fill_packed(plan, file, places, parallel, progress, block.data()));
+    TRY(fill_packed(plan, file, places, homed, progress, block.data()));
     WeightRegistry registry;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
         const PlanEntry& entry = plan.entries[i];

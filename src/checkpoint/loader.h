@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "checkpoint/registry.h"
+#include "layout/row_homes.h"
 
 namespace invar {
 
@@ -14,7 +15,21 @@ using ParallelRanges = std::function<void(int64_t count, const std::function<voi
 // Bytes of file done, of all. Called from one thread.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
+// Where rows have homes (layout/row_homes.h): runs work(item) for each item of [0, count), on a thread of home_of(item)
+// as long as that has a free one, and waits.
+struct HomedWork {
+    RowHomes homes;
+    std::function<void(int64_t count, const std::function<int(int64_t item)>& home_of,
+                       const std::function<void(int64_t item)>& work)>
+        run;
+};
+// Without homes.
+HomedWork homeless(const ParallelRanges& parallel);
+
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
+                                    const LoadProgress& progress);
+// Each row of a matrix is written first by a thread of its home.
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
                                     const LoadProgress& progress);
 
 // Bytes a weight takes in a form: matrices and stacks in as_stored or rows4, vectors in binary32.

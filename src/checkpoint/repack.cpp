@@ -23,6 +23,7 @@ struct Piece {
     const TensorInfo* tensor;
     std::byte* out;  // of the matrix
     int64_t matrix = 0, first = 0, last = 0;
+    int home = 0;
     int64_t file_bytes = 0;
 };
 
@@ -32,30 +33,32 @@ struct MatrixShape {
 
     explicit MatrixShape(const PlanEntry& entry)
         : format(*entry.source), rows(entry.shape[entry.shape.size() - 2]), columns(entry.shape.back()) {}
-    int64_t groups() const { return (rows + kRowGroup - 1) / kRowGroup; }
     int64_t row_bytes() const { return format.row_bytes(columns); }
     int64_t group_bytes() const { return rows4_bytes(format, kRowGroup, columns); }
     int64_t rows_of(int64_t first, int64_t last) const { return std::min(rows, last * kRowGroup) - first * kRowGroup; }
 };
 
-void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, std::byte* out, std::vector<Piece>& pieces) {
+void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, const RowHomes& homes, std::byte* out,
+                std::vector<Piece>& pieces) {
     if (entry.form == StoredForm::binary32) {
         pieces.push_back({.entry = &entry, .tensor = &tensor, .out = out, .file_bytes = entry.file_bytes});
         return;
     }
     const MatrixShape shape(entry);
     const int64_t count = entry.kind == WeightShape::stack ? entry.shape[0] : 1;
-    const int64_t groups_each = std::max<int64_t>(1, kPieceBytes / (kRowGroup * shape.row_bytes()));
+    const int64_t rows_each = std::max<int64_t>(1, kPieceBytes / (kRowGroup * shape.row_bytes())) * kRowGroup;
+    const RowItems items(homes, shape.rows, rows_each);
     for (int64_t matrix = 0; matrix < count; ++matrix) {
-        for (int64_t first = 0; first < shape.groups(); first += groups_each) {
-            const int64_t last = std::min(shape.groups(), first + groups_each);
+        for (int64_t item = 0; item < items.count(); ++item) {
+            const auto [home, first_row, last_row] = items.at(item);
             pieces.push_back({.entry = &entry,
                               .tensor = &tensor,
                               .out = out + matrix * rows4_bytes(shape.format, shape.rows, shape.columns),
                               .matrix = matrix,
-                              .first = first,
-                              .last = last,
-                              .file_bytes = shape.rows_of(first, last) * shape.row_bytes()});
+                              .first = first_row / kRowGroup,
+                              .last = (last_row + kRowGroup - 1) / kRowGroup,
+                              .home = home,
+                              .file_bytes = (last_row - first_row) * shape.row_bytes()});
         }
     }
 }
@@ -144,7 +147,7 @@ int64_t padded_bytes(int64_t bytes) { return (bytes + kPackedAlignment - 1) / kP
 PackedPlaces packed_places(const WeightPlan& plan) {
     PackedPlaces places;
     for (const PlanEntry& entry : plan.entries) {
-        const bool own = !entry.alias_of && entry.form != StoredForm::as_stored;
+        const bool own = !entry.alias_of && entry.form != StoredForm::as_stored && entry.place == Place::host;
         places.offsets.push_back(own ? places.bytes : -1);
         if (own) places.bytes += padded_bytes(entry.bytes);
     }
@@ -152,7 +155,7 @@ PackedPlaces packed_places(const WeightPlan& plan) {
 }
 
 Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const PackedPlaces& places,
-                         const ParallelRanges& parallel, const LoadProgress& progress, std::byte* block) {
+                         const HomedWork& homed, const LoadProgress& progress, std::byte* block) {
     std::vector<Piece> pieces;
     int64_t total = 0;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
@@ -161,14 +164,14 @@ Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const Pac
         const TensorInfo* tensor = file.find(entry.tensor);
         if (tensor == nullptr)
             return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
-        add_pieces(entry, *tensor, block + places.offsets[i], pieces);
+        add_pieces(entry, *tensor, homed.homes, block + places.offsets[i], pieces);
         total += entry.file_bytes;
     }
     WorkProgress shared_progress(progress, total);
     Work work(file, shared_progress);
-    parallel(static_cast<int64_t>(pieces.size()), [&](int64_t first, int64_t last) {
-        for (int64_t piece = first; piece < last; ++piece) work.run(pieces[static_cast<size_t>(piece)]);
-    });
+    homed.run(
+        static_cast<int64_t>(pieces.size()), [&](int64_t piece) { return pieces[static_cast<size_t>(piece)].home; },
+        [&](int64_t piece) { work.run(pieces[static_cast<size_t>(piece)]); });
     TRY(work.result());
     shared_progress.finish();
     return {};

@@ -20,6 +20,6 @@ int64_t padded_bytes(int64_t bytes);
 
 // `block` has places.bytes bytes. Errors: the file cannot be read.
 Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const PackedPlaces& places,
-                         const ParallelRanges& parallel, const LoadProgress& progress, std::byte* block);
+                         const HomedWork& homed, const LoadProgress& progress, std::byte* block);
 
 }  // namespace invar

@@ -25,8 +25,6 @@ int64_t rows_of_item(int64_t rows, int threads) {
     return rounded_to_groups(std::max(kLeastRows, rows / (kItemsOfAThread * threads)));
 }
 
-int64_t items_of(int64_t rows, int64_t rows_each) { return (rows + rows_each - 1) / rows_each; }
-
 // `tokens` in calls of nearly equal size and at most `most` (0: one call), in whole tiles of 1, 2, 3 or 6 tokens.
 int64_t tokens_of_call(int64_t tokens, int64_t most) {
     if (most == 0 || tokens <= most) return tokens;
@@ -87,6 +85,7 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
     struct Planned {
         const LinearKernel* kernel = nullptr;
         const std::byte* activations = nullptr;
+        RowItems rows;
         int64_t items_before = 0;
     };
     Planned planned[kMostJobs];
@@ -106,19 +105,27 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
         const auto same_form = [&](const Planned& other) { return other.kernel->reads == planned[i].kernel->reads; };
         const Planned* earlier = std::find_if(planned, planned + i, same_form);
         planned[i].activations = earlier != planned + i ? earlier->activations : prepare(planned[i].kernel->reads, x);
+        planned[i].rows = RowItems(pool_.row_homes(), weight.rows, rows_each);
         planned[i].items_before = items;
-        items += items_of(weight.rows, rows_each);
+        items += planned[i].rows.count();
     }
     std::byte* worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
     if (measuring()) return;
 
-    pool_.parallel_items(items, [&](int64_t item, int worker) {
+    const auto job_of = [&](int64_t item) {
         size_t i = jobs.size() - 1;
         while (planned[i].items_before > item) --i;
+        return i;
+    };
+    const auto home_of = [&](int64_t item) {
+        const Planned& job = planned[job_of(item)];
+        return job.rows.at(item - job.items_before).home;
+    };
+    pool_.parallel_items(items, home_of, [&](int64_t item, int worker) {
+        const size_t i = job_of(item);
         const WeightMatrix& weight = *jobs[i].weight;
         const Tensor out = jobs[i].out;
-        const int64_t first_row = (item - planned[i].items_before) * rows_each;
-        const int64_t last_row = std::min(weight.rows, first_row + rows_each);
+        const auto [home, first_row, last_row] = planned[i].rows.at(item - planned[i].items_before);
         // As many tokens as the kernel takes at once, so that results are inspected while the caches have them.
         const LinearKernel& kernel = *planned[i].kernel;
         const int64_t at_once = tokens_of_call(x.rows(), kernel.tokens_at_once);
@@ -221,7 +228,7 @@ struct CpuOps::ExpertPlan {
     SlotOrder order;
     const LinearKernel* kernels[kMostExpertJobs] = {};
     const std::byte* activations[kMostExpertJobs] = {};
-    int64_t rows_each[kMostExpertJobs] = {}, items_of_expert[kMostExpertJobs] = {};
+    RowItems rows[kMostExpertJobs];  // of one expert
     // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix: most_rows
     // of room before the place keeps "place minus first row" inside the allocation.
     float* waiting = nullptr;
@@ -229,6 +236,18 @@ struct CpuOps::ExpertPlan {
     std::byte* worker_scratch = nullptr;
 
     int64_t worker_floats() const { return most_rows + kExpertTokens * kMostExpertRows; }
+
+    struct Part {
+        size_t job;
+        int32_t expert;
+        RowItems::Item rows;
+    };
+    Part rows_of(int64_t item) const {
+        const int64_t items_of_first = rows[0].count() * order.actives;
+        const size_t job = item < items_of_first ? 0 : 1;
+        const int64_t of_job = item - (job == 0 ? 0 : items_of_first), each = rows[job].count();
+        return {job, order.active[of_job / each], rows[job].at(of_job % each)};
+    }
 };
 
 // One job, or two that read the same rows of x.
@@ -253,9 +272,10 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
         const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, plan.order.actives));
         plan.kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
         record_use("expert_linear", weight.format->name, tokens, plan.kernels[i]->name);
-        plan.rows_each[i] = std::min(kMostExpertRows, rows_of_item(weight.rows * plan.order.actives, pool_.threads()));
-        plan.items_of_expert[i] = items_of(weight.rows, plan.rows_each[i]);
-        items += plan.items_of_expert[i] * plan.order.actives;
+        plan.rows[i] =
+            RowItems(pool_.row_homes(), weight.rows,
+                     std::min(kMostExpertRows, rows_of_item(weight.rows * plan.order.actives, pool_.threads())));
+        items += plan.rows[i].count() * plan.order.actives;
         if (measuring()) {
             arena_.take<std::byte>(slots * most_activation_bytes(weight, slots, highest_, forced_linear_));
             continue;
@@ -267,21 +287,18 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
     plan.waiting = arena_.take<float>(plan.worker_floats() * pool_.threads());
     plan.worker_scratch = arena_.take<std::byte>(kLinearScratchBytes * pool_.threads());
     if (measuring()) return;
-    pool_.parallel_items(items, [&](int64_t item, int worker) { multiply_expert(plan, jobs, item, worker); });
+    const auto home_of = [&](int64_t item) { return plan.rows_of(item).rows.home; };
+    pool_.parallel_items(items, home_of, [&](int64_t item, int worker) { multiply_expert(plan, jobs, item, worker); });
     report_finding("expert_linear", std::span<const Stage>(stages, jobs.size()));
 }
 
 // An item is some rows of an expert that has slots: its tokens a few at a time, their results scattered to the slots.
 void CpuOps::multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker) {
     const SlotOrder& order = plan.order;
-    const int64_t items_of_first = plan.items_of_expert[0] * order.actives;
-    const size_t i = item < items_of_first ? 0 : 1;
-    const int64_t item_of_job = item - (i == 0 ? 0 : items_of_first);
-    const int32_t expert = order.active[item_of_job / plan.items_of_expert[i]];
+    const auto [i, expert, part_rows] = plan.rows_of(item);
     const WeightMatrix weight = jobs[i].experts->at(expert);
     const int64_t bytes = activation_bytes(plan.kernels[i]->reads, weight.columns);
-    const int64_t first_row = item_of_job % plan.items_of_expert[i] * plan.rows_each[i];
-    const int64_t rows = std::min(weight.rows - first_row, plan.rows_each[i]);
+    const int64_t first_row = part_rows.first_row, rows = part_rows.last_row - first_row;
     float* place = plan.waiting + worker * plan.worker_floats() + plan.most_rows;
     for (int64_t at = order.first[expert]; at < order.first[expert + 1]; at += kExpertTokens) {
         const int64_t tokens = std::min(kExpertTokens, order.first[expert + 1] - at);

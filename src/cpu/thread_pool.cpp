@@ -4,10 +4,12 @@
 #include "cpu/thread_pool.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <system_error>
+#include <utility>
 
 #include "base/check.h"
 
@@ -22,33 +24,72 @@ void pause() {
 #endif
 }
 
-// The index-th CPU this process may use, counted round the set.
-void pin_to_cpu(int index) {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return;
-    int left = index % std::max(1, CPU_COUNT(&allowed));
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (!CPU_ISSET(cpu, &allowed) || left-- > 0) continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        sched_setaffinity(0, sizeof(one), &one);  // a wish: refusing it changes speed only
-        return;
+// Times that the system took this thread's CPU although it had work; 0 where it does not count.
+int64_t involuntary_switches() {
+    struct rusage usage {};
+    return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+// Nodes that have workers, at most kMostHomes; a machine of one node as one that holds every CPU.
+std::vector<NumaNode> nodes_with_workers(std::vector<NumaNode> nodes, int threads) {
+    constexpr size_t kMostHomes = 8;
+    while (nodes.size() > kMostHomes) {  // neighbours together: two sockets of many nodes stay apart
+        std::vector<NumaNode> merged;
+        for (size_t i = 0; i < nodes.size(); i += 2) {
+            merged.push_back(std::move(nodes[i]));
+            if (i + 1 == nodes.size()) break;
+            merged.back().cpus.insert(merged.back().cpus.end(), nodes[i + 1].cpus.begin(), nodes[i + 1].cpus.end());
+        }
+        nodes = std::move(merged);
     }
+    std::vector<NumaNode> used;
+    do {
+        if (!used.empty()) nodes = std::exchange(used, {});
+        const std::vector<int> first = workers_of_nodes(nodes, threads);
+        for (size_t i = 0; i < nodes.size(); ++i) {
+            if (first[i] < first[i + 1]) used.push_back(nodes[i]);
+        }
+    } while (used.size() < nodes.size() && !used.empty());
+    if (used.size() < 2) return {{.number = 0, .cpus = usable_cpus()}};
+    return used;
 }
 
 }  // namespace
 
-int available_cpus() {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
+int available_cpus() { return static_cast<int>(usable_cpus().size()); }
 
 ThreadPool::ThreadPool(const ThreadPoolSettings& settings)
     : threads_(settings.threads),
       pin_(settings.pin),
-      spin_microseconds_(settings.threads > available_cpus() ? 0 : settings.spin_microseconds) {}
+      steal_(settings.steal),
+      spin_microseconds_(settings.threads > available_cpus() ? 0 : settings.spin_microseconds),
+      nodes_(nodes_with_workers(settings.nodes, settings.threads)),
+      homes_(nodes_.size() > 1 ? RowHomes(workers_of_nodes(nodes_, settings.threads)) : RowHomes()),
+      next_(nodes_.size()) {}
+
+void CrowdWatch::look() {
+    const int64_t now = involuntary_switches();
+    const bool was_crowded = crowded_;
+    crowded_ = !was_crowded && switches_ >= 0 && now - switches_ > kTolerated;
+    switches_ = now;
+    left_ = crowded_ ? kCrowdedFor : kLook;
+}
+
+// A wish: refusing it changes speed only.
+void ThreadPool::place_worker(int worker) const {
+    const int home = homes_.home_of_worker(worker);
+    const std::vector<int>& cpus = nodes_[static_cast<size_t>(home)].cpus;
+    if (!pin_ && nodes_.size() < 2) return;
+    cpu_set_t wanted;
+    CPU_ZERO(&wanted);
+    int first_of_home = worker;
+    while (first_of_home > 0 && homes_.home_of_worker(first_of_home - 1) == home) --first_of_home;
+    for (size_t i = 0; i < cpus.size(); ++i) {
+        const bool its_own = i == static_cast<size_t>(worker - first_of_home) % cpus.size();
+        if ((its_own || !pin_) && cpus[i] < CPU_SETSIZE) CPU_SET(cpus[i], &wanted);
+    }
+    sched_setaffinity(0, sizeof(wanted), &wanted);
+}
 
 Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolSettings& settings) {
     constexpr int kMostThreads = 4096;
@@ -79,9 +120,9 @@ ThreadPool::~ThreadPool() {
 }
 
 template <class Ready>
-bool ThreadPool::spin_until(Ready ready) const {
+bool ThreadPool::spin_until(Ready ready, CrowdWatch& watch) const {
     if (ready()) return true;
-    if (spin_microseconds_ <= 0) return false;
+    if (spin_microseconds_ <= 0 || watch.crowded()) return false;
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(spin_microseconds_);
     do {
         for (int i = 0; i < 32; ++i) {  // about 0.5 us between looks at the clock
@@ -93,11 +134,12 @@ bool ThreadPool::spin_until(Ready ready) const {
 }
 
 void ThreadPool::worker_loop(int worker) {
-    if (pin_) pin_to_cpu(worker);
+    place_worker(worker);
+    CrowdWatch watch;
     uint32_t seen = 0;
     while (true) {
         const auto started = [&] { return epoch_.load() != seen; };
-        if (!spin_until(started)) {
+        if (!spin_until(started, watch)) {
             std::unique_lock lock(mutex_);
             sleeping_workers_.fetch_add(1);
             wake_workers_.wait(lock, started);
@@ -124,7 +166,7 @@ void ThreadPool::run(FunctionRef<void(int worker)> body) {
     }
     body(0);
     const auto finished = [&] { return unfinished_.load() == 0; };
-    if (!spin_until(finished)) {
+    if (!spin_until(finished, caller_watch_)) {
         std::unique_lock lock(mutex_);
         caller_sleeps_.store(true);
         wake_caller_.wait(lock, finished);
@@ -156,6 +198,23 @@ void ThreadPool::parallel_items(int64_t count, ItemBody body) {
         for (int64_t item = next.fetch_add(1, std::memory_order_relaxed); item < count;
              item = next.fetch_add(1, std::memory_order_relaxed)) {
             body(item, worker);
+        }
+    });
+}
+
+void ThreadPool::parallel_items(int64_t count, HomeOf home_of, ItemBody body) {
+    const int homes = homes_.homes();
+    if (homes == 1 || threads_ == 1 || count <= 1) return parallel_items(count, body);
+    for (NextItem& next : next_) next.item.store(0, std::memory_order_relaxed);
+    run([&](int worker) {
+        const int own = homes_.home_of_worker(worker);
+        for (int i = 0; i < (steal_ ? homes : 1); ++i) {
+            const int home = (own + i) % homes;
+            std::atomic<int64_t>& next = next_[static_cast<size_t>(home)].item;
+            for (int64_t item = next.fetch_add(1, std::memory_order_relaxed); item < count;
+                 item = next.fetch_add(1, std::memory_order_relaxed)) {
+                if (home_of(item) == home) body(item, worker);
+            }
         }
     });
 }

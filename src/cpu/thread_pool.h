@@ -1,7 +1,7 @@
 // n threads, the caller among them, that start and finish a loop together in microseconds: between loops they spin for
-// a bounded time and then sleep. It decides which thread does which part and nothing about results: no verb's result
-// depends on the split. No globals: each engine owns its pool, and several may live side by side. Read cpu_ops.cpp for
-// its use.
+// a bounded time and then sleep, and where other programs want the same CPUs they sleep at once. It decides which
+// thread does which part and nothing about results: no verb's result depends on the split. No globals: each engine owns
+// its pool, and several may live side by side. Read cpu_ops.cpp for its use.
 #pragma once
 
 #include <atomic>
@@ -14,13 +14,40 @@
 
 #include "base/result.h"
 #include "cpu/function_ref.h"
+#include "cpu/numa.h"
+#include "layout/row_homes.h"
 
 namespace invar {
 
 struct ThreadPoolSettings {
     int threads = 1;             // the caller included
-    bool pin = false;            // worker w runs on the w-th CPU this process may use; the caller is left alone
+    bool pin = false;            // each worker stays on one CPU; the caller is left alone
     int spin_microseconds = 50;  // how long a thread waits awake; ignored (0) with more threads than CPUs
+    // The machine's, so that workers are spread over them and stay on theirs; none or one: the system places them.
+    std::vector<NumaNode> nodes;
+    // Whether a worker that is done takes items of another node. Off only in tests of placement.
+    bool steal = true;
+};
+
+// Tells whether other programs want this thread's CPU, by how often the system took it away lately. Waiting awake would
+// then take the time of those that have work, another worker of this pool among them.
+class CrowdWatch {
+  public:
+    // Asked once a loop; looks at the system's count every kLook loops (0.3 us a look).
+    bool crowded() {
+        if (--left_ <= 0) look();
+        return crowded_;
+    }
+
+  private:
+    static constexpr int kLook = 256;         // 10 to 50 ms of decoding
+    static constexpr int kCrowdedFor = 4096;  // loops without spinning before it is tried again
+    static constexpr int64_t kTolerated = 2;  // switches in kLook loops
+    void look();
+
+    int left_ = kLook;
+    int64_t switches_ = -1;
+    bool crowded_ = false;
 };
 
 // CPUs this process may run on.
@@ -30,6 +57,7 @@ class ThreadPool {
   public:
     using RangeBody = FunctionRef<void(int64_t first, int64_t last, int worker)>;
     using ItemBody = FunctionRef<void(int64_t item, int worker)>;
+    using HomeOf = FunctionRef<int(int64_t item)>;
 
     // Fails when `threads` is below 1 or the system refuses to start one.
     static Result<std::unique_ptr<ThreadPool>> create(const ThreadPoolSettings& settings);
@@ -46,17 +74,30 @@ class ThreadPool {
 
     // body(item, worker) for each item of [0, count), each claimed by the next free thread: for items of unequal cost.
     void parallel_items(int64_t count, ItemBody body);
+    // The same, but that a worker claims the items of its own home first: home_of(item) is one of row_homes().
+    void parallel_items(int64_t count, HomeOf home_of, ItemBody body);
+    const RowHomes& row_homes() const { return homes_; }
 
   private:
     explicit ThreadPool(const ThreadPoolSettings& settings);
     void run(FunctionRef<void(int worker)> body);
     void worker_loop(int worker);
     template <class Ready>
-    bool spin_until(Ready ready) const;
+    bool spin_until(Ready ready, CrowdWatch& watch) const;
+    void place_worker(int worker) const;
+
+    // The next item of a home, each on a cache line of its own.
+    struct alignas(64) NextItem {
+        std::atomic<int64_t> item{0};
+    };
 
     int threads_ = 1;
-    bool pin_ = false;
+    bool pin_ = false, steal_ = true;
     int spin_microseconds_ = 0;
+    std::vector<NumaNode> nodes_;  // at least one; several: each has workers
+    RowHomes homes_;
+    std::vector<NextItem> next_;  // [homes]
+    CrowdWatch caller_watch_;
     const FunctionRef<void(int)>* body_ = nullptr;  // written before epoch_ moves on, read after
     std::vector<std::thread> workers_;
 

@@ -75,12 +75,14 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
     std::unique_ptr<Engine> engine(new Engine(std::move(file), std::move(planned)));
     const ResolvedMachine& machine = engine->machine();
-    TRY_ASSIGN(engine->threads_, ThreadPool::create({.threads = machine.threads}));
-    const ParallelRanges parallel = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-        engine->threads_->parallel_items(count, [&](int64_t item, int) { work(item, item + 1); });
-    };
+    const std::vector<NumaNode> nodes = system_numa_nodes();
+    TRY_ASSIGN(engine->threads_, ThreadPool::create({.threads = machine.threads, .pin = settings.pin, .nodes = nodes}));
+    const HomedWork homed{.homes = engine->threads_->row_homes(),
+                          .run = [&](int64_t count, const auto& home_of, const auto& work) {
+                              engine->threads_->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
+                          }};
     const WeightPlan& plan = engine->plan();
-    TRY_ASSIGN(engine->weights_, load_weights(plan, engine->file_, parallel, progress));
+    TRY_ASSIGN(engine->weights_, load_weights(plan, engine->file_, homed, progress));
     int64_t scratch_bytes = 0;
     for (const PlanReserve& reserve : plan.reserves) {
         if (reserve.name == "scratch") scratch_bytes = reserve.bytes;
@@ -91,6 +93,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
                                              .scratch_bytes = scratch_bytes,
                                              .measuring = false}));
     TRY_ASSIGN(engine->cache_, KvCache::create(engine->config().kv_geometry(), settings.cache_type, plan.cache_pages));
+    interleave_memory(engine->cache_->memory(), nodes);
+    interleave_memory(engine->ops_->scratch_memory(), nodes);
     TRY_ASSIGN(engine->model_, engine->planned_.architecture->build(engine->config(), engine->weights_));
     return engine;
 }

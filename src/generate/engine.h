@@ -25,6 +25,7 @@ struct EngineSettings {
     std::optional<Isa> isa;   // highest instruction set to use; nothing: the best this machine has
     std::string kernel;       // forced row of the linear kernel table; "": the table's choice
     int threads = 0;          // 0: one for each CPU this process may use
+    bool pin = false;         // each thread but the first stays on one CPU
     int64_t context = 0;      // positions; 0: the plan's default
     int64_t chunk = 512;      // prompt tokens in one pass
     int sequences = 1;        // that the KV cache has room for

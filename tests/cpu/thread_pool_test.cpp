@@ -66,6 +66,36 @@ TEST(ThreadPool, ItemsAreClaimedExactlyOnce) {
 }
 
 // Loops back to back, loops after the workers fell asleep, and loops in which the caller has to sleep.
+TEST(ThreadPool, ItemsWithHomesAreClaimedOnceAndAtHomeUnlessStolen) {
+    int64_t items = 0;
+    for (const bool steal : {true, false}) {
+        for (const int threads : {1, 2, 3, 7}) {
+            for (const int nodes : {1, 2, 3, 12}) {
+                std::vector<NumaNode> machine;
+                for (int node = 0; node < nodes; ++node) machine.push_back({.number = node, .cpus = usable_cpus()});
+                const auto pool = ThreadPool::create({.threads = threads, .nodes = machine, .steal = steal}).value();
+                const int homes = pool->row_homes().homes();
+                EXPECT_LE(homes, std::min({threads, nodes, 8}));
+                EXPECT_GE(homes, std::min(threads, nodes) > 1 ? 2 : 1);
+                for (const int64_t count : {0, 1, 5, 1000}) {
+                    std::vector<int> visits(static_cast<size_t>(count), 0);
+                    const auto home_of = [&](int64_t item) { return static_cast<int>(item * 7 % homes); };
+                    pool->parallel_items(count, home_of, [&](int64_t item, int worker) {
+                        if (!steal && count > 1 && threads > 1) {
+                            EXPECT_EQ(pool->row_homes().home_of_worker(worker), home_of(item));
+                        }
+                        ++visits[static_cast<size_t>(item)];
+                    });
+                    EXPECT_TRUE(std::ranges::all_of(visits, [](int v) { return v == 1; }));
+                    items += count;
+                }
+            }
+        }
+    }
+    printf("[pool] %lld items with homes, each claimed once\n", static_cast<long long>(items));
+    EXPECT_EQ(items, 2 * 4 * 4 * 1006);
+}
+
 TEST(ThreadPool, LosesNoWakeUpBetweenSpinningAndSleeping) {
     int64_t loops = 0;
     for (const int spin : {0, 1, 50}) {
