@@ -8,6 +8,7 @@
 #include "app/bench_compare.h"
 #include "app/output.h"
 #include "app/settings.h"
+#include "bench/counted_run.h"
 #include "bench/engine_subject.h"
 #include "bench/machine_ceilings.h"
 
@@ -23,7 +24,7 @@ struct BenchFlags {
     std::vector<int64_t> prompts = {512}, generations = {64}, depths = {0};
     std::vector<int> sequences;
     int repetitions = 5;
-    bool json = false, paced = false;
+    bool json = false, paced = false, once = false;
 };
 
 double seconds_now() {
@@ -115,6 +116,18 @@ void tell_run(const Work& work, const Run& run) {
     flush_results();
 }
 
+// For instruction counters: nothing is timed.
+Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& works) {
+    TRY_ASSIGN(const Opened opened, open(settings));
+    EngineSubject subject(*opened.engine, opened.engine->ops());
+    for (const Work& work : works) {
+        TRY(counted_run(work, subject));
+        print_result(describe(work) + "\n");
+    }
+    print_result(kernels_as_text(opened.engine->ops().kernels_used()));
+    return kDone;
+}
+
 Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings, const std::vector<Work>& works) {
     TRY_ASSIGN(const Opened opened, open(settings));
     Engine& engine = *opened.engine;
@@ -165,6 +178,7 @@ Result<int> bench(const BenchFlags& flags, const std::vector<std::string>& argum
     if (works.empty()) return fail("there is nothing to measure; give --prompt, --generate or --sequences a number");
     TRY_ASSIGN(const std::string path, model_path(flags.model));
     TRY_ASSIGN(const EngineSettings settings, settings_for(flags, path, works));
+    if (flags.once) return run_once(settings, works);
     if (flags.compare.empty()) return measure_all(flags, settings, works);
     TRY_ASSIGN(const ComparedWith with, parse_compared_with(flags.compare));
     return compare(flags, settings, {.with = with, .works = works, .pairs = flags.repetitions}, arguments);
@@ -213,6 +227,9 @@ void add_bench_command(CLI::App& cli, Action& action) {
         "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 "
         "--json\n  invar bench model.gguf --prompt 0 --sequences 4,8,16,32\n  invar bench model.gguf --depth 0,16384\n"
         "  invar bench model.gguf --compare isa=avx2\n  invar bench model.gguf --compare build=../other/invar");
+    command->add_flag("--once", flags->once,
+                      "Compute everything once more after a warm-up, without a clock, for a program that counts "
+                      "instructions (tools/instruction_counts.py)");
     add_model_flags(*command, flags->model_flags);
     command->callback([flags, command, &action] {
         action = [flags, arguments = arguments_for_child(*command)] { return bench(*flags, arguments); };

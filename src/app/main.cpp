@@ -13,7 +13,7 @@ constexpr const char* kExamples =
     "  invar run model.gguf                               talk to a model; Ctrl-C stops an answer, Ctrl-D leaves\n"
     "  invar run model.gguf \"Why is the sky blue?\" --json  one answer, as JSON\n"
     "  invar plan model.gguf                              every byte that would be loaded, before loading any\n"
-    "  invar bench model.gguf --threads 2                 speed, as a share of what the memory can do\n"
+    "  invar bench model.gguf --threads 2                 speed, as shares of what the machine can do\n"
     "  invar quantize model-f16.gguf out.gguf q4_k_m      make a smaller file\n"
     "  invar COMMAND --help                               all options of a command";
 

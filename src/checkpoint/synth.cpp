@@ -14,7 +14,7 @@
 namespace invar {
 namespace {
 
-constexpr std::array<SynthShape, 11> kShapes = {{
+constexpr std::array<SynthShape, 13> kShapes = {{
     {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 0, 0, 0, 1e6f, 40960},
     {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 0, 0, 0, 1e6f, 40960},
     {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, true, 0, 0, 0, 1e6f, 40960},
@@ -26,6 +26,9 @@ constexpr std::array<SynthShape, 11> kShapes = {{
     {"mistral-7b", "llama", 32, 4096, 32, 8, 128, 14336, 32768, false, 0, 0, 0, 1e6f, 32768},
     {"llama-3.3-70b", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 0, 0, 0, 5e5f, 131072},
     {"qwen3-30b-a3b", "qwen3moe", 48, 2048, 32, 4, 128, 6144, 151936, false, 128, 8, 768, 1e6f, 40960},
+    // No published models: small enough to run under an instruction counter (tools/instruction_counts.py).
+    {"tiny", "qwen3", 1, 512, 8, 2, 64, 2048, 512, false, 0, 0, 0, 1e6f, 4096},
+    {"tiny-moe", "qwen3moe", 1, 512, 8, 2, 64, 2048, 512, false, 16, 4, 512, 1e6f, 4096},
 }};
 
 struct SynthTensor {

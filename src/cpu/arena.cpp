@@ -28,7 +28,13 @@ Result<Arena> Arena::map(int64_t bytes, bool has_memory) {
 
 Result<Arena> Arena::allocate(int64_t bytes) { return map(bytes, true); }
 
-Result<Arena> Arena::measuring() { return map(int64_t{1} << 40, false); }
+Result<Arena> Arena::measuring() {
+    // Addresses only, more than any pass takes. Less of them where they are rationed (ulimit -v, valgrind's 128 GiB).
+    int64_t bytes = int64_t{1} << 40;
+    Result<Arena> arena = map(bytes, false);
+    for (; !arena && bytes > int64_t{1} << 34; arena = map(bytes, false)) bytes /= 2;
+    return arena;
+}
 
 void* Arena::take_bytes(int64_t count, int64_t size) {
     int64_t bytes = 0;

@@ -28,11 +28,14 @@ TEST(SynthShapes, HaveThePublishedNumbersOfWeights) {
         {"qwen3-8b", 8190735360},       {"qwen3-14b", 14768307200},    {"qwen2.5-7b", 7615616512},
         {"llama-3.2-1b", 1235814400},   {"llama-3.1-8b", 8030261248},  {"mistral-7b", 7248023552},
         {"llama-3.3-70b", 70553706496}, {"qwen3-30b-a3b", 30532122624}};
-    EXPECT_EQ(published.size(), synth_shapes().size());
+    size_t compared = 0;
     for (const SynthShape& shape : synth_shapes()) {
+        if (shape.name.starts_with("tiny")) continue;  // nobody published those
+        ++compared;
         ASSERT_TRUE(published.contains(shape.name)) << shape.name;
         EXPECT_EQ(shape.weights(shape.layers), published.at(shape.name)) << shape.name;
     }
+    EXPECT_EQ(compared, published.size());
 }
 
 TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {

@@ -147,6 +147,13 @@ def check_paced(invar, path):
     return len(told)
 
 
+def check_once(invar, path):
+    """What instruction counters run: every work, no clock."""
+    lines = invar.run("bench", path, "--once", "--prompt", "20", "--generate", "1", "--depth", "9", "--threads", "1").splitlines()
+    assert lines[:2] == ["prompt of 20 at depth 9", "generation of 1 at depth 9"], lines
+    assert lines[2].startswith("kernels, more than 8 tokens") and not any("tok/s" in line for line in lines)
+
+
 def check_refusals(invar, path):
     for flags, message in ((("--compare", "kernel"), "write kernel=NAME"), (("--compare", "isa=mmx"), "choose one of scalar"),
                            (("--compare", "threads=none"), "between 1 and 4096"), (("--compare", "kernel=none"), "the kernels are"),
@@ -165,6 +172,7 @@ def test(invar, arguments):
     compared = check_comparisons(invar, folder / "demo-dense-q4_k_m.gguf")
     calls = check_builds(invar, folder / "demo-dense-q4_k_m.gguf")
     paced = check_paced(invar, folder / "demo-dense-q8_0.gguf")
+    check_once(invar, folder / "demo-dense-q8_0.gguf")
     check_refusals(invar, folder / "demo-dense-q8_0.gguf")
     print(f"[bench] {costs} costs equal the file's, {measured} works measured, {compared} compared, {calls} turns of another program, "
           f"{paced} runs paced from outside")
