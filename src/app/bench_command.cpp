@@ -74,7 +74,8 @@ Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& 
         settings.sequences = std::max(settings.sequences, work.sequences);
     }
     settings.logits_rows = settings.sequences;
-    if (settings.context == 0) settings.context = context;
+    // A pass has at most as many rows as the context has positions.
+    if (settings.context == 0) settings.context = std::max<int64_t>(context, settings.sequences);
     return settings;
 }
 
