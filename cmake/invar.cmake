@@ -19,7 +19,9 @@ if(INVAR_FUZZ)
 endif()
 
 find_program(INVAR_CCACHE ccache)
+set(INVAR_CCACHE_COMMAND "")
 if(INVAR_CCACHE)
+  set(INVAR_CCACHE_COMMAND ${INVAR_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
 endif()
 
@@ -104,8 +106,8 @@ function(invar_emulated_cuda)
   target_link_libraries(invar_cuda_emulated PUBLIC invar_flags ${ARG_USES})
 endfunction()
 
-# invar_cuda(USES target...): src/cuda by nvcc, for every architecture -> invar_cuda. Needs INVAR_NVCC. Built on demand: no
-# program links it yet but those that run on a device.
+# invar_cuda(USES target...): src/cuda by nvcc, for every architecture -> invar_cuda. Needs INVAR_NVCC. The runtime is linked
+# statically and finds the driver when a device is opened, so the program starts on machines without one.
 function(invar_cuda)
   cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cuda/*.cu)
@@ -117,7 +119,7 @@ function(invar_cuda)
     set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
-      COMMAND ${INVAR_NVCC} -x cu -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1
+      COMMAND ${INVAR_CCACHE_COMMAND} ${INVAR_NVCC} -x cu -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1
               -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a
               -gencode arch=compute_120,code=sm_120 -gencode arch=compute_120,code=compute_120
               -Xcompiler -ffp-contract=off,-fPIC -I ${CMAKE_SOURCE_DIR}/src -c ${source} -o ${object}
@@ -125,23 +127,29 @@ function(invar_cuda)
     list(APPEND objects ${object})
   endforeach()
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
-  add_library(invar_cuda STATIC EXCLUDE_FROM_ALL ${objects} ${CMAKE_SOURCE_DIR}/src/cuda/weight_packing.cpp)
+  add_library(invar_cuda STATIC EXCLUDE_FROM_ALL ${objects} ${CMAKE_SOURCE_DIR}/src/cuda/weight_packing.cpp
+              ${CMAKE_SOURCE_DIR}/src/cuda/cuda_backend.cpp)
   set_target_properties(invar_cuda PROPERTIES LINKER_LANGUAGE CXX)
   get_filename_component(toolkit ${INVAR_NVCC} DIRECTORY)
   target_link_directories(invar_cuda PUBLIC ${toolkit}/../lib64)
   target_link_libraries(invar_cuda PUBLIC invar_flags ${ARG_USES} cudart_static rt dl Threads::Threads)
 endfunction()
 
-# invar_program(NAME FOLDER USES target...)
-function(invar_program name folder)
+# invar_app(FOLDER USES target...): the command line, compiled once for all programs.
+function(invar_app folder)
   cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cpp)
-  if(sources)
-    add_executable(${name} ${sources})
-    target_link_libraries(${name} PRIVATE invar_flags ${ARG_USES})
-    invar_precompile(${name} ${name} <CLI/CLI.hpp> ${INVAR_LARGE_HEADERS})
-    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # command lines: a quarter less to compile, nothing to compute
-  endif()
+  add_library(invar_app OBJECT ${sources})
+  target_link_libraries(invar_app PUBLIC invar_flags ${ARG_USES})
+  invar_precompile(invar_app invar_app <CLI/CLI.hpp> ${INVAR_LARGE_HEADERS})
+  target_compile_options(invar_app PRIVATE $<$<CONFIG:Release>:-O1>)  # command lines: a quarter less to compile, nothing to compute
+endfunction()
+
+# invar_program(NAME BACKEND target): the command line with the devices it can open (cuda/cuda_backend.h).
+function(invar_program name)
+  cmake_parse_arguments(ARG "" "BACKEND" "" ${ARGN})
+  add_executable(${name})
+  target_link_libraries(${name} PRIVATE invar_app ${ARG_BACKEND})
 endfunction()
 
 # invar_tests(FOLDER [MODULE]): tests/FOLDER/**.cpp -> program test_FOLDER, one CTest entry.

@@ -17,7 +17,7 @@ Result<void> read_model(const GgufFile& file) {
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
     const PlanRequest request{.memory_bytes = int64_t{1} << 30, .memory_source = "the budget"};
     TRY_ASSIGN(WeightPlan plan, make_weight_plan(config, architecture->declare(config, file), file, request));
-    TRY(finish_plan(plan, request, 1 << 20));
+    TRY(finish_plan(plan, request, {.host = 1 << 20}));
     plan_as_table(plan, true);
     return {};
 }

@@ -97,6 +97,10 @@ Result<Opened> open(const EngineSettings& settings) {
     start = seconds_now();
     TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     opened.load.weights_seconds = std::max(0.0, seconds_now() - start - opened.load.plan_seconds);
+    bar.clear();
+    say_placement(opened.engine->plan());
+    if (opened.engine->device() != nullptr)
+        print_note("shares of reads and int8 multiply-adds are those of the CPU, not of the device");
     return opened;
 }
 

@@ -132,7 +132,7 @@ std::string bench_as_table(const Engine& engine, const BenchReport& report) {
     text += "\n";
     text += first_token_lines(measurements);
     text += cache_note(measurements);
-    text += kernels_as_text(engine.ops().kernels_used());
+    text += kernels_as_text(engine.cpu_ops().kernels_used());
     return text;
 }
 
@@ -147,13 +147,14 @@ Json bench_as_json(const Engine& engine, const BenchReport& report) {
             {"threads", engine.machine().threads},
             {"isa", isa_name(engine.machine().isa)},
             {"arithmetic", kArithmeticVersion},
+            {"device", engine.plan().device},
             {"load_seconds", report.load.plan_seconds + report.load.weights_seconds},
             {"load", {{"plan_seconds", report.load.plan_seconds}, {"weights_seconds", report.load.weights_seconds}}},
             {"machine",
              {{"read_gigabytes_per_second", ceiling(&Ceilings::read_gigabytes)},
               {"int8_giga_multiply_adds_per_second", std::move(int8)}}},
             {"measurements", std::move(works)},
-            {"kernels", kernels_as_json(engine.ops().kernels_used())}};
+            {"kernels", kernels_as_json(engine.cpu_ops().kernels_used())}};
 }
 
 std::string comparison_as_table(const CompareReport& report) {

@@ -41,6 +41,8 @@ Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int
     ProgressBar bar("loading");
     Opened opened;
     TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+    bar.clear();
+    say_placement(opened.engine->plan());
     opened.runner = std::make_unique<EngineRunner>(*opened.engine);
     return opened;
 }

@@ -57,6 +57,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string
     ProgressBar bar("loading");
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
+    say_placement(chat->engine->plan());
     TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->file().metadata()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,

@@ -3,8 +3,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
+
+#include "app/output.h"
+#include "cuda/cuda_backend.h"
 
 namespace invar::app {
 namespace {
@@ -33,7 +37,7 @@ Result<Value> pick(const std::array<Choice<Value>, N>& choices, std::string_view
 }
 
 // "8G", "512M", "1000000" as bytes.
-Result<int64_t> parse_bytes(const std::string& text) {
+Result<int64_t> parse_bytes(std::string_view flag, const std::string& text) {
     size_t used = 0;
     double number = 0;
     try {
@@ -48,7 +52,7 @@ Result<int64_t> parse_bytes(const std::string& text) {
     if (unit == "M") scale = int64_t{1} << 20;
     if (unit == "G") scale = int64_t{1} << 30;
     if (used == 0 || scale == 0 || !(number > 0) || number > 1e15) {
-        return fail("--memory '{}' is not an amount; write bytes, or a number with K, M or G, e.g. 8G", text);
+        return fail("{} '{}' is not an amount; write bytes, or a number with K, M or G, e.g. 8G", flag, text);
     }
     return static_cast<int64_t>(number * static_cast<double>(scale));
 }
@@ -62,6 +66,53 @@ std::optional<int64_t> available_memory() {
         if (key == "MemAvailable:") return kib * 1024;
     }
     return std::nullopt;
+}
+
+// "cuda", "cuda:1" or "auto", "auto:1": the number of the device.
+Result<int> device_index(const std::string& device) {
+    const size_t colon = device.find(':');
+    if (colon == std::string::npos) return 0;
+    int index = -1;
+    const char *begin = device.data() + colon + 1, *end = device.data() + device.size();
+    const auto parsed = std::from_chars(begin, end, index);
+    if (parsed.ec != std::errc() || parsed.ptr != end || index < 0)
+        return fail("--device '{}' has no number behind the colon; write e.g. cuda:1", device);
+    return index;
+}
+
+Result<void> device_settings(const ModelFlags& flags, EngineSettings& settings) {
+    settings.open_device = open_cuda;
+    settings.experts = flags.cpu_experts ? ExpertPlace::host : ExpertPlace::with_their_layer;
+    if (flags.gpu_layers != "auto") {
+        int64_t layers = -1;
+        const char* end = flags.gpu_layers.data() + flags.gpu_layers.size();
+        const auto parsed = std::from_chars(flags.gpu_layers.data(), end, layers);
+        if (parsed.ec != std::errc() || parsed.ptr != end || layers < 0)
+            return fail("--gpu-layers '{}' is not a number of layers; write auto, 0 or more", flags.gpu_layers);
+        settings.gpu_layers = layers;
+    }
+    if (!flags.gpu_memory.empty()) {
+        TRY_ASSIGN(settings.device_memory_bytes, parse_bytes("--gpu-memory", flags.gpu_memory));
+    }
+    const std::string kind = flags.device.substr(0, flags.device.find(':'));
+    if (kind != "cpu" && kind != "cuda" && kind != "auto")
+        return fail("--device '{}' is not known; choose one of cpu, cuda, auto, or cuda:1 for the second device",
+                    flags.device);
+    if (flags.device == "cpu") {
+        if (flags.gpu_layers != "auto" || flags.cpu_experts || !flags.gpu_memory.empty())
+            return fail("--gpu-layers, --cpu-experts and --gpu-memory are about a device; add --device cuda or auto");
+        return {};
+    }
+    TRY_ASSIGN(const int index, device_index(flags.device));
+    if (kind == "cpu") return fail("--device '{}': the CPU has no number; write cpu", flags.device);
+    Result<std::shared_ptr<Accelerator>> device = open_cuda(index);
+    if (!device && kind == "cuda") return pass_on(std::move(device));
+    if (device) {
+        settings.device = std::move(*device);
+    } else {
+        print_note(fmt::format("using the CPU: {}", device.error().message));
+    }
+    return {};
 }
 
 fs::path program_folder() {
@@ -97,6 +148,19 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
         ->capture_default_str();
     command.add_option("--memory", flags.memory, "Memory budget, e.g. 8G; default: what the system has available")
         ->group(group);
+    command
+        .add_option("--device", flags.device,
+                    "cpu, cuda, cuda:1 (the second one), or auto: cuda where there is one (the bits are the same)")
+        ->group(group)
+        ->capture_default_str();
+    command
+        .add_option("--gpu-layers", flags.gpu_layers,
+                    "Layers on the device, the last ones first, the output counting as one; auto: as many as fit")
+        ->group(group)
+        ->capture_default_str();
+    command.add_flag("--cpu-experts", flags.cpu_experts, "Keep the experts of every layer on the CPU")->group(group);
+    command.add_option("--gpu-memory", flags.gpu_memory, "Budget on the device; default: what is free there")
+        ->group(group);
 }
 
 Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::string& model) {
@@ -117,13 +181,20 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
     TRY_ASSIGN(settings.cache_type, pick(kCacheTypes, "--cache", flags.cache_type));
     TRY_ASSIGN(settings.form, pick(kForms, "--form", flags.form));
     if (!flags.memory.empty()) {
-        TRY_ASSIGN(settings.memory_bytes, parse_bytes(flags.memory));
+        TRY_ASSIGN(settings.memory_bytes, parse_bytes("--memory", flags.memory));
         settings.memory_source = "--memory";
     } else {
         settings.memory_bytes = available_memory();
         settings.memory_source = "available memory";
     }
+    TRY(device_settings(flags, settings));
     return settings;
+}
+
+void say_placement(const WeightPlan& plan) {
+    if (plan.device.empty()) return;
+    print_note(plan.placement);
+    for (const std::string& note : plan.device_notes) print_note(note);
 }
 
 Result<std::string> model_path(const std::string& given) {

@@ -14,10 +14,16 @@ struct ModelFlags {
     int threads = 0;
     int64_t context = 0, chunk = 512;
     bool pin = false;
+    std::string device = "cpu", gpu_layers = "auto", gpu_memory;
+    bool cpu_experts = false;
 };
 
 void add_model_flags(CLI::App& command, ModelFlags& flags);
+// Opens the device that is asked for; what `--device auto` came to is said on stderr.
 Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::string& model);
+
+// Says on stderr what of the model is on a device, if one is used.
+void say_placement(const WeightPlan& plan);
 
 // The model a command works on: `given`, or the demonstration model beside the program. Errors say where was looked.
 Result<std::string> model_path(const std::string& given);

@@ -91,6 +91,7 @@ Result<int> trace_replay(const ReplayFlags& flags) {
     ProgressBar bar("loading");
     TRY_ASSIGN(const auto engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
+    say_placement(engine->plan());
     EngineRunner runner(*engine);
     print_note(fmt::format("rec  {}: {}\nown  {}: {}", flags.recording, description_of(recording), flags.model,
                            runner.name()));

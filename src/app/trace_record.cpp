@@ -125,10 +125,12 @@ Result<Task> task_of(RecordFlags flags) {
     if (!flags.last_logits) task.settings.logits_rows = task.settings.chunk;
     const ModelFlags defaults;
     const ModelFlags& given = flags.model_flags;
-    if (flags.reference && (given.isa != defaults.isa || !given.kernel.empty() || given.form != defaults.form ||
-                            given.cache_type != defaults.cache_type || !flags.inject.empty())) {
+    if (flags.reference &&
+        (given.isa != defaults.isa || !given.kernel.empty() || given.form != defaults.form ||
+         given.cache_type != defaults.cache_type || given.device != defaults.device || !flags.inject.empty())) {
         return fail(
-            "--reference computes in float64 without kernels; leave out --isa, --kernel, --form, --cache and --inject");
+            "--reference computes in float64 without kernels; leave out --isa, --kernel, --form, --cache, --device and "
+            "--inject");
     }
     return task;
 }
@@ -145,9 +147,10 @@ Result<OpenModel> open_model(const RecordFlags& flags, const Task& task) {
     } else {
         TRY_ASSIGN(model.engine,
                    Engine::open(task.settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
+        say_placement(model.engine->plan());
         model.engine_runner = std::make_unique<EngineRunner>(*model.engine);
         model.runner = model.engine_runner.get();
-        model.plan_bytes = model.engine->plan().total_bytes();
+        model.plan_bytes = model.engine->plan().total_bytes(Place::host);
         TRY_ASSIGN(model.fault, injected_fault(flags.inject, *model.engine));
     }
     const auto wanted = static_cast<int64_t>(task.tokens.size()) + flags.generate;
@@ -260,7 +263,8 @@ void describe(const RecordFlags& flags, const Task& task, const OpenModel& model
     if (model.fault) metadata["injected"] = "a fault (--inject)";
     if (!model.engine) return;
     metadata["arithmetic"] = fmt::format("{}", kArithmeticVersion);
-    metadata["backend"] = "cpu";
+    metadata["backend"] = model.engine->device() == nullptr ? "cpu" : "cuda";
+    if (model.engine->device() != nullptr) metadata["placement"] = model.engine->plan().placement;
     metadata["isa"] = isa_name(model.engine->machine().isa);
     metadata["threads"] = fmt::format("{}", model.engine->machine().threads);
     metadata["cache"] = cache_type_name(model.engine->cache().type());

@@ -13,15 +13,13 @@ Result<std::unique_ptr<Variant>> Variant::create(Engine& engine, const EngineSet
             "--isa and compare with isa=scalar",
             isa_name(planned.machine.isa));
     }
-    int64_t scratch_bytes = 0;
-    for (const PlanReserve& reserve : planned.plan.reserves) {
-        if (reserve.name == "scratch") scratch_bytes = reserve.bytes;
-    }
+    if (engine.device() != nullptr)
+        return fail("the kernels of the CPU cannot read weights on a device; compare them with --device cpu");
     TRY_ASSIGN(variant->threads_, ThreadPool::create({.threads = planned.machine.threads}));
     TRY_ASSIGN(variant->ops_, CpuOps::create({.pool = *variant->threads_,
                                               .highest = planned.machine.isa,
                                               .forced_linear = settings.kernel,
-                                              .scratch_bytes = scratch_bytes,
+                                              .scratch_bytes = planned.plan.reserve("scratch", Place::host)->bytes,
                                               .measuring = false}));
     return variant;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "checkpoint/device_loader.h"
 #include "checkpoint/repack.h"
 #include "layout/rows4.h"
 
@@ -26,6 +27,11 @@ int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<in
 }
 
 namespace {
+
+int64_t loaded_bytes(const PlanEntry& entry) {
+    if (entry.alias_of) return 0;
+    return entry.place == Place::device ? entry.bytes : stored_bytes(*entry.source, entry.form, entry.shape);
+}
 
 // The file's pages that belong to no weight that stays as stored, its header among them, have been read into this
 // process and are of no more use: without this they would count as its memory.
@@ -64,15 +70,25 @@ HomedWork homeless(const ParallelRanges& parallel) {
 }
 
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
-                                    const LoadProgress& progress) {
-    return load_weights(plan, file, homeless(parallel), progress);
+                                    const LoadProgress& progress, Accelerator* accelerator) {
+    return load_weights(plan, file, homeless(parallel), progress, accelerator);
 }
 
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
-                                    const LoadProgress& progress) {
+                                    const LoadProgress& progress, Accelerator* accelerator) {
     const PackedPlaces places = packed_places(plan);
     TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
     TRY(fill_packed(plan, file, places, homed, progress, block.data()));
+    const std::vector<int64_t> device_offsets = plan.device_offsets();
+    DeviceMemory device_block;
+    if (plan.device_block_bytes() > 0) {
+        CHECK(accelerator != nullptr, "a plan with a device is loaded with one");
+        const ParallelRanges anywhere = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
+            homed.run(
+                count, [](int64_t) { return 0; }, [&](int64_t item) { work(item, item + 1); });
+        };
+        TRY_ASSIGN(device_block, fill_device({plan, file, anywhere, progress, *accelerator}));
+    }
     WeightRegistry registry;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
         const PlanEntry& entry = plan.entries[i];
@@ -80,11 +96,16 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
                                      .shape = entry.shape,
                                      .format = entry.source,
                                      .form = entry.form,
-                                     .bytes = entry.alias_of ? 0 : stored_bytes(*entry.source, entry.form, entry.shape),
+                                     .bytes = loaded_bytes(entry),
                                      .data = nullptr,
                                      .owned = {},
-                                     .alias_of = entry.alias_of};
-        if (places.offsets[i] >= 0) {
+                                     .alias_of = entry.alias_of,
+                                     .place = entry.place,
+                                     .device = nullptr};
+        if (device_offsets[i] >= 0) {
+            loaded.device = DeviceMemory(device_block, device_block.get() + device_offsets[i]);
+            loaded.data = loaded.device.get();
+        } else if (places.offsets[i] >= 0) {
             loaded.owned = block.part(places.offsets[i], loaded.bytes);
             loaded.data = loaded.owned.data();
         } else if (!entry.alias_of) {

@@ -1,6 +1,6 @@
-// Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, and gives back a registry
-// that equals the plan, and lets go of the file's pages that are not part of it. It decides nothing; what it cannot do
-// as planned is an error.
+// Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, packs what belongs on the
+// device through a small buffer, and gives back a registry that equals the plan, and lets go of the file's pages that
+// are not part of it. It decides nothing; what it cannot do as planned is an error.
 #pragma once
 
 #include <functional>
@@ -26,11 +26,12 @@ struct HomedWork {
 // Without homes.
 HomedWork homeless(const ParallelRanges& parallel);
 
+// `accelerator` is the device of a plan that has one; its weights are one allocation there.
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
-                                    const LoadProgress& progress);
+                                    const LoadProgress& progress, Accelerator* accelerator = nullptr);
 // Each row of a matrix is written first by a thread of its home.
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
-                                    const LoadProgress& progress);
+                                    const LoadProgress& progress, Accelerator* accelerator = nullptr);
 
 // Bytes a weight takes in a form: matrices and stacks in as_stored or rows4, vectors in binary32.
 int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<int64_t>& shape);

@@ -10,6 +10,9 @@ constexpr double kMiB = 1 << 20;
 
 double mib(int64_t bytes) { return static_cast<double>(bytes) / kMiB; }
 
+std::string_view on_device(Place place) { return place == Place::device ? " on the device" : ""; }
+std::string_view place_name(Place place) { return place == Place::device ? "device" : "host"; }
+
 struct Group {
     int64_t entries = 0, bytes = 0;
 };
@@ -19,7 +22,8 @@ std::map<std::string, Group> group_entries(const WeightPlan& plan) {
     std::map<std::string, Group> groups;
     for (const PlanEntry& entry : plan.entries) {
         const std::string key = entry.alias_of ? std::string("alias")
-                                               : fmt::format("{} {}", entry.source->name, stored_form_name(entry.form));
+                                               : fmt::format("{} {}{}", entry.source->name,
+                                                             stored_form_name(entry.form), on_device(entry.place));
         ++groups[key].entries;
         groups[key].bytes += entry.bytes;
     }
@@ -38,7 +42,7 @@ Json plan_as_json(const WeightPlan& plan) {
                     {"shape", entry.shape},
                     {"format", entry.source->name},
                     {"form", stored_form_name(entry.form)},
-                    {"place", "host"},
+                    {"place", place_name(entry.place)},
                     {"bytes", entry.bytes},
                     {"file_bytes", entry.file_bytes},
                     {"reason", entry.reason}};
@@ -47,15 +51,26 @@ Json plan_as_json(const WeightPlan& plan) {
     }
     Json reserves = Json::array();
     for (const PlanReserve& reserve : plan.reserves) {
-        reserves.push_back({{"name", reserve.name}, {"bytes", reserve.bytes}, {"reason", reserve.reason}});
+        reserves.push_back({{"name", reserve.name},
+                            {"place", place_name(reserve.place)},
+                            {"bytes", reserve.bytes},
+                            {"reason", reserve.reason}});
     }
     Json totals = Json::object();
     for (const auto& [name, group] : group_entries(plan))
         totals[name] = {{"entries", group.entries}, {"bytes", group.bytes}};
-    return {{"model", plan.model},         {"architecture", plan.architecture},   {"context", plan.context},
-            {"chunk", plan.chunk},         {"entries", std::move(entries)},       {"reserves", std::move(reserves)},
-            {"totals", std::move(totals)}, {"weight_bytes", plan.weight_bytes()}, {"total_bytes", plan.total_bytes()},
-            {"notes", plan.notes}};
+    Json json = {
+        {"model", plan.model},         {"architecture", plan.architecture},   {"context", plan.context},
+        {"chunk", plan.chunk},         {"entries", std::move(entries)},       {"reserves", std::move(reserves)},
+        {"totals", std::move(totals)}, {"weight_bytes", plan.weight_bytes()}, {"total_bytes", plan.total_bytes()},
+        {"notes", plan.notes}};
+    if (!plan.device.empty()) {
+        json["device"] = plan.device;
+        json["placement"] = plan.placement;
+        json["host_bytes"] = plan.total_bytes(Place::host);
+        json["device_bytes"] = plan.total_bytes(Place::device);
+    }
+    return json;
 }
 
 std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
@@ -78,10 +93,21 @@ std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
     text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "weights in all", plan.entries.size(), plan.weight_bytes(),
                         mib(plan.weight_bytes()));
     for (const PlanReserve& reserve : plan.reserves) {
-        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}  {}\n", reserve.name, "", reserve.bytes, mib(reserve.bytes),
-                            reserve.reason);
+        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}  {}\n",
+                            fmt::format("{}{}", reserve.name, on_device(reserve.place)), "", reserve.bytes,
+                            mib(reserve.bytes), reserve.reason);
     }
-    text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", "total", "", plan.total_bytes(), mib(plan.total_bytes()));
+    const auto total = [&](std::string_view name, int64_t bytes) {
+        text += fmt::format("{:<30} {:>8} {:>14} {:>12.2f}\n", name, "", bytes, mib(bytes));
+    };
+    if (plan.device.empty()) {
+        total("total", plan.total_bytes());
+    } else {
+        total("total on the host", plan.total_bytes(Place::host));
+        total("total on the device", plan.total_bytes(Place::device));
+    }
+    if (!plan.placement.empty()) text += plan.placement + "\n";
+    for (const std::string& note : plan.device_notes) text += note + "\n";
     for (const std::string& note : plan.notes) text += fmt::format("note: {}\n", note);
     return text;
 }

@@ -53,7 +53,9 @@ WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
                                 .bytes = entry.bytes,
                                 .data = nullptr,
                                 .owned = {},
-                                .alias_of = entry.alias_of});
+                                .alias_of = entry.alias_of,
+                                .place = entry.place,
+                                .device = nullptr});
     }
     return registry;
 }
@@ -103,7 +105,7 @@ WeightStack WeightRegistry::stack(WeightId id) const {
 
 WeightVector WeightRegistry::vector(WeightId id) const {
     const Entry& entry = resolve(id, WeightShape::vector);
-    return {.id = id, .data = reinterpret_cast<const float*>(entry.data), .size = entry.shape[0]};
+    return {.id = id, .data = reinterpret_cast<const float*>(entry.data), .size = entry.shape[0], .place = entry.place};
 }
 
 Result<void> WeightRegistry::compare_with(const WeightPlan& plan) const {
@@ -124,8 +126,13 @@ Result<void> WeightRegistry::compare_with(const WeightPlan& plan) const {
         }
         if (loaded->alias_of != planned.alias_of)
             return fail("{} was planned and loaded with different owners", to_string(planned.id));
+        if (loaded->place != planned.place)
+            return fail("{} was planned and loaded at different places", to_string(planned.id));
+        if ((loaded->device != nullptr) != (planned.place == Place::device && !planned.alias_of))
+            return fail("{} has memory of the device, but the plan says otherwise", to_string(planned.id));
         const bool owns = loaded->owned.size() > 0;
-        const bool should_own = !planned.alias_of && planned.form != StoredForm::as_stored;
+        const bool should_own =
+            !planned.alias_of && planned.place == Place::host && planned.form != StoredForm::as_stored;
         if (owns != should_own || (owns && loaded->owned.size() != planned.bytes)) {
             return fail("{} owns {} bytes of memory, but the plan says {}", to_string(planned.id), loaded->owned.size(),
                         should_own ? planned.bytes : 0);

@@ -35,8 +35,10 @@ class WeightRegistry final : public WeightSource {
         StoredForm form = StoredForm::as_stored;
         int64_t bytes = 0;  // of its storage; shared by aliases
         const std::byte* data = nullptr;
-        AlignedBytes owned;  // empty: the bytes are a mapped file's, or another entry's
+        AlignedBytes owned;  // empty: the bytes are a mapped file's, another entry's, or the device's
         std::optional<WeightId> alias_of;
+        Place place = Place::host;  // of Place::device the host must not read `data`
+        DeviceMemory device;        // what keeps it there
     };
 
     // A registry with every entry of the plan and no memory: what plan-time passes run on.

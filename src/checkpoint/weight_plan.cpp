@@ -14,6 +14,8 @@ namespace {
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 constexpr int64_t kMostChunk = 65536;
+constexpr int64_t kDeviceAlignment = 256;  // of every weight in the device's block
+int64_t aligned(int64_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
 constexpr int64_t kMostContext = int64_t{1} << 24;  // rope's angles are exact below this (arithmetic/rope.h)
 constexpr int64_t kMostBytes = int64_t{1} << 50;    // so that sums of reserves cannot overflow
 
@@ -21,6 +23,18 @@ struct FormChoice {
     StoredForm form;
     std::string reason;
 };
+
+bool is_expert_role(Role role) {
+    return role == Role::expert_gate || role == Role::expert_up || role == Role::expert_down;
+}
+
+Place place_of(WeightId id, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
+    if (!device || id.role == Role::rope_frequencies) return Place::host;
+    if (device->experts_on_host && is_expert_role(id.role)) return Place::host;
+    const int64_t layers = static_cast<int64_t>(config.layers.size());
+    const bool there = id.layer < 0 ? device->layers > layers : id.layer >= layers - device->layers;
+    return there ? Place::device : Place::host;
+}
 
 FormChoice choose_form(const WantedWeight& weight, bool multiplied, const Format& format, const PlanRequest& request) {
     if (weight.kind == WeightShape::vector) return {StoredForm::binary32, "vectors are widened exactly"};
@@ -38,9 +52,29 @@ bool is_multiplied(const WantedWeight& weight, const std::vector<WantedWeight>& 
                        [&](const WantedWeight& other) { return other.alias_of == weight.id; });
 }
 
-PlanEntry plan_entry(const WantedWeight& weight, const std::vector<WantedWeight>& wanted, const GgufFile& file,
-                     const PlanRequest& request) {
+int64_t device_bytes(const WantedWeight& weight, const Format& format, const Accelerator& accelerator) {
+    if (weight.kind == WeightShape::vector) return weight.shape[0] * static_cast<int64_t>(sizeof(float));
+    const int64_t one = accelerator.packed_bytes(format, weight.shape[weight.shape.size() - 2], weight.shape.back());
+    return weight.kind == WeightShape::stack ? weight.shape[0] * one : one;
+}
+
+PlanEntry plan_entry(const WantedWeight& weight, const ModelConfig& config, const std::vector<WantedWeight>& wanted,
+                     const GgufFile& file, const PlanRequest& request) {
     const TensorInfo& tensor = *file.find(weight.tensor);
+    if (place_of(weight.id, config, request.device) == Place::device) {
+        const bool vector = weight.kind == WeightShape::vector;
+        return {.id = weight.id,
+                .tensor = weight.tensor,
+                .kind = weight.kind,
+                .shape = weight.shape,
+                .source = tensor.format,
+                .form = vector ? StoredForm::binary32 : StoredForm::device_lanes,
+                .place = Place::device,
+                .bytes = device_bytes(weight, *tensor.format, request.device->accelerator),
+                .file_bytes = static_cast<int64_t>(tensor.bytes),
+                .alias_of = std::nullopt,
+                .reason = vector ? "on the device, widened exactly" : "on the device, packed for its lanes"};
+    }
     const FormChoice choice = choose_form(weight, is_multiplied(weight, wanted), *tensor.format, request);
     return {.id = weight.id,
             .tensor = weight.tensor,
@@ -103,17 +137,95 @@ Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFi
     return {};
 }
 
-int64_t WeightPlan::weight_bytes() const {
+int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }
+
+int64_t WeightPlan::weight_bytes(Place place) const {
     int64_t total = 0;
-    for (const PlanEntry& entry : entries) total += entry.bytes;
+    for (const PlanEntry& entry : entries) total += entry.place == place ? entry.bytes : 0;
     return total;
 }
 
-int64_t WeightPlan::reserve_bytes() const {
+int64_t WeightPlan::reserve_bytes(Place place) const {
     int64_t total = 0;
-    for (const PlanReserve& reserve : reserves) total += reserve.bytes;
+    for (const PlanReserve& reserve : reserves) total += reserve.place == place ? reserve.bytes : 0;
     return total;
 }
+
+const PlanReserve* WeightPlan::reserve(std::string_view name, Place place) const {
+    const auto found = std::find_if(reserves.begin(), reserves.end(), [&](const PlanReserve& reserve) {
+        return reserve.name == name && reserve.place == place;
+    });
+    return found == reserves.end() ? nullptr : &*found;
+}
+
+std::vector<int64_t> WeightPlan::device_offsets() const {
+    std::vector<int64_t> offsets;
+    int64_t at = 0;
+    for (const PlanEntry& entry : entries) {
+        const bool there = entry.place == Place::device && !entry.alias_of;
+        offsets.push_back(there ? at : -1);
+        if (there) at += aligned(entry.bytes);
+    }
+    return offsets;
+}
+
+int64_t WeightPlan::device_block_bytes() const {
+    int64_t bytes = 0;
+    for (const PlanEntry& entry : entries) bytes += entry.place == Place::device ? aligned(entry.bytes) : 0;
+    return bytes;
+}
+
+namespace {
+
+Result<void> check_device_limits(const ModelConfig& config, const WeightPlan& plan, const AcceleratorLimits& limits) {
+    const int64_t rows = plan.chunk * std::max(1, config.experts.per_token);
+    if (rows > limits.rows) {
+        return fail("a pass of {} tokens has {} rows, but the device computes at most {}; use a smaller --chunk",
+                    plan.chunk, rows, limits.rows);
+    }
+    if (config.experts.count > limits.experts) {
+        return fail("{} has {} experts, but the device chooses among at most {}; use --device cpu", config.name,
+                    config.experts.count, limits.experts);
+    }
+    for (const LayerGeometry& layer : config.layers) {
+        const int64_t width = std::max(layer.key_width, layer.value_width);
+        if (width <= limits.head_width) continue;
+        return fail("{} has heads of {} elements, but the device computes at most {}; use --device cpu", config.name,
+                    width, limits.head_width);
+    }
+    for (const PlanEntry& entry : plan.entries) {
+        const bool small =
+            entry.kind == WeightShape::vector || entry.shape[entry.shape.size() - 2] <= limits.row_elements;
+        if (entry.place == Place::host || small) continue;
+        return fail("{} has {} rows, but the device computes at most {}; use --device cpu", to_string(entry.id),
+                    entry.shape[entry.shape.size() - 2], limits.row_elements);
+    }
+    return {};
+}
+
+// The lines of the KV cache, one for each place that has layers.
+Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
+    const std::vector<KvGeometry> geometry = config.kv_geometry();
+    plan.cache_pages = KvCache::pages_for(plan.context) * std::max(1, request.sequences);
+    for (const Place place : {Place::host, Place::device}) {
+        const auto layers = std::count(plan.layer_places.begin(), plan.layer_places.end(), place);
+        if (place == Place::device && layers == 0) continue;
+        const int64_t page = KvCache::page_bytes(geometry, request.cache_type, plan.layer_places, place);
+        int64_t bytes = 0;
+        if (__builtin_mul_overflow(plan.cache_pages, page, &bytes) || bytes > kMostBytes) {
+            return fail(
+                "{}: a KV cache of {} pages of {} bytes is more than any machine holds; ask for a smaller --context",
+                config.name, plan.cache_pages, page);
+        }
+        std::string reason = fmt::format("{} pages of {} positions x {} bytes in {}", plan.cache_pages, kPagePositions,
+                                         page / kPagePositions, cache_type_name(request.cache_type));
+        if (request.device) reason += fmt::format(", {} layers", layers);
+        plan.reserves.push_back({.name = "kv_cache", .bytes = bytes, .reason = std::move(reason), .place = place});
+    }
+    return {};
+}
+
+}  // namespace
 
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                                     const GgufFile& file, const PlanRequest& request) {
@@ -140,39 +252,91 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.notes = config.notes;
     for (const WantedWeight& weight : wanted) {
         plan.entries.push_back(weight.alias_of ? alias_entry(weight, plan.entries)
-                                               : plan_entry(weight, wanted, file, request));
+                                               : plan_entry(weight, config, wanted, file, request));
     }
-    const std::vector<KvGeometry> geometry = config.kv_geometry();
-    plan.cache_pages = KvCache::pages_for(plan.context) * std::max(1, request.sequences);
-    const int64_t page = KvCache::page_bytes(geometry, request.cache_type);
-    int64_t cache_bytes = 0;
-    if (__builtin_mul_overflow(plan.cache_pages, page, &cache_bytes) || cache_bytes > kMostBytes) {
-        return fail(
-            "{}: a KV cache of {} pages of {} bytes is more than any machine holds; ask for a smaller --context",
-            file.name(), plan.cache_pages, page);
+    for (int layer = 0; layer < static_cast<int>(config.layers.size()); ++layer)
+        plan.layer_places.push_back(place_of({layer, Role::attention_norm}, config, request.device));
+    if (request.device) {
+        plan.device = request.device->facts.name;
+        TRY(check_device_limits(config, plan, request.device->accelerator.limits()));
     }
-    plan.reserves.push_back(
-        {.name = "kv_cache",
-         .bytes = cache_bytes,
-         .reason = fmt::format("{} pages of {} positions x {} bytes in {}", plan.cache_pages, kPagePositions,
-                               page / kPagePositions, cache_type_name(request.cache_type))});
+    TRY(reserve_cache(plan, config, request));
     return plan;
 }
 
-Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, int64_t scratch_bytes) {
-    plan.reserves.push_back({.name = "scratch",
-                             .bytes = scratch_bytes,
-                             .reason = fmt::format("activations of a pass of {} tokens", plan.chunk)});
-    if (!request.memory_bytes || plan.total_bytes() <= *request.memory_bytes) return {};
+namespace {
+
+// "weights 1.0 MiB + kv_cache 2.0 MiB = 3.0 MiB"
+std::string sum_text(const WeightPlan& plan, Place place) {
     constexpr double kMiB = 1 << 20;
-    std::string sum = fmt::format("weights {:.1f} MiB", static_cast<double>(plan.weight_bytes()) / kMiB);
+    std::string sum = fmt::format("weights {:.1f} MiB", static_cast<double>(plan.weight_bytes(place)) / kMiB);
     for (const PlanReserve& reserve : plan.reserves) {
-        sum += fmt::format(" + {} {:.1f} MiB", reserve.name, static_cast<double>(reserve.bytes) / kMiB);
+        if (reserve.place == place)
+            sum += fmt::format(" + {} {:.1f} MiB", reserve.name, static_cast<double>(reserve.bytes) / kMiB);
     }
+    return sum + fmt::format(" = {:.1f} MiB", static_cast<double>(plan.total_bytes(place)) / kMiB);
+}
+
+// "all 4 layers and the output are"
+std::string parts_text(const WeightPlan& plan, const DeviceRequest& device) {
+    const auto layers = static_cast<int64_t>(plan.layer_places.size());
+    const std::string experts = device.experts_on_host ? ", but for the experts," : "";
+    if (device.layers > layers) return fmt::format("all {} layers and the output{} are", layers, experts);
+    return fmt::format("the last {} of {} layers{} are", device.layers, layers, experts);
+}
+
+void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t scratch) {
+    const int64_t overhead = device.facts.overhead_bytes;
+    const int64_t rounding = planned_device_bytes(plan, device, scratch) - overhead - plan.total_bytes(Place::device);
+    plan.reserves.push_back({.name = "rounding",
+                             .bytes = rounding,
+                             .reason = "weights are aligned, and allocations are whole blocks",
+                             .place = Place::device});
+    plan.reserves.push_back({.name = "overhead",
+                             .bytes = overhead,
+                             .reason = "what the device's library takes for kernels",
+                             .place = Place::device});
+}
+
+}  // namespace
+
+// Three allocations: weights, cache, activations.
+int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes) {
+    const PlanReserve* cache = plan.reserve("kv_cache", Place::device);
+    int64_t bytes = device.facts.overhead_bytes;
+    for (const int64_t asked : {plan.device_block_bytes(), cache == nullptr ? 0 : cache->bytes, scratch_bytes})
+        bytes += asked == 0 ? 0 : device.accelerator.allocated_bytes(asked);
+    return bytes;
+}
+
+Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBytes scratch) {
+    const std::string of_pass = fmt::format("activations of a pass of {} tokens", plan.chunk);
+    plan.reserves.push_back({.name = "scratch", .bytes = scratch.host, .reason = of_pass});
+    constexpr double kMiB = 1 << 20;
+    if (request.device) {
+        plan.reserves.push_back(
+            {.name = "scratch", .bytes = scratch.device, .reason = of_pass, .place = Place::device});
+        plan.device_scratch = scratch.device_tensors;
+        reserve_device_rest(plan, *request.device, scratch.device);
+        if (plan.total_bytes(Place::device) > request.device->memory_bytes) {
+            return fail(
+                "{} does not fit on the device ({}): {}, but {} is {:.1f} MiB; keep fewer layers there (--gpu-layers), "
+                "or its experts on the CPU (--cpu-experts), or use a smaller --context or --chunk",
+                plan.model, plan.device, sum_text(plan, Place::device), request.device->memory_source,
+                static_cast<double>(request.device->memory_bytes) / kMiB);
+        }
+    }
+    if (request.device) {
+        plan.placement = fmt::format(
+            "{} on {} device {} ({}): {} of {:.1f} MiB ({})", parts_text(plan, *request.device),
+            request.device->facts.kind, request.device->facts.index, plan.device, sum_text(plan, Place::device),
+            static_cast<double>(request.device->memory_bytes) / kMiB, request.device->memory_source);
+    }
+    if (!request.memory_bytes || plan.total_bytes(Place::host) <= *request.memory_bytes) return {};
     return fail(
-        "{} does not fit: {} = {:.1f} MiB, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
+        "{} does not fit: {}, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
         "or a smaller model",
-        plan.model, sum, static_cast<double>(plan.total_bytes()) / kMiB, request.memory_source,
+        plan.model, sum_text(plan, Place::host), request.memory_source,
         static_cast<double>(*request.memory_bytes) / kMiB);
 }
 

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "files/gguf.h"
 #include "models/architecture.h"
+#include "ops/accelerator.h"
 #include "ops/kv_cache.h"
 
 namespace invar {
@@ -23,6 +24,17 @@ enum class FormRequest : uint8_t {
     repacked,   // as automatic, named
 };
 
+// A device beside the CPU, and what of the model it gets: the last `layers` layers, the output (norm, head and with
+// them the embedding) counting as one more. Rope's frequency table stays on the host, which makes angles from it.
+struct DeviceRequest {
+    const Accelerator& accelerator;  // for sizes and limits
+    AcceleratorFacts facts;
+    int64_t layers = 0;
+    bool experts_on_host = false;
+    int64_t memory_bytes = 0;   // the budget
+    std::string memory_source;  // "the device's free memory", "--gpu-memory"
+};
+
 struct PlanRequest {
     bool vector_kernels = true;  // the machine has them, so repacking pays
     FormRequest form = FormRequest::automatic;
@@ -32,6 +44,7 @@ struct PlanRequest {
     int sequences = 1;    // that the KV cache has room for, each of `context` positions
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
     std::string memory_source;            // what the budget is: "available memory", "--memory"
+    std::optional<DeviceRequest> device;
 };
 inline constexpr int64_t kDefaultContext = 4096;
 
@@ -50,9 +63,10 @@ struct PlanEntry {
 };
 
 struct PlanReserve {
-    std::string name;  // "kv_cache", "scratch"
+    std::string name;  // "kv_cache", "scratch"; of the device also "rounding" and "overhead"
     int64_t bytes = 0;
     std::string reason;
+    Place place = Place::host;
 };
 
 struct WeightPlan {
@@ -61,11 +75,22 @@ struct WeightPlan {
     std::vector<PlanReserve> reserves;
     int64_t context = 0, chunk = 0, cache_pages = 0;
     CacheType cache_type = CacheType::f16;
+    std::vector<Place> layer_places;        // of each layer's attention and KV cache
+    std::string device;                     // its name; "": none
+    int64_t device_scratch = 0;             // tensors of a pass there: its "scratch" line without control arrays
+    std::string placement;                  // what is on the device, with the arithmetic, in one sentence
+    std::vector<std::string> device_notes;  // why not more
     std::vector<std::string> notes;
 
     int64_t weight_bytes() const;  // over entries
-    int64_t reserve_bytes() const;
-    int64_t total_bytes() const { return weight_bytes() + reserve_bytes(); }
+    int64_t weight_bytes(Place place) const;
+    int64_t reserve_bytes(Place place) const;
+    int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }
+    int64_t total_bytes() const { return total_bytes(Place::host) + total_bytes(Place::device); }
+    const PlanReserve* reserve(std::string_view name, Place place) const;
+    // Where an entry starts in the block of the device's weights; -1: not there. And the block's length.
+    std::vector<int64_t> device_offsets() const;
+    int64_t device_block_bytes() const;
 };
 
 // Proves that the declared weights and the file's tensors correspond one to one with equal shapes. Errors name the
@@ -76,8 +101,16 @@ Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFi
 // generate/engine.cpp).
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                                     const GgufFile& file, const PlanRequest& request);
-// Adds the scratch line and checks the budget; the error shows the arithmetic.
-Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, int64_t scratch_bytes);
+// Adds the scratch lines and checks the budgets; the error shows the arithmetic.
+struct ScratchBytes {
+    int64_t host = 0;
+    int64_t device = 0, device_tensors = 0;  // in all, and what of it are tensors
+};
+// What a plan takes on the device with so much scratch there, allocations being whole blocks.
+int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes);
+Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBytes scratch);
+// Most that DeviceRequest::layers may be: all layers and the output.
+inline int64_t most_device_layers(const ModelConfig& config) { return static_cast<int64_t>(config.layers.size()) + 1; }
 
 Json plan_as_json(const WeightPlan& plan);
 std::string plan_as_table(const WeightPlan& plan, bool every_tensor);

@@ -18,46 +18,65 @@ constexpr int64_t kArenaAlignment = 256;
 // Fewer blocks than this leave multiprocessors idle, so that attention is split over chunks as well (an H200 has 132).
 constexpr int64_t kEnoughBlocks = 264;
 
-template <class T>
-Result<ControlArray<T>> make_array(Device& device, int64_t count, std::string_view what) {
-    TRY_ASSIGN(DeviceBytes memory,
-               device.allocate(std::max<int64_t>(count, 1) * static_cast<int64_t>(sizeof(T)), what));
-    return ControlArray<T>{.memory = std::move(memory), .count = count};
-}
+int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
+
+// Elements of the arrays beside the scratch.
+struct ControlSizes {
+    int64_t rows = 0, pages = 0, chunk_results = 0;
+
+    explicit ControlSizes(const CudaOpsSettings& settings)
+        : rows(std::max<int64_t>(settings.rows, 1)),
+          pages(std::max<int64_t>(settings.sequences * KvCache::pages_for(settings.positions), 1)),
+          chunk_results(std::max<int64_t>(settings.chunk_result_bytes / 4, 1)) {}
+    int64_t bytes() const {
+        return aligned(8) + 6 * aligned(rows * 4) + aligned(pages * 4) + aligned(chunk_results * 4);
+    }
+};
 
 }  // namespace
 
 Result<std::unique_ptr<CudaOps>> CudaOps::create(const CudaOpsSettings& settings) {
     std::unique_ptr<CudaOps> ops(new CudaOps(settings));
-    Device& device = settings.device;
-    TRY_ASSIGN(ops->memory_, device.allocate(std::max<int64_t>(settings.scratch_bytes, 1), "the scratch of a pass"));
+    if (settings.measuring) return ops;
+    TRY_ASSIGN(ops->memory_,
+               settings.device.allocate(ops->memory_bytes(settings.scratch_bytes), "the activations of a pass"));
+    const ControlSizes sizes(settings);
     Control& control = *ops->control_;
-    control.pages_of_sequence = KvCache::pages_for(settings.positions);
-    TRY_ASSIGN(control.failure, make_array<uint64_t>(device, 1, "the failure cell"));
+    int64_t at = aligned(settings.scratch_bytes);
+    const auto carve = [&]<class T>(ControlArray<T>& array, int64_t count) {
+        array = {.memory = DeviceBytes(ops->memory_, ops->memory_.get() + at), .count = count};
+        at += aligned(count * static_cast<int64_t>(sizeof(T)));
+    };
+    carve(control.failure, 1);
     for (ControlArray<int32_t>* array : {&control.tokens, &control.sequences, &control.positions, &control.tile_first,
                                          &control.tile_rows, &control.gathered}) {
-        TRY_ASSIGN(*array, make_array<int32_t>(device, settings.rows, "the rows of a batch"));
+        carve(*array, sizes.rows);
     }
-    TRY_ASSIGN(control.pages,
-               make_array<int32_t>(device, settings.sequences * control.pages_of_sequence, "the page tables"));
-    TRY_ASSIGN(control.chunk_results,
-               make_array<float>(device, settings.chunk_result_bytes / 4, "chunks of attention"));
+    carve(control.pages, sizes.pages);
+    carve(control.chunk_results, sizes.chunk_results);
     ops->begin_pass();
     TRY(ops->device_error());
     return ops;
 }
 
-CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {}
+int64_t CudaOps::memory_bytes(int64_t scratch_bytes) const {
+    return aligned(scratch_bytes) + ControlSizes(settings_).bytes();
+}
+
+CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {
+    control_->pages_of_sequence = KvCache::pages_for(settings.positions);
+}
 CudaOps::~CudaOps() = default;
 
 // ---- scratch, errors, the failure cell
 
 std::byte* CudaOps::take(int64_t bytes) {
-    std::byte* const place = memory_.get() + taken_;
-    taken_ += (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+    const int64_t start = taken_;
+    taken_ += aligned(bytes);
     peak_ = std::max(peak_, taken_);
+    if (settings_.measuring) return reinterpret_cast<std::byte*>(kArenaAlignment + start);  // never looked at
     CHECK(taken_ <= settings_.scratch_bytes, "the plan measured the scratch of the largest batch");
-    return place;
+    return memory_.get() + start;
 }
 
 Tensor CudaOps::scratch(int64_t rows, int64_t width) {
@@ -82,6 +101,7 @@ void CudaOps::begin_pass() {
     taken_ = 0;
     calls_.clear();
     control_->angles.clear();
+    if (settings_.measuring) return;
     keep(settings_.device.upload(control_->failure.memory.get(), &kNoFailure, sizeof(kNoFailure)));
 }
 
@@ -91,11 +111,29 @@ int CudaOps::next_call(std::string_view verb, Stage stage) {
     return static_cast<int>(calls_.size()) - 1;
 }
 
-std::optional<NonFinite> CudaOps::failure() const {
+// What the failure cell says; a device that failed is reported by finish().
+std::optional<CudaOps::Failed> CudaOps::failed() const {
+    if (settings_.measuring) return std::nullopt;
     uint64_t key = kNoFailure;
     const Result<void> read = settings_.device.download(&key, control_->failure.memory.get(), sizeof(key));
-    if (!read || key == kNoFailure) return std::nullopt;  // a device that failed is reported by read()
-    const FailureKey found = failure_of(key);
+    if (!read || key == kNoFailure) return std::nullopt;
+    return Failed{key};
+}
+
+std::optional<int64_t> CudaOps::failed_call() const {
+    const std::optional<Failed> found = failed();
+    return found ? std::optional<int64_t>(failure_of(found->key).call) : std::nullopt;
+}
+
+Result<void> CudaOps::finish() {
+    if (!settings_.measuring) keep(settings_.device.wait());
+    return error_;
+}
+
+std::optional<NonFinite> CudaOps::failure() const {
+    const std::optional<Failed> cell = failed();
+    if (!cell) return std::nullopt;
+    const FailureKey found = failure_of(cell->key);
     const Call& call = calls_[static_cast<size_t>(found.call)];
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const float values[3] = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity};
@@ -129,6 +167,7 @@ void CudaOps::bring_batch(const Batch& batch) {
     control.rows = batch.rows;
     control.angles.clear();
     control.tile_limit = 0;
+    if (settings_.measuring) return;
     std::vector<int32_t> values(batch.rows.size());
     const auto bring = [&](const ControlArray<int32_t>& array, auto value) {
         for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int32_t>(value(batch.rows[i]));
@@ -179,6 +218,7 @@ simt::Global<const float> vector_of(const WeightVector& weight) { return simt::g
 
 void CudaOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
     CHECK(table.form == StoredForm::device_lanes, "matrices of a device are packed for it");
+    if (settings_.measuring) return;
     bring_batch(batch);
     const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
                          .columns = table.columns,
@@ -201,6 +241,7 @@ void CudaOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, 
 void CudaOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
     check_same_shape(x, y);
     CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+    if (settings_.measuring) return;
     const NormArgs args{.x = rows_of(x),
                         .y = rows_of(y),
                         .weight = vector_of(weight),
@@ -217,6 +258,7 @@ void CudaOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float 
 
 void CudaOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
     CHECK(y.width() == bias.size, "a bias has an element for each of the row");
+    if (settings_.measuring) return;
     // The kernel only reads b: the constant goes away for the sake of one Rows type.
     const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
     const ElementArgs args{.a = rows_of(y),
@@ -230,6 +272,7 @@ void CudaOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
 void CudaOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
     check_same_shape(gate, up);
     check_same_shape(gate, out);
+    if (settings_.measuring) return;
     const ElementArgs args{.a = rows_of(gate),
                            .b = rows_of(up),
                            .out = rows_of(out),
@@ -240,6 +283,7 @@ void CudaOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
 
 void CudaOps::add(Stage stage, Tensor x, Tensor y) {
     check_same_shape(x, y);
+    if (settings_.measuring) return;
     const ElementArgs args{.a = rows_of(x),
                            .b = rows_of(y),
                            .out = rows_of(x),
@@ -252,6 +296,7 @@ void CudaOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, 
     CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(), "one row of out for each index");
     CHECK(out.rows() <= settings_.rows, "no more rows are chosen than a batch has");
     for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "a gathered row exists");
+    if (settings_.measuring) return;
     if (rows.empty()) return;
     keep(settings_.device.upload(control_->gathered.memory.get(), rows.data(), static_cast<int64_t>(rows.size()) * 4));
     const GatherArgs args{.x = rows_of(x),
@@ -271,6 +316,8 @@ const float* CudaOps::angles_of(const RopeTable& table, const Batch& batch) {
     const int pairs = table.spec().pairs();
     auto* frequencies = take_elements<double>(pairs);
     auto* angles = take_elements<float>(batch.size() * 2 * pairs);
+    control_->angles.push_back({.table = &table, .values = angles});
+    if (settings_.measuring) return angles;
     keep(settings_.device.upload(reinterpret_cast<std::byte*>(frequencies), table.frequencies().data(),
                                  int64_t{pairs} * 8));
     const RopeAnglesArgs args{.frequencies = simt::global(static_cast<const double*>(frequencies), pairs),
@@ -281,15 +328,16 @@ const float* CudaOps::angles_of(const RopeTable& table, const Batch& batch) {
     simt::launch(stream_of(settings_.device),
                  {.x = parts_of(pairs, 64), .y = static_cast<int>(batch.size()), .threads = 64, .name = "rope_angles"},
                  rope_angles_kernel, args);
-    control_->angles.push_back({.table = &table, .values = angles});
     return angles;
 }
 
 void CudaOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
     const RopeSpec& spec = table.spec();
     CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
+    const float* const angles = angles_of(table, batch);
+    if (settings_.measuring) return;
     const RopeArgs args{.x = rows_of(x),
-                        .angles = simt::global(angles_of(table, batch), batch.size() * 2 * spec.pairs()),
+                        .angles = simt::global(angles, batch.size() * 2 * spec.pairs()),
                         .head_width = spec.head_width,
                         .pairs = spec.pairs(),
                         .adjacent = spec.pairing == RopePairing::adjacent ? 1 : 0,
@@ -306,14 +354,15 @@ namespace {
 
 CacheLayer cache_layer(const KvCache& cache, int layer) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
-    std::byte* const start = cache.keys(0, 0, 0);
-    const int64_t page_bytes = KvCache::page_bytes(cache.layers(), cache.type());
-    return {.memory = simt::global(reinterpret_cast<uint8_t*>(start), page_bytes * cache.total_pages()),
-            .page_bytes = page_bytes,
-            .keys_at = cache.keys(layer, 0, 0) - start,
-            .values_at = cache.values(layer, 0, 0) - start,
-            .key_head_bytes = cache.keys(layer, 0, 1) - cache.keys(layer, 0, 0),
-            .value_head_bytes = cache.values(layer, 0, 1) - cache.values(layer, 0, 0),
+    const KvCache::LayerPlace& place = cache.layer_place(layer);
+    const KvCache::Pool& pool = cache.pool(Place::device);
+    CHECK(place.place == Place::device, "a device reads its own layers of the cache");
+    return {.memory = simt::global(reinterpret_cast<uint8_t*>(pool.memory.get()), pool.bytes),
+            .page_bytes = pool.page_bytes,
+            .keys_at = place.keys,
+            .values_at = place.values,
+            .key_head_bytes = place.key_head,
+            .value_head_bytes = place.value_head,
             .kv_heads = geometry.kv_heads,
             .key_width = geometry.key_width,
             .value_width = geometry.value_width,
@@ -331,6 +380,7 @@ void with_cache_type(CacheType type, Use use) {
 }  // namespace
 
 void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    if (settings_.measuring) return;
     bring_batch(batch);
     bring_pages(batch, cache);
     const int call = next_call("store_kv (keys)", stage);
@@ -350,6 +400,7 @@ void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, 
 
 void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
                         const KvCache& cache, Tensor out) {
+    if (settings_.measuring) return;
     bring_batch(batch);
     bring_pages(batch, cache);
     Control& control = *control_;
@@ -423,6 +474,7 @@ void CudaOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlo
     const int experts = static_cast<int>(logits.width()), k = spec.experts_per_row;
     CHECK(k >= 1 && k <= experts && experts <= kMostExperts, "a model chooses among at most 1024 experts");
     CHECK(routing.rows == logits.rows() && routing.experts_per_row == k, "routing has k slots for each row of logits");
+    if (settings_.measuring) return;
     const int64_t slots = routing.rows * k;
     const RouteArgs args{.logits = rows_of(logits),
                          .experts = experts,
@@ -441,6 +493,7 @@ void CudaOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor sl
     const int64_t count = routing.rows * routing.experts_per_row;
     CHECK(slots.rows() == count && y.rows() == routing.rows && slots.width() == y.width(),
           "there is a slot for each row and rank");
+    if (settings_.measuring) return;
     const CombineArgs args{.slots = rows_of(slots),
                            .y = rows_of(y),
                            .weight_of_slot = simt::global(static_cast<const float*>(routing.weights), count),

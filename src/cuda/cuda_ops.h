@@ -2,8 +2,8 @@
 // appeared. Verbs are launched and not waited for; failure() and read() wait. No result depends on the kernels chosen
 // here. The verbs: ops/ops.h; the kernels: *.cuh; how they are tested without a GPU: docs/gpu.md.
 //
-// Weights are matrices of StoredForm::device_lanes and vectors in device memory; the KV cache is KvCache::over() device
-// memory.
+// Weights are matrices of StoredForm::device_lanes and vectors in device memory; layers of the KV cache are those of
+// Place::device.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "cuda/device.h"
-#include "ops/ops.h"
+#include "ops/accelerator.h"
 
 namespace invar {
 
@@ -22,9 +22,10 @@ struct CudaOpsSettings {
     int64_t sequences = 1;                           // slots of the cache, at most
     int64_t positions = 4096;                        // of the longest sequence
     int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; with less it is split less
+    bool measuring = false;                          // see AcceleratorOpsSettings
 };
 
-class CudaOps final : public Ops {
+class CudaOps final : public AcceleratorOps {
   public:
     static Result<std::unique_ptr<CudaOps>> create(const CudaOpsSettings& settings);
     ~CudaOps() override;
@@ -33,7 +34,12 @@ class CudaOps final : public Ops {
     Result<std::vector<float>> read(Tensor tensor);
     // The first error of the device since begin_pass(): a lost device, or what the emulation found.
     Result<void> device_error() const { return error_; }
-    int64_t scratch_peak() const { return peak_; }
+
+    int64_t scratch_peak() const override { return peak_; }
+    int64_t memory_bytes(int64_t scratch_bytes) const override;
+    int64_t calls() const override { return static_cast<int64_t>(calls_.size()); }
+    std::optional<int64_t> failed_call() const override;
+    Result<void> finish() override;
 
     Tensor scratch(int64_t rows, int64_t width) override;
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
@@ -67,6 +73,10 @@ class CudaOps final : public Ops {
     T* take_elements(int64_t count) {
         return reinterpret_cast<T*>(take(count * static_cast<int64_t>(sizeof(T))));
     }
+    struct Failed {
+        uint64_t key;
+    };
+    std::optional<Failed> failed() const;
     void keep(Result<void> result);
     int next_call(std::string_view verb, Stage stage);
     void bring_batch(const Batch& batch);

@@ -39,6 +39,7 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
     if (!quantised) {
         const int64_t count = x.rows() * records * kRecordColumns;
         float* const reordered = take_elements<float>(count);
+        if (settings_.measuring) return operand;
         launch_reorder(stream,
                        {.x = from,
                         .stride = x.stride(),
@@ -74,7 +75,7 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
         args.records_out = simt::global(reinterpret_cast<uint8_t*>(made), bytes);
         operand.rows = bytes_of(made, bytes);
     }
-    launch_quantise(stream, args);
+    if (!settings_.measuring) launch_quantise(stream, args);
     return operand;
 }
 
@@ -83,6 +84,7 @@ void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x,
     CHECK(
         weight.rows < kMostElements && x.columns == weight.columns && y.width() == weight.rows && y.rows() == x.tokens,
         "a product has a row of y for each row of x");
+    if (settings_.measuring) return;
     const simt::Stream stream = stream_of(settings_.device);
     const Inspector inspector = Inspector::of(control_->failure.global(), next_call("linear", stage));
     if (!x.tiles) {
@@ -142,11 +144,15 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     const bool tiles = slots > kMostDecodeSlots;
     const Operand operand = prepare(!first.format->is_float, tiles, x);
     const simt::Stream stream = stream_of(settings_.device);
-    const Inspector inspector = Inspector::of(control_->failure.global(), next_call("expert_linear", stage));
+    const Inspector inspector = settings_.measuring
+                                    ? Inspector{}
+                                    : Inspector::of(control_->failure.global(), next_call("expert_linear", stage));
     const auto weights = bytes_of(first.data, experts.stride_bytes * (experts.count - 1) + first.bytes);
     const auto expert_of_slot = simt::global(static_cast<const int32_t*>(routing.experts), slots);
     const int slots_of_row = input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
     if (!tiles) {
+        taken_ = before;  // whoever takes it next is launched later
+        if (settings_.measuring) return;
         launch_decode(stream, first.format->id,
                       {.weights = weights,
                        .rows = first.rows,
@@ -160,7 +166,6 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
                        .experts = expert_of_slot,
                        .expert_bytes = experts.stride_bytes,
                        .slots_of_row = slots_of_row});
-        taken_ = before;
         return;
     }
     constexpr int kTile = 16;
@@ -175,6 +180,10 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
                            .tile_expert = make(most_tiles),
                            .tile_first = make(most_tiles),
                            .tile_count = make(most_tiles)};
+    if (settings_.measuring) {
+        taken_ = before;
+        return;
+    }
     simt::launch(stream, {.threads = kReduceThreads, .name = "group_slots"}, group_slots_kernel, groups);
     TileArgs args{.weights = weights,
                   .rows = first.rows,

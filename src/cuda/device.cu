@@ -44,9 +44,16 @@ Device::~Device() = default;
 Result<std::unique_ptr<Device>> Device::open(int index) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error == cudaErrorInsufficientDriver)
-        return fail("the NVIDIA driver is older than this program's CUDA {}; update it or use --device cpu",
-                    CUDART_VERSION / 1000);
+    if (error == cudaErrorInsufficientDriver) {
+        // That is also what a machine without any driver says; its version is 0.
+        int version = 0;
+        if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0)
+            return fail("this machine has no NVIDIA driver; install one or use --device cpu");
+        return fail(
+            "the NVIDIA driver supports CUDA {}.{}, which is older than this program's CUDA {}; update it or use "
+            "--device cpu",
+            version / 1000, version % 1000 / 10, CUDART_VERSION / 1000);
+    }
     if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0))
         return fail("this machine has no CUDA device; use --device cpu");
     TRY(checked(error, "the devices were counted"));
@@ -85,6 +92,12 @@ Result<DeviceBytes> Device::allocate(int64_t bytes, std::string_view what) {
     }
     TRY(checked(error, fmt::format("allocating {}", what)));
     return DeviceBytes(static_cast<std::byte*>(memory), [](std::byte* place) { cudaFree(place); });
+}
+
+int64_t Device::allocated_bytes(int64_t bytes) {
+    // Small allocations share blocks of this size.
+    constexpr int64_t kBlock = int64_t{2} << 20;
+    return (bytes + kBlock - 1) / kBlock * kBlock;
 }
 
 Result<void> Device::upload(std::byte* to, const void* from, int64_t bytes) {

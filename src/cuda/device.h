@@ -20,6 +20,7 @@ struct DeviceFacts {
     int compute_capability = 0;  // 90: 9.0
     int multiprocessors = 0;
     int64_t total_bytes = 0, free_bytes = 0;
+    int64_t overhead_bytes = 0;  // that the library will take for kernels beside what is allocated
 };
 
 // A device pointer and who gives it back. The host must not read through it.
@@ -34,17 +35,20 @@ class Device {
     Result<DeviceFacts> facts() const;
     // 256-byte aligned. `what` is named in the error: "the KV cache".
     Result<DeviceBytes> allocate(int64_t bytes, std::string_view what);
+    // What an allocation of so many bytes takes.
+    static int64_t allocated_bytes(int64_t bytes);
 
-    // Copies are ordered with the kernels launched before and after them; download() and read back waits.
+    // Copies are ordered with the kernels launched before and after them; download() and read back waits. On return the
+    // source of an upload may be reused.
     Result<void> upload(std::byte* to, const void* from, int64_t bytes);
     Result<void> download(void* to, const std::byte* from, int64_t bytes);
     // Waits for everything; a kernel that failed is named here or by the next copy.
     Result<void> wait();
 
     DeviceImplementation& implementation() { return *implementation_; }
+    explicit Device(std::unique_ptr<DeviceImplementation> implementation);
 
   private:
-    explicit Device(std::unique_ptr<DeviceImplementation> implementation);
     std::unique_ptr<DeviceImplementation> implementation_;
 };
 

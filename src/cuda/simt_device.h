@@ -11,7 +11,8 @@
 
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_UNROLL _Pragma("unroll")
-#define SIMT_KERNEL(threads) __global__ void __launch_bounds__(threads)
+// static: a kernel in a header is launched from several files, and nvcc ignores `inline` on kernels.
+#define SIMT_KERNEL(threads) static __global__ void __launch_bounds__(threads)
 #define SIMT_SHARED(Type, name, count) __shared__ alignas(16) Type name[count]
 #define SIMT_DYNAMIC_SHARED(name)                                              \
     extern __shared__ alignas(16) unsigned char invar_dynamic_shared_memory[]; \

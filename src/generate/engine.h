@@ -1,5 +1,6 @@
-// One model, ready to compute: the file, its plan, its weights, a thread pool, the verbs and the KV cache, made in that
-// order. It turns a batch into logits and decides nothing about text (chat.h) or choice of tokens (sampler.h).
+// One model, ready to compute: the file, its plan, its weights on the CPU or a device, a thread pool, the verbs and the
+// KV cache, made in that order. It turns a batch into logits and decides nothing about text (chat.h) or choice of
+// tokens (sampler.h).
 #pragma once
 
 #include <filesystem>
@@ -16,9 +17,12 @@
 #include "cpu/isa.h"
 #include "cpu/thread_pool.h"
 #include "files/gguf.h"
+#include "generate/split_ops.h"
 #include "models/architecture.h"
 
 namespace invar {
+
+enum class ExpertPlace : uint8_t { with_their_layer, host };
 
 struct EngineSettings {
     std::filesystem::path model;
@@ -34,6 +38,13 @@ struct EngineSettings {
     FormRequest form = FormRequest::automatic;
     std::optional<int64_t> memory_bytes;  // budget for the plan
     std::string memory_source;
+
+    std::shared_ptr<Accelerator> device;  // beside the CPU; nothing: the CPU alone
+    // The last so many layers are on the device, the output counting as one more; nothing: as many as fit.
+    std::optional<int64_t> gpu_layers;
+    ExpertPlace experts = ExpertPlace::with_their_layer;
+    std::optional<int64_t> device_memory_bytes;  // nothing: what is free there
+    OpenAccelerator open_device = nullptr;       // what this program can open, for proofs that compare with it
 };
 
 // What the machine and the settings come to: refuses an instruction set or a kernel that this machine or build lacks.
@@ -49,8 +60,12 @@ struct PlannedModel {
     const Architecture* architecture = nullptr;
     ModelConfig config;
     WeightPlan plan;
+
+    bool uses_device() const { return !plan.device.empty(); }
 };
 Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
+// All but scratch_bytes.
+AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
 
 class Engine {
   public:
@@ -62,8 +77,10 @@ class Engine {
     const WeightRegistry& weights() const { return weights_; }
     const ResolvedMachine& machine() const { return planned_.machine; }
     ThreadPool& threads() { return *threads_; }
-    CpuOps& ops() { return *ops_; }
-    const CpuOps& ops() const { return *ops_; }
+    Ops& ops() { return split_ops_ ? static_cast<Ops&>(*split_ops_) : *cpu_ops_; }
+    const CpuOps& cpu_ops() const { return *cpu_ops_; }
+    const SplitOps* split_ops() const { return split_ops_ ? &*split_ops_ : nullptr; }  // nullptr: the CPU alone
+    Accelerator* device() const { return split_ops_ ? device_.get() : nullptr; }
     KvCache& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
@@ -71,7 +88,7 @@ class Engine {
     // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
     // element.
-    Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, *ops_); }
+    Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
     // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get
     // (proof/hooked_ops.h).
     Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
@@ -79,11 +96,18 @@ class Engine {
   private:
     Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
 
+    Result<void> make_ops(const EngineSettings& settings);
+    Result<void> make_cache(CacheType type);
+
     GgufFile file_;
     PlannedModel planned_;
     std::unique_ptr<ThreadPool> threads_;
+    std::shared_ptr<Accelerator> device_;
     WeightRegistry weights_;
-    std::unique_ptr<CpuOps> ops_;
+    std::unique_ptr<CpuOps> cpu_ops_;
+    std::unique_ptr<AcceleratorOps> device_ops_;
+    std::optional<SourceWeights> source_;
+    std::optional<SplitOps> split_ops_;
     std::unique_ptr<KvCache> cache_;
     std::unique_ptr<Model> model_;
 };

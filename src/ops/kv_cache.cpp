@@ -41,10 +41,10 @@ struct MappingHeader {
 };
 static_assert(sizeof(MappingHeader) <= 64);
 
-std::byte* map_aligned(size_t bytes) {
+std::byte* map_aligned(size_t bytes, int extra_flags = 0) {
     if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) return nullptr;
     const size_t length = bytes + kHugePage + 64;
-    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | extra_flags, -1, 0);
     if (start == MAP_FAILED) return nullptr;
     const size_t address = reinterpret_cast<size_t>(start);
     const size_t aligned = (address + 64 + kHugePage - 1) / kHugePage * kHugePage;
@@ -77,22 +77,31 @@ std::string_view cache_type_name(CacheType type) {
 int cache_type_bytes(CacheType type) { return type == CacheType::f32 ? 4 : 2; }
 
 int64_t KvCache::page_bytes(std::span<const KvGeometry> layers, CacheType type) {
+    return page_bytes(layers, type, {}, Place::host);
+}
+
+int64_t KvCache::page_bytes(std::span<const KvGeometry> layers, CacheType type, std::span<const Place> places,
+                            Place place) {
     int64_t bytes = 0;
-    for (const KvGeometry& layer : layers) {
+    for (size_t i = 0; i < layers.size(); ++i) {
+        if ((places.empty() ? Place::host : places[i]) != place) continue;
+        const KvGeometry& layer = layers[i];
         const int64_t head = saturating_add(head_bytes(layer.key_width, type), head_bytes(layer.value_width, type));
         bytes = saturating_add(bytes, saturating_multiply(head, layer.kv_heads));
     }
     return bytes;
 }
 
-void KvCache::lay_out(std::vector<KvGeometry> layers, CacheType type) {
+void KvCache::lay_out(std::vector<KvGeometry> layers, CacheType type, const std::vector<Place>& places) {
+    CHECK(places.empty() || places.size() == layers.size(), "every layer has a place");
     layers_ = std::move(layers);
     type_ = type;
-    page_bytes_ = page_bytes(layers_, type);
     places_.reserve(layers_.size());
-    int64_t offset = 0;
-    for (const KvGeometry& layer : layers_) {
-        LayerPlace place;
+    int64_t offsets[2] = {0, 0};
+    for (size_t i = 0; i < layers_.size(); ++i) {
+        const KvGeometry& layer = layers_[i];
+        LayerPlace place{.place = places.empty() ? Place::host : places[i]};
+        int64_t& offset = offsets[static_cast<size_t>(place.place)];
         place.key_head = head_bytes(layer.key_width, type);
         place.value_head = head_bytes(layer.value_width, type);
         place.keys = offset;
@@ -100,9 +109,16 @@ void KvCache::lay_out(std::vector<KvGeometry> layers, CacheType type) {
         offset = saturating_add(place.values, saturating_multiply(place.value_head, layer.kv_heads));
         places_.push_back(place);
     }
+    for (const Place place : {Place::host, Place::device})
+        pools_[static_cast<size_t>(place)].page_bytes = offsets[static_cast<size_t>(place)];
 }
 
 Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers, CacheType type, int64_t pages) {
+    return create(std::move(layers), type, pages, {});
+}
+
+Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
+                                                 DevicePart part) {
     for (size_t i = 0; i < layers.size(); ++i) {
         const KvGeometry& layer = layers[i];
         if (layer.kv_heads < 0 || layer.key_width < 0 || layer.value_width < 0 || layer.window < 0) {
@@ -119,39 +135,34 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers,
             pages, kPagePositions, std::numeric_limits<int32_t>::max());
     }
     std::unique_ptr<KvCache> cache(new KvCache);
-    cache->lay_out(std::move(layers), type);
-    const int64_t bytes = saturating_multiply(cache->page_bytes_, pages);
-    std::byte* memory = bytes == kTooMany ? nullptr : map_aligned(static_cast<size_t>(bytes));
-    if (memory == nullptr) {
-        return fail(
-            "no memory for a KV cache of {} positions ({} pages of {} bytes in {}); ask for a shorter context or a "
-            "smaller cache type",
-            pages * kPagePositions, pages, cache->page_bytes_, cache_type_name(type));
+    cache->lay_out(std::move(layers), type, part.places);
+    for (const Place place : {Place::host, Place::device}) {
+        Pool& pool = cache->pools_[static_cast<size_t>(place)];
+        pool.bytes = saturating_multiply(pool.page_bytes, pages);
+        if (place == Place::device && pool.bytes == 0) continue;
+        std::byte* memory = nullptr;
+        if (pool.bytes != kTooMany)
+            memory = map_aligned(static_cast<size_t>(pool.bytes), place == Place::device ? MAP_NORESERVE : 0);
+        if (memory == nullptr) {
+            return fail(
+                "no memory for a KV cache of {} positions ({} pages of {} bytes in {}); ask for a shorter context or a "
+                "smaller cache type",
+                pages * kPagePositions, pages, pool.page_bytes, cache_type_name(type));
+        }
+        (place == Place::host ? pool.memory : pool.copy) = {memory, unmap_aligned};
     }
-    cache->take_memory({memory, unmap_aligned}, pages);
-    return cache;
-}
-
-void KvCache::take_memory(std::shared_ptr<std::byte> memory, int64_t pages) {
-    memory_ = std::move(memory);
-    memory_bytes_ = static_cast<size_t>(page_bytes_ * pages);
-    pages_ = pages;
-    free_.resize(static_cast<size_t>(pages));
+    if (part.memory) cache->pools_[static_cast<size_t>(Place::device)].memory = std::move(part.memory);
+    cache->pages_ = pages;
+    cache->free_.resize(static_cast<size_t>(pages));
     // The last is taken first: a fresh cache hands out pages 0, 1, 2, ...
-    for (int64_t i = 0; i < pages; ++i) free_[static_cast<size_t>(i)] = static_cast<int32_t>(pages - 1 - i);
-}
-
-std::unique_ptr<KvCache> KvCache::over(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
-                                       std::shared_ptr<std::byte> memory) {
-    std::unique_ptr<KvCache> cache(new KvCache);
-    cache->lay_out(std::move(layers), type);
-    cache->take_memory(std::move(memory), pages);
+    for (int64_t i = 0; i < pages; ++i) cache->free_[static_cast<size_t>(i)] = static_cast<int32_t>(pages - 1 - i);
     return cache;
 }
 
-std::unique_ptr<KvCache> KvCache::without_memory(std::vector<KvGeometry> layers, CacheType type) {
+std::unique_ptr<KvCache> KvCache::without_memory(std::vector<KvGeometry> layers, CacheType type,
+                                                 std::vector<Place> places) {
     std::unique_ptr<KvCache> cache(new KvCache);
-    cache->lay_out(std::move(layers), type);
+    cache->lay_out(std::move(layers), type, places);
     return cache;
 }
 
@@ -204,14 +215,19 @@ void KvCache::truncate(int32_t sequence, int64_t count) {
     }
 }
 
+std::byte* KvCache::host_page(const LayerPlace& layer, int32_t page) const {
+    const Pool& pool = pools_[static_cast<size_t>(layer.place)];
+    return (layer.place == Place::host ? pool.memory : pool.copy).get() + page * pool.page_bytes;
+}
+
 std::byte* KvCache::keys(int layer, int32_t page, int head) const {
     const LayerPlace& place = places_[static_cast<size_t>(layer)];
-    return memory_.get() + page * page_bytes_ + place.keys + head * place.key_head;
+    return host_page(place, page) + place.keys + head * place.key_head;
 }
 
 std::byte* KvCache::values(int layer, int32_t page, int head) const {
     const LayerPlace& place = places_[static_cast<size_t>(layer)];
-    return memory_.get() + page * page_bytes_ + place.values + head * place.value_head;
+    return host_page(place, page) + place.values + head * place.value_head;
 }
 
 }  // namespace invar

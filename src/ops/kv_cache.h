@@ -1,4 +1,4 @@
-// The paged KV cache in host memory: what is stored for each position, and which pages a sequence owns.
+// The paged KV cache: what is stored for each position, and which pages a sequence owns.
 // A page holds 64 positions (one attention chunk, docs/arithmetic.md section 4) of every layer. Geometry is per layer.
 // It does not decide when sequences start or end (generate/), nor how attention reads it (cpu/).
 #pragma once
@@ -12,6 +12,7 @@
 
 #include "arithmetic/attention.h"
 #include "base/result.h"
+#include "ops/tensor.h"
 
 namespace invar {
 
@@ -36,16 +37,26 @@ class KvCache {
     static int64_t pages_for(int64_t positions) { return (positions + kPagePositions - 1) / kPagePositions; }
 
     static Result<std::unique_ptr<KvCache>> create(std::vector<KvGeometry> layers, CacheType type, int64_t pages);
-    // Over memory of a device: `memory` has pages * page_bytes() bytes; the host never reads it.
-    static std::unique_ptr<KvCache> over(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
-                                         std::shared_ptr<std::byte> memory);
+    // Which layers are kept in memory of a device: `places` has a place for each layer, or none: all on the host.
+    // `memory` has pages * page_bytes(layers, type, places, Place::device) bytes.
+    struct DevicePart {
+        std::vector<Place> places;
+        std::shared_ptr<std::byte> memory;
+    };
+    static Result<std::unique_ptr<KvCache>> create(std::vector<KvGeometry> layers, CacheType type, int64_t pages,
+                                                   DevicePart part);
+    static int64_t page_bytes(std::span<const KvGeometry> layers, CacheType type, std::span<const Place> places,
+                              Place place);
     // Geometry without memory, for planning passes.
-    static std::unique_ptr<KvCache> without_memory(std::vector<KvGeometry> layers, CacheType type);
+    static std::unique_ptr<KvCache> without_memory(std::vector<KvGeometry> layers, CacheType type,
+                                                   std::vector<Place> places = {});
 
     CacheType type() const { return type_; }
     std::span<const KvGeometry> layers() const { return layers_; }
-    int64_t bytes() const { return static_cast<int64_t>(memory_bytes_); }
-    std::span<std::byte> memory() const { return {memory_.get(), memory_bytes_}; }  // all pages
+    Place place(int layer) const { return places_[static_cast<size_t>(layer)].place; }
+    int64_t bytes() const { return pools_[0].bytes + pools_[1].bytes; }
+    // All pages on the host.
+    std::span<std::byte> memory() const { return {pools_[0].memory.get(), static_cast<size_t>(pools_[0].bytes)}; }
     int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
     int64_t total_pages() const { return pages_; }
 
@@ -60,29 +71,41 @@ class KvCache {
         return sequences_[static_cast<size_t>(sequence)].pages;
     }
 
+    // On the host. Those of a device's layer are a copy that holds what Ops::to_host() brought, for observers.
     std::byte* keys(int layer, int32_t page, int head) const;    // [key_width][64]
     std::byte* values(int layer, int32_t page, int head) const;  // [64][value_width]
+
+    // Where a layer lies in the memory of its place: bytes from the start of a page.
+    struct LayerPlace {
+        Place place = Place::host;
+        int64_t keys = 0, values = 0;
+        int64_t key_head = 0, value_head = 0;                                             // bytes of one head
+        int64_t bytes(int kv_heads) const { return (key_head + value_head) * kv_heads; }  // from `keys` on
+    };
+    const LayerPlace& layer_place(int layer) const { return places_[static_cast<size_t>(layer)]; }
+    // Of the pages of a place: page p starts at memory + p * page_bytes.
+    struct Pool {
+        std::shared_ptr<std::byte> memory;  // of Place::device the host must not read
+        std::shared_ptr<std::byte> copy;    // of Place::device: as large, untouched pages take no memory
+        int64_t page_bytes = 0, bytes = 0;
+    };
+    const Pool& pool(Place place) const { return pools_[static_cast<size_t>(place)]; }
 
   private:
     struct Sequence {
         bool used = false;
         std::vector<int32_t> pages;
     };
-    struct LayerPlace {
-        int64_t keys = 0, values = 0;          // bytes from the start of the page
-        int64_t key_head = 0, value_head = 0;  // bytes of one head
-    };
 
     KvCache() = default;
-    void take_memory(std::shared_ptr<std::byte> memory, int64_t pages);
-    void lay_out(std::vector<KvGeometry> layers, CacheType type);
+    void lay_out(std::vector<KvGeometry> layers, CacheType type, const std::vector<Place>& places);
+    std::byte* host_page(const LayerPlace& layer, int32_t page) const;
 
     std::vector<KvGeometry> layers_;
     std::vector<LayerPlace> places_;
     CacheType type_ = CacheType::f16;
-    int64_t page_bytes_ = 0, pages_ = 0;
-    size_t memory_bytes_ = 0;
-    std::shared_ptr<std::byte> memory_;
+    int64_t pages_ = 0;
+    Pool pools_[2];  // by Place
     std::vector<int32_t> free_;
     std::vector<Sequence> sequences_;
 };

@@ -100,6 +100,23 @@ class Ops {
         expert_linear(first_stage, first, routing, input, x, first_out);
         expert_linear(second_stage, second, routing, input, x, second_out);
     }
+
+    // For who reads or changes on the host what verbs made: an engine its logits, observers everything. Where all
+    // memory is the host's there is nothing to do. to_host(): the elements can be read through host(), the slots'
+    // arrays, and keys() and values() of the cache (of the layer and the batch's sequences). from_host(): the host has
+    // changed them.
+    virtual void to_host(Tensor x) {}
+    virtual void from_host(Tensor x) {}
+    virtual void to_host(const ExpertSlots& slots) {}
+    virtual void from_host(const ExpertSlots& slots) {}
+    virtual void to_host(const KvCache& cache, int layer, const Batch& batch) {}
+    virtual void from_host(const KvCache& cache, int layer, const Batch& batch) {}
+    // Weights as the file has them, for who reads them: nothing where the host can read them as they are.
+    virtual std::optional<WeightMatrix> host_matrix(const WeightMatrix& weight) { return std::nullopt; }
+    virtual std::optional<WeightStack> host_stack(const WeightStack& weight) { return std::nullopt; }
+    virtual std::optional<WeightVector> host_vector(const WeightVector& weight) { return std::nullopt; }
+    // Waits for the pass. A machine that was lost is an error; what it had computed is void.
+    virtual Result<void> finish() { return {}; }
 };
 
 }  // namespace invar

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "formats/format.h"
+#include "ops/tensor.h"
 
 namespace invar {
 
@@ -65,6 +66,8 @@ struct WeightMatrix {  // [rows, columns]; y = W x has `rows` elements
     const std::byte* data = nullptr;
     int64_t bytes = 0;
     float scale = 1.0f;  // NVFP4's scale of the whole tensor; y is multiplied by it once at the end when it is not 1
+
+    Place place() const { return form == StoredForm::device_lanes ? Place::device : Place::host; }
 };
 
 struct WeightStack {  // [count, rows, columns]: the experts of a layer
@@ -83,6 +86,7 @@ struct WeightVector {  // [size], binary32
     WeightId id;
     const float* data = nullptr;
     int64_t size = 0;
+    Place place = Place::host;
 };
 
 }  // namespace invar

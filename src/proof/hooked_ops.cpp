@@ -12,8 +12,16 @@ std::string_view verb_name(Verb verb) {
     return kNames[static_cast<size_t>(verb)];
 }
 
+HookedOps::HookedOps(Ops& inner, std::vector<VerbHook*> hooks) : inner_(inner), hooks_(std::move(hooks)) {
+    everything_ = std::any_of(hooks_.begin(), hooks_.end(),
+                              [](const VerbHook* hook) { return hook->looks() == VerbHook::Looks::at_everything; });
+}
+
 void HookedOps::begin_pass() {
     inner_.begin_pass();
+    matrices_.clear();
+    stacks_.clear();
+    vectors_.clear();
     pass_rows_.clear();
     seen_.clear();
     for (VerbHook* hook : hooks_) hook->begin_pass();
@@ -31,11 +39,62 @@ VerbCall HookedOps::make(Verb verb, Stage stage) {
     return call;
 }
 
+void HookedOps::show_weights(VerbCall& call) {
+    const auto show = [](const auto*& shown, auto&& on_host, auto& kept) {
+        if (shown == nullptr) return;
+        if (const auto view = on_host(*shown)) shown = &kept.emplace_back(*view);
+    };
+    show(
+        call.matrix, [&](const WeightMatrix& weight) { return inner_.host_matrix(weight); }, matrices_);
+    show(
+        call.stack, [&](const WeightStack& weight) { return inner_.host_stack(weight); }, stacks_);
+    show(
+        call.vector, [&](const WeightVector& weight) { return inner_.host_vector(weight); }, vectors_);
+}
+
+void HookedOps::bring_tensors(const VerbCall& call) {
+    for (const Tensor& tensor : {call.x, call.x2, call.out}) inner_.to_host(tensor);
+    inner_.to_host(call.slots);
+    if (call.cache_read != nullptr) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
+}
+
+void HookedOps::take_back(const VerbCall& call) {
+    for (const Tensor& tensor : {call.x, call.x2, call.out}) inner_.from_host(tensor);
+    inner_.from_host(call.slots);
+    if (call.cache_read != nullptr) inner_.from_host(*call.cache_read, call.stage.layer, *call.batch);
+}
+
 void HookedOps::before(VerbCall& call) {
+    if (!everything_) {
+        for (VerbHook* hook : hooks_) hook->before(call);
+        return;
+    }
+    const VerbCall given = call;
+    bring_tensors(given);
+    show_weights(call);
+    const VerbCall shown = call;
     for (VerbHook* hook : hooks_) hook->before(call);
+    take_back(given);
+    // A weight that nobody replaced is the loaded one again.
+    if (call.matrix == shown.matrix) call.matrix = given.matrix;
+    if (call.stack == shown.stack) call.stack = given.stack;
+    if (call.vector == shown.vector) call.vector = given.vector;
 }
 
 void HookedOps::after(const VerbCall& call) {
+    if (everything_) {
+        VerbCall shown = call;
+        bring_tensors(call);
+        show_weights(shown);
+        for (VerbHook* hook : hooks_) hook->after(shown);
+        take_back(call);
+        return;
+    }
+    inner_.to_host(call.out);
+    if (call.verb == Verb::route || call.verb == Verb::attention) inner_.to_host(call.x);
+    if (call.verb == Verb::route) inner_.to_host(call.slots);
+    // What attention reads was brought when it was stored.
+    if (call.verb == Verb::store_kv) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
     for (VerbHook* hook : hooks_) hook->after(call);
 }
 

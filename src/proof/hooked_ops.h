@@ -1,8 +1,11 @@
 // Ops with observers around every verb: the traced pass is the production pass, fused verbs included, because the inner
 // Ops computes it. Around a fused verb, every before() comes first, then the verb, then every after(). It decides
 // nothing about what is recorded (recorder.h), injected (faults.h) or replayed (replay.h).
+// Hooks work on the host: what they look at is brought there, and what they may have changed is brought back. Weights
+// of a device are shown as the file has them.
 #pragma once
 
+#include <deque>
 #include <vector>
 
 #include "proof/verb_call.h"
@@ -12,7 +15,7 @@ namespace invar {
 class HookedOps final : public Ops {
   public:
     // Hooks are called in this order, before and after alike: one that injects goes before one that records.
-    HookedOps(Ops& inner, std::vector<VerbHook*> hooks) : inner_(inner), hooks_(std::move(hooks)) {}
+    HookedOps(Ops& inner, std::vector<VerbHook*> hooks);
 
     Tensor scratch(int64_t rows, int64_t width) override { return inner_.scratch(rows, width); }
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override {
@@ -20,6 +23,8 @@ class HookedOps final : public Ops {
     }
     void begin_pass() override;
     std::optional<NonFinite> failure() const override { return inner_.failure(); }
+    Result<void> finish() override { return inner_.finish(); }
+    void to_host(Tensor x) override { inner_.to_host(x); }
 
     void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
     void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
@@ -45,9 +50,17 @@ class HookedOps final : public Ops {
     VerbCall make(Verb verb, Stage stage);
     void before(VerbCall& call);
     void after(const VerbCall& call);
+    void show_weights(VerbCall& call);
+    void bring_tensors(const VerbCall& call);
+    void take_back(const VerbCall& call);
 
     Ops& inner_;
     std::vector<VerbHook*> hooks_;
+    bool everything_ = false;  // some hook looks at everything
+    // Of this pass, for weights of a device.
+    std::deque<WeightMatrix> matrices_;
+    std::deque<WeightStack> stacks_;
+    std::deque<WeightVector> vectors_;
     Batch pass_;
     std::vector<int32_t> pass_rows_;
     std::vector<Stage> seen_;  // of this pass, to count occurrences

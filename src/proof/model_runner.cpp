@@ -6,8 +6,9 @@ namespace invar {
 
 std::string EngineRunner::name() const {
     const ResolvedMachine& machine = engine_.machine();
-    return fmt::format("engine {}, {} thread{}", isa_name(machine.isa), machine.threads,
-                       machine.threads == 1 ? "" : "s");
+    const std::string& device = engine_.plan().device;
+    return fmt::format("engine {}, {} thread{}{}", isa_name(machine.isa), machine.threads,
+                       machine.threads == 1 ? "" : "s", device.empty() ? "" : fmt::format(", cuda ({})", device));
 }
 
 Result<std::span<const float>> EngineRunner::evaluate(const Batch& batch, std::span<VerbHook* const> hooks) {
@@ -17,13 +18,14 @@ Result<std::span<const float>> EngineRunner::evaluate(const Batch& batch, std::s
 }
 
 std::string_view EngineRunner::kernel_of(const VerbCall& call) const {
+    if (engine_.split_ops() != nullptr && engine_.split_ops()->last_place() == Place::device) return "cuda";
     const std::string_view format = call.matrix != nullptr       ? call.matrix->format->name
                                     : call.stack != nullptr      ? call.stack->first.format->name
                                     : call.cache_read != nullptr ? cache_type_name(call.cache_read->type())
                                                                  : std::string_view();
     const ShapeClass shape = shape_class(call.pass->size());
     const KernelUse* best = nullptr;
-    for (const KernelUse& use : engine_.ops().kernels_used()) {
+    for (const KernelUse& use : engine_.cpu_ops().kernels_used()) {
         if (use.verb != verb_name(call.verb) || use.format != format) continue;
         if (best == nullptr || use.shape == shape) best = &use;
     }

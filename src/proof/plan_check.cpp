@@ -35,6 +35,30 @@ bool recovers(const WeightRegistry::Entry& loaded, const TensorInfo& tensor) {
     return true;
 }
 
+// Whether the device holds exactly what the file's rows are packed to (that packing loses nothing is tested with it).
+bool device_holds(const WeightRegistry::Entry& loaded, const TensorInfo& tensor, Accelerator& accelerator) {
+    const Format& format = *tensor.format;
+    std::vector<std::byte> there(static_cast<size_t>(loaded.bytes)), packed(static_cast<size_t>(loaded.bytes));
+    if (!accelerator.download(there.data(), loaded.data, loaded.bytes)) return false;
+    if (loaded.kind == WeightShape::vector) {
+        format.decode(tensor.data, tensor.weights(), reinterpret_cast<float*>(packed.data()));
+        return there == packed;
+    }
+    const int64_t columns = loaded.shape.back(), rows = loaded.shape[loaded.shape.size() - 2];
+    const int64_t count = loaded.kind == WeightShape::stack ? loaded.shape[0] : 1;
+    const int64_t group = accelerator.group_rows();
+    for (int64_t i = 0; i < count; ++i) {
+        accelerator.pack({.format = format,
+                          .stored = tensor.data + i * rows * format.row_bytes(columns),
+                          .rows = rows,
+                          .columns = columns,
+                          .first = 0,
+                          .last = (rows + group - 1) / group},
+                         packed.data() + i * (loaded.bytes / count));
+    }
+    return there == packed;
+}
+
 std::string owner_name(const std::optional<WeightId>& alias_of, StoredForm form) {
     if (alias_of) return to_string(*alias_of);
     return form == StoredForm::as_stored ? "the file" : "itself";
@@ -52,7 +76,9 @@ void compare(const PlanEntry& planned, const WeightRegistry::Entry& loaded, Entr
     expect("bytes", planned.bytes, loaded.bytes);
     expect("shape", shape_text(planned.shape), shape_text(loaded.shape));
     expect("owner", owner_name(planned.alias_of, planned.form), owner_name(loaded.alias_of, loaded.form));
-    const bool owns = !planned.alias_of && planned.form != StoredForm::as_stored;
+    const auto name_of = [](Place place) { return place == Place::device ? "device" : "host"; };
+    expect("place", std::string_view(name_of(planned.place)), std::string_view(name_of(loaded.place)));
+    const bool owns = !planned.alias_of && planned.place == Place::host && planned.form != StoredForm::as_stored;
     expect("bytes of its own", owns ? planned.bytes : 0, loaded.owned.size());
 }
 
@@ -64,12 +90,12 @@ struct PlannedRanges {
     explicit PlannedRanges(Engine& engine) {
         for (const PlanEntry& entry : engine.plan().entries) {
             const WeightRegistry::Entry* loaded = engine.weights().find(entry.id);
-            if (entry.alias_of || loaded == nullptr) continue;
+            if (entry.alias_of || loaded == nullptr || loaded->place == Place::device) continue;
             (loaded->form == StoredForm::as_stored ? mapped : owned)
                 .push_back({loaded->data, static_cast<size_t>(loaded->bytes)});
         }
         cache.push_back(engine.cache().memory());
-        scratch.push_back(engine.ops().scratch_memory());
+        scratch.push_back(engine.cpu_ops().scratch_memory());
         for (const MappedFile& part : engine.file().mappings()) file.push_back(part.bytes());
     }
 };
@@ -115,7 +141,7 @@ Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t row
 // cache; scratch is sized for the kernels that need most of it, and for the worst distribution of tokens over experts.
 void touch_everything(Engine& engine) {
     constexpr size_t kPage = 4096;  // or a fraction of the system's: one access too many is harmless
-    for (const std::span<std::byte> reserved : {engine.cache().memory(), engine.ops().scratch_memory()}) {
+    for (const std::span<std::byte> reserved : {engine.cache().memory(), engine.cpu_ops().scratch_memory()}) {
         for (size_t at = 0; at < reserved.size(); at += kPage) {
             volatile std::byte* place = &reserved[at];
             *place = *place;
@@ -129,12 +155,14 @@ void touch_everything(Engine& engine) {
 
 MemoryCheck planned_memory(const WeightPlan& plan) {
     MemoryCheck check{.parts = {{"weights in memory"}, {"weights in the mapped file"}, {"kv_cache"}, {"scratch"}}};
-    for (const PlanEntry& entry : plan.entries)
-        check.parts[entry.form == StoredForm::as_stored ? 1 : 0].planned += entry.bytes;
-    for (const PlanReserve& reserve : plan.reserves) {
-        for (MemoryCheck::Part& part : check.parts) part.planned += part.name == reserve.name ? reserve.bytes : 0;
+    for (const PlanEntry& entry : plan.entries) {
+        if (entry.place == Place::host) check.parts[entry.form == StoredForm::as_stored ? 1 : 0].planned += entry.bytes;
     }
-    check.planned = plan.total_bytes();
+    for (MemoryCheck::Part& part : check.parts) {
+        const PlanReserve* reserve = plan.reserve(part.name, Place::host);
+        if (reserve != nullptr) part.planned += reserve->bytes;
+    }
+    check.planned = plan.total_bytes(Place::host);
     check.chunk = plan.chunk;
     return check;
 }
@@ -147,7 +175,8 @@ int64_t PlanCheck::differences() const {
                          [](const EntryCheck& entry) { return !entry.recovered || !entry.differences.empty(); });
 }
 
-std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file) {
+std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file,
+                                      Accelerator* accelerator) {
     std::vector<EntryCheck> checks;
     for (const PlanEntry& planned : plan.entries) {
         EntryCheck check{.weight = to_string(planned.id), .tensor = planned.tensor};
@@ -159,14 +188,17 @@ std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegist
         }
         check.format = entry->format->name;
         check.form = stored_form_name(entry->form);
-        check.place = "host";
+        check.place = entry->place == Place::device ? "device" : "host";
         check.bytes = entry->bytes;
         check.owner = owner_name(entry->alias_of, entry->form);
         compare(planned, *entry, check);
         const TensorInfo* tensor = entry->alias_of ? nullptr : file.find(planned.tensor);
         if (tensor != nullptr) {
             check.source_hash = hash_of(source_bytes(*tensor));
-            check.recovered = check.differences.empty() && recovers(*entry, *tensor);
+            const bool there = entry->place == Place::device;
+            check.recovered = check.differences.empty() &&
+                              (there ? accelerator != nullptr && device_holds(*entry, *tensor, *accelerator)
+                                     : recovers(*entry, *tensor));
         } else {
             const bool owner_recovered = std::any_of(checks.begin(), checks.end(), [&](const EntryCheck& other) {
                 return other.weight == check.owner && other.recovered;
@@ -182,6 +214,11 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     release_free_memory();
     TRY_ASSIGN(const ResidentMemory before, resident_memory());
     const Baseline baseline{.anonymous = before.anonymous};
+    int64_t free_before = 0;
+    if (settings.device != nullptr) {
+        TRY_ASSIGN(const AcceleratorFacts facts, settings.device->facts());
+        free_before = facts.free_bytes;
+    }
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, progress));
     const WeightPlan& plan = engine->plan();
     PlanCheck check{.model = plan.model, .memory = planned_memory(plan)};
@@ -190,9 +227,19 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     TRY(run_pass(*engine, sequence, plan.chunk, plan.chunk));
     TRY(measure(*engine, baseline, Moment::used, check.memory));
     touch_everything(*engine);
-    TRY(run_pass(*engine, sequence, plan.context, 1));
+    // A device's cache holds no numbers where nothing was stored.
+    for (int64_t end = 2 * plan.chunk; engine->device() != nullptr && end < plan.context; end += plan.chunk)
+        TRY(run_pass(*engine, sequence, end, plan.chunk));
+    const int64_t last = engine->device() != nullptr ? std::max<int64_t>(1, (plan.context - 1) % plan.chunk + 1) : 1;
+    TRY(run_pass(*engine, sequence, plan.context, last));
     TRY(measure(*engine, baseline, Moment::written, check.memory));
-    check.entries = check_entries(plan, engine->weights(), engine->file());
+    if (engine->device() != nullptr) {
+        TRY_ASSIGN(const AcceleratorFacts facts, engine->device()->facts());
+        check.device_memory = {.device = plan.device,
+                               .planned = plan.total_bytes(Place::device),
+                               .measured = free_before - facts.free_bytes};
+    }
+    check.entries = check_entries(plan, engine->weights(), engine->file(), engine->device());
     if (engine->weights().size() != plan.entries.size()) {
         check.unplanned.push_back(
             fmt::format("{} weights are loaded, the plan has {}", engine->weights().size(), plan.entries.size()));

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,18 +63,36 @@ struct MemoryCheck {
     bool within() const { return std::abs(measured - planned) <= tolerated(); }
 };
 
+// The device's free memory before the model was loaded, less that after every pass.
+struct DeviceMemoryCheck {
+    std::string device;
+    int64_t planned = 0, measured = 0;
+
+    // 2 %; but the code of kernels, which is loaded with their first use, takes some of the smallest models' share,
+    // too.
+    static constexpr double kTolerance = 0.02;
+    static constexpr int64_t kLeastTolerated = int64_t{32} << 20;
+    int64_t tolerated() const {
+        return std::max(kLeastTolerated, static_cast<int64_t>(kTolerance * static_cast<double>(planned)));
+    }
+    bool within() const { return std::abs(measured - planned) <= tolerated(); }
+};
+
 struct PlanCheck {
     std::string model;
     std::vector<EntryCheck> entries;
     std::vector<std::string> unplanned;  // loaded, but not in the plan
     MemoryCheck memory;
+    std::optional<DeviceMemoryCheck> device_memory;
 
     int64_t differences() const;  // entries that differ or do not unpack to the file's bytes, and unplanned ones
-    bool holds() const { return differences() == 0 && memory.within(); }
+    bool holds() const { return differences() == 0 && memory.within() && (!device_memory || device_memory->within()); }
 };
 
 // Entries of `plan` against what was loaded from `file`.
-std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file);
+// `accelerator`: of a plan with a device.
+std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file,
+                                      Accelerator* accelerator = nullptr);
 
 // Opens the model and does all of the above. Errors: it cannot be loaded; the system does not tell its memory.
 Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress& progress);

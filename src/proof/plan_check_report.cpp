@@ -60,21 +60,28 @@ Json plan_check_as_json(const PlanCheck& check) {
         parts.push_back(
             {{"name", part.name}, {"planned", part.planned}, {"resident", resident_as_json(part.resident)}});
     }
-    return {{"model", check.model},
-            {"entries", std::move(entries)},
-            {"unplanned", check.unplanned},
-            {"differences", check.differences()},
-            {"memory",
-             {{"parts", std::move(parts)},
-              {"file_rest", resident_as_json(check.memory.file_rest)},
-              {"other", resident_as_json(check.memory.other)},
-              {"swapped", resident_as_json(check.memory.swapped)},
-              {"planned", check.memory.planned},
-              {"measured", check.memory.measured},
-              {"deviation", check.memory.deviation()},
-              {"tolerated", check.memory.tolerated()},
-              {"within", check.memory.within()}}},
-            {"holds", check.holds()}};
+    Json json = {{"model", check.model},
+                 {"entries", std::move(entries)},
+                 {"unplanned", check.unplanned},
+                 {"differences", check.differences()},
+                 {"memory",
+                  {{"parts", std::move(parts)},
+                   {"file_rest", resident_as_json(check.memory.file_rest)},
+                   {"other", resident_as_json(check.memory.other)},
+                   {"swapped", resident_as_json(check.memory.swapped)},
+                   {"planned", check.memory.planned},
+                   {"measured", check.memory.measured},
+                   {"deviation", check.memory.deviation()},
+                   {"tolerated", check.memory.tolerated()},
+                   {"within", check.memory.within()}}},
+                 {"holds", check.holds()}};
+    if (check.device_memory) {
+        json["device_memory"] = {{"device", check.device_memory->device},
+                                 {"planned", check.device_memory->planned},
+                                 {"measured", check.device_memory->measured},
+                                 {"within", check.device_memory->within()}};
+    }
+    return json;
 }
 
 std::string plan_check_as_text(const PlanCheck& check, bool every_entry) {
@@ -97,7 +104,15 @@ std::string plan_check_as_text(const PlanCheck& check, bool every_entry) {
     for (const std::string& one : check.unplanned) text += one + "\n";
     text += fmt::format("{} entries of the plan compared with what is loaded, {} differ\n\n", check.entries.size(),
                         check.differences());
-    return text + memory_as_text(check.memory);
+    text += memory_as_text(check.memory);
+    if (check.device_memory) {
+        const DeviceMemoryCheck& memory = *check.device_memory;
+        const bool least = memory.tolerated() == DeviceMemoryCheck::kLeastTolerated;
+        text += fmt::format("{} bytes taken on {} - {} planned = {:+}, {} {}\n", memory.measured, memory.device,
+                            memory.planned, memory.measured - memory.planned, memory.within() ? "within" : "NOT within",
+                            least ? "32 MiB" : "2 %");
+    }
+    return text;
 }
 
 }  // namespace invar

@@ -44,6 +44,7 @@ class StageRows final : public VerbHook {
   public:
     StageRows(const ModelRunner& runner, StageSelection selection, StageRowSink sink)
         : runner_(runner), selection_(std::move(selection)), sink_(std::move(sink)) {}
+    Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override;
 
   private:
@@ -65,6 +66,7 @@ class Recorder final : public VerbHook {
   public:
     Recorder(const ModelRunner& runner, int32_t sequence, StageSelection selection);
     void begin_pass() override { rows_.begin_pass(); }
+    Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override { rows_.after(call); }
 
     int64_t bytes() const { return bytes_; }  // of values so far

@@ -57,6 +57,7 @@ class BookComparison final : public VerbHook {
     BookComparison(const ModelRunner& runner, const StageBook& book, const std::vector<int32_t>& sequence_of,
                    std::vector<std::string> probe_names);
     void begin_pass() override { rows_.begin_pass(); }
+    Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override { rows_.after(call); }
 
     const BookCounts& counts() const { return counts_; }
@@ -82,6 +83,7 @@ class BookComparison final : public VerbHook {
 class BookKeeper final : public VerbHook {
   public:
     BookKeeper(const ModelRunner& runner, StageBook& book, const std::vector<int32_t>& sequence_of);
+    Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override { rows_.after(call); }
 
   private:

@@ -13,6 +13,7 @@ class StatisticsRecorder final : public VerbHook {
   public:
     StatisticsRecorder(const ModelRunner& runner, int32_t sequence, StageSelection selection);
     void begin_pass() override { rows_.begin_pass(); }
+    Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override { rows_.after(call); }
 
     Recording take();

@@ -66,6 +66,10 @@ struct VerbCall {
 class VerbHook {
   public:
     virtual ~VerbHook() = default;
+    // What it looks at. Who only reads what a verb made (`out`, slots, the cache, and `x` of route and attention) in
+    // after() spares the copies of everything else where tensors are on a device.
+    enum class Looks : uint8_t { at_results, at_everything };
+    virtual Looks looks() const { return Looks::at_everything; }
     virtual void begin_pass() {}
     virtual void before(VerbCall& call) {}
     virtual void after(const VerbCall& call) {}

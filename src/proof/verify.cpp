@@ -60,6 +60,11 @@ struct Opened {
     }
 };
 
+// In the place of a hook that a run does not need.
+class NoHook final : public VerbHook {
+    Looks looks() const override { return Looks::at_results; }
+};
+
 class Verification {
   public:
     explicit Verification(const VerifySettings& settings) : settings_(settings) {}
@@ -84,6 +89,7 @@ class Verification {
         TRY_ASSIGN(const GgufFile file, GgufFile::open(settings_.engine.model));
         EngineSettings base = settings_.engine;
         base.context = 0;
+        base.device = nullptr;
         TRY_ASSIGN(PlannedModel planned, plan_model(file, base));
         probes_ = make_probes(file, planned.config, std::min(planned.config.context_length, int64_t{128}));
         const int64_t affordable = kMostBookBytes / 4 / values_of_position(planned.config);
@@ -92,6 +98,7 @@ class Verification {
         base.sequences = static_cast<int>(probes_.probes.size()) + 1;
         base.chunk = std::min<int64_t>(512, base.context);
         base.logits_rows = base.chunk;
+        base.device = settings_.engine.device;
         paths_ = verify_paths(base, planned.plan);
         for (VerifyPath& path : paths_) {
             const bool asked = settings_.only.empty() || fnmatch(settings_.only.c_str(), path.name.c_str(), 0) == 0;
@@ -135,7 +142,8 @@ class Verification {
         std::vector<size_t> candidates = {0};
         for (size_t i = paths_.size(); i-- > 0;) {
             if (paths_[i].skipped.empty() && paths_[i].settings.kernel.empty() &&
-                paths_[i].settings.form == FormRequest::repacked && paths_[i].schedules.size() == schedules().size()) {
+                paths_[i].settings.device == nullptr && paths_[i].settings.form == FormRequest::repacked &&
+                paths_[i].schedules.size() == schedules().size()) {
                 candidates.push_back(i);
                 break;
             }
@@ -212,7 +220,7 @@ class Verification {
             hooks.push_back(&inner);
             return run_schedule(*opened.runner, probes, schedule, hooks, sequence_of);
         };
-        VerbHook nothing;
+        NoHook nothing;
         const Result<void> ran = run(nothing, comparison);
         result.counts = comparison.counts();
         result.first = comparison.first();

@@ -37,9 +37,45 @@ bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
     });
 }
 
+// The model on a device as its users get it, and in parts: half of the layers, and with the experts on the CPU.
+void add_device_paths(const EngineSettings& base, const WeightPlan& plan, const std::vector<Schedule>& all,
+                      const std::vector<Schedule>& few, std::vector<VerifyPath>& paths) {
+    const auto skip = [&](std::string reason) {
+        paths.push_back({.name = "cuda", .settings = base, .schedules = {}, .skipped = std::move(reason)});
+    };
+    std::shared_ptr<Accelerator> device = base.device;
+    if (device == nullptr) {
+        if (base.open_device == nullptr) return skip("this program opens no device");
+        Result<std::shared_ptr<Accelerator>> opened = base.open_device(0);
+        if (!opened) return skip(opened.error().message);
+        device = std::move(*opened);
+    }
+    const Result<AcceleratorFacts> facts = device->facts();
+    if (!facts) return skip(facts.error().message);
+    const auto add = [&](std::string_view what, std::optional<int64_t> layers, ExpertPlace experts,
+                         const std::vector<Schedule>& with) {
+        VerifyPath path{.name = fmt::format("cuda{}", what), .settings = base, .schedules = with};
+        path.settings.device = device;
+        path.settings.gpu_layers = layers;
+        path.settings.experts = experts;
+        path.flags = fmt::format("--device cuda{}{}{}", facts->index == 0 ? "" : fmt::format(":{}", facts->index),
+                                 layers ? fmt::format(" --gpu-layers {}", *layers) : "",
+                                 experts == ExpertPlace::host ? " --cpu-experts" : "");
+        paths.push_back(std::move(path));
+    };
+    const auto layers = static_cast<int64_t>(plan.layer_places.size());
+    add("", std::nullopt, ExpertPlace::with_their_layer, all);
+    if (layers > 1) add(", half of the layers", layers / 2, ExpertPlace::with_their_layer, few);
+    const bool mixture = std::any_of(plan.entries.begin(), plan.entries.end(),
+                                     [](const PlanEntry& entry) { return entry.kind == WeightShape::stack; });
+    if (mixture) add(", experts on the CPU", std::nullopt, ExpertPlace::host, few);
+}
+
 }  // namespace
 
-std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPlan& plan) {
+std::vector<VerifyPath> verify_paths(const EngineSettings& given, const WeightPlan& plan) {
+    EngineSettings base = given;
+    base.device = nullptr;
     const IsaSupport support = detect_isa();
     const Isa highest = base.isa.value_or(support.highest());
     // Two threads even on one processor: it is the split that is verified.
@@ -77,7 +113,7 @@ std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPla
             paths.back().skipped = "no weight of this model is in a format of this kernel";
         }
     }
-    paths.push_back({.name = "cuda", .settings = base, .schedules = {}, .skipped = "this build has no CUDA backend"});
+    add_device_paths(given, plan, all, few, paths);
     return paths;
 }
 

@@ -19,8 +19,9 @@ struct VerifyPath {
     std::string skipped;  // why it cannot run; "": it can
 };
 
-// `base`: model, cache type and budget; its isa and threads, where given, are the most that is used. The first path is
-// the definition: scalar kernels, one thread, weights as stored.
-std::vector<VerifyPath> verify_paths(const EngineSettings& base, const WeightPlan& plan);
+// `given`: model, cache type and budget; its isa and threads, where given, are the most that is used. The first path is
+// the definition: scalar kernels, one thread, weights as stored. The last are those of the device of `given`, or of the
+// first that its open_device opens.
+std::vector<VerifyPath> verify_paths(const EngineSettings& given, const WeightPlan& plan);
 
 }  // namespace invar

@@ -63,13 +63,13 @@ TEST(WeightPlan, CountsTheCachePageByPage) {
     const Planned planned = plan_model(tiny("llama"), {.cache_type = CacheType::f32, .context = 130});
     // 3 pages of 64 positions; 2 layers x 2 heads x (64 + 64) elements of 4 bytes a position.
     EXPECT_EQ(planned.plan.cache_pages, 3);
-    EXPECT_EQ(planned.plan.reserve_bytes(), 3 * 64 * 2 * 2 * 128 * 4);
+    EXPECT_EQ(planned.plan.reserve_bytes(Place::host), 3 * 64 * 2 * 2 * 128 * 4);
 }
 
 TEST(WeightPlan, RefusesWhatDoesNotFitAndShowsTheSum) {
     PlanRequest request{.memory_bytes = 1 << 20, .memory_source = "--memory"};
     Planned planned = plan_model(tiny("llama"), request);
-    const auto refused = finish_plan(planned.plan, request, 1 << 20);
+    const auto refused = finish_plan(planned.plan, request, {.host = 1 << 20});
     ASSERT_FALSE(refused);
     const std::string& error = refused.error().message;
     for (const char* part :

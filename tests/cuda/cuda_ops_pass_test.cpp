@@ -16,7 +16,7 @@ struct States {
 };
 
 using ReadTensor = std::function<std::vector<float>(Tensor)>;
-using ReadPage = std::function<std::vector<std::byte>(const std::byte*, int64_t)>;
+using ReadPage = std::function<std::vector<std::byte>(const KvCache&, int32_t, int64_t)>;
 
 States run_passes(const SmallModel& model, Ops& ops, KvCache& cache, const Prompts& prompts, int64_t chunk,
                   const ReadTensor& read, const ReadPage& read_page) {
@@ -52,7 +52,7 @@ States run_passes(const SmallModel& model, Ops& ops, KvCache& cache, const Promp
         auto& stored = states.stored.emplace_back();
         const auto pages = cache.pages_of(static_cast<int32_t>(s));
         for (size_t i = 0; i < prompts.tokens[s].size() / kPagePositions; ++i) {
-            const std::vector<std::byte> page = read_page(cache.keys(0, pages[i], 0), page_bytes);
+            const std::vector<std::byte> page = read_page(cache, pages[i], page_bytes);
             stored.insert(stored.end(), page.begin(), page.end());
         }
     }
@@ -65,7 +65,10 @@ States run_reference(const SmallModel& model, const Prompts& prompts, CacheType 
     return run_passes(
         model, ops, *cache, prompts, 512,
         [](Tensor tensor) { return std::vector<float>(tensor.host(), tensor.host() + tensor.rows() * tensor.width()); },
-        [](const std::byte* page, int64_t bytes) { return std::vector<std::byte>(page, page + bytes); });
+        [](const KvCache& cache_read, int32_t page, int64_t bytes) {
+            const std::byte* start = cache_read.keys(0, page, 0);
+            return std::vector<std::byte>(start, start + bytes);
+        });
 }
 
 States run_device(const SmallModel& model, const DeviceBackend& backend, const Prompts& prompts, int64_t chunk,
@@ -73,9 +76,10 @@ States run_device(const SmallModel& model, const DeviceBackend& backend, const P
     const auto cache = backend.make_cache(SmallModel::geometry(), type, 40);
     return run_passes(
         model, *backend.ops, *cache, prompts, chunk, [&](Tensor tensor) { return backend.read(tensor); },
-        [&](const std::byte* page, int64_t bytes) {
+        [&](const KvCache& cache_read, int32_t page, int64_t bytes) {
             std::vector<std::byte> copy(static_cast<size_t>(bytes));
-            EXPECT_TRUE(backend.device->download(copy.data(), page, bytes).has_value());
+            const std::byte* start = cache_read.pool(Place::device).memory.get() + page * bytes;
+            EXPECT_TRUE(backend.device->download(copy.data(), start, bytes).has_value());
             return copy;
         });
 }

@@ -145,7 +145,10 @@ struct DeviceBackend {
     std::unique_ptr<KvCache> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) const {
         auto memory = device->allocate(KvCache::page_bytes(layers, type) * pages, "a test's cache");
         CHECK(memory.has_value(), "the tests' caches fit");
-        return KvCache::over(layers, type, pages, *memory);
+        auto cache = KvCache::create(layers, type, pages,
+                                     {.places = std::vector<Place>(layers.size(), Place::device), .memory = *memory});
+        CHECK(cache.has_value(), "the tests' caches fit");
+        return std::move(*cache);
     }
     // A tensor of this device with these values.
     Tensor tensor(int64_t rows, int64_t width, const std::vector<float>& values) const {

@@ -40,6 +40,7 @@ def main(test):
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--models", help="folder of the demonstration models", default="")
+    parser.add_argument("--emulated", help="the program whose CUDA is the emulated device", default="")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="invar-e2e-") as folder:
         test(Engine(arguments.binary, folder), arguments)

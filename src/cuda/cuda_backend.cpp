@@ -1,0 +1,80 @@
+// The device, its packing and its verbs behind the engine's interface: nothing is decided here.
+#include "cuda/cuda_backend.h"
+
+#include "cuda/cuda_ops.h"
+#include "cuda/device.h"
+#include "cuda/weight_layout.h"
+#include "cuda/weight_packing.h"
+
+namespace invar {
+namespace {
+
+// What kernels index (failure.cuh, attention.cuh, routing.cuh); CudaOps checks the same.
+constexpr AcceleratorLimits kLimits = {
+    .rows = (1 << 16) - 1, .row_elements = (1 << 22) - 1, .head_width = 256, .experts = 1024};
+
+class CudaAccelerator final : public Accelerator {
+  public:
+    CudaAccelerator(std::unique_ptr<Device> device, int index) : device_(std::move(device)), index_(index) {}
+
+    Result<AcceleratorFacts> facts() const override {
+        TRY_ASSIGN(const DeviceFacts facts, device_->facts());
+        return AcceleratorFacts{
+            .kind = "cuda",
+            .name = facts.name,
+            .capability = fmt::format("{}.{}", facts.compute_capability / 10, facts.compute_capability % 10),
+            .index = index_,
+            .total_bytes = facts.total_bytes,
+            .free_bytes = facts.free_bytes,
+            .overhead_bytes = facts.overhead_bytes};
+    }
+    AcceleratorLimits limits() const override { return kLimits; }
+
+    Result<DeviceMemory> allocate(int64_t bytes, std::string_view what) override {
+        return device_->allocate(bytes, what);
+    }
+    int64_t allocated_bytes(int64_t bytes) const override { return Device::allocated_bytes(bytes); }
+    Result<void> upload(std::byte* to, const void* from, int64_t bytes) override {
+        return device_->upload(to, from, bytes);
+    }
+    Result<void> download(void* to, const std::byte* from, int64_t bytes) override {
+        return device_->download(to, from, bytes);
+    }
+    Result<void> wait() override { return device_->wait(); }
+
+    int64_t packed_bytes(const Format& format, int64_t rows, int64_t columns) const override {
+        return cuda::device_weight_bytes(format.id, rows, columns);
+    }
+    int64_t group_rows() const override { return cuda::kGroupRows; }
+    void pack(const Groups& groups, std::byte* packed) const override {
+        cuda::pack_weights(groups.format, groups.stored, groups.rows, groups.columns, groups.first, groups.last,
+                           packed);
+    }
+
+    Result<std::unique_ptr<AcceleratorOps>> make_ops(const AcceleratorOpsSettings& settings) override {
+        return CudaOps::create({.device = *device_,
+                                .scratch_bytes = settings.scratch_bytes,
+                                .rows = settings.rows,
+                                .sequences = settings.sequences,
+                                .positions = settings.positions,
+                                .chunk_result_bytes = settings.chunk_result_bytes,
+                                .measuring = settings.measuring});
+    }
+
+  private:
+    std::unique_ptr<Device> device_;
+    const int index_;
+};
+
+}  // namespace
+
+std::shared_ptr<Accelerator> make_cuda_accelerator(std::unique_ptr<Device> device, int index) {
+    return std::make_shared<CudaAccelerator>(std::move(device), index);
+}
+
+Result<std::shared_ptr<Accelerator>> open_cuda(int index) {
+    TRY_ASSIGN(std::unique_ptr<Device> device, Device::open(index));
+    return make_cuda_accelerator(std::move(device), index);
+}
+
+}  // namespace invar

@@ -1,0 +1,96 @@
+// A machine beside the CPU as the rest of the engine sees it: its memory, copies, how weights are packed for it, and
+// its verbs. Who plans, loads and dispatches (checkpoint/, generate/) knows this and no toolkit; cuda/cuda_backend.h
+// makes one. A program that links no backend is complete: it has no accelerator to open.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "ops/ops.h"
+
+namespace invar {
+
+struct AcceleratorFacts {
+    std::string kind;        // "cuda": how paths and flags name it
+    std::string name;        // "NVIDIA H200"
+    std::string capability;  // "9.0"
+    int index = 0;
+    int64_t total_bytes = 0, free_bytes = 0;
+    int64_t overhead_bytes = 0;  // that driver, library and kernels will take beside what is allocated, as measured
+};
+
+// What its kernels can index; a model beyond it is an error of the plan.
+struct AcceleratorLimits {
+    int64_t rows = 0;          // of a result: tokens of a pass, times experts of a token
+    int64_t row_elements = 0;  // of a result's row
+    int64_t head_width = 0;
+    int64_t experts = 0;
+};
+
+// Memory of the device and who gives it back. The host must not read through it.
+using DeviceMemory = std::shared_ptr<std::byte>;
+
+struct AcceleratorOpsSettings {
+    int64_t scratch_bytes = 0;       // as measured by a dry pass (measuring)
+    int64_t rows = 512;              // of the largest batch
+    int64_t sequences = 1;           // slots of the cache, at most
+    int64_t positions = 4096;        // of the longest sequence
+    int64_t chunk_result_bytes = 0;  // for attention split over chunks; with less it is split less
+    // No memory and no kernels: verbs only take their scratch, so that scratch_peak() after a pass over the largest
+    // batch is the scratch_bytes of a real one.
+    bool measuring = false;
+};
+
+// The verbs on tensors, weights and caches of the device. Verbs are launched and not waited for; failure() and finish()
+// wait.
+class AcceleratorOps : public Ops {
+  public:
+    virtual int64_t scratch_peak() const = 0;
+    // All device memory it takes, or would take if it were not measuring, with `scratch_bytes` of scratch.
+    virtual int64_t memory_bytes(int64_t scratch_bytes) const = 0;
+    // Calls of this pass so far, and which of them failure() names: a verb is one call or several.
+    virtual int64_t calls() const = 0;
+    virtual std::optional<int64_t> failed_call() const = 0;
+};
+
+class Accelerator {
+  public:
+    virtual ~Accelerator() = default;
+
+    virtual Result<AcceleratorFacts> facts() const = 0;
+    virtual AcceleratorLimits limits() const = 0;
+
+    // 256-byte aligned. `what` is named in the error: "the KV cache". One that fails leaves the device usable.
+    virtual Result<DeviceMemory> allocate(int64_t bytes, std::string_view what) = 0;
+    // What an allocation of so many bytes takes.
+    virtual int64_t allocated_bytes(int64_t bytes) const = 0;
+    // Copies are ordered with verbs. The source of an upload may be reused at once; a download has arrived on return.
+    virtual Result<void> upload(std::byte* to, const void* from, int64_t bytes) = 0;
+    virtual Result<void> download(void* to, const std::byte* from, int64_t bytes) = 0;
+    virtual Result<void> wait() = 0;
+
+    // Matrices in StoredForm::device_lanes: bytes of one, rows of a group, and packing row groups [first, last) of the
+    // rows as stored in a file; `packed` is where group `first` goes. Groups are independent.
+    virtual int64_t packed_bytes(const Format& format, int64_t rows, int64_t columns) const = 0;
+    virtual int64_t group_rows() const = 0;
+    struct Groups {
+        const Format& format;
+        const std::byte* stored;  // row 0
+        int64_t rows = 0, columns = 0;
+        int64_t first = 0, last = 0;
+    };
+    virtual void pack(const Groups& groups, std::byte* packed) const = 0;
+
+    virtual Result<std::unique_ptr<AcceleratorOps>> make_ops(const AcceleratorOpsSettings& settings) = 0;
+};
+
+// Opens device `index`. Errors are one sentence each: no such backend in this program, no driver, no device, too old.
+using OpenAccelerator = Result<std::shared_ptr<Accelerator>> (*)(int index);
+
+}  // namespace invar

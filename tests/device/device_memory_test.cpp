@@ -1,0 +1,131 @@
+// A device that lacks memory, at each allocation in turn and at each size: one sentence, nothing kept, and the next
+// attempt works. Plans that name every byte the device lends, and say which layers fit and why.
+#include <gtest/gtest.h>
+
+#include "device_engine.h"
+#include "proof/plan_check.h"
+
+namespace invar {
+namespace {
+
+using namespace test;
+
+std::filesystem::path golden(const std::string& name) {
+    return std::filesystem::path(INVAR_TEST_DATA) / "goldens" / (name + ".gguf");
+}
+
+bool is_a_sentence(const std::string& message) {
+    return message.size() > 20 && message.find('\n') == std::string::npos && message.back() != '.';
+}
+
+TEST(DeviceMemory, RunningOutAtAnyAllocationIsOneSentenceAndLeavesTheDeviceUsable) {
+    int64_t allocations = 0, failures = 0;
+    {
+        Device* device = nullptr;
+        auto made = open_emulated_device({});
+        device = made.get();
+        const auto accelerator = make_cuda_accelerator(std::move(made), 0);
+        const auto engine = opened(on_device(small_settings(golden("qwen3moe")), {.layers = 2}, accelerator));
+        allocations = emulated_allocations(*device);
+    }
+    ASSERT_GE(allocations, 3);
+    for (int64_t n = 0; n < allocations; ++n) {
+        auto made = open_emulated_device({.failing_allocation = n});
+        Device& device = *made;
+        const auto accelerator = make_cuda_accelerator(std::move(made), 0);
+        const EngineSettings settings = on_device(small_settings(golden("qwen3moe")), {.layers = 2}, accelerator);
+        const auto failed = Engine::open(settings, nullptr);
+        ASSERT_FALSE(failed.has_value()) << n;
+        EXPECT_TRUE(is_a_sentence(failed.error().message)) << failed.error().message;
+        EXPECT_NE(failed.error().message.find("the emulated device has no"), std::string::npos);
+        EXPECT_EQ(emulated_bytes(device), 0) << "what was taken before is given back";
+        ++failures;
+        const auto engine = opened(settings);  // the allocation after the one that failed
+        ASSERT_NE(engine, nullptr);
+        EXPECT_EQ(logits_of(*engine, std::vector<int32_t>{1, 2, 3}, 3, 3).size(),
+                  3 * static_cast<size_t>(engine->config().vocabulary));
+    }
+    std::printf("[device memory] %ld allocations failed in turn\n", failures);
+}
+
+TEST(DeviceMemory, IsWhatThePlanSays) {
+    int64_t splits = 0;
+    for (const char* name : {"qwen3moe", "qwen3", "llama-biases-partial"}) {
+        const auto cpu = opened(small_settings(golden(name)));
+        for (const Split& split : all_splits(cpu->config())) {
+            auto made = open_emulated_device({});
+            Device& device = *made;
+            const auto accelerator = make_cuda_accelerator(std::move(made), 0);
+            const auto engine = opened(on_device(small_settings(golden(name)), split, accelerator));
+            EXPECT_EQ(emulated_bytes(device), engine->plan().total_bytes(Place::device)) << name << ", " << split.name;
+            int64_t packed = 0;
+            for (const PlanEntry& entry : engine->plan().entries) packed += entry.form == StoredForm::device_lanes;
+            EXPECT_GT(packed, 0);
+            ++splits;
+        }
+    }
+    std::printf("[device memory] %ld splits lend as many bytes as planned\n", splits);
+}
+
+TEST(DeviceMemory, PlanCheckHoldsAndNoticesAFlippedBitOnTheDevice) {
+    for (const char* name : {"qwen3moe", "qwen3"}) {
+        EngineSettings settings = on_device(small_settings(golden(name)), {.layers = 3});
+        const auto checked = check_plan(settings, nullptr);
+        ASSERT_TRUE(checked.has_value()) << checked.error().message;
+        EXPECT_EQ(checked->differences(), 0) << plan_check_as_text(*checked, true);
+        ASSERT_TRUE(checked->device_memory.has_value());
+        EXPECT_EQ(checked->device_memory->measured, checked->device_memory->planned);
+        EXPECT_NE(plan_check_as_text(*checked, true).find("device_lan"), std::string::npos);
+    }
+    const auto engine = opened(on_device(small_settings(golden("qwen3")), {.layers = 3}));
+    const WeightId query{1, Role::query};
+    const auto differing_entries = [&] {
+        const auto checks = check_entries(engine->plan(), engine->weights(), engine->file(), engine->device());
+        return std::count_if(checks.begin(), checks.end(), [](const EntryCheck& check) { return !check.recovered; });
+    };
+    EXPECT_EQ(differing_entries(), 0);
+    std::byte* const place = engine->weights().find(query)->device.get() + 100;  // the emulated device's is the host's
+    *place ^= std::byte{1};
+    EXPECT_EQ(differing_entries(), 1);
+}
+
+TEST(DeviceMemory, HoldsAsManyLayersAsFitAndSaysWhyNotMore) {
+    const EngineSettings settings = small_settings(golden("qwen3"));
+    std::vector<int64_t> needed;  // with the last n layers there
+    for (int64_t n = 1; n <= 3; ++n) {
+        const auto engine = opened(on_device(settings, {.layers = n}));
+        needed.push_back(engine->plan().total_bytes(Place::device));
+    }
+    EXPECT_LT(needed[0], needed[1]);
+    EXPECT_LT(needed[1], needed[2]);
+    for (size_t n = 0; n < 3; ++n) {
+        // A pass that is all on the device has the most scratch, and fitting is judged with it.
+        EngineSettings automatic = on_device(settings, {});
+        automatic.device_memory_bytes = needed[n] + (int64_t{4} << 10);
+        const auto engine = opened(automatic);
+        ASSERT_NE(engine, nullptr);
+        const auto there =
+            std::count(engine->plan().layer_places.begin(), engine->plan().layer_places.end(), Place::device);
+        EXPECT_EQ(there, std::min<int64_t>(static_cast<int64_t>(n) + 1, 2));
+        EXPECT_LE(engine->plan().total_bytes(Place::device), *automatic.device_memory_bytes);
+        EXPECT_EQ(engine->plan().device_notes.size(), n == 2 ? 0u : 1u);
+        EXPECT_NE(engine->plan().placement.find(" MiB (--gpu-memory)"), std::string::npos) << engine->plan().placement;
+        EXPECT_EQ(engine->weights().find({-1, Role::output_head})->place, n == 2 ? Place::device : Place::host);
+    }
+    EngineSettings nothing = on_device(settings, {});
+    nothing.device_memory_bytes = 1000;
+    const auto refused = Engine::open(nothing, nullptr);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_TRUE(is_a_sentence(refused.error().message)) << refused.error().message;
+    EngineSettings asked = on_device(settings, {.layers = 3});
+    asked.device_memory_bytes = needed[2] - 1;
+    const auto too_much = Engine::open(asked, nullptr);
+    ASSERT_FALSE(too_much.has_value());
+    EXPECT_NE(too_much.error().message.find("does not fit on the device"), std::string::npos);
+    EXPECT_NE(too_much.error().message.find(" + kv_cache "), std::string::npos);
+    asked.gpu_layers = 0;  // nothing there: the CPU alone
+    EXPECT_EQ(opened(asked)->device(), nullptr);
+}
+
+}  // namespace
+}  // namespace invar

@@ -1,0 +1,128 @@
+"""--device of the whole program, on two builds of it: the shipped one, on a machine that may have no device (errors, exit codes, and
+`auto`), and the one whose CUDA is the emulated device (equal bits, plans, splits, verify, recordings).
+"""
+import pathlib
+
+import numpy as np
+
+import engine
+import tiny_models
+
+GOLDENS = pathlib.Path(__file__).parent.parent / "data" / "goldens"
+SMALL = ("--context", "128", "--chunk", "16", "--threads", "2")
+
+
+def one_sentence(done, *parts):
+    text = done.stderr.strip()
+    assert done.returncode == 2, f"exit code {done.returncode}: {text}"
+    assert len(text.splitlines()) == 1 and text.startswith("invar: "), text
+    for part in parts:
+        assert part in text, f"'{part}' is not in: {text}"
+
+
+def errors(invar, model):
+    """What a user can get wrong about devices, on a machine with or without one."""
+    count = 0
+    for flags, part in ((("--device", "gpu"), "choose one of cpu, cuda, auto"),
+                        (("--device", "cuda:x"), "no number behind the colon"),
+                        (("--device", "cuda:99"), "--device cpu" if "cuda" not in invar.devices else "there is no"),
+                        (("--gpu-layers", "2"), "add --device cuda or auto"),
+                        (("--cpu-experts",), "add --device cuda or auto"),
+                        (("--device", "cuda", "--gpu-layers", "many"), "not a number of layers"),
+                        (("--device", "cuda", "--gpu-memory", "lots"), "--gpu-memory 'lots' is not an amount")):
+        for command in ("plan", "bench"):
+            one_sentence(invar.call(command, model, *flags), part)
+            count += 1
+    return count
+
+
+def without_a_device(invar, model):
+    """Only where this machine has none: cuda is an error, auto the CPU and says so, verify names why."""
+    one_sentence(invar.call("plan", model, "--device", "cuda"), "--device cpu")
+    done = invar.call("plan", model, "--device", "auto", "--summary")
+    assert done.returncode == 0 and "using the CPU: " in done.stderr, done.stderr
+    assert done.stdout == invar.run("plan", model, "--summary")
+    done = invar.call("verify", model, "--only", "cuda*", "--no-accuracy", "--json")
+    paths = engine.json.loads(done.stdout)["paths"]
+    cuda = [p for p in paths if p["name"].startswith("cuda")]
+    assert len(cuda) == 1 and cuda[0]["status"] == "skipped" and "--device cpu" in cuda[0]["reason"], cuda
+
+
+def equal_bits(emulated, folder):
+    """verify: every path of the device against the CPU, every stage."""
+    stages = 0
+    for name, paths in (("qwen3moe", 3), ("qwen3", 2)):
+        model = GOLDENS / f"{name}.gguf"
+        done = emulated.call("verify", model, "--no-accuracy", "--only", "cuda*", "--seconds", "6", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        cuda = [p for p in engine.json.loads(done.stdout)["paths"] if p["name"].startswith("cuda")]
+        assert len({p["name"] for p in cuda}) == paths, [p["name"] for p in cuda]
+        for path in cuda:
+            assert path["status"] == "equal" and path["differing_values"] == 0 and path["stages"] > 100, path
+            stages += path["stages"]
+    return stages
+
+
+def splits(emulated, model):
+    """Logits of every split, one by one and beside what the plan says of it."""
+    tokens = [3, 1, 4, 1, 5, 9, 2, 6]
+    expected = emulated.logits(model, tokens, *SMALL)
+    values = 0
+    for flags in (("--gpu-layers", "1"), ("--gpu-layers", "2"), ("--gpu-layers", "99"), ("--cpu-experts",), ()):
+        device = ("--device", "cuda", *flags)
+        actual = emulated.logits(model, tokens, *SMALL, *device)
+        assert np.array_equal(expected.view(np.uint32), actual.view(np.uint32)), flags
+        values += actual.size
+        plan = emulated.json("plan", model, *SMALL, *device)
+        there = [e for e in plan["entries"] if e["place"] == "device"]
+        on_device = sum(e["bytes"] for e in there) + sum(r["bytes"] for r in plan["reserves"] if r["place"] == "device")
+        assert there and on_device == plan["device_bytes"] and plan["host_bytes"] + on_device == plan["total_bytes"]
+        assert plan["placement"].count(" MiB") >= 3, plan["placement"]
+        # What the emulated device lends is the host's memory as well, which the check of the host's rightly counts: exit code 1.
+        checked = engine.json.loads(emulated.call("plan", model, *SMALL, *device, "--check", "--json").stdout)
+        assert checked["device_memory"]["within"] and checked["device_memory"]["planned"] == on_device, checked["device_memory"]
+        assert checked["differences"] == 0
+    # As many as fit in less memory, with the reason.
+    plan = emulated.json("plan", model, *SMALL, "--device", "cuda")
+    done = emulated.call("plan", model, *SMALL, "--device", "cuda", "--gpu-memory", str(plan["device_bytes"] - 1), "--summary")
+    assert done.returncode == 0 and "one layer more on the device would need" in done.stdout, done.stdout + done.stderr
+    return values
+
+
+def faults_and_recordings(emulated, folder):
+    """A recording of the device equals the CPU's; replay runs there; a fault there is found and named."""
+    model = GOLDENS / "qwen3moe.gguf"
+    record = ("trace", "record", model, "--tokens", "3,1,4,1,5,9", *SMALL, "--out")
+    emulated.run(*record, folder / "cpu.safetensors")
+    emulated.run(*record, folder / "device.safetensors", "--device", "cuda")
+    same = emulated.call("trace", "diff", folder / "cpu.safetensors", folder / "device.safetensors")
+    assert same.returncode == 0, same.stdout + same.stderr
+    replayed = emulated.call("trace", "replay", model, folder / "cpu.safetensors", *SMALL, "--device", "cuda")
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    done = emulated.call("verify", model, "--no-accuracy", "--only", "cuda", "--seconds", "4", "--json",
+                         "--inject", "wrong_expert@layer=1")
+    different = [p for p in engine.json.loads(done.stdout)["paths"] if p["status"] == "different"]
+    assert done.returncode == 1 and different and "layer.1" in str(different[0]["first"]), done.stdout[-800:]
+
+
+def test(invar, arguments):
+    model = GOLDENS / "qwen3moe.gguf"
+    emulated = engine.Engine(arguments.emulated, invar.folder)
+    for each in (invar, emulated):
+        probe = each.call("plan", model, "--device", "cuda", "--summary")
+        each.devices = ["cuda"] if probe.returncode == 0 else []
+    assert emulated.devices, "the emulated device can always be opened"
+    count = errors(invar, model) + errors(emulated, model)
+    if invar.devices:
+        print("[device] SKIPPED: errors of a machine without a device, because this one has one")
+    else:
+        without_a_device(invar, model)
+    print(f"[device] {count} errors are one sentence each")
+    with_tokenizer = tiny_models.write_all(invar.folder, ["qwen3moe"])["qwen3moe"]
+    print(f"[device] {splits(emulated, with_tokenizer)} logits of splits equal the CPU's")
+    faults_and_recordings(emulated, invar.folder)
+    print(f"[device] {equal_bits(emulated, invar.folder)} stages verified on the emulated device")
+
+
+if __name__ == "__main__":
+    engine.main(test)
