@@ -129,7 +129,7 @@ Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& wo
         TRY(counted_run(work, subject));
         print_result(describe(work) + "\n");
     }
-    print_result(kernels_as_text(opened.engine->ops().kernels_used()));
+    print_result(kernels_as_text(opened.engine->cpu_ops().kernels_used()));
     return kDone;
 }
 
