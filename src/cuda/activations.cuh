@@ -9,11 +9,11 @@ namespace invar::cuda {
 
 // For tiles: planes over [8 strands][records][...][padded tokens], so that a tile's tokens are neighbours.
 struct TileActivations {
-    simt::Global<uint8_t> q;       // [strand][record][half][token][16]
-    simt::Global<float> d, sx;     // [strand][record][token]
-    simt::Global<int32_t> sum[2];  // [strand][record][token]
-    simt::Global<float> values;    // of float weights, instead: [strand][record][8 chunks of 4][token][4]
-    int64_t tokens = 0;            // padded to a multiple of kTileTokens; what is padding is a row of zeros
+    simt::Global<uint8_t> q;     // [strand][record][half][token][16]
+    simt::Global<float> d, sx;   // [strand][record][token]
+    simt::Global<float> sum[2];  // [strand][record][token]: sums of the codes of a half
+    simt::Global<float> values;  // of float weights, instead: [strand][record][8 chunks of 4][token][4]
+    int64_t tokens = 0;          // padded to a multiple of kTileTokens; what is padding is a row of zeros
 };
 
 struct QuantiseArgs {
@@ -79,7 +79,7 @@ SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
         args.tiles.d[row * tokens + token] = d;
         args.tiles.sx[row * tokens + token] = sx;
     }
-    if (part % 4 == 0) args.tiles.sum[half][row * tokens + token] = sum;
+    if (part % 4 == 0) args.tiles.sum[half][row * tokens + token] = static_cast<float>(sum);
 }
 
 // Float rows in the order in which lanes read them: [record][8 chunks of 4][strand][4 floats], or that of

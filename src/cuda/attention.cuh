@@ -1,8 +1,9 @@
 // Keys, values and attention over the paged cache, in the fixed chunks of 64 positions of the law
-// (arithmetic/attention.h, docs/arithmetic.md section 5). A block takes up to 8 queries of one key head that belong to
-// one sequence. With few queries the chunks of a sequence go to different blocks, which leave (m, l, o) of every chunk
-// for a second kernel to merge in order; with many, a block walks its chunks itself. Both run the same code for a
-// chunk, so the split never shows.
+// (arithmetic/attention.h, docs/arithmetic.md section 5). A block takes up to kQueries queries of one key head that
+// belong to one sequence, 4 or 8 where there are few and 16 or 32 in prompts. Keys and values stream through shared
+// memory in pieces of 8 KiB, which are copied while the pieces before are used. With few queries the chunks of a
+// sequence go to different blocks, which leave (m, l, o) of every chunk for a second kernel to merge in order; with
+// many, a block walks its chunks itself. Both run the same code for a chunk, so the split never shows.
 #pragma once
 
 #include "arithmetic/attention.h"
@@ -10,8 +11,8 @@
 
 namespace invar::cuda {
 
-inline constexpr int kQueriesOfBlock = 8;
 inline constexpr int kMostHeadWidth = 256;
+inline constexpr int kPieceBytes = 8192;
 
 // Where a layer's keys and values are: page p, head h at p * page_bytes + keys_at + h * key_head_bytes. Keys
 // [key_width][64], values [64][value_width] (ops/kv_cache.h).
@@ -88,7 +89,6 @@ struct AttentionArgs {
     int heads = 0;
     float scale = 0, softcap = 0;
     Global<const int32_t> tile_first, tile_rows;  // [tiles]: rows of one sequence that follow each other
-    int rows_of_tile = 1;                         // at most; rows_of_tile * heads of a key head <= 8, or 1
     // Chunks split over blocks: [rows][heads][chunks] results, merged by merge_kernel. Null: a block walks all chunks.
     Global<float> chunk_m, chunk_l, chunk_o;
     int64_t chunks = 0;
@@ -105,9 +105,10 @@ struct QueryTile {
 };
 
 // grid.y = kv_heads * parts of the heads that share one.
+template <int kQueries>
 SIMT_DEVICE QueryTile query_tile(const AttentionArgs& args) {
     const int group = args.heads / args.cache.kv_heads;
-    const int of_part = group < kQueriesOfBlock ? group : kQueriesOfBlock;
+    const int of_part = group < kQueries ? group : kQueries;
     const int parts = (group + of_part - 1) / of_part;
     const int part = simt::block_index_y() % parts;
     QueryTile tile{};
@@ -127,146 +128,230 @@ SIMT_DEVICE VisibleRange visible(const AttentionArgs& args, int64_t row) {
     const int64_t start = position + 1 - args.cache.window;
     return {args.cache.window > 0 && start > 0 ? start : 0, position + 1};
 }
-// Positions of the chunk that the row sees, from its start: [first, last), empty if first >= last.
-SIMT_DEVICE VisibleRange visible_of_chunk(const AttentionArgs& args, int64_t row, int64_t chunk) {
-    const VisibleRange all = visible(args, row);
-    const int64_t start = chunk * kAttentionChunk;
-    const int64_t last = all.last - start;
+// Positions of the chunk that are visible, from its start: [first, last), empty if first >= last.
+SIMT_DEVICE VisibleRange part_of_chunk(const VisibleRange& all, int64_t chunk) {
+    const int64_t start = chunk * kAttentionChunk, last = all.last - start;
     return {all.first > start ? all.first - start : 0, last < kAttentionChunk ? last : kAttentionChunk};
 }
 
-struct AttentionShared {
-    simt::Shared<float> query;  // [8][kMostHeadWidth]
-    simt::Shared<float> score;  // [8][64]: scores, then exp(score - m)
-    simt::Shared<float> m, l;   // [8]: of the chunk
+// What the threads of a block share. Rows of queries and scores are four floats longer than needed, which spreads them
+// over the banks.
+template <CacheType kType, int kThreads, int kQueries>
+struct AttentionBlock {
+    static constexpr int kElementBytes = kType == CacheType::f32 ? 4 : 2;
+    static constexpr int kChunk = static_cast<int>(kAttentionChunk);
+    static constexpr int kParts = kThreads / kChunk, kOwn = kQueries / kParts;  // queries of a thread's scores
+    static constexpr int kStride = kQueries + 4;
+    static constexpr int kSlots = kQueries <= 8 ? 4 : 2;                     // pieces under way
+    static constexpr int kWidth = kThreads;                                  // of heads, at most
+    static constexpr int kKeyRows = kPieceBytes / (kChunk * kElementBytes);  // elements of a piece of keys
+    static constexpr int kValueRows = kPieceBytes / (kThreads * kElementBytes), kValuePieces = kChunk / kValueRows;
+
+    simt::Shared<float> query;       // [kWidth][kStride]
+    simt::Shared<float> score;       // [64][kStride]: scores, then exp(score - m)
+    simt::Shared<Words4> ring;       // [kSlots][kPieceBytes / 16]
+    simt::Shared<uint32_t> mask;     // [64]: queries that see the position
+    simt::Shared<float> m, l, a, b;  // [kQueries]: m of the chunk, l of the state, factors of the merge
+    simt::Shared<int32_t> seen_first, seen_last,
+        merge;  // [kQueries]; merge: 0 unseen, 1 the first chunk, 2 a later one
+
+    // ---- the stream of pieces: keys, then values of each chunk
+
+    int key_pieces = 0;
+    int64_t last_chunk = 0, issued_chunk = 0;
+    int issued_piece = 0, issued_slot = 0;
+
+    SIMT_DEVICE void issue(const AttentionArgs& args, const QueryTile& tile) {
+        if (issued_chunk <= last_chunk) {
+            const CacheLayer& cache = args.cache;
+            const auto page = cache.memory + args.batch.page(tile.first_row, issued_chunk) * cache.page_bytes;
+            const int value_piece = issued_piece - key_pieces;
+            const int piece_of_values = kValueRows * cache.value_width * kElementBytes;
+            const int64_t from_keys = cache.keys_at + tile.kv_head * cache.key_head_bytes + issued_piece * kPieceBytes;
+            const int64_t from_values =
+                cache.values_at + tile.kv_head * cache.value_head_bytes + value_piece * piece_of_values;
+            const int left = cache.key_width * kChunk * kElementBytes - issued_piece * kPieceBytes;
+            const int bytes = value_piece >= 0 ? piece_of_values : left < kPieceBytes ? left : kPieceBytes;
+            const auto from = simt::view<const Words4>(page + (value_piece >= 0 ? from_values : from_keys));
+            for (int i = simt::thread_index(); i < bytes / 16; i += kThreads)
+                simt::copy_async(ring + (issued_slot * (kPieceBytes / 16) + i), from + i);
+            if (++issued_piece == key_pieces + kValuePieces) {
+                issued_piece = 0;
+                ++issued_chunk;
+            }
+        }
+        simt::commit_copies();
+        issued_slot = (issued_slot + 1) % kSlots;
+    }
+    // Waits for the oldest piece, for all threads, and starts the copy of another one in place of the one before it.
+    SIMT_DEVICE void next_piece(const AttentionArgs& args, const QueryTile& tile) {
+        simt::wait_for_copies<kSlots - 2>();
+        simt::sync_block();
+        issue(args, tile);
+    }
+    SIMT_DEVICE float element(int slot, int i) const {
+        const auto piece = ring + slot * (kPieceBytes / 16);
+        if constexpr (kType == CacheType::f32) return simt::view<float>(piece)[i];
+        const uint16_t bits = simt::view<uint16_t>(piece)[i];
+        return kType == CacheType::f16 ? simt::f16_to_float(bits) : simt::as_float(static_cast<uint32_t>(bits) << 16);
+    }
+
+    // ---- scores
+
+    SIMT_DEVICE void load_queries(const AttentionArgs& args, const QueryTile& tile) {
+        const int width = args.cache.key_width;
+        for (int i = simt::thread_index(); i < kQueries * width; i += kThreads) {
+            const int q = i / width, place = i % width;
+            float value = 0.0f;  // of a query that does not exist
+            if (q < tile.count) value = args.queries.row(tile.row(q))[int64_t{tile.head(q)} * width + place];
+            query[place * kStride + q] = value;
+        }
+    }
+    template <int kCount>
+    SIMT_DEVICE static void load_floats(simt::Shared<float> from, float (&to)[kCount]) {
+        if constexpr (kCount % 4 == 0) {
+            SIMT_UNROLL
+            for (int i = 0; i < kCount / 4; ++i) {
+                const simt::Floats4 four = simt::view<simt::Floats4>(from)[i];
+                for (int j = 0; j < 4; ++j) to[4 * i + j] = four.f[j];
+            }
+        } else {
+            static_assert(kCount == 2);
+            const Words2 two = simt::view<Words2>(from)[0];
+            for (int j = 0; j < 2; ++j) to[j] = simt::as_float(two.w[j]);
+        }
+    }
+    // law::attention_score of a position and kOwn queries, a piece of the keys' elements at a time.
+    SIMT_DEVICE void add_keys(int slot, int rows, int first_row, float (&dot)[kOwn]) const {
+        const int t = simt::thread_index() % kChunk, first = simt::thread_index() / kChunk * kOwn;
+        SIMT_UNROLL_BY(8)
+        for (int i = 0; i < rows; ++i) {
+            const float key = element(slot, i * kChunk + t);
+            float of_query[kOwn];
+            load_floats(query + ((first_row + i) * kStride + first), of_query);
+            SIMT_UNROLL
+            for (int n = 0; n < kOwn; ++n) dot[n] = simt::fma(of_query[n], key, dot[n]);
+        }
+    }
+    SIMT_DEVICE void store_scores(const AttentionArgs& args, const float (&dot)[kOwn]) const {
+        const int t = simt::thread_index() % kChunk, first = simt::thread_index() / kChunk * kOwn;
+        SIMT_UNROLL
+        for (int n = 0; n < kOwn; ++n) {
+            float s = dot[n] * args.scale;
+            if (args.softcap != 0.0f) s = args.softcap * law::steps::tanh(simt::divide(s, args.softcap));
+            score[t * kStride + first + n] = s;
+        }
+    }
+
+    // ---- exponentials: a warp has a query at a time, a lane two positions. The order of a maximum does not matter:
+    // where a score is NaN, l and o become NaN with any maximum.
+    SIMT_DEVICE void exponentials(const QueryTile& tile) const {
+        const int lane = simt::lane_index(), thread = simt::thread_index();
+        if (thread < kChunk) {
+            uint32_t seeing = 0;
+            for (int q = 0; q < tile.count; ++q) {
+                const int32_t first = seen_first[q], last = seen_last[q];
+                if (first >= last || (thread >= first && thread < last)) seeing |= 1u << q;
+            }
+            mask[thread] = seeing;
+        }
+        for (int q = simt::warp_index(); q < tile.count; q += kThreads / simt::kWarp) {
+            const int32_t first = seen_first[q], last = seen_last[q];
+            if (first >= last) continue;  // the same for all lanes
+            const float s[2] = {score[lane * kStride + q], score[(lane + simt::kWarp) * kStride + q]};
+            float largest = simt::as_float(0xFF800000u);  // -infinity
+            for (int i = 0; i < 2; ++i) {
+                const int t = lane + i * simt::kWarp;
+                if (t >= first && t < last) largest = s[i] > largest ? s[i] : largest;
+            }
+            for (int bits = 16; bits > 0; bits /= 2) {
+                const float other = simt::shuffle_xor(largest, bits);
+                largest = other > largest ? other : largest;
+            }
+            for (int i = 0; i < 2; ++i) score[(lane + i * simt::kWarp) * kStride + q] = law::steps::exp(s[i] - largest);
+            if (lane == 0) m[q] = largest;
+        }
+    }
+
+    // ---- values: o of the chunk for one element, every query, positions in rising order
+
+    SIMT_DEVICE void add_values(int slot, int width, int place, int first_position, uint32_t all,
+                                float (&o)[kQueries]) const {
+        SIMT_UNROLL_BY(4)
+        for (int i = 0; i < kValueRows; ++i) {
+            const uint32_t seeing = mask[first_position + i];
+            if (seeing == 0) continue;
+            const float value = element(slot, i * width + place);
+            float e[kQueries];
+            load_floats(score + (first_position + i) * kStride, e);
+            if (seeing == all) {
+                SIMT_UNROLL
+                for (int q = 0; q < kQueries; ++q) o[q] = simt::fma(e[q], value, o[q]);
+                continue;
+            }
+            SIMT_UNROLL
+            for (int q = 0; q < kQueries; ++q)
+                if ((seeing >> q & 1) != 0) o[q] = simt::fma(e[q], value, o[q]);
+        }
+    }
 };
 
-template <int kThreads>
-SIMT_DEVICE void load_queries(const AttentionArgs& args, const QueryTile& tile, const AttentionShared& shared) {
-    const int width = args.cache.key_width;
-    for (int i = simt::thread_index(); i < tile.count * width; i += kThreads) {
-        const int q = i / width, element = i % width;
-        shared.query[q * kMostHeadWidth + element] =
-            args.queries.row(tile.row(q))[int64_t{tile.head(q)} * width + element];
-    }
-    simt::sync_block();
-}
-
-// law::attention_score of every query and position of the chunk. A thread has one position and every kParts-th query.
-template <CacheType kType, int kThreads>
-SIMT_DEVICE void scores_of_chunk(const AttentionArgs& args, const QueryTile& tile, Global<const uint8_t> keys,
-                                 const AttentionShared& shared) {
-    constexpr int kParts = kThreads / kAttentionChunk, kQueries = kQueriesOfBlock / kParts;
-    const int t = simt::thread_index() % kAttentionChunk, part = simt::thread_index() / kAttentionChunk;
-    float dot[kQueries] = {};
-    for (int i = 0; i < args.cache.key_width; ++i) {
-        const float key = load_cached<kType>(keys, i * kAttentionChunk + t);
-        SIMT_UNROLL
-        for (int n = 0; n < kQueries; ++n) {
-            const int q = part + n * kParts;
-            if (q < tile.count) dot[n] = simt::fma(shared.query[q * kMostHeadWidth + i], key, dot[n]);
-        }
-    }
-    SIMT_UNROLL
-    for (int n = 0; n < kQueries; ++n) {
-        const int q = part + n * kParts;
-        if (q >= tile.count) continue;
-        float score = dot[n] * args.scale;
-        if (args.softcap != 0.0f) score = args.softcap * law::steps::tanh(simt::divide(score, args.softcap));
-        shared.score[q * kAttentionChunk + t] = score;
-    }
-    simt::sync_block();
-}
-
-// m and l of every query, and exp(score - m) in place of the scores. A warp has a query at a time, a lane two
-// positions.
-template <int kThreads>
-SIMT_DEVICE void exponentials_of_chunk(const AttentionArgs& args, const QueryTile& tile, int64_t chunk,
-                                       const AttentionShared& shared) {
-    const int lane = simt::lane_index();
-    for (int q = simt::warp_index(); q < tile.count; q += kThreads / simt::kWarp) {
-        const VisibleRange seen = visible_of_chunk(args, tile.row(q), chunk);
-        if (seen.first >= seen.last) continue;  // the same for all lanes
-        const auto scores = shared.score + q * kAttentionChunk;
-        const float first_score = scores[seen.first];
-        float m = first_score;
-        for (int t = lane; t < kAttentionChunk; t += simt::kWarp) {
-            const float score = scores[t];
-            if (t >= seen.first && t < seen.last) m = score > m ? score : m;
-        }
-        for (int bits = 16; bits > 0; bits /= 2) {
-            const float other = simt::shuffle_xor(m, bits);
-            m = other > m ? other : m;
-        }
-        simt::sync_warp();
-        for (int t = lane; t < kAttentionChunk; t += simt::kWarp) {
-            const float e = law::steps::exp(scores[t] - m);
-            scores[t] = e;
-        }
-        simt::sync_warp();
-        if (lane != 0) continue;
-        float l = 0.0f;
-        for (int64_t t = seen.first; t < seen.last; ++t) l = l + scores[t];
-        shared.m[q] = m;
-        shared.l[q] = l;
-    }
-    simt::sync_block();
-}
-
-// o of the chunk for one element of the value, every query: positions in rising order.
-template <CacheType kType>
-SIMT_DEVICE void values_of_chunk(const AttentionArgs& args, const QueryTile& tile, int64_t chunk,
-                                 Global<const uint8_t> values, int element, const AttentionShared& shared,
-                                 float (&o)[kQueriesOfBlock]) {
-    VisibleRange seen[kQueriesOfBlock];
-    VisibleRange any{kAttentionChunk, 0};
-    SIMT_UNROLL
-    for (int q = 0; q < kQueriesOfBlock; ++q) {
-        o[q] = 0.0f;
-        if (q >= tile.count) continue;
-        seen[q] = visible_of_chunk(args, tile.row(q), chunk);
-        any.first = seen[q].first < any.first ? seen[q].first : any.first;
-        any.last = seen[q].last > any.last ? seen[q].last : any.last;
-    }
-    for (int64_t t = any.first; t < any.last; ++t) {
-        const float value = load_cached<kType>(values, t * args.cache.value_width + element);
-        SIMT_UNROLL
-        for (int q = 0; q < kQueriesOfBlock; ++q) {
-            if (q >= tile.count || t < seen[q].first || t >= seen[q].last) continue;
-            o[q] = simt::fma(shared.score[q * kAttentionChunk + t], value, o[q]);
-        }
-    }
-}
-
-// law::merge of a chunk into a query's state; the first chunk is the state.
-struct MergeState {
+// law::merge of a chunk into a query's state; the first chunk is the state. The thread of a query holds it; what the
+// other threads need of it goes to shared memory.
+struct QueryState {
+    VisibleRange visible{0, 0};
     float m = 0, l = 0;
     int started = 0;
 };
-SIMT_DEVICE void merge_chunk(MergeState& state, float& o, float m, float l, float o_chunk) {
-    if (state.started == 0) {
-        state = {m, l, 1};
-        o = o_chunk;
+
+template <class Block>
+SIMT_DEVICE void sum_and_merge(const AttentionArgs& args, const Block& block, const QueryTile& tile, int64_t chunk,
+                               int q, QueryState& state) {
+    const int32_t first = block.seen_first[q], last = block.seen_last[q];
+    if (first >= last) {
+        block.merge[q] = 0;
         return;
     }
-    const float larger = m > state.m ? m : state.m;
-    const float a = law::steps::exp(state.m - larger), b = law::steps::exp(m - larger);
-    state.m = larger;
-    state.l = simt::fma(state.l, a, l * b);
-    o = simt::fma(o, a, o_chunk * b);
+    float l = 0.0f;
+    SIMT_UNROLL_BY(8)
+    for (int t = first; t < last; ++t) l = l + block.score[t * Block::kStride + q];
+    const float m = block.m[q];
+    if (!simt::is_null(args.chunk_m)) {
+        const int64_t place = (tile.row(q) * args.heads + tile.head(q)) * args.chunks + chunk;
+        args.chunk_m[place] = m;
+        args.chunk_l[place] = l;
+        block.merge[q] = 1;
+        return;
+    }
+    block.merge[q] = state.started == 0 ? 1 : 2;
+    if (state.started == 0) {
+        state.m = m;
+        state.l = l;
+        state.started = 1;
+    } else {
+        const float larger = m > state.m ? m : state.m;
+        const float a = law::steps::exp(state.m - larger), b = law::steps::exp(m - larger);
+        state.m = larger;
+        state.l = simt::fma(state.l, a, l * b);
+        block.a[q] = a;
+        block.b[q] = b;
+    }
+    block.l[q] = state.l;
 }
 
-// Grid: (tiles, kv_heads * parts, chunks or 1). kThreads >= value_width.
-template <CacheType kType, int kThreads>
+// Grid: (tiles, kv_heads * parts, chunks or 1). kThreads >= the widths of keys and values.
+template <CacheType kType, int kThreads, int kQueries>
 SIMT_KERNEL(kThreads)
 attention_kernel(AttentionArgs args) {
-    SIMT_SHARED(float, query, kQueriesOfBlock* kMostHeadWidth);
-    SIMT_SHARED(float, score, kQueriesOfBlock* kAttentionChunk);
-    SIMT_SHARED(float, m, kQueriesOfBlock);
-    SIMT_SHARED(float, l, kQueriesOfBlock);
-    const AttentionShared shared{query, score, m, l};
+    using Block = AttentionBlock<kType, kThreads, kQueries>;
+    SIMT_SHARED(float, query, Block::kWidth* Block::kStride);
+    SIMT_SHARED(float, score, Block::kChunk* Block::kStride);
+    SIMT_SHARED(Words4, ring, Block::kSlots * (kPieceBytes / 16));
+    SIMT_SHARED(uint32_t, mask, Block::kChunk);
+    SIMT_SHARED(float, of_queries, 4 * kQueries);
+    SIMT_SHARED(int32_t, seen, 3 * kQueries);
     const CacheLayer& cache = args.cache;
-    const QueryTile tile = query_tile(args);
+    const QueryTile tile = query_tile<kQueries>(args);
     if (tile.count <= 0) return;
     const bool split = !simt::is_null(args.chunk_m);
     // Positions rise with the rows of a tile, so its first row sees the earliest and its last row the latest chunk.
@@ -277,64 +362,126 @@ attention_kernel(AttentionArgs args) {
         if (mine < first_chunk || mine > last_chunk) return;
         first_chunk = last_chunk = mine;
     }
-    load_queries<kThreads>(args, tile, shared);
-    const int element = simt::thread_index();
-    const bool has_element = element < cache.value_width;
-    MergeState state[kQueriesOfBlock];
-    float o[kQueriesOfBlock] = {};
+    Block block{.query = query,
+                .score = score,
+                .ring = ring,
+                .mask = mask,
+                .m = of_queries,
+                .l = of_queries + kQueries,
+                .a = of_queries + 2 * kQueries,
+                .b = of_queries + 3 * kQueries,
+                .seen_first = seen,
+                .seen_last = seen + kQueries,
+                .merge = seen + 2 * kQueries};
+    block.key_pieces = (cache.key_width + Block::kKeyRows - 1) / Block::kKeyRows;
+    block.last_chunk = last_chunk;
+    block.issued_chunk = first_chunk;
+    SIMT_UNROLL
+    for (int i = 0; i < Block::kSlots - 1; ++i) block.issue(args, tile);
+    block.load_queries(args, tile);
+
+    const int thread = simt::thread_index();
+    const bool has_element = thread < cache.value_width;
+    const uint32_t all = tile.count == 32 ? 0xFFFFFFFFu : (1u << tile.count) - 1;
+    QueryState state;
+    if (thread < tile.count) state.visible = visible(args, tile.row(thread));
+    float o[kQueries] = {};
+    int slot = 0;
     for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
-        const auto page = cache.memory + args.batch.page(tile.first_row, chunk) * cache.page_bytes;
-        scores_of_chunk<kType, kThreads>(args, tile, page + (cache.keys_at + tile.kv_head * cache.key_head_bytes),
-                                         shared);
-        exponentials_of_chunk<kThreads>(args, tile, chunk, shared);
-        float of_chunk[kQueriesOfBlock];
-        if (has_element)
-            values_of_chunk<kType>(args, tile, chunk, page + (cache.values_at + tile.kv_head * cache.value_head_bytes),
-                                   element, shared, of_chunk);
-        SIMT_UNROLL
-        for (int q = 0; q < kQueriesOfBlock; ++q) {
-            if (q >= tile.count || !has_element) continue;
-            const VisibleRange seen = visible_of_chunk(args, tile.row(q), chunk);
-            if (seen.first >= seen.last) continue;
-            if (!split) {
-                merge_chunk(state[q], o[q], shared.m[q], shared.l[q], of_chunk[q]);
-                continue;
-            }
-            const int64_t place = (tile.row(q) * args.heads + tile.head(q)) * args.chunks + chunk;
-            args.chunk_o[place * cache.value_width + element] = of_chunk[q];
-            if (element == 0) {
-                args.chunk_m[place] = shared.m[q];
-                args.chunk_l[place] = shared.l[q];
-            }
+        float dot[Block::kOwn] = {};
+        for (int piece = 0; piece < block.key_pieces; ++piece) {
+            block.next_piece(args, tile);
+            const int first_row = piece * Block::kKeyRows, left = cache.key_width - first_row;
+            block.add_keys(slot, left < Block::kKeyRows ? left : Block::kKeyRows, first_row, dot);
+            slot = (slot + 1) % Block::kSlots;
+        }
+        block.store_scores(args, dot);
+        if (thread < tile.count) {
+            const VisibleRange seen_now = part_of_chunk(state.visible, chunk);
+            block.seen_first[thread] = static_cast<int32_t>(seen_now.first);
+            block.seen_last[thread] = static_cast<int32_t>(seen_now.last);
         }
         simt::sync_block();
+        block.exponentials(tile);
+        float of_chunk[kQueries] = {};
+        SIMT_UNROLL
+        for (int piece = 0; piece < Block::kValuePieces; ++piece) {
+            block.next_piece(args, tile);
+            if (piece == 0 && thread < tile.count) sum_and_merge(args, block, tile, chunk, thread, state);
+            if (has_element)
+                block.add_values(slot, cache.value_width, thread, piece * Block::kValueRows, all, of_chunk);
+            slot = (slot + 1) % Block::kSlots;
+        }
+        SIMT_UNROLL
+        for (int q = 0; q < kQueries; ++q) {
+            if (q >= tile.count || !has_element) continue;
+            const int32_t how = block.merge[q];
+            if (how == 0) continue;
+            if (split) {
+                const int64_t place = (tile.row(q) * args.heads + tile.head(q)) * args.chunks + chunk;
+                args.chunk_o[place * cache.value_width + thread] = of_chunk[q];
+            } else if (how == 1) {
+                o[q] = of_chunk[q];
+            } else {
+                o[q] = simt::fma(o[q], block.a[q], of_chunk[q] * block.b[q]);
+            }
+        }
     }
     if (split || !has_element) return;
-    for (int q = 0; q < tile.count; ++q) {
-        const int64_t at = int64_t{tile.head(q)} * cache.value_width + element;
-        const float result = simt::divide(o[q], state[q].l);
+    SIMT_UNROLL
+    for (int q = 0; q < kQueries; ++q) {
+        if (q >= tile.count) continue;
+        const int64_t at = int64_t{tile.head(q)} * cache.value_width + thread;
+        const float result = simt::divide(o[q], block.l[q]);
         args.out.row(tile.row(q))[at] = result;
         inspect(args.inspector, tile.row(q), at, result);
     }
 }
 
-// Merges the chunks of a query in rising order. Grid: (heads, rows), kThreads >= value_width.
+// Merges the chunks of a query in rising order. The factors of 32 chunks are worked out by the lanes of each warp; the
+// maximum before a chunk is a prefix maximum, whose order does not matter (see above). Grid: (heads, rows), kThreads >=
+// value_width.
 template <int kThreads>
 SIMT_KERNEL(kThreads)
 attention_merge_kernel(AttentionArgs args) {
-    const int head = simt::block_index(), element = simt::thread_index();
+    const int head = simt::block_index(), element = simt::thread_index(), lane = simt::lane_index();
     const int64_t row = simt::block_index_y();
-    if (element >= args.cache.value_width) return;
+    const int width = args.cache.value_width;
     const VisibleRange seen = visible(args, row);
-    MergeState state;
-    float o = 0.0f;
-    for (int64_t chunk = seen.first / kAttentionChunk; chunk <= (seen.last - 1) / kAttentionChunk; ++chunk) {
-        const int64_t place = (row * args.heads + head) * args.chunks + chunk;
-        const float m = args.chunk_m[place], l = args.chunk_l[place];
-        merge_chunk(state, o, m, l, args.chunk_o[place * args.cache.value_width + element]);
+    const int64_t start = seen.first / kAttentionChunk, end = (seen.last - 1) / kAttentionChunk;
+    const int64_t place = (row * args.heads + head) * args.chunks;
+    const bool has_element = element < width;
+    float m = args.chunk_m[place + start], l = args.chunk_l[place + start], o = 0.0f;
+    if (has_element) o = args.chunk_o[(place + start) * width + element];
+    for (int64_t first = start + 1; first <= end; first += simt::kWarp) {
+        const int64_t chunk = first + lane;
+        float own_m = simt::as_float(0xFF800000u), own_l = 0.0f;  // -infinity changes no maximum
+        if (chunk <= end) {
+            own_m = args.chunk_m[place + chunk];
+            own_l = args.chunk_l[place + chunk];
+        }
+        float after = own_m > m ? own_m : m;
+        for (int bits = 1; bits < simt::kWarp; bits *= 2) {
+            const float other = simt::shuffle(after, lane - bits);
+            if (lane >= bits) after = other > after ? other : after;
+        }
+        float before = simt::shuffle(after, lane - 1);
+        if (lane == 0) before = m;
+        const float a = law::steps::exp(before - after), b = law::steps::exp(own_m - after), own_lb = own_l * b;
+        m = simt::shuffle(after, simt::kWarp - 1);
+        const int count = end - first < simt::kWarp ? static_cast<int>(end - first) + 1 : simt::kWarp;
+        SIMT_UNROLL_BY(4)
+        for (int i = 0; i < count; ++i) {
+            const float of_a = simt::shuffle(a, i), of_b = simt::shuffle(b, i), of_lb = simt::shuffle(own_lb, i);
+            float of_chunk = 0.0f;
+            if (has_element) of_chunk = args.chunk_o[(place + first + i) * width + element];
+            l = simt::fma(l, of_a, of_lb);
+            o = simt::fma(o, of_a, of_chunk * of_b);
+        }
     }
-    const int64_t at = int64_t{head} * args.cache.value_width + element;
-    const float result = simt::divide(o, state.l);
+    if (!has_element) return;
+    const int64_t at = int64_t{head} * width + element;
+    const float result = simt::divide(o, l);
     args.out.row(row)[at] = result;
     inspect(args.inspector, row, at, result);
 }

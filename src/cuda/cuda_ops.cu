@@ -2,6 +2,7 @@
 #include "cuda/cuda_ops.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "base/check.h"
@@ -398,6 +399,41 @@ void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, 
     });
 }
 
+namespace {
+
+// Rows of one sequence that follow each other.
+int64_t runs_of(const Batch& batch) {
+    int64_t runs = 0;
+    for (size_t i = 0; i < batch.rows.size(); ++i)
+        runs += i == 0 || batch.rows[i].sequence != batch.rows[i - 1].sequence ? 1 : 0;
+    return runs;
+}
+
+// Queries of a block: many in prompts, else as few as there are heads to share a key.
+int queries_of_block(const Batch& batch, int group, bool wide) {
+    if (batch.size() >= 4 * runs_of(batch) && batch.size() * group > 8) return wide ? 16 : 32;
+    return group <= 4 && !wide ? 4 : 8;
+}
+
+}  // namespace
+
+// Rows of a sequence in tiles of at most `rows_of_tile`.
+void CudaOps::bring_tiles(const Batch& batch, int rows_of_tile) {
+    Control& control = *control_;
+    if (control.tile_limit == rows_of_tile) return;
+    std::vector<int32_t> first, count;
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+        const bool joins =
+            !first.empty() && count.back() < rows_of_tile && batch.rows[i].sequence == batch.rows[i - 1].sequence;
+        if (!joins) first.push_back(static_cast<int32_t>(i)), count.push_back(0);
+        ++count.back();
+    }
+    control.tile_limit = rows_of_tile;
+    control.tiles = static_cast<int64_t>(first.size());
+    keep(settings_.device.upload(control.tile_first.memory.get(), first.data(), control.tiles * 4));
+    keep(settings_.device.upload(control.tile_rows.memory.get(), count.data(), control.tiles * 4));
+}
+
 void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
                         const KvCache& cache, Tensor out) {
     if (settings_.measuring) return;
@@ -415,25 +451,18 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
                        .tile_rows = control.tile_rows.constant(),
                        .inspector = Inspector::of(control.failure.global(), next_call("attention", stage))};
     const CacheLayer& layer = args.cache;
-    CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth, "heads have at most 256 elements");
-    const int group = spec.heads / layer.kv_heads, of_part = std::min(group, kQueriesOfBlock);
+    CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth,
+          "the plan keeps layers with wider heads on the CPU");
+    const bool wide = std::max(layer.key_width, layer.value_width) > 128;
+    const int group = spec.heads / layer.kv_heads;
+    const int of_block = queries_of_block(batch, group, wide), of_part = std::min(group, of_block);
     const int parts = parts_of(group, of_part);
-    args.rows_of_tile = std::max(1, kQueriesOfBlock / of_part);
-    if (control.tile_limit != args.rows_of_tile) {
-        std::vector<int32_t> first, count;
-        for (size_t i = 0; i < batch.rows.size(); ++i) {
-            const bool joins = !first.empty() && count.back() < args.rows_of_tile &&
-                               batch.rows[i].sequence == batch.rows[i - 1].sequence;
-            if (!joins) first.push_back(static_cast<int32_t>(i)), count.push_back(0);
-            ++count.back();
-        }
-        control.tile_limit = args.rows_of_tile;
-        control.tiles = static_cast<int64_t>(first.size());
-        keep(settings_.device.upload(control.tile_first.memory.get(), first.data(), control.tiles * 4));
-        keep(settings_.device.upload(control.tile_rows.memory.get(), count.data(), control.tiles * 4));
-    }
+    bring_tiles(batch, std::max(1, of_block / of_part));
     int64_t chunks = 0;
     for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
+    // A power of two, so that a pass of the same shape is the same launches until the sequence has doubled; blocks of
+    // chunks that do not exist leave at once.
+    chunks = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
     const int64_t results = batch.size() * spec.heads * chunks;
     const bool split = chunks > 1 && control.tiles * layer.kv_heads * parts < kEnoughBlocks &&
                        results * (2 + layer.value_width) <= control.chunk_results.count;
@@ -445,27 +474,23 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
         args.chunk_o = simt::global(values + 2 * results, results * layer.value_width);
     }
     const simt::Stream stream = stream_of(settings_.device);
-    const bool wide = layer.value_width > 128;
     const simt::Grid grid{.x = static_cast<int>(control.tiles),
                           .y = layer.kv_heads * parts,
                           .z = split ? static_cast<int>(chunks) : 1,
                           .threads = wide ? 256 : 128,
                           .name = "attention"};
     with_cache_type(cache.type(), [&]<CacheType kType>() {
-        if (wide) {
-            simt::launch(stream, grid, attention_kernel<kType, 256>, args);
-        } else {
-            simt::launch(stream, grid, attention_kernel<kType, 128>, args);
-        }
+        if (wide && of_block == 16) return simt::launch(stream, grid, attention_kernel<kType, 256, 16>, args);
+        if (wide) return simt::launch(stream, grid, attention_kernel<kType, 256, 8>, args);
+        if (of_block == 32) return simt::launch(stream, grid, attention_kernel<kType, 128, 32>, args);
+        if (of_block == 8) return simt::launch(stream, grid, attention_kernel<kType, 128, 8>, args);
+        simt::launch(stream, grid, attention_kernel<kType, 128, 4>, args);
     });
     if (!split) return;
     const simt::Grid merge{
         .x = spec.heads, .y = static_cast<int>(batch.size()), .threads = grid.threads, .name = "attention_merge"};
-    if (wide) {
-        simt::launch(stream, merge, attention_merge_kernel<256>, args);
-    } else {
-        simt::launch(stream, merge, attention_merge_kernel<128>, args);
-    }
+    if (wide) return simt::launch(stream, merge, attention_merge_kernel<256>, args);
+    simt::launch(stream, merge, attention_merge_kernel<128>, args);
 }
 
 // ---- routing

@@ -81,6 +81,7 @@ class CudaOps final : public AcceleratorOps {
     int next_call(std::string_view verb, Stage stage);
     void bring_batch(const Batch& batch);
     void bring_pages(const Batch& batch, const KvCache& cache);
+    void bring_tiles(const Batch& batch, int rows_of_tile);
     const float* angles_of(const RopeTable& table, const Batch& batch);
     Operand prepare(bool quantised, bool tiles, Tensor x);
     void product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y);

@@ -17,6 +17,16 @@ constexpr int64_t kSmallTileTokens = 48;  // up to here in tiles of 16 tokens
 constexpr int kEnoughTiles = 132;         // multiprocessors of an H200
 constexpr int64_t kMostDecodeSlots = 64;  // of experts: each reads its expert's weights
 
+// Tokens of a tile: the larger tile needs fewer instructions, the smaller keeps more multiprocessors busy.
+int tile_of_product(const Format& format, int64_t rows, int64_t tokens) {
+    const auto enough = [&](int of_rows, int of_tokens) {
+        return int64_t{parts_of(rows, of_rows)} * parts_of(tokens, of_tokens) >= kEnoughTiles;
+    };
+    if (tokens <= kSmallTileTokens) return 16;
+    if (format.is_float) return enough(128, 64) ? 64 : 16;
+    return tokens > 64 && enough(kTileRows, 128) ? 128 : 64;
+}
+
 simt::Global<const uint8_t> bytes_of(const std::byte* data, int64_t bytes) {
     return simt::global(reinterpret_cast<const uint8_t*>(data), bytes);
 }
@@ -65,8 +75,8 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
         operand.tile_rows = {.q = simt::global(take_elements<uint8_t>(blocks * 32), blocks * 32),
                              .d = simt::global(take_elements<float>(blocks), blocks),
                              .sx = simt::global(take_elements<float>(blocks), blocks),
-                             .sum = {simt::global(take_elements<int32_t>(blocks), blocks),
-                                     simt::global(take_elements<int32_t>(blocks), blocks)},
+                             .sum = {simt::global(take_elements<float>(blocks), blocks),
+                                     simt::global(take_elements<float>(blocks), blocks)},
                              .tokens = padded};
         args.tiles = operand.tile_rows;
     } else {
@@ -109,9 +119,7 @@ void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x,
                   .out = rows_of(y).data,
                   .out_stride = y.stride(),
                   .inspector = inspector};
-    // A matrix of few rows, like a router, makes few large tiles.
-    const bool few = weight.format->is_float && parts_of(weight.rows, 128) * parts_of(x.tokens, 64) < kEnoughTiles;
-    const int tile = x.tokens <= kSmallTileTokens || few ? 16 : 64;
+    const int tile = tile_of_product(*weight.format, weight.rows, x.tokens);
     launch_tiles(stream, weight.format->id, args, tile, parts_of(x.tokens, tile));
 }
 

@@ -1,4 +1,4 @@
-// Instances of the tile kernels: every quantised format for 16 and 64 tokens.
+// Instances of the tile kernels: every quantised format for 16, 64 and 128 tokens.
 #include "base/check.h"
 #include "cuda/products.cuh"
 
@@ -11,13 +11,12 @@ void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, in
                           .threads = kTileThreads,
                           .name = "tiles"};
     const bool quantised = with_quantised_format(format, [&]<FormatId kId>() {
-        if (tile_tokens == 16) {
-            simt::launch(stream, grid, tile_kernel<kId, 16>, args);
-        } else {
-            simt::launch(stream, grid, tile_kernel<kId, 64>, args);
-        }
+        if (tile_tokens == 16) return simt::launch(stream, grid, tile_kernel<kId, 16>, args);
+        if (tile_tokens == 64) return simt::launch(stream, grid, tile_kernel<kId, 64>, args);
+        simt::launch(stream, grid, tile_kernel<kId, 128>, args);
     });
-    CHECK(tile_tokens == 16 || tile_tokens == 64, "tiles have 16 or 64 tokens");
+    CHECK(tile_tokens == 16 || tile_tokens == 64 || (quantised && tile_tokens == 128),
+          "tiles have 16, 64 or, of quantised weights, 128 tokens");
     if (!quantised) launch_float_tiles(stream, format, args, tile_tokens, tiles);
 }
 

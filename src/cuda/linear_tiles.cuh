@@ -1,9 +1,9 @@
 // Products for many tokens on int8 tensor cores: a block computes 64 rows x kTokens tokens, a warp 16 rows of it. K is
 // walked strand by strand: blocks 0, 8, 16, ... then 1, 9, ..., so that an output needs one running strand and one
-// total, not eight strands; the order of the law is the order of the walk. A tile of activations (4 records of one
-// strand) is copied to shared memory while the one before it is multiplied; weights go from L2 to registers, each byte
-// of a strand once a block. Equal to dot_quantised() over quantise_row(). With experts a tile's tokens are slots that
-// chose the same one.
+// total, not eight strands; the order of the law is the order of the walk. Activations of 4 records of one strand (a
+// stage) are copied to shared memory while the stage before is multiplied; weights go from L2 to registers, a stage
+// ahead, each byte of a strand once a block. Equal to dot_quantised() over quantise_row(). With experts a tile's tokens
+// are slots that chose the same one.
 #pragma once
 
 #include "cuda/activations.cuh"
@@ -13,7 +13,7 @@
 namespace invar::cuda {
 
 inline constexpr int kTileRows = 64, kTileThreads = 128;
-inline constexpr int kTileTokens = 64;  // activations are padded to it
+inline constexpr int kTileTokens = 128;  // activations are padded to it
 
 // Adding this to an integer below 2^22 makes the binary32 12582912 + integer: tensor cores start from it, and one
 // subtraction is the conversion. |idot| <= 32 * 127 * 128 < 2^20.
@@ -75,176 +75,331 @@ SIMT_DEVICE void store_output(const TileArgs& args, int64_t i, int64_t output, f
     inspect(args.inspector, to, output, y);
 }
 
-// A tile of activations in shared memory, one of two buffers.
-template <FormatId kId, int kTokens>
-struct TileBuffers {
-    using W = Weights<kId>;
-    simt::Shared<Words4> q;     // [2][record][half][token]
-    simt::Shared<float> d, sx;  // [2][record][token]; sx for minima
-    simt::Shared<int32_t> sum;  // [2][half][record][token]; for halves with minima
-    simt::Shared<int32_t> row;  // [token]: of the activations
+// Where the walk over K is: records record .. record + 3 of a strand, as far as they exist. A walk past the end has no
+// records.
+struct TileWalk {
+    int records, record = 0, strand = 0;
 
-    // Starts the copies of records first .. first + 3 of a strand.
-    SIMT_DEVICE void copy(const TileArgs& args, int buffer, int strand, int64_t first) const {
-        const int64_t records = records_of(args.columns), tokens = args.x.tokens;
-        const Global<const Words4> from = simt::view<const Words4>(args.x.q);
-        for (int i = simt::thread_index(); i < 2 * kSpanRecords * kTokens; i += kTileThreads) {
-            const int token = i % kTokens, half = i / kTokens % 2, record = i / kTokens / 2;
-            if (first + record >= records) break;
-            const int64_t plane = (strand * records + first + record) * 2 + half;
-            simt::copy_async(q + (buffer * 2 * kSpanRecords * kTokens + i), from + (plane * tokens + row[token]));
+    SIMT_DEVICE bool ended() const { return strand == 8; }
+    SIMT_DEVICE int count() const {
+        const int left = ended() ? 0 : records - record;
+        return left < kSpanRecords ? left : kSpanRecords;
+    }
+    SIMT_DEVICE bool last_of_strand() const { return record + kSpanRecords >= records; }
+    SIMT_DEVICE void advance() {
+        const bool last = last_of_strand();
+        record = last ? 0 : record + kSpanRecords;
+        strand += last ? 1 : 0;
+    }
+};
+
+// What a lane needs of the activations' scales: two tokens of each of two neighbouring tensor-core tiles, one 16-byte
+// read. Token 8 n + 2 j + e of the tile stands at place 16 (n / 2) + 4 j + 2 (n % 2) + e.
+SIMT_DEVICE int scale_place(int token) { return token / 16 * 16 + token % 8 / 2 * 4 + token / 8 % 2 * 2 + token % 2; }
+
+// A stage of activations in shared memory, one of two buffers.
+template <FormatId kId, int kTokens>
+struct TileStages {
+    using W = Weights<kId>;
+    static constexpr bool kNeedSx = W::kStep == DeviceStep::minimum;
+    static constexpr bool kNeedSums = W::kStep == DeviceStep::halves_minimum;
+    static constexpr int kPlanes = 2 * kSpanRecords;  // of codes: [record][half]
+
+    simt::Shared<Words4> q;           // [2][record][half][token]
+    simt::Shared<float> d, sx, sum0;  // [2][record][scale_place]; sx for minima
+    simt::Shared<float> sum1;         // sums of the halves, for halves with minima
+
+    // This thread copies one token. Blocks follow each other in the order of the walk, so the places below move only
+    // forward, by the records copied.
+    Global<const Words4> from_q;
+    Global<const float> from_d, from_sx, from_sum[2];
+    int tokens = 0;  // of all activations: from one record to the next
+
+    SIMT_DEVICE void start(const TileArgs& args, int64_t row) {
+        tokens = static_cast<int>(args.x.tokens);
+        from_q = simt::view<const Words4>(args.x.q) + row;
+        from_d = args.x.d + row;
+        if constexpr (kNeedSx) from_sx = args.x.sx + row;
+        if constexpr (kNeedSums) {
+            from_sum[0] = args.x.sum[0] + row;
+            from_sum[1] = args.x.sum[1] + row;
         }
-        for (int i = simt::thread_index(); i < kSpanRecords * kTokens; i += kTileThreads) {
-            const int token = i % kTokens, record = i / kTokens;
-            if (first + record >= records) break;
-            const int64_t at = (strand * records + first + record) * tokens + row[token];
-            const int to = buffer * kSpanRecords * kTokens + i;
-            simt::copy_async4(d + to, args.x.d + at);
-            if constexpr (W::kStep == DeviceStep::minimum) simt::copy_async4(sx + to, args.x.sx + at);
-            if constexpr (W::kStep == DeviceStep::halves_minimum) {
-                simt::copy_async4(sum + (to + buffer * kSpanRecords * kTokens), args.x.sum[0] + at);
-                simt::copy_async4(sum + (to + (buffer + 1) * kSpanRecords * kTokens), args.x.sum[1] + at);
+    }
+
+    SIMT_DEVICE void copy(int buffer, int count) {
+        constexpr int kStep = kTileThreads / kTokens;
+        const int token = simt::thread_index() % kTokens, first = simt::thread_index() / kTokens;
+        const auto to_q = q + (buffer * kPlanes * kTokens + token);
+        SIMT_UNROLL
+        for (int plane = 0; plane < kPlanes; plane += kStep)
+            if (plane + first < 2 * count)
+                simt::copy_async(to_q + (plane + first) * kTokens, from_q + (plane + first) * tokens);
+        const int to = buffer * kSpanRecords * kTokens + scale_place(token);
+        SIMT_UNROLL
+        for (int i = 0; i < kSpanRecords; i += kStep) {
+            if (i + first >= count) continue;
+            const int place = to + (i + first) * kTokens, at = (i + first) * tokens;
+            simt::copy_async4(d + place, from_d + at);
+            if constexpr (kNeedSx) simt::copy_async4(sx + place, from_sx + at);
+            if constexpr (kNeedSums) {
+                simt::copy_async4(sum0 + place, from_sum[0] + at);
+                simt::copy_async4(sum1 + place, from_sum[1] + at);
             }
         }
         simt::commit_copies();
-    }
-
-    SIMT_DEVICE BlockInputs inputs(int buffer, int record, int token) const {
-        const int at = (buffer * kSpanRecords + record) * kTokens + token;
-        BlockInputs x{};
-        x.d = d[at];
-        if constexpr (W::kStep == DeviceStep::minimum) x.sx = sx[at];
-        if constexpr (W::kStep == DeviceStep::halves_minimum) {
-            x.half_sum[0] = sum[at + buffer * kSpanRecords * kTokens];
-            x.half_sum[1] = sum[at + (buffer + 1) * kSpanRecords * kTokens];
+        from_q = from_q + 2 * count * tokens;
+        from_d = from_d + count * tokens;
+        if constexpr (kNeedSx) from_sx = from_sx + count * tokens;
+        if constexpr (kNeedSums) {
+            from_sum[0] = from_sum[0] + count * tokens;
+            from_sum[1] = from_sum[1] + count * tokens;
         }
-        return x;
+    }
+
+    // Tensor-core operands of the 8 tokens 8 n .. and the next 8: b[0], b[1] of each. `lane_q`: q, moved to what this
+    // lane names in a ldmatrix: token lane % 8 of the first or the next 8, half 0 or 1.
+    SIMT_DEVICE void load_codes(simt::Shared<Words4> lane_q, int i, int n, uint32_t (&b)[4]) const {
+        simt::load_matrix(b, lane_q + (2 * i * kTokens + 8 * n));
+    }
+    SIMT_DEVICE simt::Shared<Words4> lane_codes(int buffer) const {
+        const int lane = simt::lane_index();
+        return q + ((buffer * kPlanes + lane / 8 % 2) * kTokens + 8 * (lane / 16) + lane % 8);
+    }
+    // Two tokens of each of the two.
+    SIMT_DEVICE simt::Floats4 load_scales(simt::Shared<float> scales, int lane_scales, int i, int n) const {
+        return simt::view<simt::Floats4>(scales)[lane_scales + i * (kTokens / 4) + 2 * n];
+    }
+    SIMT_DEVICE static int lane_scales(int buffer) {
+        return buffer * kSpanRecords * (kTokens / 4) + simt::lane_index() % 4;
     }
 };
 
-// One of the two rows of a lane: where its weights are, in its group.
-struct TileRow {
-    Global<const uint8_t> group;
-    int row_in_group;
-    int64_t row;
+// The scales of a block of weights as the float steps of tiles take them. What is an integer is below 2^24.
+struct TileScales {
+    float dw = 0, other = 0;  // as in BlockScales
+    float scale[2] = {}, minimum[2] = {};
 };
+
+// What a lane holds of the weights: two rows, lane / 4 and 8 more, of the warp's 16, one strand of four records. Lane
+// j of the four of a row works out the scales of record j, which the others get by shuffles.
+template <FormatId kId>
+struct TileWeights {
+    using W = Weights<kId>;
+    Global<const uint8_t> span[2];  // where the next loads begin
+    int row_in_group = 0;           // 8 rows apart: the same for both
+    int spans_bytes = 0;            // of all spans before the last
+
+    typename W::PairWords codes[kSpanRecords][2];
+    typename W::Piece piece[2], side[2];
+    RawScales superblock[2];
+
+    SIMT_DEVICE void load_scales(int strand) {
+        for (int e = 0; e < 2; ++e) {
+            piece[e] = W::load_piece(span[e], 4 * strand + row_in_group);
+            side[e] = W::load_side(span[e], row_in_group);
+            W::read_superblock(span[e], simt::lane_index() % 4, row_in_group, superblock[e]);
+        }
+    }
+    SIMT_DEVICE void load_codes(int strand, int i) {
+        for (int e = 0; e < 2; ++e)
+            codes[i][e] = W::load_pair_words(span[e] + W::kRecordsAt, i * W::kRecordBytes, 4 * strand + row_in_group,
+                                             simt::lane_index() % 4);
+    }
+    SIMT_DEVICE void advance(bool strand_ends) {
+        const int step = strand_ends ? -spans_bytes : W::kSpanBytes;
+        for (int e = 0; e < 2; ++e) span[e] = span[e] + step;
+    }
+    // The tensor-core operand of record i.
+    SIMT_DEVICE void operand(int i, uint32_t (&a)[4]) const {
+        for (int e = 0; e < 2; ++e) {
+            W::combine_pair(codes[i][e], simt::lane_index() % 4, a[e], a[2 + e]);
+            a[e] = W::signed_codes(a[e]);
+            a[2 + e] = W::signed_codes(a[2 + e]);
+        }
+    }
+    // Of this lane's record.
+    SIMT_DEVICE TileScales own_scales(int e) const {
+        RawScales raw = W::raw_scales(piece[e], side[e], simt::lane_index() % 4);
+        if constexpr (W::kScales == DeviceScales::six_bit || W::kScales == DeviceScales::iq4_xs) {
+            raw.d = superblock[e].d;
+            raw.m = superblock[e].m;
+        }
+        const BlockScales scales = W::block_scales(raw);
+        TileScales own{.dw = scales.dw, .other = scales.other};
+        for (int h = 0; h < 2; ++h) {
+            own.scale[h] = static_cast<float>(scales.scale[h]);
+            own.minimum[h] = static_cast<float>(scales.minimum[h]);
+        }
+        return own;
+    }
+    // Of record i, from the lane that has it.
+    SIMT_DEVICE static TileScales shared_scales(const TileScales& own, int i) {
+        const int from = (simt::lane_index() & ~3) + i;
+        TileScales scales;
+        scales.dw = simt::shuffle(own.dw, from);
+        if constexpr (W::kStep != DeviceStep::plain && W::kStep != DeviceStep::halves)
+            scales.other = simt::shuffle(own.other, from);
+        for (int h = 0; h < 2; ++h) {
+            if constexpr (W::kHalves && W::kStep != DeviceStep::two_floats)
+                scales.scale[h] = simt::shuffle(own.scale[h], from);
+            if constexpr (W::kStep == DeviceStep::halves_minimum)
+                scales.minimum[h] = simt::shuffle(own.minimum[h], from);
+        }
+        return scales;
+    }
+};
+
+// A token's part of a float step.
+struct TileInputs {
+    float d, sx, sum0, sum1;
+};
+
+// The float steps of one output. `first` and `second` are dots plus kFloatStartValue: of the halves of the block, or
+// the whole dot in `first`. Every sum of integers here is below 2^24 and exact in binary32, so the steps are those of
+// Weights::step: sc0 first - sc0 start is an integer below 2^24 too, and fma rounds once.
+template <FormatId kId>
+SIMT_DEVICE float tile_step(const TileScales& w, const TileInputs& x, float first, float second, float s) {
+    constexpr DeviceStep kStep = Weights<kId>::kStep;
+    if constexpr (kStep == DeviceStep::plain || kStep == DeviceStep::minimum) {
+        s = simt::fma(w.dw * x.d, first - kFloatStartValue, s);
+        if constexpr (kStep == DeviceStep::minimum) s = simt::fma(w.other, x.sx, s);
+        return s;
+    }
+    if constexpr (kStep == DeviceStep::two_floats) {
+        s = simt::fma(w.dw * x.d, first - kFloatStartValue, s);
+        return simt::fma(w.other * x.d, second - kFloatStartValue, s);
+    }
+    const float of_first = simt::fma(w.scale[0], first, -kFloatStartValue * w.scale[0]);
+    const float sum = simt::fma(w.scale[1], second - kFloatStartValue, of_first);
+    s = simt::fma(w.dw * x.d, sum, s);
+    if constexpr (kStep == DeviceStep::halves) return s;
+    const float minimum = simt::fma(w.minimum[1], x.sum1, w.minimum[0] * x.sum0);
+    return simt::fma(-(w.other * x.d), minimum, s);
+}
 
 // A block of 32 columns: 16 rows of a warp x 8 tokens, four outputs of a lane.
 template <FormatId kId>
-SIMT_DEVICE void multiply_block(const uint32_t (&a)[4], const uint32_t (&b)[2], const BlockScales (&w)[2],
-                                const BlockInputs (&x)[2], float (&s)[4]) {
-    using W = Weights<kId>;
-    if constexpr (W::kHalves) {
-        int32_t first[4] = {}, second[4] = {};
-        simt::mma_s8_half(first, a[0], a[1], b[0]);
-        simt::mma_s8_half(second, a[2], a[3], b[1]);
-        SIMT_UNROLL
-        for (int e = 0; e < 4; ++e) s[e] = W::step(w[e / 2], x[e % 2], first[e], second[e], s[e]);
+SIMT_DEVICE void multiply_block(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const TileScales (&w)[2],
+                                const TileInputs (&x)[2], float (&s)[4]) {
+    const int32_t start[4] = {kFloatStart, kFloatStart, kFloatStart, kFloatStart};
+    int32_t first[4], second[4] = {};
+    if constexpr (Weights<kId>::kHalves) {
+        simt::mma_s8_half(first, a[0], a[1], b0, start);
+        simt::mma_s8_half(second, a[2], a[3], b1, start);
     } else {
-        int32_t sums[4] = {kFloatStart, kFloatStart, kFloatStart, kFloatStart};
-        simt::mma_s8(sums, a, b);
+        simt::mma_s8(first, a, {b0, b1}, start);
+    }
+    SIMT_UNROLL
+    for (int e = 0; e < 4; ++e)
+        s[e] = tile_step<kId>(w[e / 2], x[e % 2], simt::as_float(static_cast<uint32_t>(first[e])),
+                              simt::as_float(static_cast<uint32_t>(second[e])), s[e]);
+}
+
+// Record i of a stage: 16 rows of a warp x kTokens.
+template <FormatId kId, int kTokens>
+SIMT_DEVICE void multiply_record(const TileStages<kId, kTokens>& stages, simt::Shared<Words4> lane_q, int at, int i,
+                                 const uint32_t (&a)[4], const TileScales (&w)[2], float (&s)[kTokens / 8][4]) {
+    SIMT_UNROLL
+    for (int n = 0; n < kTokens / 8; n += 2) {
+        uint32_t b[4];
+        stages.load_codes(lane_q, i, n, b);
+        const simt::Floats4 d = stages.load_scales(stages.d, at, i, n);
+        simt::Floats4 sx{}, sum0{}, sum1{};
+        if constexpr (stages.kNeedSx) sx = stages.load_scales(stages.sx, at, i, n);
+        if constexpr (stages.kNeedSums) {
+            sum0 = stages.load_scales(stages.sum0, at, i, n);
+            sum1 = stages.load_scales(stages.sum1, at, i, n);
+        }
         SIMT_UNROLL
-        for (int e = 0; e < 4; ++e) {
-            const float dot = simt::as_float(static_cast<uint32_t>(sums[e])) - kFloatStartValue;
-            s[e] = W::step_of_dot(w[e / 2], x[e % 2], dot, s[e]);
+        for (int m = 0; m < 2; ++m) {
+            const TileInputs x[2] = {{d.f[2 * m], sx.f[2 * m], sum0.f[2 * m], sum1.f[2 * m]},
+                                     {d.f[2 * m + 1], sx.f[2 * m + 1], sum0.f[2 * m + 1], sum1.f[2 * m + 1]}};
+            multiply_block<kId>(a, b[2 * m], b[2 * m + 1], w, x, s[n + m]);
         }
     }
 }
 
-// Grid: (ceil(rows / 64), tiles of tokens), kTileThreads threads.
+// Grid: (ceil(rows / kTileRows), tiles of tokens).
 template <FormatId kId, int kTokens>
 SIMT_KERNEL(kTileThreads)
 tile_kernel(TileArgs args) {
     using W = Weights<kId>;
-    constexpr int kColumnsOfWarp = kTokens / 8;  // tensor-core tiles side by side
-    constexpr int kNeedSx = W::kStep == DeviceStep::minimum, kNeedSums = W::kStep == DeviceStep::halves_minimum;
-    SIMT_SHARED(Words4, q, 2 * 2 * kSpanRecords * kTokens);
+    using Stages = TileStages<kId, kTokens>;
+    SIMT_SHARED(Words4, q, 2 * Stages::kPlanes * kTokens);
     SIMT_SHARED(float, d, 2 * kSpanRecords * kTokens);
-    SIMT_SHARED(float, sx, kNeedSx ? 2 * kSpanRecords* kTokens : 1);
-    SIMT_SHARED(int32_t, sum, kNeedSums ? 4 * kSpanRecords * kTokens : 1);
-    SIMT_SHARED(int32_t, row, kTokens);
-    const TileBuffers<kId, kTokens> tile{q, d, sx, sum, row};
-
+    SIMT_SHARED(float, sx, Stages::kNeedSx ? 2 * kSpanRecords* kTokens : 4);
+    SIMT_SHARED(float, sum0, Stages::kNeedSums ? 2 * kSpanRecords* kTokens : 4);
+    SIMT_SHARED(float, sum1, Stages::kNeedSums ? 2 * kSpanRecords* kTokens : 4);
     const TileTokens tokens = tokens_of_tile<kTokens>(args, simt::block_index_y());
     if (tokens.count <= 0) return;  // all threads of the block
-    const int thread = simt::thread_index();
-    if (thread < kTokens) {
-        const int64_t i = tokens.first + (thread < tokens.count ? thread : 0);
-        row[thread] = static_cast<int32_t>(row_of_token(args, i));
-    }
-    simt::sync_block();
+    const int copied = simt::thread_index() % kTokens < tokens.count ? simt::thread_index() % kTokens : 0;
+    Stages stages{q, d, sx, sum0, sum1};
+    stages.start(args, row_of_token(args, tokens.first + copied));
 
     const int lane = simt::lane_index();
-    const int64_t records = records_of(args.columns), last_group = groups_of(args.rows) - 1;
-    TileRow rows[2];
+    const int64_t last_group = groups_of(args.rows) - 1;
+    const int64_t first_row = int64_t{simt::block_index()} * kTileRows + 16 * simt::warp_index() + lane / 4;
+    TileWalk walk{.records = static_cast<int>(records_of(args.columns))};
+    TileWeights<kId> weights;
+    weights.row_in_group = static_cast<int>(first_row % kGroupRows);
+    weights.spans_bytes = (walk.records - 1) / kSpanRecords * W::kSpanBytes;
     for (int e = 0; e < 2; ++e) {
-        rows[e].row = int64_t{simt::block_index()} * kTileRows + 16 * simt::warp_index() + 8 * e + lane / 4;
-        const int64_t group = rows[e].row / kGroupRows;
-        rows[e].group = tokens.weights + (group < last_group ? group : last_group) * W::group_size(records);
-        rows[e].row_in_group = static_cast<int>(rows[e].row % kGroupRows);
+        const int64_t group = (first_row + 8 * e) / kGroupRows;
+        weights.span[e] = tokens.weights + (group < last_group ? group : last_group) * W::group_size(walk.records);
     }
 
-    float s[kColumnsOfWarp][4] = {}, total[kColumnsOfWarp][4] = {};
+    // -0 + y is y, also for zeros.
+    float s[kTokens / 8][4], total[kTokens / 8][4];
+    for (int n = 0; n < kTokens / 8; ++n)
+        for (int e = 0; e < 4; ++e) s[n][e] = 0.0f, total[n][e] = -0.0f;
     int buffer = 0;
-    tile.copy(args, 0, 0, 0);
-    for (int strand = 0; strand < 8; ++strand) {
-        for (int64_t first = 0; first < records; first += kSpanRecords) {
-            const bool last_span = first + kSpanRecords >= records;
-            if (!last_span || strand < 7) {
-                tile.copy(args, buffer ^ 1, last_span ? strand + 1 : strand, last_span ? 0 : first + kSpanRecords);
-                simt::wait_for_copies<1>();
-            } else {
-                simt::wait_for_copies<0>();
-            }
-            simt::sync_block();
-            typename W::Piece piece[2], side[2];
-            Global<const uint8_t> span[2];
-            for (int e = 0; e < 2; ++e) {
-                span[e] = rows[e].group + first / kSpanRecords * W::kSpanBytes;
-                piece[e] = W::load_piece(span[e], 4 * strand + rows[e].row_in_group);
-                side[e] = W::load_side(span[e], rows[e].row_in_group);
-            }
-            SIMT_UNROLL
-            for (int i = 0; i < kSpanRecords; ++i) {
-                if (first + i >= records) break;
-                uint32_t a[4];
-                BlockScales w[2];
-                for (int e = 0; e < 2; ++e) {
-                    const auto record = span[e] + (W::kRecordsAt + i * W::kRecordBytes);
-                    W::load_pair_of_groups(record, 4 * strand + rows[e].row_in_group, lane % 4, a[e], a[2 + e]);
-                    RawScales raw = W::raw_scales(piece[e], side[e], i);
-                    W::read_superblock(span[e], i, rows[e].row_in_group, raw);
-                    w[e] = W::block_scales(raw);
-                }
-                for (int e = 0; e < 4; ++e) a[e] = W::signed_codes(a[e]);
-                const auto words = simt::view<uint32_t>(q);
-                SIMT_UNROLL
-                for (int n = 0; n < kColumnsOfWarp; ++n) {
-                    const int place = ((buffer * kSpanRecords + i) * 2 * kTokens + 8 * n + lane / 4) * 4 + lane % 4;
-                    const uint32_t b[2] = {words[place], words[place + 4 * kTokens]};
-                    const int token = 8 * n + 2 * (lane % 4);
-                    const BlockInputs x[2] = {tile.inputs(buffer, i, token), tile.inputs(buffer, i, token + 1)};
-                    multiply_block<kId>(a, b, w, x, s[n]);
-                }
-            }
-            simt::sync_block();
-            buffer ^= 1;
+    stages.copy(0, walk.count());
+    weights.load_scales(0);
+    SIMT_UNROLL
+    for (int i = 0; i < kSpanRecords; ++i)
+        if (i < walk.count()) weights.load_codes(0, i);
+    while (!walk.ended()) {
+        TileWalk next = walk;
+        next.advance();
+        const int count = walk.count(), next_count = next.count();
+        if (next_count > 0) {
+            stages.copy(buffer ^ 1, next_count);
+            simt::wait_for_copies<1>();
+        } else {
+            simt::wait_for_copies<0>();
         }
+        simt::sync_block();
+        const TileScales own[2] = {weights.own_scales(0), weights.own_scales(1)};
+        weights.advance(walk.last_of_strand());
+        if (next_count > 0) weights.load_scales(next.strand);
+        const simt::Shared<Words4> lane_q = stages.lane_codes(buffer);
+        const int at = Stages::lane_scales(buffer);
         SIMT_UNROLL
-        for (int n = 0; n < kColumnsOfWarp; ++n) {
-            for (int e = 0; e < 4; ++e) {
-                total[n][e] = strand == 0 ? s[n][e] : total[n][e] + s[n][e];
-                s[n][e] = 0.0f;
+        for (int i = 0; i < kSpanRecords; ++i) {
+            uint32_t a[4];
+            weights.operand(i, a);
+            if (i < next_count) weights.load_codes(next.strand, i);
+            if (i >= count) continue;
+            const TileScales w[2] = {weights.shared_scales(own[0], i), weights.shared_scales(own[1], i)};
+            multiply_record<kId, kTokens>(stages, lane_q, at, i, a, w, s);
+        }
+        simt::sync_block();
+        buffer ^= 1;
+        if (walk.last_of_strand()) {
+            SIMT_UNROLL
+            for (int n = 0; n < kTokens / 8; ++n) {
+                for (int e = 0; e < 4; ++e) total[n][e] = total[n][e] + s[n][e], s[n][e] = 0.0f;
             }
         }
+        walk = next;
     }
 
     SIMT_UNROLL
-    for (int n = 0; n < kColumnsOfWarp; ++n) {
+    for (int n = 0; n < kTokens / 8; ++n) {
         SIMT_UNROLL
         for (int e = 0; e < 4; ++e) {
             const int token = 8 * n + 2 * (lane % 4) + e % 2;
-            if (token < tokens.count) store_output(args, tokens.first + token, rows[e / 2].row, total[n][e]);
+            if (token < tokens.count) store_output(args, tokens.first + token, first_row + e / 2 * 8, total[n][e]);
         }
     }
 }

@@ -23,6 +23,7 @@
 
 #define SIMT_DEVICE inline
 #define SIMT_UNROLL
+#define SIMT_UNROLL_BY(count)
 #define SIMT_KERNEL(threads) inline void
 #define SIMT_SHARED(Type, name, count) \
     const auto name = ::invar::simt::emulation::static_shared<Type>(count, std::source_location::current())
@@ -283,18 +284,19 @@ inline uint32_t ballot(bool predicate, const Place& at = Place::current()) {
 inline bool any(bool predicate, const Place& at = Place::current()) { return ballot(predicate, at) != 0; }
 
 // Fragments as PTX ISA lays them out for mma.m16n8k32 with .s8 operands.
-inline void mma_s8(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+inline void mma_s8(int32_t (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const int32_t (&c)[4],
                    const Place& at = Place::current()) {
     emulation::LanePart part{.word = emulation::WarpWord::mma, .mask = kAllLanes, .at = at};
     for (int i = 0; i < 4; ++i) part.give[i] = a[i];
     for (int i = 0; i < 2; ++i) part.give[4 + i] = b[i];
-    for (int i = 0; i < 4; ++i) part.give[6 + i] = static_cast<uint32_t>(sums[i]);
+    for (int i = 0; i < 4; ++i) part.give[6 + i] = static_cast<uint32_t>(c[i]);
     emulation::take_part(part);
     for (int i = 0; i < 4; ++i) sums[i] = static_cast<int32_t>(part.get[i]);
 }
 // m16n8k16: the first or the second half of the registers of m16n8k32.
-inline void mma_s8_half(int32_t (&sums)[4], uint32_t a0, uint32_t a1, uint32_t b, const Place& at = Place::current()) {
-    mma_s8(sums, {a0, a1, 0, 0}, {b, 0}, at);
+inline void mma_s8_half(int32_t (&sums)[4], uint32_t a0, uint32_t a1, uint32_t b, const int32_t (&c)[4],
+                        const Place& at = Place::current()) {
+    mma_s8(sums, {a0, a1, 0, 0}, {b, 0}, c, at);
 }
 inline void load_matrix(uint32_t (&r)[4], Shared<Words4> row, const Place& at = Place::current()) {
     emulation::LanePart part{.word = emulation::WarpWord::load_matrix, .mask = kAllLanes, .at = at};
@@ -309,9 +311,9 @@ inline void load_matrix(uint32_t (&r)[4], Shared<Words4> row, const Place& at = 
 inline void copy_async(Shared<Words4> to, Global<const Words4> from, const Place& at = Place::current()) {
     emulation::shared_copy_async(to.region(), to.offset(), 16, from.checked(0, at), at);
 }
-template <class T>
-void copy_async4(Shared<T> to, const Global<T>& from, const Place& at = Place::current()) {
-    static_assert(sizeof(T) == 4);
+template <class T, class From>
+void copy_async4(Shared<T> to, const Global<From>& from, const Place& at = Place::current()) {
+    static_assert(sizeof(T) == 4 && std::is_same_v<T, std::remove_const_t<From>>);
     emulation::shared_copy_async(to.region(), to.offset(), 4, from.checked(0, at), at);
 }
 void commit_copies();

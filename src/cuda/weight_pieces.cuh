@@ -131,18 +131,30 @@ struct Weights {
         combine(planes.nibbles[j], second, planes.crumbs, planes.bits, j, low, high);
     }
     // The same from memory, for one k-group pair of the block of `lane`: what a lane of a tensor-core fragment needs.
+    struct PairWords {
+        uint32_t first, second, crumbs[2], bits;
+    };
+    // `at`: bytes from `records` to the record.
+    SIMT_DEVICE static PairWords load_pair_words(Global<const uint8_t> records, int at, int lane, int j) {
+        PairWords words{};
+        if constexpr (kLayout.bytes || kLayout.nibbles)
+            words.first = simt::view<const uint32_t>(records + (16 * lane + 4 * j))[at / 4];
+        if constexpr (kLayout.bytes)
+            words.second = simt::view<const uint32_t>(records + (16 * lane + 4 * j))[at / 4 + 128];
+        if constexpr (kLayout.crumbs) {
+            const Words2 crumbs = simt::view<const Words2>(records + 8 * lane)[(at + kCrumbsAt) / 8];
+            words.crumbs[0] = crumbs.w[0];
+            words.crumbs[1] = crumbs.w[1];
+        }
+        if constexpr (kLayout.bits) words.bits = simt::view<const uint32_t>(records + 4 * lane)[(at + kBitsAt) / 4];
+        return words;
+    }
+    SIMT_DEVICE static void combine_pair(const PairWords& words, int j, uint32_t& low, uint32_t& high) {
+        combine(words.first, words.second, words.crumbs, words.bits, j, low, high);
+    }
     SIMT_DEVICE static void load_pair_of_groups(Global<const uint8_t> record, int lane, int j, uint32_t& low,
                                                 uint32_t& high) {
-        uint32_t first = 0, second = 0, crumbs[2] = {}, bits = 0;
-        if constexpr (kLayout.bytes || kLayout.nibbles) first = simt::view<const uint32_t>(record)[4 * lane + j];
-        if constexpr (kLayout.bytes) second = simt::view<const uint32_t>(record + 512)[4 * lane + j];
-        if constexpr (kLayout.crumbs) {
-            const Words2 words = simt::view<const Words2>(record + kCrumbsAt)[lane];
-            crumbs[0] = words.w[0];
-            crumbs[1] = words.w[1];
-        }
-        if constexpr (kLayout.bits) bits = simt::view<const uint32_t>(record + kBitsAt)[lane];
-        combine(first, second, crumbs, bits, j, low, high);
+        combine_pair(load_pair_words(record, 0, lane, j), j, low, high);
     }
 
     // The same as signed bytes: (code + 128 - offset) never borrows from the next byte, and its top bit turned is the
@@ -186,8 +198,13 @@ struct Weights {
         return side;
     }
 
+    // Word i; where i is not a constant, without an array in memory.
+    SIMT_DEVICE static uint32_t word_of(const Piece& piece, int i) {
+        const uint32_t even = i < 2 ? piece.w[0] : piece.w[2], odd = i < 2 ? piece.w[1] : piece.w[3];
+        return i % 2 == 0 ? even : odd;
+    }
     SIMT_DEVICE static uint32_t half_word(const Piece& piece, int i) {
-        return piece.w[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
+        return (i < 2 ? piece.w[0] : piece.w[1]) >> (16 * (i % 2)) & 0xFFFFu;
     }
 
     // Record i of the span, except for what lies in other lanes' pieces (six_bit, iq4_xs).
@@ -196,8 +213,8 @@ struct Weights {
         if constexpr (kScales == DeviceScales::f16) {
             raw.d = static_cast<uint16_t>(half_word(piece, i));
         } else if constexpr (kScales == DeviceScales::f16_minimum) {
-            raw.d = static_cast<uint16_t>(piece.w[i]);
-            raw.m = static_cast<uint16_t>(piece.w[i] >> 16);
+            raw.d = static_cast<uint16_t>(word_of(piece, i));
+            raw.m = static_cast<uint16_t>(word_of(piece, i) >> 16);
         } else if constexpr (kScales == DeviceScales::six_bit) {
             const uint64_t bits = static_cast<uint64_t>(piece.w[1]) << 32 | piece.w[0];
             raw.packed = static_cast<uint32_t>(bits >> (12 * i)) & 0xFFFu;
@@ -210,8 +227,8 @@ struct Weights {
         }
         if constexpr (kScales == DeviceScales::int8) raw.d = static_cast<uint16_t>(half_word(side, i));
         if constexpr (kScales == DeviceScales::nibbles) {
-            raw.d = static_cast<uint16_t>(side.w[i]);
-            raw.m = static_cast<uint16_t>(side.w[i] >> 16);
+            raw.d = static_cast<uint16_t>(word_of(side, i));
+            raw.m = static_cast<uint16_t>(word_of(side, i) >> 16);
         }
         return raw;
     }

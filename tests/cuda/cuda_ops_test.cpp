@@ -377,16 +377,29 @@ TEST(CudaOps, EveryBrokenBarrierAndMaskIsNoticed) {
                 args.tile_rows = one.constant();
                 args.inspector = device.inspector();
                 simt::launch(device.stream(), {.threads = 128, .name = "attention"},
-                             cuda::attention_kernel<CacheType::f32, 128>, args);
+                             cuda::attention_kernel<CacheType::f32, 128, 4>, args);
                 Comparison comparison;
                 comparison.add(expected.data(), out.data(), kQueries * kHeadWidth);
+                // The same with a block for each chunk.
+                const DeviceArray<float> split_out(kQueries * kHeadWidth), m(kQueries * 2), l(kQueries * 2),
+                    o(kQueries * 2 * kHeadWidth);
+                args.out = {split_out.global(), kQueries * kHeadWidth};
+                args.chunk_m = m.global();
+                args.chunk_l = l.global();
+                args.chunk_o = o.global();
+                args.chunks = 2;
+                simt::launch(device.stream(), {.z = 2, .threads = 128, .name = "attention"},
+                             cuda::attention_kernel<CacheType::f32, 128, 8>, args);
+                simt::launch(device.stream(), {.x = kQueries, .threads = 128, .name = "attention_merge"},
+                             cuda::attention_merge_kernel<128>, args);
+                comparison.add(expected.data(), split_out.data(), kQueries * kHeadWidth);
                 return comparison;
             },
             counts);
     }
     print("CUDA rms_norm, route, attention", counts);
     EXPECT_EQ(counts.missed, 0);
-    EXPECT_GE(counts.total(), 14);
+    EXPECT_GE(counts.total(), 18);
 }
 
 }  // namespace

@@ -234,8 +234,9 @@ TEST(SimtEmulation, MultipliesMatrices) {
         uint32_t a_part[4], b_part[2];
         simt::load_matrix(a_part, tiles + lane);
         for (int half = 0; half < 2; ++half) std::memcpy(&b_part[half], b[lane / 4] + 16 * half + 4 * (lane % 4), 4);
-        int32_t sums[4] = {7, 7, 7, 7};
-        simt::mma_s8(sums, a_part, b_part);
+        const int32_t start[4] = {7, 7, 7, 7};
+        int32_t sums[4];
+        simt::mma_s8(sums, a_part, b_part, start);
         for (int i = 0; i < 4; ++i) c[lane / 4 + 8 * (i / 2)][2 * (lane % 4) + i % 2] = sums[i];
     });
     EXPECT_EQ(fault, "");
