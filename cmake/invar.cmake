@@ -135,6 +135,17 @@ function(invar_cuda)
   target_link_libraries(invar_cuda PUBLIC invar_flags ${ARG_USES} cudart_static rt dl Threads::Threads)
 endfunction()
 
+# The tests that ask a device and not the emulation, linked to the CUDA backend -> test_cuda_device, built on demand. It
+# says that it skips where there is no device.
+function(invar_device_tests)
+  add_executable(test_cuda_device EXCLUDE_FROM_ALL
+    tests/cuda_device/main.cpp tests/cuda/cuda_ops_test.cpp tests/cuda/cuda_ops_pass_test.cpp tests/cuda/device_test.cpp
+    tests/cuda/pass_graphs_test.cpp tests/cuda/preselection_test.cpp tests/cpu/linear_case.cpp tests/cpu/reference_ops.cpp
+    src/generate/sampler.cpp)
+  target_include_directories(test_cuda_device PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(test_cuda_device PRIVATE invar_cuda invar_cpu GTest::gtest)
+endfunction()
+
 # invar_app(FOLDER USES target...): the command line, compiled once for all programs.
 function(invar_app folder)
   cmake_parse_arguments(ARG "" "" "USES" ${ARGN})

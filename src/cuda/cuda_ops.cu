@@ -21,47 +21,45 @@ constexpr int64_t kEnoughBlocks = 264;
 
 int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
 
-// Elements of the arrays beside the scratch.
-struct ControlSizes {
-    int64_t rows = 0, pages = 0, chunk_results = 0;
-
-    explicit ControlSizes(const CudaOpsSettings& settings)
-        : rows(std::max<int64_t>(settings.rows, 1)),
-          pages(std::max<int64_t>(settings.sequences * KvCache::pages_for(settings.positions), 1)),
-          chunk_results(std::max<int64_t>(settings.chunk_result_bytes / 4, 1)) {}
-    int64_t bytes() const {
-        return aligned(8) + 6 * aligned(rows * 4) + aligned(pages * 4) + aligned(chunk_results * 4);
-    }
-};
-
 }  // namespace
+
+// The arrays one after the other from `base` on; their bytes in all. Without memory it only counts.
+int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceBytes& base) {
+    memory = base;
+    pages_of_sequence = KvCache::pages_for(settings.positions);
+    int64_t bytes = 0;
+    const auto carve = [&]<class T>(ControlArray<T>& array, int64_t count) {
+        if (base != nullptr) array = {.memory = DeviceBytes(base, base.get() + bytes), .count = count};
+        bytes += aligned(std::max<int64_t>(count, 1) * static_cast<int64_t>(sizeof(T)));
+    };
+    carve(failure, 1);
+    for (ControlArray<int32_t>* array : {&tokens, &sequences, &positions, &gathered}) carve(*array, settings.rows);
+    for (RowTiles& set : tiles) {
+        carve(set.first, settings.rows);
+        carve(set.rows, settings.rows);
+    }
+    if (base != nullptr) mirror.assign(static_cast<size_t>(bytes), std::byte{0});
+    carve(pages, settings.sequences * pages_of_sequence);
+    carve(frequencies, int64_t{kRopeTables} * kMostPairs);
+    carve(chunk_results, settings.chunk_result_bytes / 4);
+    return bytes;
+}
 
 Result<std::unique_ptr<CudaOps>> CudaOps::create(const CudaOpsSettings& settings) {
     std::unique_ptr<CudaOps> ops(new CudaOps(settings));
     if (settings.measuring) return ops;
     TRY_ASSIGN(ops->memory_,
                settings.device.allocate(ops->memory_bytes(settings.scratch_bytes), "the activations of a pass"));
-    const ControlSizes sizes(settings);
     Control& control = *ops->control_;
-    int64_t at = aligned(settings.scratch_bytes);
-    const auto carve = [&]<class T>(ControlArray<T>& array, int64_t count) {
-        array = {.memory = DeviceBytes(ops->memory_, ops->memory_.get() + at), .count = count};
-        at += aligned(count * static_cast<int64_t>(sizeof(T)));
-    };
-    carve(control.failure, 1);
-    for (ControlArray<int32_t>* array : {&control.tokens, &control.sequences, &control.positions, &control.tile_first,
-                                         &control.tile_rows, &control.gathered}) {
-        carve(*array, sizes.rows);
-    }
-    carve(control.pages, sizes.pages);
-    carve(control.chunk_results, sizes.chunk_results);
+    control.lay_out(settings, DeviceBytes(ops->memory_, ops->memory_.get() + aligned(settings.scratch_bytes)));
+    control.mark(0, static_cast<int64_t>(control.mirror.size()));
     ops->begin_pass();
     TRY(ops->device_error());
     return ops;
 }
 
 int64_t CudaOps::memory_bytes(int64_t scratch_bytes) const {
-    return aligned(scratch_bytes) + ControlSizes(settings_).bytes();
+    return aligned(scratch_bytes) + Control().lay_out(settings_, nullptr);
 }
 
 CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {
@@ -98,12 +96,39 @@ void CudaOps::keep(Result<void> result) {
     if (error_ && !result) error_ = std::move(result);
 }
 
-void CudaOps::begin_pass() {
+void CudaOps::reset_pass() {
     taken_ = 0;
     calls_.clear();
     control_->angles.clear();
+    control_->pages_current = false;  // a sequence may have got others since
     if (settings_.measuring) return;
-    keep(settings_.device.upload(control_->failure.memory.get(), &kNoFailure, sizeof(kNoFailure)));
+    std::memcpy(control_->mirror.data(), &kNoFailure, sizeof(kNoFailure));
+    control_->mark(0, sizeof(kNoFailure));
+}
+
+void CudaOps::begin_pass() {
+    reset_pass();
+    send_cells();
+}
+
+// begin_pass(), and all that the verbs of a pass over this batch will want of the host.
+void CudaOps::start_pass(const Batch& batch, const KvCache& cache) {
+    reset_pass();
+    write_batch(batch);
+    for (RowTiles& tiles : control_->tiles)
+        if (tiles.limit != 0) write_tiles(batch, tiles);
+    control_->write(control_->gathered, batch.logits_rows.data(), batch.logits_rows.size());
+    send_cells();
+    bring_pages(batch, cache);
+}
+
+void CudaOps::send_cells() {
+    Control& control = *control_;
+    if (settings_.measuring || control.changed_first == control.changed_last) return;
+    keep(settings_.device.upload(control.memory.get() + control.changed_first,
+                                 control.mirror.data() + control.changed_first,
+                                 control.changed_last - control.changed_first));
+    control.changed_first = control.changed_last = 0;
 }
 
 int CudaOps::next_call(std::string_view verb, Stage stage) {
@@ -158,7 +183,7 @@ Result<std::vector<float>> CudaOps::read(Tensor tensor) {
 
 // ---- what a batch says
 
-void CudaOps::bring_batch(const Batch& batch) {
+void CudaOps::write_batch(const Batch& batch) {
     Control& control = *control_;
     const auto same = [](const BatchRow& a, const BatchRow& b) {
         return a.token == b.token && a.sequence == b.sequence && a.position == b.position;
@@ -167,20 +192,28 @@ void CudaOps::bring_batch(const Batch& batch) {
     CHECK(batch.size() <= settings_.rows && batch.size() < kMostRows, "a batch is at most as large as planned");
     control.rows = batch.rows;
     control.angles.clear();
-    control.tile_limit = 0;
+    control.pages_current = false;
+    for (RowTiles& tiles : control.tiles) tiles.current = false;
     if (settings_.measuring) return;
     std::vector<int32_t> values(batch.rows.size());
-    const auto bring = [&](const ControlArray<int32_t>& array, auto value) {
+    const auto write = [&](const ControlArray<int32_t>& array, auto value) {
         for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int32_t>(value(batch.rows[i]));
-        keep(settings_.device.upload(array.memory.get(), values.data(), static_cast<int64_t>(values.size()) * 4));
+        control.write(array, values.data(), values.size());
     };
-    bring(control.tokens, [](const BatchRow& row) { return row.token; });
-    bring(control.sequences, [](const BatchRow& row) { return row.sequence; });
-    bring(control.positions, [](const BatchRow& row) { return row.position; });
+    write(control.tokens, [](const BatchRow& row) { return row.token; });
+    write(control.sequences, [](const BatchRow& row) { return row.sequence; });
+    write(control.positions, [](const BatchRow& row) { return row.position; });
+}
+
+void CudaOps::bring_batch(const Batch& batch) {
+    write_batch(batch);
+    send_cells();
 }
 
 void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
     Control& control = *control_;
+    if (control.pages_current) return;
+    control.pages_current = true;
     std::vector<int32_t> pages = control.page_numbers;
     pages.resize(static_cast<size_t>(control.pages.count), 0);
     for (const BatchRow& row : batch.rows) {
@@ -299,7 +332,8 @@ void CudaOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, 
     for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "a gathered row exists");
     if (settings_.measuring) return;
     if (rows.empty()) return;
-    keep(settings_.device.upload(control_->gathered.memory.get(), rows.data(), static_cast<int64_t>(rows.size()) * 4));
+    control_->write(control_->gathered, rows.data(), rows.size());
+    send_cells();
     const GatherArgs args{.x = rows_of(x),
                           .out = rows_of(out),
                           .rows = control_->gathered.constant(),
@@ -310,18 +344,30 @@ void CudaOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, 
 
 // ---- positions
 
+// Where the table's frequencies are; tables stay.
+int64_t CudaOps::bring_frequencies(const RopeTable& table) {
+    std::vector<std::vector<double>>& known = control_->rope_frequencies;
+    const std::vector<double> wanted(table.frequencies().begin(), table.frequencies().end());
+    const auto found = std::find(known.begin(), known.end(), wanted);
+    const auto place = static_cast<int64_t>(found - known.begin());
+    if (found != known.end()) return place;
+    CHECK(place < kRopeTables && wanted.size() <= kMostPairs, "a model has at most 8 rope tables for heads of 256");
+    known.push_back(wanted);
+    keep(settings_.device.upload(reinterpret_cast<std::byte*>(control_->frequencies.data() + place * kMostPairs),
+                                 wanted.data(), static_cast<int64_t>(wanted.size() * sizeof(double))));
+    return place;
+}
+
 const float* CudaOps::angles_of(const RopeTable& table, const Batch& batch) {
     bring_batch(batch);
     for (const Control::Angles& known : control_->angles)
         if (known.table == &table) return known.values;
     const int pairs = table.spec().pairs();
-    auto* frequencies = take_elements<double>(pairs);
     auto* angles = take_elements<float>(batch.size() * 2 * pairs);
     control_->angles.push_back({.table = &table, .values = angles});
     if (settings_.measuring) return angles;
-    keep(settings_.device.upload(reinterpret_cast<std::byte*>(frequencies), table.frequencies().data(),
-                                 int64_t{pairs} * 8));
-    const RopeAnglesArgs args{.frequencies = simt::global(static_cast<const double*>(frequencies), pairs),
+    const double* const frequencies = control_->frequencies.data() + bring_frequencies(table) * kMostPairs;
+    const RopeAnglesArgs args{.frequencies = simt::global(frequencies, pairs),
                               .attention_factor = table.attention_factor(),
                               .pairs = pairs,
                               .positions = control_->positions.constant(),
@@ -417,21 +463,38 @@ int queries_of_block(const Batch& batch, int group, bool wide) {
 
 }  // namespace
 
-// Rows of a sequence in tiles of at most `rows_of_tile`.
-void CudaOps::bring_tiles(const Batch& batch, int rows_of_tile) {
-    Control& control = *control_;
-    if (control.tile_limit == rows_of_tile) return;
-    std::vector<int32_t> first, count;
+int64_t attention_chunks(const Batch& batch) {
+    int64_t chunks = 1;
+    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
+    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
+}
+
+void CudaOps::write_tiles(const Batch& batch, RowTiles& tiles) {
+    if (tiles.current) return;
+    std::vector<int32_t> first, rows;
     for (size_t i = 0; i < batch.rows.size(); ++i) {
         const bool joins =
-            !first.empty() && count.back() < rows_of_tile && batch.rows[i].sequence == batch.rows[i - 1].sequence;
-        if (!joins) first.push_back(static_cast<int32_t>(i)), count.push_back(0);
-        ++count.back();
+            !first.empty() && rows.back() < tiles.limit && batch.rows[i].sequence == batch.rows[i - 1].sequence;
+        if (!joins) first.push_back(static_cast<int32_t>(i)), rows.push_back(0);
+        ++rows.back();
     }
-    control.tile_limit = rows_of_tile;
-    control.tiles = static_cast<int64_t>(first.size());
-    keep(settings_.device.upload(control.tile_first.memory.get(), first.data(), control.tiles * 4));
-    keep(settings_.device.upload(control.tile_rows.memory.get(), count.data(), control.tiles * 4));
+    tiles.count = static_cast<int64_t>(first.size());
+    tiles.current = true;
+    control_->write(tiles.first, first.data(), first.size());
+    control_->write(tiles.rows, rows.data(), rows.size());
+}
+
+const RowTiles& CudaOps::bring_tiles(const Batch& batch, int rows_of_tile) {
+    const auto fits = [&](const RowTiles& tiles) { return tiles.limit == rows_of_tile || tiles.limit == 0; };
+    auto found = std::find_if(control_->tiles.begin(), control_->tiles.end(), fits);
+    if (found == control_->tiles.end()) found = control_->tiles.begin();  // written anew each time it changes
+    if (found->limit != rows_of_tile) {
+        found->limit = rows_of_tile;
+        found->current = false;
+    }
+    write_tiles(batch, *found);
+    send_cells();
+    return *found;
 }
 
 void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
@@ -447,8 +510,6 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
                        .heads = spec.heads,
                        .scale = spec.scale,
                        .softcap = spec.softcap,
-                       .tile_first = control.tile_first.constant(),
-                       .tile_rows = control.tile_rows.constant(),
                        .inspector = Inspector::of(control.failure.global(), next_call("attention", stage))};
     const CacheLayer& layer = args.cache;
     CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth,
@@ -457,14 +518,12 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
     const int group = spec.heads / layer.kv_heads;
     const int of_block = queries_of_block(batch, group, wide), of_part = std::min(group, of_block);
     const int parts = parts_of(group, of_part);
-    bring_tiles(batch, std::max(1, of_block / of_part));
-    int64_t chunks = 0;
-    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
-    // A power of two, so that a pass of the same shape is the same launches until the sequence has doubled; blocks of
-    // chunks that do not exist leave at once.
-    chunks = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
+    const RowTiles& tiles = bring_tiles(batch, std::max(1, of_block / of_part));
+    args.tile_first = tiles.first.constant();
+    args.tile_rows = tiles.rows.constant();
+    const int64_t chunks = attention_chunks(batch);
     const int64_t results = batch.size() * spec.heads * chunks;
-    const bool split = chunks > 1 && control.tiles * layer.kv_heads * parts < kEnoughBlocks &&
+    const bool split = chunks > 1 && tiles.count * layer.kv_heads * parts < kEnoughBlocks &&
                        results * (2 + layer.value_width) <= control.chunk_results.count;
     if (split) {
         float* const values = control.chunk_results.data();
@@ -474,7 +533,7 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
         args.chunk_o = simt::global(values + 2 * results, results * layer.value_width);
     }
     const simt::Stream stream = stream_of(settings_.device);
-    const simt::Grid grid{.x = static_cast<int>(control.tiles),
+    const simt::Grid grid{.x = static_cast<int>(tiles.count),
                           .y = layer.kv_heads * parts,
                           .z = split ? static_cast<int>(chunks) : 1,
                           .threads = wide ? 256 : 128,

@@ -12,8 +12,11 @@
 
 #include "cuda/device.h"
 #include "ops/accelerator.h"
+#include "ops/preselection.h"
 
 namespace invar {
+
+struct RowTiles;
 
 struct CudaOpsSettings {
     Device& device;  // outlives the CudaOps
@@ -32,6 +35,9 @@ class CudaOps final : public AcceleratorOps {
 
     // Elements of a tensor of this device, row after row. Waits.
     Result<std::vector<float>> read(Tensor tensor);
+    // Steps 1 to 4 of sampling on each row of logits, and the first tokens by rank. Waits. Takes scratch behind the
+    // pass's.
+    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests);
     // The first error of the device since begin_pass(): a lost device, or what the emulation found.
     Result<void> device_error() const { return error_; }
 
@@ -64,6 +70,7 @@ class CudaOps final : public AcceleratorOps {
     void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
 
   private:
+    friend class PassGraphs;
     struct Control;
     struct Operand;  // a quantised or reordered x (cuda_ops_linear.cu)
 
@@ -79,9 +86,15 @@ class CudaOps final : public AcceleratorOps {
     std::optional<Failed> failed() const;
     void keep(Result<void> result);
     int next_call(std::string_view verb, Stage stage);
+    void reset_pass();
+    void start_pass(const Batch& batch, const KvCache& cache);
+    void send_cells();
+    void write_batch(const Batch& batch);
+    void write_tiles(const Batch& batch, RowTiles& tiles);
     void bring_batch(const Batch& batch);
     void bring_pages(const Batch& batch, const KvCache& cache);
-    void bring_tiles(const Batch& batch, int rows_of_tile);
+    const RowTiles& bring_tiles(const Batch& batch, int rows_of_tile);
+    int64_t bring_frequencies(const RopeTable& table);
     const float* angles_of(const RopeTable& table, const Batch& batch);
     Operand prepare(bool quantised, bool tiles, Tensor x);
     void product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y);

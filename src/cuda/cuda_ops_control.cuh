@@ -2,6 +2,10 @@
 // the failure cell) with the host's copies of them, and tensors as kernels take them. For cuda_ops*.cu only.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+
 #include "cuda/attention.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/device_stream.cuh"
@@ -18,24 +22,59 @@ struct ControlArray {
     simt::Global<const T> constant() const { return simt::global(static_cast<const T*>(data()), count); }
 };
 
+inline constexpr int kTileSets = 4;  // ways to tile the rows for attention: one for each size of group
+inline constexpr int kRopeTables = 8, kMostPairs = cuda::kMostHeadWidth / 2;
+
+// Rows of one sequence that attention takes together, at most `limit` of them.
+struct RowTiles {
+    ControlArray<int32_t> first, rows;
+    int limit = 0;  // 0: this set is free
+    int64_t count = 0;
+    bool current = false;  // of the batch that the cells hold
+};
+
 struct CudaOps::Control {
-    ControlArray<uint64_t> failure;                                                       // [1]
-    ControlArray<int32_t> tokens, sequences, positions, tile_first, tile_rows, gathered;  // [rows]
-    ControlArray<int32_t> pages;  // [sequences][pages_of_sequence]
+    DeviceBytes memory;  // of all arrays below
+    // Cells that change from pass to pass stand together, so that they are one upload; page tables change rarely.
+    ControlArray<uint64_t> failure;                                // [1]
+    ControlArray<int32_t> tokens, sequences, positions, gathered;  // [rows]
+    std::array<RowTiles, kTileSets> tiles;
+    ControlArray<int32_t> pages;       // [sequences][pages_of_sequence]
+    ControlArray<double> frequencies;  // [kRopeTables][kMostPairs]
     ControlArray<float> chunk_results;
     int64_t pages_of_sequence = 0;
 
+    int64_t lay_out(const CudaOpsSettings& settings, const DeviceBytes& base);
+
+    // What the cells before `pages` hold, and which bytes of it the device does not have yet.
+    std::vector<std::byte> mirror;
+    int64_t changed_first = 0, changed_last = 0;
     // What the arrays hold now.
     std::vector<BatchRow> rows;
     std::vector<int32_t> page_numbers;
-    int tile_limit = 0;  // rows of a tile
-    int64_t tiles = 0;
+    bool pages_current = false;  // for the rows
+    std::vector<std::vector<double>> rope_frequencies;
 
     struct Angles {
         const RopeTable* table = nullptr;
         const float* values = nullptr;
     };
     std::vector<Angles> angles;  // of this pass and batch
+
+    // Writes into the mirror.
+    template <class T>
+    void write(const ControlArray<T>& array, const T* values, size_t count) {
+        const int64_t at = reinterpret_cast<std::byte*>(array.data()) - memory.get();
+        const auto bytes = static_cast<int64_t>(count * sizeof(T));
+        if (count == 0 || std::memcmp(mirror.data() + at, values, static_cast<size_t>(bytes)) == 0) return;
+        std::memcpy(mirror.data() + at, values, static_cast<size_t>(bytes));
+        mark(at, bytes);
+    }
+    void mark(int64_t at, int64_t bytes) {
+        const bool none = changed_first == changed_last;
+        changed_first = none ? at : std::min(changed_first, at);
+        changed_last = none ? at + bytes : std::max(changed_last, at + bytes);
+    }
 
     cuda::BatchRows batch() const {
         return {.tokens = tokens.constant(),
@@ -50,6 +89,10 @@ inline cuda::Rows rows_of(Tensor tensor) {
     const int64_t count = tensor.rows() == 0 ? 0 : (tensor.rows() - 1) * tensor.stride() + tensor.width();
     return {.data = simt::global(tensor.device(), count), .stride = tensor.stride()};
 }
+
+// Chunks of the longest sequence of the batch, rounded up to a power of two, so that a pass of the same shape is the
+// same launches until the sequence has doubled; blocks of chunks that do not exist leave at once.
+int64_t attention_chunks(const Batch& batch);
 
 inline int parts_of(int64_t items, int64_t of_part) { return static_cast<int>((items + of_part - 1) / of_part); }
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cuda/device_stream.cuh"
 
 namespace invar {
@@ -18,6 +20,84 @@ Result<void> checked(cudaError_t error, std::string_view doing) {
 
 }  // namespace
 
+class CudaGraph final : public DeviceGraph {
+  public:
+    CudaGraph(cudaGraphExec_t graph, int64_t launches) : graph_(graph), launches_(launches) {}
+    ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+    int64_t launches() const override { return launches_; }
+    cudaGraphExec_t graph() const { return graph_; }
+
+  private:
+    cudaGraphExec_t graph_;
+    int64_t launches_;
+};
+
+// Page-locked memory that pieces of an upload pass through, two in turn.
+class Staging {
+  public:
+    static constexpr int64_t kPiece = int64_t{32} << 20;
+
+    ~Staging() {
+        for (Slot& slot : slots_) {
+            if (slot.copied != nullptr) cudaEventDestroy(slot.copied);
+            if (slot.memory != nullptr) cudaFreeHost(slot.memory);
+        }
+    }
+    // A piece that no copy reads any more.
+    Result<std::byte*> next() {
+        Slot& slot = slots_[turn_];
+        if (slot.memory == nullptr) {
+            void* memory = nullptr;
+            TRY(checked(cudaHostAlloc(&memory, kPiece, cudaHostAllocDefault), "page-locking memory for uploads"));
+            slot.memory = static_cast<std::byte*>(memory);
+            TRY(checked(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming), "making an event"));
+        } else {
+            TRY(checked(cudaEventSynchronize(slot.copied), "copying to it"));
+        }
+        return slot.memory;
+    }
+    Result<void> send(std::byte* to, int64_t bytes, cudaStream_t stream) {
+        Slot& slot = slots_[turn_];
+        turn_ = (turn_ + 1) % 2;
+        TRY(checked(cudaMemcpyAsync(to, slot.memory, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream),
+                    "copying to it"));
+        return checked(cudaEventRecord(slot.copied, stream), "copying to it");
+    }
+
+  private:
+    struct Slot {
+        std::byte* memory = nullptr;
+        cudaEvent_t copied = nullptr;
+    };
+    Slot slots_[2];
+    int turn_ = 0;
+};
+
+class CudaTimer final : public DeviceTimer {
+  public:
+    explicit CudaTimer(cudaStream_t stream) : stream_(stream) {}
+    ~CudaTimer() override {
+        for (cudaEvent_t event : events_)
+            if (event != nullptr) cudaEventDestroy(event);
+    }
+    Result<void> make() {
+        for (cudaEvent_t& event : events_) TRY(checked(cudaEventCreate(&event), "making an event"));
+        return {};
+    }
+    Result<void> start() override { return checked(cudaEventRecord(events_[0], stream_), "timing"); }
+    Result<void> stop() override { return checked(cudaEventRecord(events_[1], stream_), "timing"); }
+    Result<double> milliseconds() override {
+        float time = 0;
+        TRY(checked(cudaEventSynchronize(events_[1]), "timing"));
+        TRY(checked(cudaEventElapsedTime(&time, events_[0], events_[1]), "timing"));
+        return static_cast<double>(time);
+    }
+
+  private:
+    cudaStream_t stream_;
+    cudaEvent_t events_[2] = {};
+};
+
 class DeviceImplementation {
   public:
     explicit DeviceImplementation(int index) : index_(index) {}
@@ -30,6 +110,8 @@ class DeviceImplementation {
     }
     int index() const { return index_; }
     cudaStream_t stream() const { return stream_; }
+    bool recording = false;
+    Staging staging;
 
   private:
     int index_ = 0;
@@ -101,16 +183,59 @@ int64_t Device::allocated_bytes(int64_t bytes) {
 }
 
 Result<void> Device::upload(std::byte* to, const void* from, int64_t bytes) {
+    if (implementation_->recording) return fail("nothing can be copied to the device while a pass is recorded");
     return checked(
         cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, implementation_->stream()),
         "copying to it");
 }
 
 Result<void> Device::download(void* to, const std::byte* from, int64_t bytes) {
+    if (implementation_->recording) return fail("nothing can be copied from the device while a pass is recorded");
     TRY(checked(
         cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, implementation_->stream()),
         "copying from it"));
     return wait();
+}
+
+Result<void> Device::upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill) {
+    if (implementation_->recording) return fail("nothing can be copied to the device while a pass is recorded");
+    for (int64_t first = 0; first < bytes; first += Staging::kPiece) {
+        const int64_t size = std::min(Staging::kPiece, bytes - first);
+        TRY_ASSIGN(std::byte* const piece, implementation_->staging.next());
+        TRY(fill(first, std::span(piece, static_cast<size_t>(size))));
+        TRY(implementation_->staging.send(to + first, size, implementation_->stream()));
+    }
+    return {};
+}
+
+Result<std::unique_ptr<DeviceTimer>> Device::make_timer() {
+    auto timer = std::make_unique<CudaTimer>(implementation_->stream());
+    TRY(timer->make());
+    return timer;
+}
+
+Result<void> Device::begin_recording() {
+    implementation_->recording = true;
+    return checked(cudaStreamBeginCapture(implementation_->stream(), cudaStreamCaptureModeThreadLocal),
+                   "a pass was recorded");
+}
+
+Result<std::unique_ptr<DeviceGraph>> Device::end_recording() {
+    implementation_->recording = false;
+    cudaGraph_t recorded = nullptr;
+    cudaGraphExec_t graph = nullptr;
+    TRY(checked(cudaStreamEndCapture(implementation_->stream(), &recorded), "a pass was recorded"));
+    size_t launches = 0;
+    cudaError_t error = cudaGraphGetNodes(recorded, nullptr, &launches);
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&graph, recorded, 0);
+    cudaGraphDestroy(recorded);
+    TRY(checked(error, "a recorded pass was made ready"));
+    return std::make_unique<CudaGraph>(graph, static_cast<int64_t>(launches));
+}
+
+Result<void> Device::replay(const DeviceGraph& graph) {
+    return checked(cudaGraphLaunch(static_cast<const CudaGraph&>(graph).graph(), implementation_->stream()),
+                   "a recorded pass was launched");
 }
 
 Result<void> Device::wait() {

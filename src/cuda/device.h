@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,8 +25,24 @@ struct DeviceFacts {
     int64_t overhead_bytes = 0;  // that the library will take for kernels beside what is allocated
 };
 
+// Launches that were recorded: a CUDA graph, or the emulator's list.
+class DeviceGraph {
+  public:
+    virtual ~DeviceGraph() = default;
+    virtual int64_t launches() const = 0;
+};
+
 // A device pointer and who gives it back. The host must not read through it.
 using DeviceBytes = std::shared_ptr<std::byte>;
+
+// Time between two points of the device's work.
+class DeviceTimer {
+  public:
+    virtual ~DeviceTimer() = default;
+    virtual Result<void> start() = 0;
+    virtual Result<void> stop() = 0;
+    virtual Result<double> milliseconds() = 0;  // waits for stop(); the emulated device measures its own time
+};
 
 class Device {
   public:
@@ -42,6 +60,17 @@ class Device {
     // source of an upload may be reused.
     Result<void> upload(std::byte* to, const void* from, int64_t bytes);
     Result<void> download(void* to, const std::byte* from, int64_t bytes);
+    // An upload whose source is made piece by piece in page-locked memory: a piece is copied while the next is filled.
+    // fill(first, piece) writes bytes first .. of the whole; its error ends the upload.
+    using FillPiece = std::function<Result<void>(int64_t first, std::span<std::byte> piece)>;
+    Result<void> upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill);
+    Result<std::unique_ptr<DeviceTimer>> make_timer();
+    // Between these, launches are recorded with their arguments and not run; copies and waits are errors.
+    Result<void> begin_recording();
+    Result<std::unique_ptr<DeviceGraph>> end_recording();
+    // Runs what was recorded, ordered with copies and launches like a launch.
+    Result<void> replay(const DeviceGraph& graph);
+
     // Waits for everything; a kernel that failed is named here or by the next copy.
     Result<void> wait();
 

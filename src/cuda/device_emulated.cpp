@@ -1,7 +1,10 @@
 // The emulated device: host memory that only kernels may touch, and the emulator as its stream. A fault that the
 // emulator finds is the error of the next wait. See device.h.
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "cuda/device_emulated.h"
 #include "cuda/device_stream.cuh"
@@ -21,6 +24,32 @@ class DeviceImplementation {
 namespace {
 
 constexpr int64_t kAlignment = 256;
+
+class EmulatedGraph final : public DeviceGraph {
+  public:
+    explicit EmulatedGraph(simt::Recording recording) : recording_(std::move(recording)) {}
+    int64_t launches() const override { return static_cast<int64_t>(recording_.size()); }
+    const simt::Recording& recording() const { return recording_; }
+
+  private:
+    simt::Recording recording_;
+};
+
+class EmulatedTimer final : public DeviceTimer {
+  public:
+    Result<void> start() override {
+        start_ = std::chrono::steady_clock::now();
+        return {};
+    }
+    Result<void> stop() override {
+        stop_ = std::chrono::steady_clock::now();
+        return {};
+    }
+    Result<double> milliseconds() override { return std::chrono::duration<double, std::milli>(stop_ - start_).count(); }
+
+  private:
+    std::chrono::steady_clock::time_point start_, stop_;
+};
 
 }  // namespace
 
@@ -71,6 +100,8 @@ Result<DeviceBytes> Device::allocate(int64_t bytes, std::string_view what) {
 }
 
 Result<void> Device::upload(std::byte* to, const void* from, int64_t bytes) {
+    if (implementation_->emulator.recording())
+        return fail("nothing can be copied to the device while a pass is recorded");
     std::memcpy(to, from, static_cast<size_t>(bytes));
     return {};
 }
@@ -81,7 +112,35 @@ Result<void> Device::download(void* to, const std::byte* from, int64_t bytes) {
     return {};
 }
 
+Result<void> Device::upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill) {
+    constexpr int64_t kPiece = 4096;  // small: tests see many pieces
+    std::vector<std::byte> staging(kPiece);
+    for (int64_t first = 0; first < bytes; first += kPiece) {
+        const std::span<std::byte> piece(staging.data(), static_cast<size_t>(std::min(kPiece, bytes - first)));
+        TRY(fill(first, piece));
+        TRY(upload(to + first, piece.data(), static_cast<int64_t>(piece.size())));
+    }
+    return {};
+}
+
+Result<std::unique_ptr<DeviceTimer>> Device::make_timer() { return std::make_unique<EmulatedTimer>(); }
+
+Result<void> Device::begin_recording() {
+    implementation_->emulator.begin_recording();
+    return {};
+}
+
+Result<std::unique_ptr<DeviceGraph>> Device::end_recording() {
+    return std::make_unique<EmulatedGraph>(implementation_->emulator.end_recording());
+}
+
+Result<void> Device::replay(const DeviceGraph& graph) {
+    implementation_->emulator.replay(static_cast<const EmulatedGraph&>(graph).recording());
+    return {};
+}
+
 Result<void> Device::wait() {
+    if (implementation_->emulator.recording()) return fail("nothing can be waited for while a pass is recorded");
     const auto& fault = implementation_->emulator.fault();
     if (fault) return fail("{}: {}", fault->kernel, fault->message);
     return {};

@@ -556,8 +556,22 @@ bool Emulator::uses(Breakable word, const Place& at) {
     return broken_ && broken_->first == word && same(broken_->second);
 }
 
+Recording Emulator::end_recording() {
+    Recording launches = recording_ ? std::move(*recording_) : Recording();
+    recording_.reset();
+    return launches;
+}
+
+void Emulator::replay(const Recording& launches) {
+    for (const RecordedLaunch& launch : launches) run(launch.grid, launch.thread);
+}
+
 void Emulator::run(const Grid& grid, const std::function<void()>& thread) {
     static thread_local Block block;
+    if (recording_) {
+        recording_->push_back({grid, thread});
+        return;
+    }
     CHECK(grid.x >= 0 && grid.y >= 0 && grid.z >= 0, "a grid has no negative side");
     const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
     for (int64_t i = 0; i < blocks && !fault_; ++i) {

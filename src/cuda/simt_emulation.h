@@ -393,6 +393,13 @@ struct Fault {
 // Words that a test can leave out or get wrong at one line of a kernel, to see that it is noticed.
 enum class Breakable : uint8_t { block_barrier, warp_barrier, shuffle_mask, copy_wait };
 
+// Launches with their arguments, to be run later.
+struct RecordedLaunch {
+    Grid grid;
+    std::function<void()> thread;
+};
+using Recording = std::vector<RecordedLaunch>;
+
 // Launches run at once, in order. After the first fault of a stream nothing runs on it any more.
 class Emulator {
   public:
@@ -413,8 +420,15 @@ class Emulator {
     bool uses(Breakable word, const Place& at);
     int64_t threads_run() const { return threads_run_; }
 
+    // Between these, launches are kept and not run.
+    void begin_recording() { recording_.emplace(); }
+    Recording end_recording();
+    bool recording() const { return recording_.has_value(); }
+    void replay(const Recording& launches);
+
   private:
     Order order_;
+    std::optional<Recording> recording_;
     std::optional<Fault> fault_;
     int64_t blocks_run_ = 0, threads_run_ = 0;
     std::optional<std::pair<Breakable, Place>> broken_;
@@ -424,7 +438,7 @@ using Stream = Emulator*;
 
 template <class Kernel, class Args>
 void launch(Stream stream, const Grid& grid, Kernel kernel, const Args& args) {
-    stream->run(grid, [&] { kernel(args); });
+    stream->run(grid, [kernel, args] { kernel(args); });
 }
 
 template <class T>

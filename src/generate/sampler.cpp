@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "arithmetic/elementary.h"
 #include "arithmetic/philox.h"
@@ -88,14 +89,71 @@ Result<SampledToken> Sampler::sample(std::span<const float> logits, std::span<co
         if (observer_ != nullptr) observer_->candidates(position, {&token.token, 1}, {&token.probability, 1});
     } else {
         keep_top_k();
-        apply_softmax();
-        keep_top_p();
-        keep_min_p();
-        if (observer_ != nullptr) show_candidates(position);
-        token = choose(law::uniform(settings_.seed, static_cast<uint64_t>(position)));
+        token = choose_ranked(position);
     }
     if (observer_ != nullptr) observer_->chosen(position, token);
     return token;
+}
+
+// Steps 6 to 9, from what top-k has left.
+SampledToken Sampler::choose_ranked(int64_t position) {
+    apply_softmax();
+    keep_top_p();
+    keep_min_p();
+    if (observer_ != nullptr) show_candidates(position);
+    return choose(law::uniform(settings_.seed, static_cast<uint64_t>(position)));
+}
+
+Result<std::optional<Preselection>> Sampler::preselection(std::span<const int32_t> history, int64_t vocabulary) {
+    const bool greedy = settings_.temperature == 0;
+    const bool few = settings_.top_k > 0 && settings_.top_k <= kMostPreselected;
+    if (observer_ != nullptr || !(greedy || few)) return std::nullopt;
+    row_.assign(static_cast<size_t>(vocabulary), 0.0f);
+    Preselection request{.repetition_penalty = settings_.repetition_penalty,
+                         .frequency_penalty = settings_.frequency_penalty,
+                         .presence_penalty = settings_.presence_penalty,
+                         .temperature = settings_.temperature,
+                         .count = greedy ? 1 : static_cast<int>(settings_.top_k)};
+    std::map<int32_t, LogitEdit> edits;
+    const auto edit = [&](int32_t token) -> LogitEdit& {
+        LogitEdit& found = edits[token];
+        found.token = token;
+        return found;
+    };
+    for (const int32_t token : settings_.banned.ids) {
+        TRY(check_token(token, "banned"));
+        edit(token).banned = 1;
+    }
+    for (const LogitBias& entry : settings_.bias) {
+        TRY(check_token(entry.token, "biased"));
+        edit(entry.token).bias = entry.bias;
+        edit(entry.token).has_bias = 1;
+    }
+    if (has_penalties()) {
+        sort_seen(history);
+        for (const int32_t token : seen_) {
+            TRY(check_token(token, "past"));
+            ++edit(token).seen;
+        }
+    }
+    for (const auto& [token, entry] : edits) request.edits.push_back(entry);
+    return request;
+}
+
+Result<SampledToken> Sampler::sample(const RankedLogits& answer, int64_t vocabulary, int64_t position) {
+    if (answer.wrong)
+        return fail("the logit of token {} is {}, so no token can be chosen: the forward pass went wrong",
+                    answer.wrong->token, answer.wrong->logit);
+    if (answer.first.empty()) return fail("there are no logits to choose a token from");
+    row_.assign(static_cast<size_t>(vocabulary), 0.0f);
+    TRY(check_most(answer.first.front().logit));
+    if (settings_.temperature == 0)
+        return SampledToken{.token = answer.first.front().token, .probability = 1, .candidates = 1};
+    candidates_.clear();
+    for (const RankedLogit& first : answer.first)
+        if (first.logit != -kInfinity) candidates_.push_back({first.logit, 0, first.token});
+    ranked_ = candidates_.size();
+    return choose_ranked(position);
 }
 
 void Sampler::show_candidates(int64_t position) {
@@ -139,13 +197,20 @@ Result<void> Sampler::apply_bans_and_biases() {
     return {};
 }
 
-Result<void> Sampler::apply_penalties(std::span<const int32_t> history) {
-    if (settings_.repetition_penalty == 1 && settings_.presence_penalty == 0 && settings_.frequency_penalty == 0)
-        return {};
+bool Sampler::has_penalties() const {
+    return settings_.repetition_penalty != 1 || settings_.presence_penalty != 0 || settings_.frequency_penalty != 0;
+}
+
+void Sampler::sort_seen(std::span<const int32_t> history) {
     const auto size = static_cast<int64_t>(history.size());
     const int64_t window = settings_.penalty_window < 0 ? size : std::min(settings_.penalty_window, size);
     seen_.assign(history.end() - window, history.end());
     std::sort(seen_.begin(), seen_.end());
+}
+
+Result<void> Sampler::apply_penalties(std::span<const int32_t> history) {
+    if (!has_penalties()) return {};
+    sort_seen(history);
     for (auto first = seen_.begin(); first != seen_.end();) {
         const auto last = std::upper_bound(first, seen_.end(), *first);
         TRY(check_token(*first, "past"));
@@ -158,8 +223,9 @@ Result<void> Sampler::apply_penalties(std::span<const int32_t> history) {
     return {};
 }
 
-Result<void> Sampler::check_row() const {
-    const float most = largest(row_);
+Result<void> Sampler::check_row() const { return check_most(largest(row_)); }
+
+Result<void> Sampler::check_most(float most) const {
     if (most == -kInfinity) return fail("all {} tokens are banned, so none can be chosen", row_.size());
     if (most < kInfinity) return {};
     return fail("a logit overflows at temperature {} with these biases and penalties; use milder settings",

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "ops/preselection.h"
 
 namespace invar {
 
@@ -72,6 +74,12 @@ class Sampler {
     // outside the vocabulary, no token left.
     Result<SampledToken> sample(std::span<const float> logits, std::span<const int32_t> history, int64_t position);
 
+    // The same choice without the whole row (ops/preselection.h): what a device is to be asked for, and the choice from
+    // its answer. No request where the choice needs every token: a temperature with no top_k, or one above
+    // kMostPreselected, or an observer.
+    Result<std::optional<Preselection>> preselection(std::span<const int32_t> history, int64_t vocabulary);
+    Result<SampledToken> sample(const RankedLogits& answer, int64_t vocabulary, int64_t position);
+
     const SamplerSettings& settings() const { return settings_; }
 
   private:
@@ -86,6 +94,10 @@ class Sampler {
     Result<void> apply_penalties(std::span<const int32_t> history);
     Result<void> check_row() const;  // some token is left, and no logit overflowed
     Result<void> check_token(int32_t token, const char* role) const;
+    Result<void> check_most(float most) const;
+    bool has_penalties() const;
+    void sort_seen(std::span<const int32_t> history);
+    SampledToken choose_ranked(int64_t position);
 
     SampledToken most_likely() const;
     void keep_top_k();

@@ -1,0 +1,58 @@
+// Passes that are recorded once and replayed: a pass of a shape that has been seen before costs one small upload and
+// one launch of a graph, whatever the number of kernels in it. What changes from pass to pass (tokens, positions, page
+// tables, rows whose logits are wanted) is in fixed cells of device memory; everything else that a launch is given must
+// follow from the shape. Results are those of the plain pass, bit for bit. Whether to use it is the caller's choice:
+// who looks at stages between verbs needs the plain pass.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "cuda/cuda_ops.h"
+
+namespace invar {
+
+class PassGraphs {
+  public:
+    struct Counts {
+        int64_t plain = 0, recorded = 0, replayed = 0;
+        int64_t refused = 0;  // passes of shapes that could not be recorded; they run plainly
+    };
+
+    // `ops` outlives it.
+    explicit PassGraphs(CudaOps& ops);
+    ~PassGraphs();
+
+    // The result of forward(), which calls the verbs of `ops` for this batch and cache. It is called for the first two
+    // passes of a shape (once plainly, once to record) and not again: it must do nothing but call verbs. The result is
+    // valid until the next pass of `ops`. `model` tells forwards apart. A replayed pass has its failure() like others.
+    Result<Tensor> run(const void* model, const Batch& batch, const KvCache& cache,
+                       const std::function<Tensor()>& forward);
+
+    const Counts& counts() const { return counts_; }
+    // When a model or a cache is closed: its address may come again.
+    void forget();
+
+  private:
+    // What launches and their arguments follow from.
+    struct Shape {
+        const void* model = nullptr;
+        const KvCache* cache = nullptr;
+        std::vector<int32_t> run_rows;  // rows of each sequence's run
+        std::vector<int32_t> logits_rows;
+        int64_t chunks = 0;  // of the longest sequence, as attention rounds them up
+        bool operator==(const Shape&) const = default;
+    };
+    struct Known;
+
+    Result<Tensor> record(Known& known, const Batch& batch, const KvCache& cache,
+                          const std::function<Tensor()>& forward);
+    Result<Tensor> replay(const Known& known, const Batch& batch, const KvCache& cache);
+
+    CudaOps& ops_;
+    std::vector<std::unique_ptr<Known>> known_;
+    Counts counts_;
+};
+
+}  // namespace invar
