@@ -23,7 +23,7 @@ class DeviceArray {
   public:
     explicit DeviceArray(int64_t count = 0) : count_(count), bytes_(aligned_bytes(count * int64_t{sizeof(T)} + 256)) {
         // What nobody wrote must not look like a result.
-        std::memset(data(), 0xFF, static_cast<size_t>(count) * sizeof(T));
+        std::memset(static_cast<void*>(data()), 0xFF, static_cast<size_t>(count) * sizeof(T));
     }
     explicit DeviceArray(const std::vector<T>& values) : DeviceArray(static_cast<int64_t>(values.size())) {
         if (!values.empty()) std::memcpy(static_cast<void*>(data()), values.data(), values.size() * sizeof(T));
