@@ -119,7 +119,9 @@ function(invar_cuda)
     set(object ${CMAKE_BINARY_DIR}/cuda/${name}.o)
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/cuda
-      COMMAND ${INVAR_CCACHE_COMMAND} ${INVAR_NVCC} -x cu -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1
+      COMMAND sh ${CMAKE_SOURCE_DIR}/cmake/nvcc.sh ${object}.log
+              ${INVAR_CCACHE_COMMAND} ${INVAR_NVCC} -x cu -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr -DFMT_USE_CONSTEXPR=1
+              -Xptxas -v
               -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a
               -gencode arch=compute_120,code=sm_120 -gencode arch=compute_120,code=compute_120
               -Xcompiler -ffp-contract=off,-fPIC -I ${CMAKE_SOURCE_DIR}/src -c ${source} -o ${object}

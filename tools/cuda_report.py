@@ -3,6 +3,7 @@
 
   tools/cuda_report.py --write          compiles and writes docs/gpu_registers.txt
   tools/cuda_report.py --check          compiles and fails if a kernel spills more than that file says
+  tools/cuda_report.py --check --built build/release/cuda     the same, of what a build left there
   tools/cuda_report.py --loops NAME...  counts the instructions of the busiest loop of the kernels whose names contain NAME
                                         (needs cuobjdump), for one architecture
 
@@ -46,20 +47,38 @@ def readable(symbol):
     return re.sub(r"\(.*\)$", "", name)
 
 
+def costs_in(text):
+    """{architecture: {kernel: (registers, shared bytes, spilled bytes)}} of what ptxas printed."""
+    kernels = collections.defaultdict(dict)
+    for block in text.split("Compiling entry function ")[1:]:
+        symbol, architecture = re.match(r"'(\w+)' for '(\w+)'", block).groups()
+        stores, loads = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", block).groups()
+        used = re.search(r"Used (\d+) registers", block).group(1)
+        shared = re.search(r"(\d+) bytes smem", block)
+        kernels[architecture][readable(symbol)] = (int(used), int(shared.group(1)) if shared else 0, int(stores) + int(loads))
+    return kernels
+
+
+def read_built(folder):
+    kernels = collections.defaultdict(dict)
+    sources = {s.stem for s in (ROOT / "src/cuda").glob("*.cu")}
+    logs = {log.name.split(".")[0]: log for log in pathlib.Path(folder).glob("*.o.log")}
+    if not sources <= set(logs):
+        sys.exit(f"{folder} has no logs of {', '.join(sorted(sources - set(logs)))}; build the program with CUDA first")
+    for name in sorted(sources):
+        for architecture, found in costs_in(logs[name].read_text()).items():
+            for kernel, cost in found.items():
+                kernels[kernel][architecture] = cost
+    return kernels
+
+
 def compile_one(nvcc, source, architecture, folder):
     output = pathlib.Path(folder) / f"{source.stem}.{architecture}.o"
     run = subprocess.run([nvcc, *FLAGS, f"-arch={architecture}", "-I", str(ROOT / "src"), "-c", str(source), "-o", str(output)],
                          capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"{source.name} does not compile for {architecture}:\n{run.stdout}{run.stderr}")
-    kernels = {}
-    for block in run.stderr.split("Compiling entry function ")[1:]:
-        symbol = re.match(r"'(\w+)'", block).group(1)
-        stores, loads = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", block).groups()
-        used = re.search(r"Used (\d+) registers", block).group(1)
-        shared = re.search(r"(\d+) bytes smem", block)
-        kernels[readable(symbol)] = (int(used), int(shared.group(1)) if shared else 0, int(stores) + int(loads))
-    return architecture, kernels, output
+    return architecture, costs_in(run.stderr)[architecture], output
 
 
 def compile_all(nvcc, architectures, folder, only=None):
@@ -147,6 +166,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--built", metavar="FOLDER", help="with --check: read the logs of this build instead of compiling")
     parser.add_argument("--loops", nargs="+", metavar="NAME")
     parser.add_argument("--arch", default="sm_90a", help="for --loops")
     parser.add_argument("--sources", nargs="+", metavar="STEM", help="for --loops: only these files of src/cuda",
@@ -156,6 +176,8 @@ def main():
     if nvcc is None:
         print("cuda: skipped, there is no nvcc on PATH or in /usr/local/cuda/bin")
         return 0
+    if options.built:
+        return check(nvcc, read_built(options.built))
     with tempfile.TemporaryDirectory() as folder:
         if options.loops:
             _, outputs = compile_all(nvcc, [options.arch], folder, options.sources)

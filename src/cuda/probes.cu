@@ -12,7 +12,7 @@ namespace invar {
 
 using namespace cuda;
 
-namespace {
+namespace cuda {
 
 constexpr int kProbeThreads = 256, kCopiesOfThread = 4, kProducts = 8;
 
@@ -72,7 +72,7 @@ Result<double> time_runs(Device& device, int runs, Launch launch) {
     return best;
 }
 
-}  // namespace
+}  // namespace cuda
 
 Result<DeviceProbe> probe_device(Device& device, const ProbeSettings& settings) {
     CHECK(settings.copy_bytes % 16 == 0 && settings.runs > 0 && settings.rounds > 0, "probes have something to do");

@@ -33,7 +33,8 @@ TEST(ResidentMemory, CountsTheTouchedPagesOfARange) {
     for (size_t page = 0; page < kPages; ++page) bytes[page * kPage] = std::byte{1};
     const int64_t grown = resident_memory().value().anonymous - before;
     EXPECT_GE(grown, static_cast<int64_t>(kPages * kPage));
-    EXPECT_LE(grown, static_cast<int64_t>((kPages + kPages / 8) * kPage));  // and the heap's, which a sanitizer makes larger
+    EXPECT_LE(grown,
+              static_cast<int64_t>((kPages + kPages / 8) * kPage));  // and the heap's, which a sanitizer makes larger
     ::munmap(start, kPages * kPage);
 }
 

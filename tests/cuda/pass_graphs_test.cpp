@@ -57,6 +57,12 @@ struct Outcome {
     int64_t steps = 0, failures = 0;
 };
 
+// Of layer 0 and head 0, in the device's memory.
+std::byte* values_of_page(const KvCache& cache, int32_t page) {
+    const KvCache::Pool& pool = cache.pool(Place::device);
+    return pool.memory.get() + page * pool.page_bytes + cache.layer_place(0).values;
+}
+
 // Runs the same steps plainly and through graphs; a cache page of sequence 1 is poisoned before the last steps.
 Outcome compare_steps(uint32_t seed, int steps, const Forward& forward) {
     Outcome run;
@@ -73,7 +79,7 @@ Outcome compare_steps(uint32_t seed, int steps, const Forward& forward) {
             for (Machine* machine : {&plain, &graphed})
                 if (!machine->cache->pages_of(1).empty())
                     CHECK(machine->backend.device
-                              ->upload(machine->cache->values(0, machine->cache->pages_of(1)[0], 0),
+                              ->upload(values_of_page(*machine->cache, machine->cache->pages_of(1)[0]),
                                        std::vector<float>(64, nan).data(), 256)
                               .has_value(),
                           "copied");
