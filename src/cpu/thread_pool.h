@@ -41,7 +41,7 @@ class CrowdWatch {
 
   private:
     static constexpr int kLook = 256;         // 10 to 50 ms of decoding
-    static constexpr int kCrowdedFor = 4096;  // loops without spinning before it is tried again
+    static constexpr int kCrowdedFor = 4096;  // loops that offer the CPU while they wait, before it is tried again
     static constexpr int64_t kTolerated = 2;  // switches in kLook loops
     void look();
 
