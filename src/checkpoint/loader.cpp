@@ -1,5 +1,7 @@
 #include "checkpoint/loader.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -120,6 +122,9 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
     }
     drop_rest(plan, file);
     TRY(registry.compare_with(plan));
+#ifdef __GLIBC__
+    ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident beside the plan
+#endif
     return registry;
 }
 

@@ -53,9 +53,10 @@ struct MemoryCheck {
     // What the process grew by at the last moment: anonymous memory and pages of the model file.
     int64_t measured = 0;
 
-    // 3 %; but stacks, the heap's bookkeeping and the ends of pages take 256 KiB of the smallest models, too.
+    // 3 %; but stacks, the heap's bookkeeping, what is left of the 128 KiB that each thread read through while loading,
+    // and the ends of pages take up to 512 KiB of the smallest models, too.
     static constexpr double kTolerance = 0.03;
-    static constexpr int64_t kLeastTolerated = 256 * 1024;
+    static constexpr int64_t kLeastTolerated = 512 * 1024;
     int64_t tolerated() const {
         return std::max(kLeastTolerated, static_cast<int64_t>(kTolerance * static_cast<double>(planned)));
     }

@@ -35,7 +35,7 @@ std::string memory_as_text(const MemoryCheck& memory) {
     const bool least = memory.tolerated() == MemoryCheck::kLeastTolerated;
     text += fmt::format("{} in memory with every reserved page written - {} planned = {:+} = {:+.2f} %, {} {}\n",
                         memory.measured, memory.planned, memory.measured - memory.planned, 100 * memory.deviation(),
-                        memory.within() ? "within" : "NOT within", least ? "256 KiB" : "3 %");
+                        memory.within() ? "within" : "NOT within", least ? "512 KiB" : "3 %");
     return text;
 }
 
