@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <numeric>
@@ -51,7 +52,8 @@ TEST_F(MappedFileTest, ReadsAnyRangeAndNamesTheByteWhereAShortenedFileEnds) {
     for (const auto& [offset, size] : {std::pair<size_t, size_t>{0, 300000}, {1, 4096}, {299999, 1}, {5000, 0}}) {
         std::vector<std::byte> out(size);
         ASSERT_TRUE(mapped->read(offset, out));
-        EXPECT_EQ(std::memcmp(out.data(), text.data() + offset, size), 0) << offset;
+        EXPECT_TRUE(std::equal(out.begin(), out.end(), reinterpret_cast<const std::byte*>(text.data()) + offset))
+            << offset;
     }
     std::filesystem::resize_file(path, 5000);
     std::vector<std::byte> out(3000);
