@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "checkpoint/tensor_source.h"
+
 namespace invar {
 namespace {
 
@@ -47,25 +49,14 @@ class DeviceLoader {
         return load_.accelerator.packed_bytes(*entry.source, load_.accelerator.group_rows(), entry.shape.back());
     }
 
-    // Bytes of the tensor, read into `buffer` or in place where the file is bytes in memory. Read and not mapped: a
-    // file that shrinks meanwhile is an error then, and no signal.
-    Result<const std::byte*> read(const TensorInfo& tensor, int64_t offset, int64_t bytes,
-                                  std::vector<std::byte>& buffer) const {
-        if (load_.file.mappings().empty()) return tensor.data + offset;
-        buffer.resize(static_cast<size_t>(bytes));
-        const MappedFile& part = load_.file.mappings()[static_cast<size_t>(tensor.file_index)];
-        TRY(part.read(tensor.file_offset + static_cast<uint64_t>(offset), buffer));
-        return buffer.data();
-    }
-
     void add_progress(int64_t bytes) {
         done_ += bytes;
         if (load_.progress) load_.progress(done_, total_);
     }
 
     Result<void> widen(const PlanEntry& entry, const TensorInfo& tensor, std::byte* to) {
-        std::vector<std::byte> stored;
-        TRY_ASSIGN(const std::byte* from, read(tensor, 0, entry.file_bytes, stored));
+        TensorSource source(load_.file);
+        TRY_ASSIGN(const std::byte* from, source.bytes(tensor, 0, entry.file_bytes));
         entry.source->decode(from, entry.shape[0], reinterpret_cast<float*>(buffer_.data()));
         TRY(load_.accelerator.upload(to, buffer_.data(), entry.bytes));
         add_progress(entry.file_bytes);
@@ -78,13 +69,13 @@ class DeviceLoader {
         const int64_t columns = entry.shape.back(), rows = entry.shape[entry.shape.size() - 2];
         const int64_t of_group = load_.accelerator.group_rows(), groups = (rows + of_group - 1) / of_group;
         const int64_t row_bytes = entry.source->row_bytes(columns), group_bytes = unit_bytes(entry);
-        std::vector<std::byte> stored;
+        TensorSource source(load_.file);
         while (first < last) {
             const int64_t matrix = first / groups, group = first % groups;
             const int64_t end = std::min(groups, group + (last - first));
             const int64_t start_row = group * of_group, end_row = std::min(rows, end * of_group);
-            TRY_ASSIGN(const std::byte* from, read(tensor, (matrix * rows + start_row) * row_bytes,
-                                                   (end_row - start_row) * row_bytes, stored));
+            TRY_ASSIGN(const std::byte* from, source.bytes(tensor, (matrix * rows + start_row) * row_bytes,
+                                                           (end_row - start_row) * row_bytes));
             load_.accelerator.pack({.format = *entry.source,
                                     .stored = from,
                                     .rows = end_row - start_row,

@@ -1,6 +1,6 @@
 // Pieces of some MiB go to the threads as one list, so that no tensor's end is waited for; a thread reads its piece in
 // runs of row groups into a buffer that stays in its second-level cache and packs from there. Reading, and not the
-// mapping: mapped pages cost a fault for each 64 KiB and another sweep to let go of them again (docs/performance.md).
+// mapping: mapped pages cost a fault for each 64 KiB and another sweep to let go of them again (docs/loading.md).
 #include "checkpoint/repack.h"
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "checkpoint/tensor_source.h"
 #include "checkpoint/work_progress.h"
 #include "layout/rows4.h"
 
@@ -63,26 +64,7 @@ void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, const RowHomes
     }
 }
 
-// The tensor's bytes [offset, offset + bytes): read into the buffer, or in place where the file is bytes in memory.
-class Source {
-  public:
-    explicit Source(const GgufFile& file) : file_(file) {}
-
-    Result<const std::byte*> bytes(const TensorInfo& tensor, int64_t offset, int64_t bytes) {
-        if (file_.mappings().empty()) return tensor.data + offset;
-        if (static_cast<int64_t>(buffer_.size()) < bytes) buffer_.resize(static_cast<size_t>(bytes));
-        const MappedFile& part = file_.mappings()[static_cast<size_t>(tensor.file_index)];
-        TRY(part.read(tensor.file_offset + static_cast<uint64_t>(offset),
-                      std::span(buffer_).first(static_cast<size_t>(bytes))));
-        return buffer_.data();
-    }
-
-  private:
-    const GgufFile& file_;
-    std::vector<std::byte> buffer_;
-};
-
-Result<void> pack_piece(const Piece& piece, Source& source) {
+Result<void> pack_piece(const Piece& piece, TensorSource& source) {
     const Format& format = *piece.entry->source;
     if (piece.entry->form == StoredForm::binary32) {
         TRY_ASSIGN(const std::byte* stored, source.bytes(*piece.tensor, 0, piece.file_bytes));
@@ -109,7 +91,7 @@ class Work {
 
     void run(const Piece& piece) {
         if (failed_.load(std::memory_order_relaxed)) return;
-        std::unique_ptr<Source> source = borrow();
+        std::unique_ptr<TensorSource> source = borrow();
         const Result<void> packed = pack_piece(piece, *source);
         give_back(std::move(source), packed);
         progress_.add(piece.file_bytes);
@@ -117,14 +99,14 @@ class Work {
     const Result<void>& result() const { return result_; }
 
   private:
-    std::unique_ptr<Source> borrow() {
+    std::unique_ptr<TensorSource> borrow() {
         const std::lock_guard lock(mutex_);
-        if (sources_.empty()) return std::make_unique<Source>(file_);
-        std::unique_ptr<Source> source = std::move(sources_.back());
+        if (sources_.empty()) return std::make_unique<TensorSource>(file_);
+        std::unique_ptr<TensorSource> source = std::move(sources_.back());
         sources_.pop_back();
         return source;
     }
-    void give_back(std::unique_ptr<Source> source, const Result<void>& packed) {
+    void give_back(std::unique_ptr<TensorSource> source, const Result<void>& packed) {
         const std::lock_guard lock(mutex_);
         sources_.push_back(std::move(source));
         if (packed || !result_) return;
@@ -136,7 +118,7 @@ class Work {
     WorkProgress& progress_;
     std::atomic<bool> failed_{false};
     std::mutex mutex_;
-    std::vector<std::unique_ptr<Source>> sources_;
+    std::vector<std::unique_ptr<TensorSource>> sources_;
     Result<void> result_;
 };
 
