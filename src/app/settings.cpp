@@ -146,6 +146,11 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
     command.add_option("--form", flags.form, "Weights: auto, as-stored (mapped, starts at once), repacked")
         ->group(group)
         ->capture_default_str();
+    command
+        .add_option(
+            "--weight-cache", flags.weight_cache,
+            "Folder that keeps repacked weights: written at the first start, verified and mapped at the next ones")
+        ->group(group);
     command.add_option("--memory", flags.memory, "Memory budget, e.g. 8G; default: what the system has available")
         ->group(group);
     command
@@ -176,6 +181,7 @@ Result<EngineSettings> engine_settings(const ModelFlags& flags, const std::strin
     settings.kernel = flags.kernel;
     settings.threads = flags.threads;
     settings.pin = flags.pin;
+    settings.weight_cache = {.folder = flags.weight_cache, .notice = print_note};
     settings.context = flags.context;
     settings.chunk = flags.chunk;
     TRY_ASSIGN(settings.cache_type, pick(kCacheTypes, "--cache", flags.cache_type));

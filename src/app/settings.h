@@ -10,7 +10,7 @@
 namespace invar::app {
 
 struct ModelFlags {
-    std::string isa = "auto", kernel, cache_type = "f16", form = "auto", memory;
+    std::string isa = "auto", kernel, cache_type = "f16", form = "auto", memory, weight_cache;
     int threads = 0;
     int64_t context = 0, chunk = 512;
     bool pin = false;

@@ -60,6 +60,64 @@ void drop_rest(const WeightPlan& plan, const GgufFile& file) {
     }
 }
 
+struct Storage {
+    const std::byte* data;
+    AlignedBytes owned;
+};
+
+Result<DeviceMemory> load_device(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
+                                 const LoadProgress& progress, Accelerator* accelerator) {
+    if (plan.device_block_bytes() == 0) return DeviceMemory();
+    CHECK(accelerator != nullptr, "a plan with a device is loaded with one");
+    const ParallelRanges anywhere = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
+        homed.run(
+            count, [](int64_t) { return 0; }, [&](int64_t item) { work(item, item + 1); });
+    };
+    return fill_device({plan, file, anywhere, progress, *accelerator});
+}
+
+// `storage_of(index)` of the entries with bytes of their own; those of the device are in `device_block`.
+Result<WeightRegistry> register_weights(const WeightPlan& plan, const GgufFile& file, const DeviceMemory& device_block,
+                                        const std::function<Storage(size_t index)>& storage_of) {
+    const std::vector<int64_t> device_offsets = plan.device_offsets();
+    WeightRegistry registry;
+    for (size_t i = 0; i < plan.entries.size(); ++i) {
+        const PlanEntry& entry = plan.entries[i];
+        WeightRegistry::Entry loaded{.kind = entry.kind,
+                                     .shape = entry.shape,
+                                     .format = entry.source,
+                                     .form = entry.form,
+                                     .bytes = loaded_bytes(entry),
+                                     .data = nullptr,
+                                     .owned = {},
+                                     .alias_of = entry.alias_of,
+                                     .place = entry.place,
+                                     .device = nullptr};
+        if (device_offsets[i] >= 0) {
+            loaded.device = DeviceMemory(device_block, device_block.get() + device_offsets[i]);
+            loaded.data = loaded.device.get();
+        } else if (entry.has_own_bytes()) {
+            Storage storage = storage_of(i);
+            loaded.data = storage.data;
+            loaded.owned = std::move(storage.owned);
+        } else if (!entry.alias_of) {
+            const TensorInfo* tensor = file.find(entry.tensor);
+            if (tensor == nullptr)
+                return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
+            loaded.data = tensor->data;
+            loaded.shape = tensor->shape;
+            loaded.format = tensor->format;
+        }
+        registry.add(entry.id, std::move(loaded));
+    }
+    drop_rest(plan, file);
+    TRY(registry.compare_with(plan));
+#ifdef __GLIBC__
+    ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident beside the plan
+#endif
+    return registry;
+}
+
 }  // namespace
 
 HomedWork homeless(const ParallelRanges& parallel) {
@@ -81,51 +139,19 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
     const PackedPlaces places = packed_places(plan);
     TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
     TRY(fill_packed(plan, file, places, homed, progress, block.data()));
-    const std::vector<int64_t> device_offsets = plan.device_offsets();
-    DeviceMemory device_block;
-    if (plan.device_block_bytes() > 0) {
-        CHECK(accelerator != nullptr, "a plan with a device is loaded with one");
-        const ParallelRanges anywhere = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-            homed.run(
-                count, [](int64_t) { return 0; }, [&](int64_t item) { work(item, item + 1); });
-        };
-        TRY_ASSIGN(device_block, fill_device({plan, file, anywhere, progress, *accelerator}));
-    }
-    WeightRegistry registry;
-    for (size_t i = 0; i < plan.entries.size(); ++i) {
-        const PlanEntry& entry = plan.entries[i];
-        WeightRegistry::Entry loaded{.kind = entry.kind,
-                                     .shape = entry.shape,
-                                     .format = entry.source,
-                                     .form = entry.form,
-                                     .bytes = loaded_bytes(entry),
-                                     .data = nullptr,
-                                     .owned = {},
-                                     .alias_of = entry.alias_of,
-                                     .place = entry.place,
-                                     .device = nullptr};
-        if (device_offsets[i] >= 0) {
-            loaded.device = DeviceMemory(device_block, device_block.get() + device_offsets[i]);
-            loaded.data = loaded.device.get();
-        } else if (places.offsets[i] >= 0) {
-            loaded.owned = block.part(places.offsets[i], loaded.bytes);
-            loaded.data = loaded.owned.data();
-        } else if (!entry.alias_of) {
-            const TensorInfo* tensor = file.find(entry.tensor);
-            if (tensor == nullptr)
-                return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
-            loaded.data = tensor->data;
-            loaded.shape = tensor->shape;
-            loaded.format = tensor->format;
-        }
-        registry.add(entry.id, std::move(loaded));
-    }
-    drop_rest(plan, file);
-    TRY(registry.compare_with(plan));
-#ifdef __GLIBC__
-    ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident beside the plan
-#endif
-    return registry;
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, file, homed, progress, accelerator));
+    return register_weights(plan, file, device_block, [&](size_t index) {
+        AlignedBytes own = block.part(places.offsets[index], plan.entries[index].bytes);
+        return Storage{own.data(), own};
+    });
+}
+
+Result<WeightRegistry> load_mapped(const WeightPlan& plan, const GgufFile& file, const PackedBytes& packed,
+                                   const HomedWork& homed, const LoadProgress& progress, Accelerator* accelerator) {
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, file, homed, progress, accelerator));
+    return register_weights(plan, file, device_block, [&](size_t index) {
+        return Storage{packed(plan.entries[index]), {}};
+    });
 }
 
 }  // namespace invar

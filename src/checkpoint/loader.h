@@ -33,6 +33,13 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
                                     const LoadProgress& progress, Accelerator* accelerator = nullptr);
 
+// The same where packed weights of host memory are mapped from elsewhere: packed(entry) gives their bytes, which live
+// as long as the result.
+using PackedBytes = std::function<const std::byte*(const PlanEntry& entry)>;
+Result<WeightRegistry> load_mapped(const WeightPlan& plan, const GgufFile& file, const PackedBytes& packed,
+                                   const HomedWork& homed, const LoadProgress& progress,
+                                   Accelerator* accelerator = nullptr);
+
 // Bytes a weight takes in a form: matrices and stacks in as_stored or rows4, vectors in binary32.
 int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<int64_t>& shape);
 

@@ -59,11 +59,19 @@ Json plan_as_json(const WeightPlan& plan) {
     Json totals = Json::object();
     for (const auto& [name, group] : group_entries(plan))
         totals[name] = {{"entries", group.entries}, {"bytes", group.bytes}};
-    Json json = {
-        {"model", plan.model},         {"architecture", plan.architecture},   {"context", plan.context},
-        {"chunk", plan.chunk},         {"entries", std::move(entries)},       {"reserves", std::move(reserves)},
-        {"totals", std::move(totals)}, {"weight_bytes", plan.weight_bytes()}, {"total_bytes", plan.total_bytes()},
-        {"notes", plan.notes}};
+    Json json = {{"model", plan.model},
+                 {"architecture", plan.architecture},
+                 {"context", plan.context},
+                 {"chunk", plan.chunk},
+                 {"entries", std::move(entries)},
+                 {"reserves", std::move(reserves)},
+                 {"totals", std::move(totals)},
+                 {"weight_bytes", plan.weight_bytes()},
+                 {"total_bytes", plan.total_bytes()},
+                 {"file_bytes", plan.file_bytes},
+                 {"above_file_bytes", plan.above_file_bytes()},
+                 {"cache_file", plan.cache_file},
+                 {"notes", plan.notes}};
     if (!plan.device.empty()) {
         json["device"] = plan.device;
         json["placement"] = plan.placement;
@@ -106,6 +114,10 @@ std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
         total("total on the host", plan.total_bytes(Place::host));
         total("total on the device", plan.total_bytes(Place::device));
     }
+    const int64_t above = plan.above_file_bytes();
+    text += fmt::format("weights and scratch are {} bytes ({:.1f} %) {} the {} bytes of the file\n", std::abs(above),
+                        100 * static_cast<double>(std::abs(above)) / static_cast<double>(plan.file_bytes),
+                        above < 0 ? "below" : "above", plan.file_bytes);
     if (!plan.placement.empty()) text += plan.placement + "\n";
     for (const std::string& note : plan.device_notes) text += note + "\n";
     for (const std::string& note : plan.notes) text += fmt::format("note: {}\n", note);

@@ -131,8 +131,7 @@ Result<void> WeightRegistry::compare_with(const WeightPlan& plan) const {
         if ((loaded->device != nullptr) != (planned.place == Place::device && !planned.alias_of))
             return fail("{} has memory of the device, but the plan says otherwise", to_string(planned.id));
         const bool owns = loaded->owned.size() > 0;
-        const bool should_own =
-            !planned.alias_of && planned.place == Place::host && planned.form != StoredForm::as_stored;
+        const bool should_own = planned.has_own_bytes() && plan.cache_file.empty();
         if (owns != should_own || (owns && loaded->owned.size() != planned.bytes)) {
             return fail("{} owns {} bytes of memory, but the plan says {}", to_string(planned.id), loaded->owned.size(),
                         should_own ? planned.bytes : 0);

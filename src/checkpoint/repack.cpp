@@ -129,9 +129,8 @@ int64_t padded_bytes(int64_t bytes) { return (bytes + kPackedAlignment - 1) / kP
 PackedPlaces packed_places(const WeightPlan& plan) {
     PackedPlaces places;
     for (const PlanEntry& entry : plan.entries) {
-        const bool own = !entry.alias_of && entry.form != StoredForm::as_stored && entry.place == Place::host;
-        places.offsets.push_back(own ? places.bytes : -1);
-        if (own) places.bytes += padded_bytes(entry.bytes);
+        places.offsets.push_back(entry.has_own_bytes() ? places.bytes : -1);
+        if (entry.has_own_bytes()) places.bytes += padded_bytes(entry.bytes);
     }
     return places;
 }

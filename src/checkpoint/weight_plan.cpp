@@ -151,6 +151,12 @@ int64_t WeightPlan::reserve_bytes(Place place) const {
     return total;
 }
 
+int64_t WeightPlan::above_file_bytes() const {
+    int64_t total = weight_bytes() - file_bytes;
+    for (const PlanReserve& reserve : reserves) total += reserve.name == "scratch" ? reserve.bytes : 0;
+    return total;
+}
+
 const PlanReserve* WeightPlan::reserve(std::string_view name, Place place) const {
     const auto found = std::find_if(reserves.begin(), reserves.end(), [&](const PlanReserve& reserve) {
         return reserve.name == name && reserve.place == place;
@@ -250,6 +256,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.chunk = std::min(request.chunk, plan.context);
     plan.cache_type = request.cache_type;
     plan.notes = config.notes;
+    plan.file_bytes = static_cast<int64_t>(file.file_bytes());
     for (const WantedWeight& weight : wanted) {
         plan.entries.push_back(weight.alias_of ? alias_entry(weight, plan.entries)
                                                : plan_entry(weight, config, wanted, file, request));

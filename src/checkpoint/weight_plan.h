@@ -60,6 +60,9 @@ struct PlanEntry {
     int64_t file_bytes = 0;
     std::optional<WeightId> alias_of;
     std::string reason;
+
+    // Whether it is kept in host memory in a form that is not the file's.
+    bool has_own_bytes() const { return !alias_of && place == Place::host && form != StoredForm::as_stored; }
 };
 
 struct PlanReserve {
@@ -80,6 +83,8 @@ struct WeightPlan {
     int64_t device_scratch = 0;             // tensors of a pass there: its "scratch" line without control arrays
     std::string placement;                  // what is on the device, with the arithmetic, in one sentence
     std::vector<std::string> device_notes;  // why not more
+    int64_t file_bytes = 0;                 // of the model file, all parts
+    std::string cache_file;                 // that packed weights are mapped from (weight_cache.h); "": none
     std::vector<std::string> notes;
 
     int64_t weight_bytes() const;  // over entries
@@ -91,6 +96,9 @@ struct WeightPlan {
     // Where an entry starts in the block of the device's weights; -1: not there. And the block's length.
     std::vector<int64_t> device_offsets() const;
     int64_t device_block_bytes() const;
+    // Weights and scratch memory beyond the size of the file; negative where it has more. The KV cache is apart: it is
+    // as large as the context that was asked for.
+    int64_t above_file_bytes() const;
 };
 
 // Proves that the declared weights and the file's tensors correspond one to one with equal shapes. Errors name the

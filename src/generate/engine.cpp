@@ -16,7 +16,10 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
                               engine->threads_->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
                           }};
     if (engine->planned_.uses_device()) engine->device_ = settings.device;
-    TRY_ASSIGN(engine->weights_, load_weights(engine->plan(), engine->file_, homed, progress, engine->device_.get()));
+    TRY_ASSIGN(CachedWeights loaded, load_with_cache(engine->planned_.plan, engine->file_, settings.weight_cache, homed,
+                                                     progress, engine->device_.get()));
+    engine->weight_cache_ = std::move(loaded.cache);
+    engine->weights_ = std::move(loaded.weights);
     TRY(engine->make_ops(settings));
     TRY(engine->make_cache(settings.cache_type));
     interleave_memory(engine->cache_->memory(), nodes);

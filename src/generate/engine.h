@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "checkpoint/loader.h"
+#include "checkpoint/weight_cache.h"
 #include "checkpoint/weight_plan.h"
 #include "cpu/cpu_ops.h"
 #include "cpu/isa.h"
@@ -36,6 +36,7 @@ struct EngineSettings {
     int64_t logits_rows = 1;  // most rows of a batch whose logits are wanted
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
+    CacheRequest weight_cache;
     std::optional<int64_t> memory_bytes;  // budget for the plan
     std::string memory_source;
 
@@ -75,6 +76,7 @@ class Engine {
     const ModelConfig& config() const { return planned_.config; }
     const WeightPlan& plan() const { return planned_.plan; }
     const WeightRegistry& weights() const { return weights_; }
+    const WeightCache* weight_cache() const { return weight_cache_.get(); }  // null where none is used
     const ResolvedMachine& machine() const { return planned_.machine; }
     ThreadPool& threads() { return *threads_; }
     Ops& ops() { return split_ops_ ? static_cast<Ops&>(*split_ops_) : *cpu_ops_; }
@@ -103,6 +105,7 @@ class Engine {
     PlannedModel planned_;
     std::unique_ptr<ThreadPool> threads_;
     std::shared_ptr<Accelerator> device_;
+    std::unique_ptr<WeightCache> weight_cache_;
     WeightRegistry weights_;
     std::unique_ptr<CpuOps> cpu_ops_;
     std::unique_ptr<AcceleratorOps> device_ops_;

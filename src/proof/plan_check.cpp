@@ -59,14 +59,17 @@ bool device_holds(const WeightRegistry::Entry& loaded, const TensorInfo& tensor,
     return there == packed;
 }
 
-std::string owner_name(const std::optional<WeightId>& alias_of, StoredForm form) {
+// Who has an entry's bytes; `mapped`: packed ones are in a cache file.
+std::string owner_name(const std::optional<WeightId>& alias_of, StoredForm form, Place place, bool mapped) {
     if (alias_of) return to_string(*alias_of);
-    return form == StoredForm::as_stored ? "the file" : "itself";
+    if (place == Place::device) return "itself";
+    return form == StoredForm::as_stored ? "the file" : mapped ? "the cache file" : "itself";
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-void compare(const PlanEntry& planned, const WeightRegistry::Entry& loaded, EntryCheck& check) {
+void compare(const WeightPlan& plan, const PlanEntry& planned, const WeightRegistry::Entry& loaded, EntryCheck& check) {
+    const bool cached = !plan.cache_file.empty();
     const auto expect = [&](std::string_view what, const auto& wanted, const auto& got) {
         if (wanted == got) return;
         check.differences.push_back(fmt::format("{}: {} is planned, {} is loaded", what, wanted, got));
@@ -75,10 +78,11 @@ void compare(const PlanEntry& planned, const WeightRegistry::Entry& loaded, Entr
     expect("form", stored_form_name(planned.form), stored_form_name(loaded.form));
     expect("bytes", planned.bytes, loaded.bytes);
     expect("shape", shape_text(planned.shape), shape_text(loaded.shape));
-    expect("owner", owner_name(planned.alias_of, planned.form), owner_name(loaded.alias_of, loaded.form));
+    expect("owner", owner_name(planned.alias_of, planned.form, planned.place, cached),
+           owner_name(loaded.alias_of, loaded.form, loaded.place, loaded.owned.size() == 0));
     const auto name_of = [](Place place) { return place == Place::device ? "device" : "host"; };
     expect("place", std::string_view(name_of(planned.place)), std::string_view(name_of(loaded.place)));
-    const bool owns = !planned.alias_of && planned.place == Place::host && planned.form != StoredForm::as_stored;
+    const bool owns = planned.has_own_bytes() && !cached;
     expect("bytes of its own", owns ? planned.bytes : 0, loaded.owned.size());
 }
 
@@ -91,12 +95,12 @@ struct PlannedRanges {
         for (const PlanEntry& entry : engine.plan().entries) {
             const WeightRegistry::Entry* loaded = engine.weights().find(entry.id);
             if (entry.alias_of || loaded == nullptr || loaded->place == Place::device) continue;
-            (loaded->form == StoredForm::as_stored ? mapped : owned)
-                .push_back({loaded->data, static_cast<size_t>(loaded->bytes)});
+            (loaded->owned.size() == 0 ? mapped : owned).push_back({loaded->data, static_cast<size_t>(loaded->bytes)});
         }
         cache.push_back(engine.cache().memory());
         scratch.push_back(engine.cpu_ops().scratch_memory());
         for (const MappedFile& part : engine.file().mappings()) file.push_back(part.bytes());
+        if (engine.weight_cache() != nullptr) file.push_back(engine.weight_cache()->mapping()->bytes());
     }
 };
 
@@ -123,8 +127,8 @@ Result<void> measure(Engine& engine, const Baseline& baseline, Moment moment, Me
     return {};
 }
 
-// A pass over `rows` positions that ends at `end`. Positions before it hold what the cache holds: zeros are numbers,
-// too.
+// A pass over `rows` positions that ends at `end`. Positions before it hold what the cache holds: zeros are
+// numbers, too.
 Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t rows) {
     Batch batch;
     for (int64_t i = 0; i < rows; ++i) {
@@ -138,7 +142,8 @@ Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t row
 }
 
 // Writes every page that is reserved and reads every page of the mapped weights. A full context writes all of the
-// cache; scratch is sized for the kernels that need most of it, and for the worst distribution of tokens over experts.
+// cache; scratch is sized for the kernels that need most of it, and for the worst distribution of tokens over
+// experts.
 void touch_everything(Engine& engine) {
     constexpr size_t kPage = 4096;  // or a fraction of the system's: one access too many is harmless
     for (const std::span<std::byte> reserved : {engine.cache().memory(), engine.cpu_ops().scratch_memory()}) {
@@ -156,7 +161,8 @@ void touch_everything(Engine& engine) {
 MemoryCheck planned_memory(const WeightPlan& plan) {
     MemoryCheck check{.parts = {{"weights in memory"}, {"weights in the mapped file"}, {"kv_cache"}, {"scratch"}}};
     for (const PlanEntry& entry : plan.entries) {
-        if (entry.place == Place::host) check.parts[entry.form == StoredForm::as_stored ? 1 : 0].planned += entry.bytes;
+        const bool is_mapped = entry.form == StoredForm::as_stored || !plan.cache_file.empty();
+        if (entry.place == Place::host) check.parts[is_mapped ? 1 : 0].planned += entry.bytes;
     }
     for (MemoryCheck::Part& part : check.parts) {
         const PlanReserve* reserve = plan.reserve(part.name, Place::host);
@@ -190,8 +196,8 @@ std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegist
         check.form = stored_form_name(entry->form);
         check.place = entry->place == Place::device ? "device" : "host";
         check.bytes = entry->bytes;
-        check.owner = owner_name(entry->alias_of, entry->form);
-        compare(planned, *entry, check);
+        check.owner = owner_name(entry->alias_of, entry->form, entry->place, entry->owned.size() == 0);
+        compare(plan, planned, *entry, check);
         const TensorInfo* tensor = entry->alias_of ? nullptr : file.find(planned.tensor);
         if (tensor != nullptr) {
             check.source_hash = hash_of(source_bytes(*tensor));
