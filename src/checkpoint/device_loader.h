@@ -1,6 +1,7 @@
-// Brings the weights of a plan to a device: one block of its memory, filled entry by entry. Matrices are read and
-// packed by the host's threads into a buffer of fixed size and copied from there, so that no second copy of a weight
-// exists; vectors are widened. Where in the block a weight lies: WeightPlan::device_offsets().
+// Brings the weights of a plan to a device: one block of its memory, filled from its start to its end through the
+// page-locked pieces of Accelerator::upload_filled(). Matrices are read and packed by the host's threads right into a
+// piece while the piece before is copied, so that no second copy of a weight exists; vectors are widened. Where in the
+// block a weight lies: WeightPlan::device_offsets().
 #pragma once
 
 #include "checkpoint/loader.h"

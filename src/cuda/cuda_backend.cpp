@@ -37,6 +37,9 @@ class CudaAccelerator final : public Accelerator {
     Result<void> upload(std::byte* to, const void* from, int64_t bytes) override {
         return device_->upload(to, from, bytes);
     }
+    Result<void> upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill) override {
+        return device_->upload_filled(to, bytes, fill);
+    }
     Result<void> download(void* to, const std::byte* from, int64_t bytes) override {
         return device_->download(to, from, bytes);
     }

@@ -12,7 +12,6 @@
 
 #include "cuda/device.h"
 #include "ops/accelerator.h"
-#include "ops/preselection.h"
 
 namespace invar {
 
@@ -35,9 +34,6 @@ class CudaOps final : public AcceleratorOps {
 
     // Elements of a tensor of this device, row after row. Waits.
     Result<std::vector<float>> read(Tensor tensor);
-    // Steps 1 to 4 of sampling on each row of logits, and the first tokens by rank. Waits. Takes scratch behind the
-    // pass's.
-    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests);
     // The first error of the device since begin_pass(): a lost device, or what the emulation found.
     Result<void> device_error() const { return error_; }
 
@@ -45,6 +41,8 @@ class CudaOps final : public AcceleratorOps {
     int64_t memory_bytes(int64_t scratch_bytes) const override;
     int64_t calls() const override { return static_cast<int64_t>(calls_.size()); }
     std::optional<int64_t> failed_call() const override;
+    std::unique_ptr<RecordedPasses> make_recorded_passes() override;  // pass_graphs.h
+    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests) override;
     Result<void> finish() override;
 
     Tensor scratch(int64_t rows, int64_t width) override;

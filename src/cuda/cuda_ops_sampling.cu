@@ -35,7 +35,8 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<co
     std::vector<PreselectRow> numbers;
     std::vector<LogitEdit> edits;
     for (const Preselection& request : requests) {
-        CHECK(request.count >= 1 && request.count <= kMostPreselected, "a request is for 1 to 256 tokens");
+        CHECK(request.count >= 1 && request.count <= kMostPreselected && request.edits.size() <= kMostLogitEdits,
+              "a request is for 1 to 256 tokens, and the plan has room for 4096 edits");
         count = std::max(count, request.count);
         numbers.push_back({.first_edit = static_cast<int32_t>(edits.size()),
                            .edits = static_cast<int32_t>(request.edits.size()),
@@ -53,6 +54,8 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<co
     std::byte* const asked = take(rows * kRowBytes + edit_count * kEditBytes);
     int64_t keys = blocks_of(vocabulary) * count;
     auto from = make(rows * keys), to = make(rows * blocks_of(keys) * count);
+    taken_ = before;  // whoever takes it next is launched later
+    if (settings_.measuring) return std::vector<RankedLogits>();
 
     Device& device = settings_.device;
     std::vector<std::byte> upload(static_cast<size_t>(rows * kRowBytes + edit_count * kEditBytes));
@@ -87,7 +90,6 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<co
         keys = blocks_of(keys) * count;
         std::swap(from, to);
     }
-    taken_ = before;
     TRY(device_error());
     TRY(device.download(answered.data(), reinterpret_cast<const std::byte*>(answer_place), answers * 8));
     std::vector<RankedLogits> results(static_cast<size_t>(rows));

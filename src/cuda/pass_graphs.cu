@@ -19,6 +19,7 @@ struct PassGraphs::Known {
 
 PassGraphs::PassGraphs(CudaOps& ops) : ops_(ops) {}
 PassGraphs::~PassGraphs() = default;
+std::unique_ptr<RecordedPasses> CudaOps::make_recorded_passes() { return std::make_unique<PassGraphs>(*this); }
 void PassGraphs::forget() { known_.clear(); }
 
 namespace {

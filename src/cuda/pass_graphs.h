@@ -13,24 +13,17 @@
 
 namespace invar {
 
-class PassGraphs {
+class PassGraphs final : public RecordedPasses {
   public:
-    struct Counts {
-        int64_t plain = 0, recorded = 0, replayed = 0;
-        int64_t refused = 0;  // passes of shapes that could not be recorded; they run plainly
-    };
-
     // `ops` outlives it.
     explicit PassGraphs(CudaOps& ops);
-    ~PassGraphs();
+    ~PassGraphs() override;
 
-    // The result of forward(), which calls the verbs of `ops` for this batch and cache. It is called for the first two
-    // passes of a shape (once plainly, once to record) and not again: it must do nothing but call verbs. The result is
-    // valid until the next pass of `ops`. `model` tells forwards apart. A replayed pass has its failure() like others.
+    // forward() is called for the first two passes of a shape (once plainly, once to record) and not again. A replayed
+    // pass has its failure() like others.
     Result<Tensor> run(const void* model, const Batch& batch, const KvCache& cache,
-                       const std::function<Tensor()>& forward);
-
-    const Counts& counts() const { return counts_; }
+                       const std::function<Tensor()>& forward) override;
+    Counts counts() const override { return counts_; }
     // When a model or a cache is closed: its address may come again.
     void forget();
 

@@ -8,6 +8,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
     TRY_ASSIGN(GgufFile file, GgufFile::open(settings.model));
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
     std::unique_ptr<Engine> engine(new Engine(std::move(file), std::move(planned)));
+    engine->sequences_ = settings.sequences;
     const std::vector<NumaNode> nodes = system_numa_nodes();
     TRY_ASSIGN(engine->threads_,
                ThreadPool::create({.threads = engine->machine().threads, .pin = settings.pin, .nodes = nodes}));
@@ -41,7 +42,14 @@ Result<void> Engine::make_ops(const EngineSettings& settings) {
     source_.emplace(plan(), file_);
     split_ops_.emplace(SplitOpsSettings{
         .host = *cpu_ops_, .device = *device_ops_, .accelerator = *device_, .source = *source_, .measuring = false});
+    if (settings.passes == Passes::recorded && planned_.wholly_on_device())
+        recorded_ = device_ops_->make_recorded_passes();
     return {};
+}
+
+std::optional<RecordedPasses::Counts> Engine::recorded_passes() const {
+    if (recorded_ == nullptr) return std::nullopt;
+    return recorded_->counts();
 }
 
 Result<void> Engine::make_cache(CacheType type) {
@@ -53,7 +61,19 @@ Result<void> Engine::make_cache(CacheType type) {
     return {};
 }
 
-Result<std::span<const float>> Engine::evaluate(const Batch& batch, Ops& verbs) {
+// A recording holds launches and nothing of the host: a pass of which the CPU computes a part, and one that observers
+// look into, run verb by verb.
+Result<Tensor> Engine::run_pass(const Batch& batch, Ops& verbs) {
+    if (recorded_ != nullptr && &verbs == &ops()) {
+        TRY_ASSIGN(const Tensor made, recorded_->run(model_.get(), batch, *cache_,
+                                                     [&] { return model_->forward(*device_ops_, batch, *cache_); }));
+        return split_ops_->adopt_pass(made);
+    }
+    verbs.begin_pass();
+    return model_->forward(verbs, batch, *cache_);
+}
+
+Result<void> Engine::check_batch(const Batch& batch) const {
     CHECK(batch.size() > 0 && batch.size() <= chunk(), "a batch has between one row and a chunk of them");
     for (const BatchRow& row : batch.rows) {
         if (row.token < 0 || row.token >= config().vocabulary) {
@@ -62,21 +82,51 @@ Result<std::span<const float>> Engine::evaluate(const Batch& batch, Ops& verbs) 
                 row.token, config().vocabulary);
         }
     }
-    verbs.begin_pass();
-    const Tensor logits = model_->forward(verbs, batch, *cache_);
+    return {};
+}
+
+Result<void> Engine::check_finite(const Ops& verbs) const {
+    const std::optional<NonFinite> failure = verbs.failure();
+    if (!failure) return {};
+    const std::string where =
+        failure->stage.layer < 0 ? std::string("outside the layers") : fmt::format("in layer {}", failure->stage.layer);
+    return fail(
+        "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
+        "overflow, run invar inspect",
+        file_.name(), failure->stage.name, failure->verb, where,
+        std::isnan(failure->value) ? std::string("nan")
+                                   : fmt::format("{}", failure->value),  // its sign is no bit of the law
+        failure->row, failure->element);
+}
+
+Result<std::vector<RankedLogits>> Engine::evaluate_ranked(const Batch& batch, std::span<const Preselection> requests) {
+    CHECK(ranks_on_device() && requests.size() == batch.logits_rows.size() && std::ssize(requests) <= sequences_,
+          "ranks are asked of a device, one request a row, one row a sequence");
+    TRY(check_batch(batch));
+    TRY_ASSIGN(const Tensor logits, run_pass(batch, *split_ops_));
+    // Asked for before anything is waited for, so that the device goes from the pass to the ranks by itself.
+    TRY_ASSIGN(std::vector<RankedLogits> ranked, split_ops_->preselect(logits, requests));
+    TRY(split_ops_->finish());
+    TRY(check_finite(*split_ops_));
+    return ranked;
+}
+
+Result<std::span<const float>> Engine::evaluate(const Batch& batch, Ops& verbs) {
+    TRY(check_batch(batch));
+    TRY_ASSIGN(const Tensor logits, run_pass(batch, verbs));
+    return take_logits(logits, verbs);
+}
+
+Result<std::span<const float>> Engine::evaluate_plain(const Batch& batch) {
+    TRY(check_batch(batch));
+    ops().begin_pass();
+    return take_logits(model_->forward(ops(), batch, *cache_), ops());
+}
+
+Result<std::span<const float>> Engine::take_logits(Tensor logits, Ops& verbs) const {
     verbs.to_host(logits);
     TRY(verbs.finish());
-    if (const std::optional<NonFinite> failure = verbs.failure()) {
-        const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
-                                                           : fmt::format("in layer {}", failure->stage.layer);
-        return fail(
-            "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
-            "overflow, run invar inspect",
-            file_.name(), failure->stage.name, failure->verb, where,
-            std::isnan(failure->value) ? std::string("nan")
-                                       : fmt::format("{}", failure->value),  // its sign is no bit of the law
-            failure->row, failure->element);
-    }
+    TRY(check_finite(verbs));
     const auto count = static_cast<size_t>(logits.rows() * config().vocabulary);
     if (count == 0) return std::span<const float>();
     CHECK(logits.stride() == config().vocabulary, "logits rows are contiguous");

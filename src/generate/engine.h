@@ -23,6 +23,7 @@
 namespace invar {
 
 enum class ExpertPlace : uint8_t { with_their_layer, host };
+enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the device */, plain };
 
 struct EngineSettings {
     std::filesystem::path model;
@@ -45,6 +46,7 @@ struct EngineSettings {
     std::optional<int64_t> gpu_layers;
     ExpertPlace experts = ExpertPlace::with_their_layer;
     std::optional<int64_t> device_memory_bytes;  // nothing: what is free there
+    Passes passes = Passes::recorded;            // of a device; no result depends on it
     OpenAccelerator open_device = nullptr;       // what this program can open, for proofs that compare with it
 };
 
@@ -63,6 +65,8 @@ struct PlannedModel {
     WeightPlan plan;
 
     bool uses_device() const { return !plan.device.empty(); }
+    bool wholly_on_device() const;  // every verb of a pass: no weight and no layer of the cache is on the CPU
+    bool logits_on_device() const;  // are made there
 };
 Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
 // All but scratch_bytes.
@@ -83,6 +87,11 @@ class Engine {
     const CpuOps& cpu_ops() const { return *cpu_ops_; }
     const SplitOps* split_ops() const { return split_ops_ ? &*split_ops_ : nullptr; }  // nullptr: the CPU alone
     Accelerator* device() const { return split_ops_ ? device_.get() : nullptr; }
+    // How passes ran that evaluate(batch) could record; nothing: some of their verbs are on the CPU, or all passes are
+    // to be plain.
+    std::optional<RecordedPasses::Counts> recorded_passes() const;
+    // Whether evaluate_ranked() can be called.
+    bool ranks_on_device() const { return planned_.logits_on_device(); }
     KvCache& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
@@ -92,17 +101,27 @@ class Engine {
     // element.
     Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
     // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get
-    // (proof/hooked_ops.h).
+    // (proof/hooked_ops.h). Such a pass is never a recorded one: its observers stand between the verbs.
     Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
+    // evaluate(batch) verb by verb, what recorded passes are compared with.
+    Result<std::span<const float>> evaluate_plain(const Batch& batch);
+    // evaluate(batch), but the logits stay on the device, which ranks them: of each row the first tokens that its
+    // request asks for. At most as many rows as the engine was opened with sequences.
+    Result<std::vector<RankedLogits>> evaluate_ranked(const Batch& batch, std::span<const Preselection> requests);
 
   private:
     Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
 
     Result<void> make_ops(const EngineSettings& settings);
     Result<void> make_cache(CacheType type);
+    Result<void> check_batch(const Batch& batch) const;
+    Result<Tensor> run_pass(const Batch& batch, Ops& verbs);
+    Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
+    Result<void> check_finite(const Ops& verbs) const;
 
     GgufFile file_;
     PlannedModel planned_;
+    int sequences_ = 1;
     std::unique_ptr<ThreadPool> threads_;
     std::shared_ptr<Accelerator> device_;
     std::unique_ptr<WeightCache> weight_cache_;
@@ -111,6 +130,7 @@ class Engine {
     std::unique_ptr<AcceleratorOps> device_ops_;
     std::optional<SourceWeights> source_;
     std::optional<SplitOps> split_ops_;
+    std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
     std::unique_ptr<KvCache> cache_;
     std::unique_ptr<Model> model_;
 };

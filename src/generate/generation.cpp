@@ -62,13 +62,20 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
     sampler.observe(settings.observer);
     Generation result;
     result.prompt_tokens = static_cast<int64_t>(prompt.size());
+    std::vector<int32_t> history(prompt.begin(), prompt.end());
+    const int64_t vocabulary = session.engine().config().vocabulary;
+    // What of the next row of logits a device is to send; nothing: all of it.
+    const auto request = [&]() -> Result<Session::Request> {
+        if (!session.engine().ranks_on_device()) return Session::Request();
+        return sampler.preselection(history, vocabulary);
+    };
     const auto prompt_start = Clock::now();
-    TRY_ASSIGN(std::span<const float> logits, session.advance_to(prompt, progress));
+    TRY_ASSIGN(Session::Request wanted, request());
+    TRY_ASSIGN(NextToken next, session.advance_to(prompt, progress, wanted));
     result.prompt_seconds = seconds_since(prompt_start);
     result.reused_tokens = session.reused_tokens();
 
     const auto generation_start = Clock::now();
-    std::vector<int32_t> history(prompt.begin(), prompt.end());
     TokenStream stream(tokenizer, /*show_control=*/false, TokenStream::Begins::continuation);
     StopStrings stops(settings.stop);
     bool cancelled = false;
@@ -78,7 +85,9 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
         if (sink && !sink(text)) cancelled = true;
     };
     for (;;) {
-        TRY_ASSIGN(const SampledToken sampled, sampler.sample(logits, history, static_cast<int64_t>(history.size())));
+        const auto position = static_cast<int64_t>(history.size());
+        TRY_ASSIGN(const SampledToken sampled, next.ranked ? sampler.sample(*next.ranked, vocabulary, position)
+                                                           : sampler.sample(next.logits, history, position));
         result.tokens.push_back(sampled.token);
         history.push_back(sampled.token);
         if (!settings.ignore_end && tokenizer.is_end_of_generation(sampled.token)) {
@@ -102,7 +111,8 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
             result.reason = FinishReason::context_full;
             break;
         }
-        TRY_ASSIGN(logits, session.append(sampled.token));
+        TRY_ASSIGN(wanted, request());
+        TRY_ASSIGN(next, session.append(sampled.token, wanted));
     }
     if (!stops.stopped()) {
         deliver(stops.feed(stream.finish()));

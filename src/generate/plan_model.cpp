@@ -56,7 +56,15 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         const int64_t wanted = std::min<int64_t>(rows, std::max<int64_t>(settings.logits_rows, settings.sequences));
         for (int64_t i = rows - wanted; i < rows; ++i) batch.logits_rows.push_back(static_cast<int32_t>(i));
         ops.begin_pass();
-        ops.to_host(model->forward(ops, batch, *cache));
+        const Tensor logits = model->forward(ops, batch, *cache);
+        ops.to_host(logits);
+        if (planned.logits_on_device()) {
+            // One row of a sequence is ranked at once, behind what the pass has taken.
+            const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
+            const Preselection most{.edits = std::vector<LogitEdit>(kMostLogitEdits), .count = kMostPreselected};
+            const std::vector<Preselection> requests(static_cast<size_t>(ranked), most);
+            TRY(split->preselect(logits.row_range(0, ranked), requests));
+        }
     }
     ScratchBytes scratch{.host = host->scratch_peak()};
     if (device != nullptr) {
@@ -86,7 +94,8 @@ struct Planning {
     PlanRequest& request;
 };
 
-// As many layers as fit, counted with the scratch of a pass that is all on the device: no split takes more there.
+// As many layers as fit, counted with the scratch of a pass that is all on the device, and without the output that of
+// one with all layers there: no split takes more.
 Result<void> choose_layers(const Planning& p) {
     DeviceRequest& device = *p.request.device;
     int64_t scratch = 0, needed = 0;
@@ -94,7 +103,7 @@ Result<void> choose_layers(const Planning& p) {
         const int64_t needed_before = needed;
         device.layers = layers;
         TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.file, p.request));
-        if (scratch == 0) {
+        if (scratch == 0 || layers == most_device_layers(p.planned.config) - 1) {
             TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings, p.file));
             scratch = measured.device;
         }
@@ -123,6 +132,22 @@ AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const En
             .sequences = settings.sequences,
             .positions = planned.plan.context,
             .chunk_result_bytes = chunk_result_bytes(planned)};
+}
+
+bool PlannedModel::wholly_on_device() const {
+    // Frequencies are read when the model is built, and by no verb.
+    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
+        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
+    });
+    return uses_device() && weights && std::all_of(plan.layer_places.begin(), plan.layer_places.end(), [](Place place) {
+               return place == Place::device;
+           });
+}
+
+bool PlannedModel::logits_on_device() const {
+    return std::any_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
+        return entry.id.role == Role::output_head && entry.place == Place::device;
+    });
 }
 
 Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {

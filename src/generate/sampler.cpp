@@ -136,6 +136,7 @@ Result<std::optional<Preselection>> Sampler::preselection(std::span<const int32_
             ++edit(token).seen;
         }
     }
+    if (edits.size() > kMostLogitEdits) return std::nullopt;
     for (const auto& [token, entry] : edits) request.edits.push_back(entry);
     return request;
 }

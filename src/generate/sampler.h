@@ -76,7 +76,7 @@ class Sampler {
 
     // The same choice without the whole row (ops/preselection.h): what a device is to be asked for, and the choice from
     // its answer. No request where the choice needs every token: a temperature with no top_k, or one above
-    // kMostPreselected, or an observer.
+    // kMostPreselected, more edits than kMostLogitEdits (a penalty over a long history), or an observer.
     Result<std::optional<Preselection>> preselection(std::span<const int32_t> history, int64_t vocabulary);
     Result<SampledToken> sample(const RankedLogits& answer, int64_t vocabulary, int64_t position);
 

@@ -9,6 +9,17 @@ Session::Session(Engine& engine) : engine_(engine), sequence_(engine.cache().add
 Session::~Session() { engine_.cache().remove_sequence(sequence_); }
 
 Result<std::span<const float>> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress) {
+    TRY_ASSIGN(const NextToken next, advance_to(tokens, progress, std::nullopt));
+    return next.logits;
+}
+
+Result<std::span<const float>> Session::append(int32_t token) {
+    TRY_ASSIGN(const NextToken next, append(token, std::nullopt));
+    return next.logits;
+}
+
+Result<NextToken> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress,
+                                      const Request& request) {
     if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
     if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
         return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
@@ -20,12 +31,12 @@ Result<std::span<const float>> Session::advance_to(std::span<const int32_t> toke
     reused_ = static_cast<int64_t>(common);
     tokens_.resize(common);
     engine_.cache().truncate(sequence_, reused_);
-    return compute(tokens.subspan(common), progress);
+    return compute(tokens.subspan(common), progress, request);
 }
 
-Result<std::span<const float>> Session::append(int32_t token) {
+Result<NextToken> Session::append(int32_t token, const Request& request) {
     if (room() < 1) return fail("the context of {} tokens is full; start anew or raise --context", engine_.context());
-    return compute({&token, 1}, nullptr);
+    return compute({&token, 1}, nullptr, request);
 }
 
 Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const LogitsSink& sink) {
@@ -39,15 +50,14 @@ Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const Logit
     while (tokens_.size() < tokens.size()) {
         const size_t start = tokens_.size();
         const size_t count = std::min(static_cast<size_t>(engine_.chunk()), tokens.size() - start);
-        TRY_ASSIGN(const std::span<const float> logits,
-                   compute_chunk(tokens.subspan(start, count), Wanted::all_logits));
+        TRY_ASSIGN(const NextToken next, compute_chunk(tokens.subspan(start, count), Wanted::all_logits, std::nullopt));
         for (size_t i = 0; i < count; ++i)
-            sink(static_cast<int64_t>(start + i), logits.subspan(i * vocabulary, vocabulary));
+            sink(static_cast<int64_t>(start + i), next.logits.subspan(i * vocabulary, vocabulary));
     }
     return {};
 }
 
-Result<std::span<const float>> Session::compute_chunk(std::span<const int32_t> chunk, Wanted wanted) {
+Result<NextToken> Session::compute_chunk(std::span<const int32_t> chunk, Wanted wanted, const Request& request) {
     const auto start = static_cast<int64_t>(tokens_.size());
     const auto count = static_cast<int64_t>(chunk.size());
     Batch batch;
@@ -56,23 +66,29 @@ Result<std::span<const float>> Session::compute_chunk(std::span<const int32_t> c
         if (wanted == Wanted::all_logits || i == count - 1) batch.logits_rows.push_back(static_cast<int32_t>(i));
     }
     TRY(engine_.cache().reserve(sequence_, start + count));
-    TRY_ASSIGN(const std::span<const float> logits, engine_.evaluate(batch));
+    NextToken next;
+    if (request) {
+        TRY_ASSIGN(std::vector<RankedLogits> ranked, engine_.evaluate_ranked(batch, {&*request, 1}));
+        next.ranked = std::move(ranked.front());
+    } else {
+        TRY_ASSIGN(next.logits, engine_.evaluate(batch));
+    }
     tokens_.insert(tokens_.end(), chunk.begin(), chunk.end());
-    return logits;
+    return next;
 }
 
-Result<std::span<const float>> Session::compute(std::span<const int32_t> fresh, const Progress& progress) {
-    std::span<const float> logits;
+Result<NextToken> Session::compute(std::span<const int32_t> fresh, const Progress& progress, const Request& request) {
+    NextToken next;
     const auto total = static_cast<int64_t>(fresh.size());
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min(engine_.chunk(), total - done);
-        TRY_ASSIGN(logits, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
-                                         Wanted::last_logits));
+        TRY_ASSIGN(next, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
+                                       Wanted::last_logits, request));
         done += count;
         if (progress && !progress(done, total) && done < total)
             return fail("stopped after {} of {} prompt tokens", done, total);
     }
-    return logits;
+    return next;
 }
 
 }  // namespace invar

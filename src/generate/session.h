@@ -5,12 +5,19 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "generate/engine.h"
 
 namespace invar {
+
+// What is known of the next token: its logits, or where the first of them by rank were asked for, those.
+struct NextToken {
+    std::span<const float> logits;  // [vocabulary], valid until the next call
+    std::optional<RankedLogits> ranked;
+};
 
 class Session {
   public:
@@ -32,6 +39,11 @@ class Session {
     Result<std::span<const float>> advance_to(std::span<const int32_t> tokens, const Progress& progress);
     // Appends one token.
     Result<std::span<const float>> append(int32_t token);
+    // The same, asking for the first tokens by rank where there is a request; only where the engine's
+    // ranks_on_device().
+    using Request = std::optional<Preselection>;
+    Result<NextToken> advance_to(std::span<const int32_t> tokens, const Progress& progress, const Request& request);
+    Result<NextToken> append(int32_t token, const Request& request);
     // Gets the logits of every position in order.
     using LogitsSink = std::function<void(int64_t position, std::span<const float> logits)>;
     // Forgets everything, then computes all of `tokens`. The engine was opened with logits_rows >= its chunk.
@@ -40,8 +52,8 @@ class Session {
 
   private:
     enum class Wanted : uint8_t { last_logits, all_logits };
-    Result<std::span<const float>> compute_chunk(std::span<const int32_t> chunk, Wanted wanted);
-    Result<std::span<const float>> compute(std::span<const int32_t> fresh, const Progress& progress);
+    Result<NextToken> compute_chunk(std::span<const int32_t> chunk, Wanted wanted, const Request& request);
+    Result<NextToken> compute(std::span<const int32_t> fresh, const Progress& progress, const Request& request);
 
     Engine& engine_;
     int32_t sequence_;

@@ -136,8 +136,21 @@ Place SplitOps::place_of(Tensor x, Tensor other) {
 // ---- a pass
 
 void SplitOps::begin_pass() {
-    settings_.host.begin_pass();
     settings_.device.begin_pass();
+    forget_pass();
+}
+
+Tensor SplitOps::adopt_pass(Tensor made) {
+    forget_pass();
+    const Tensor host = settings_.host.scratch(made.rows(), made.width());
+    add_buffer(host.host(), made.device(), made.rows() * made.width() * 4);
+    if (!buffers_.empty()) buffers_.back().on_device = true;
+    last_place_ = Place::device;
+    return host;
+}
+
+void SplitOps::forget_pass() {
+    settings_.host.begin_pass();
     buffers_.clear();
     foreign_.clear();
     verb_ = 0;
@@ -169,6 +182,13 @@ void SplitOps::run(Place place, const Verb& verb) {
     }
     verb(static_cast<Ops&>(settings_.device));
     verb_of_call_.resize(static_cast<size_t>(settings_.device.calls()), verb_);
+}
+
+Result<std::vector<RankedLogits>> SplitOps::preselect(Tensor logits, std::span<const Preselection> requests) {
+    TRY_ASSIGN(std::vector<RankedLogits> ranked, settings_.device.preselect(input(logits, Place::device), requests));
+    for (const RankedLogits& row : ranked)
+        downloaded_ += static_cast<int64_t>((1 + row.first.size()) * sizeof(RankedLogit));
+    return ranked;
 }
 
 // ---- for who reads and changes results

@@ -28,10 +28,14 @@ class SplitOps final : public Ops {
   public:
     explicit SplitOps(const SplitOpsSettings& settings) : settings_(settings) {}
 
-    // Bytes that crossed since construction, without batches and page tables.
+    // Bytes that crossed since construction, without batches, page tables and requests for ranks.
     int64_t uploaded_bytes() const { return uploaded_; }
     int64_t downloaded_bytes() const { return downloaded_; }
     Place last_place() const { return last_place_; }  // of the verb that ran last
+    // A pass that the device's verbs made without this one, as a pass of this one: `made` is its result there.
+    Tensor adopt_pass(Tensor made);
+    // The first tokens by rank of each row of a tensor of this pass; AcceleratorOps::preselect().
+    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests);
 
     Tensor scratch(int64_t rows, int64_t width) override;
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
@@ -79,6 +83,7 @@ class SplitOps final : public Ops {
         bool current(Place place) const { return place == Place::host ? on_host : on_device; }
     };
 
+    void forget_pass();
     void add_buffer(const void* host, const void* device, int64_t bytes);
     Buffer* find_buffer(const void* host);
     Buffer& buffer_of(const void* host);

@@ -5,14 +5,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "ops/ops.h"
+#include "ops/preselection.h"
 
 namespace invar {
 
@@ -47,6 +50,24 @@ struct AcceleratorOpsSettings {
     bool measuring = false;
 };
 
+// Passes of one AcceleratorOps, recorded once and replayed: a pass of a shape that was seen before is one launch,
+// whatever the number of its verbs. Results are those of the plain pass, bit for bit (docs/gpu.md, section 4).
+class RecordedPasses {
+  public:
+    struct Counts {
+        int64_t plain = 0, recorded = 0, replayed = 0;
+        int64_t refused = 0;  // of the plain ones: of shapes that cannot be recorded
+    };
+
+    virtual ~RecordedPasses() = default;
+    // The result of forward(), a tensor of the device that is valid until the next pass of the ops. forward() calls
+    // their verbs for this batch and cache and does nothing else: it is not called where the pass is replayed. `model`
+    // tells forwards apart.
+    virtual Result<Tensor> run(const void* model, const Batch& batch, const KvCache& cache,
+                               const std::function<Tensor()>& forward) = 0;
+    virtual Counts counts() const = 0;
+};
+
 // The verbs on tensors, weights and caches of the device. Verbs are launched and not waited for; failure() and finish()
 // wait.
 class AcceleratorOps : public Ops {
@@ -57,6 +78,11 @@ class AcceleratorOps : public Ops {
     // Calls of this pass so far, and which of them failure() names: a verb is one call or several.
     virtual int64_t calls() const = 0;
     virtual std::optional<int64_t> failed_call() const = 0;
+    // The ops outlive it.
+    virtual std::unique_ptr<RecordedPasses> make_recorded_passes() = 0;
+    // Steps 1 to 4 of sampling on each row of logits, a tensor of the pass, and the first tokens by rank; a request for
+    // each row. Waits. Takes scratch behind the pass's; while measuring that is all it does, and there is no answer.
+    virtual Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests) = 0;
 };
 
 class Accelerator {
@@ -72,6 +98,11 @@ class Accelerator {
     virtual int64_t allocated_bytes(int64_t bytes) const = 0;
     // Copies are ordered with verbs. The source of an upload may be reused at once; a download has arrived on return.
     virtual Result<void> upload(std::byte* to, const void* from, int64_t bytes) = 0;
+    // An upload whose source is made piece by piece in page-locked memory of the host, of which there are two pieces in
+    // turn while this runs: a piece is filled while the one before is copied. fill(first, piece) writes bytes first ..
+    // of the whole, in rising order; its error ends the upload.
+    using FillPiece = std::function<Result<void>(int64_t first, std::span<std::byte> piece)>;
+    virtual Result<void> upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill) = 0;
     virtual Result<void> download(void* to, const std::byte* from, int64_t bytes) = 0;
     virtual Result<void> wait() = 0;
 

@@ -18,10 +18,11 @@ struct LogitEdit {
     int32_t seen = 0;  // times in the penalty window; 0: no penalties
 };
 
-inline constexpr int kMostPreselected = 256;
+// Of a request, so that the memory it takes on a device is known before any is made.
+inline constexpr int kMostPreselected = 256, kMostLogitEdits = 4096;
 
 struct Preselection {
-    std::vector<LogitEdit> edits;  // at most one a token
+    std::vector<LogitEdit> edits;  // at most one a token, at most kMostLogitEdits
     float repetition_penalty = 1, frequency_penalty = 0, presence_penalty = 0;
     float temperature = 1;  // 0: no division
     int count = 1;          // first tokens by rank that are wanted, 1 .. kMostPreselected

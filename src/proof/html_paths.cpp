@@ -90,7 +90,9 @@ std::string matrix_row(const VerifyReport& report, const PathRow& row, const std
         return html + fmt::format("<td class=\"{} whole\" colspan=\"{}\">{}: {}</td></tr>",
                                   path_status_name(path.status), std::max<size_t>(1, columns.size()),
                                   path_status_name(path.status),
-                                  escaped(path.reason.empty() ? "no reason given" : path.reason));
+                                  escaped(!path.reason.empty() ? path.reason
+                                          : path.note.empty()  ? "no reason given"
+                                                               : path.note));
     }
     for (const std::string& column : columns) {
         if (const auto found = row.of_schedule.find(column); found != row.of_schedule.end()) {

@@ -8,6 +8,7 @@
 #include "arithmetic/version.h"
 #include "base/hash.h"
 #include "proof/judge.h"
+#include "proof/recorded_passes.h"
 
 namespace invar {
 namespace {
@@ -190,6 +191,12 @@ class Verification {
         }
         const double seconds_of_schedule =
             settings_.seconds_of_path / static_cast<double>(std::max<size_t>(1, path.schedules.size()));
+        if (path.looks == PathLooks::at_recorded_passes) {
+            PathResult& result = add(PathStatus::equal, nullptr, "");
+            compare_recorded(*opened->engine, result);
+            result.seconds = seconds_since(start);
+            return;
+        }
         bool first = true;
         for (size_t i = 0; i < path.schedules.size(); ++i) {
             if (index == book_path_ && i == 0) continue;  // that is the book
@@ -204,6 +211,25 @@ class Verification {
             result.positions = probes.positions();
             result.seconds = seconds_since(began);
         }
+    }
+
+    void compare_recorded(Engine& engine, PathResult& result) {
+        const auto is = [&](PathStatus status, std::string reason) {
+            result.status = status;
+            result.reason = std::move(reason);
+        };
+        if (!engine.recorded_passes())
+            return is(PathStatus::skipped, "not all of the model is on the device, so no pass of it is recorded");
+        if (settings_.make_fault)
+            return is(PathStatus::skipped, "a recorded pass has no place between its verbs for a fault");
+        const Result<RecordedCheck> check = check_recorded_passes(engine, {.seconds = settings_.seconds_of_path});
+        if (!check) return is(PathStatus::failed, check.error().message);
+        result.counts = check->counts;
+        result.first = check->first;
+        result.positions = result.all_positions = check->positions;
+        result.note = fmt::format("{} passes replayed, {} recorded, {} plain; {} tokens chosen from ranks",
+                                  check->passes.replayed, check->passes.recorded, check->passes.plain, check->choices);
+        if (result.first) result.status = PathStatus::different;
     }
 
     void compare(Opened& opened, const ProbeSet& probes, const Schedule& schedule, const MakeFault& make_fault,

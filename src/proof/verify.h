@@ -39,6 +39,7 @@ struct PathResult {
     int64_t positions = 0, all_positions = 0;
     BookCounts counts;
     std::optional<StageDifference> first;
+    std::string note;  // what else there is to know of the run; "": nothing
     double seconds = 0;
 };
 

@@ -37,7 +37,8 @@ bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
     });
 }
 
-// The model on a device as its users get it, and in parts: half of the layers, and with the experts on the CPU.
+// The model on a device as its users get it, in parts (half of the layers, the experts on the CPU), and its recorded
+// passes.
 void add_device_paths(const EngineSettings& base, const WeightPlan& plan, const std::vector<Schedule>& all,
                       const std::vector<Schedule>& few, std::vector<VerifyPath>& paths) {
     const auto skip = [&](std::string reason) {
@@ -69,6 +70,8 @@ void add_device_paths(const EngineSettings& base, const WeightPlan& plan, const 
     const bool mixture = std::any_of(plan.entries.begin(), plan.entries.end(),
                                      [](const PlanEntry& entry) { return entry.kind == WeightShape::stack; });
     if (mixture) add(", experts on the CPU", std::nullopt, ExpertPlace::host, few);
+    add(", recorded passes", std::nullopt, ExpertPlace::with_their_layer, {});
+    paths.back().looks = PathLooks::at_recorded_passes;
 }
 
 }  // namespace

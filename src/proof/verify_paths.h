@@ -11,12 +11,17 @@
 
 namespace invar {
 
+// What is looked at: every stage of every schedule, or what recorded passes come to beside plain ones
+// (recorded_passes.h).
+enum class PathLooks : uint8_t { at_stages, at_recorded_passes };
+
 struct VerifyPath {
     std::string name;         // "avx512, 2 threads, repacked"
     EngineSettings settings;  // of the engine that runs it
     std::vector<Schedule> schedules;
     std::string flags;    // of the program, for the same path: "--isa avx512 --threads 2 --form repacked"
     std::string skipped;  // why it cannot run; "": it can
+    PathLooks looks = PathLooks::at_stages;
 };
 
 // `given`: model, cache type and budget; its isa and threads, where given, are the most that is used. The first path is

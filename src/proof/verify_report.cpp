@@ -38,9 +38,10 @@ std::string line_of(std::span<const PathResult> paths, bool each) {
     const std::string positions = first.positions == first.all_positions
                                       ? fmt::format("{}", first.positions)
                                       : fmt::format("{} of {}", first.positions, first.all_positions);
-    return fmt::format("  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s{}\n", name, kNameWidth, paths.size(),
+    return fmt::format("  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s{}{}\n", name, kNameWidth, paths.size(),
                        positions, thousands(sum.stages), thousands(sum.values), thousands(sum.differing_values),
-                       seconds, worst == PathStatus::equal ? "" : fmt::format("  {}", path_status_name(worst)));
+                       seconds, worst == PathStatus::equal ? "" : fmt::format("  {}", path_status_name(worst)),
+                       first.note.empty() ? "" : fmt::format("  ({})", first.note));
 }
 
 std::string path_lines(const VerifyReport& report, bool each_schedule) {
@@ -250,6 +251,7 @@ Json verify_as_json(const VerifyReport& report) {
                     {"differing_stages", path.counts.differing_stages},
                     {"differing_values", path.counts.differing_values},
                     {"seconds", path.seconds}};
+        if (!path.note.empty()) one["note"] = path.note;
         if (path.first) one["first"] = difference_as_json(*path.first);
         paths.push_back(std::move(one));
     }

@@ -48,8 +48,31 @@ TEST(DeviceMemory, RunningOutAtAnyAllocationIsOneSentenceAndLeavesTheDeviceUsabl
     std::printf("[device memory] %ld allocations failed in turn\n", failures);
 }
 
+// A chunk of rows, of which the last ones of every sequence are ranked with as many edits and ranks as there may be.
+void largest_ranked_pass(Engine& engine) {
+    Batch batch;
+    const auto sequences = static_cast<int64_t>(engine.cache().total_pages() / KvCache::pages_for(engine.context()));
+    for (int64_t i = 0; i < sequences; ++i) {
+        const int32_t sequence = engine.cache().add_sequence();
+        ASSERT_TRUE(engine.cache().reserve(sequence, engine.chunk()));
+        const int64_t rows = i == 0 ? engine.chunk() - sequences + 1 : 1;
+        for (int64_t position = 0; position < rows; ++position)
+            batch.rows.push_back({.token = 1, .sequence = sequence, .position = position});
+        batch.logits_rows.push_back(static_cast<int32_t>(batch.size()) - 1);
+    }
+    Preselection most{.edits = {}, .count = kMostPreselected};
+    for (int32_t token = 0; token < kMostLogitEdits; ++token) most.edits.push_back({.token = token});
+    const std::vector<Preselection> requests(batch.logits_rows.size(), most);
+    for (int pass = 0; pass < 3; ++pass) {  // plain, recorded, replayed
+        const auto ranked = engine.evaluate_ranked(batch, requests);
+        ASSERT_TRUE(ranked) << ranked.error().message;
+        EXPECT_EQ(ranked->size(), 3u);
+        EXPECT_EQ(std::ssize(ranked->back().first), std::min<int64_t>(kMostPreselected, engine.config().vocabulary));
+    }
+}
+
 TEST(DeviceMemory, IsWhatThePlanSays) {
-    int64_t splits = 0;
+    int64_t splits = 0, ranked = 0;
     for (const char* name : {"qwen3moe", "qwen3", "llama-biases-partial"}) {
         const auto cpu = opened(small_settings(golden(name)));
         for (const Split& split : all_splits(cpu->config())) {
@@ -61,10 +84,14 @@ TEST(DeviceMemory, IsWhatThePlanSays) {
             int64_t packed = 0;
             for (const PlanEntry& entry : engine->plan().entries) packed += entry.form == StoredForm::device_lanes;
             EXPECT_GT(packed, 0);
+            if (engine->ranks_on_device()) largest_ranked_pass(*engine);  // stops where more is taken than planned
+            EXPECT_EQ(emulated_bytes(device), engine->plan().total_bytes(Place::device)) << name << ", " << split.name;
+            ranked += engine->ranks_on_device();
             ++splits;
         }
     }
-    std::printf("[device memory] %ld splits lend as many bytes as planned\n", splits);
+    std::printf("[device memory] %ld splits lend as many bytes as planned, %ld of them rank there\n", splits, ranked);
+    EXPECT_EQ(ranked, 4);
 }
 
 TEST(DeviceMemory, PlanCheckHoldsAndNoticesAFlippedBitOnTheDevice) {
@@ -99,7 +126,7 @@ TEST(DeviceMemory, HoldsAsManyLayersAsFitAndSaysWhyNotMore) {
     EXPECT_LT(needed[0], needed[1]);
     EXPECT_LT(needed[1], needed[2]);
     for (size_t n = 0; n < 3; ++n) {
-        // A pass that is all on the device has the most scratch, and fitting is judged with it.
+        // A pass with all layers on the device has the most scratch, and fitting is judged with it.
         EngineSettings automatic = on_device(settings, {});
         automatic.device_memory_bytes = needed[n] + (int64_t{4} << 10);
         const auto engine = opened(automatic);

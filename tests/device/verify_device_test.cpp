@@ -57,8 +57,10 @@ TEST(VerifyDevice, ComparesEveryPathOfTheDevice) {
         EXPECT_EQ(path.counts.differing_values, 0);
         stages += path.counts.stages;
         names.insert(path.name);
+        EXPECT_EQ(path.note.find("passes replayed") != std::string::npos, path.name == "cuda, recorded passes");
     }
-    EXPECT_EQ(names, (std::set<std::string>{"cuda", "cuda, half of the layers", "cuda, experts on the CPU"}));
+    EXPECT_EQ(names, (std::set<std::string>{"cuda", "cuda, half of the layers", "cuda, experts on the CPU",
+                                            "cuda, recorded passes"}));
     std::printf("[verify device] %ld stages equal\n", stages);
 }
 
@@ -83,6 +85,19 @@ TEST(VerifyDevice, FindsAFaultAtItsElementAndFloat64SupportsTheCpu) {
         ASSERT_TRUE(path->first->float64.has_value()) << name;
         EXPECT_EQ(supported_side(*path->first), "expected") << name;
     }
+}
+
+TEST(VerifyDevice, SkipsRecordedPassesWhereAFaultIsInjected) {
+    VerifySettings settings = settings_for("qwen3");
+    settings.only = "cuda, recorded passes";
+    settings.make_fault = [&](Engine&) -> Result<std::unique_ptr<VerbHook>> {
+        return std::make_unique<Nudge>(StageKey{1, "query", 1}, 2, 7);
+    };
+    const Result<VerifyReport> report = verify(settings);
+    ASSERT_TRUE(report) << report.error().message;
+    EXPECT_EQ(report->paths.back().name, "cuda, recorded passes");
+    EXPECT_EQ(report->paths.back().status, PathStatus::skipped);
+    EXPECT_EQ(report->paths.back().reason, "a recorded pass has no place between its verbs for a fault");
 }
 
 TEST(VerifyDevice, SkipsWithTheReasonWhereThereIsNoDevice) {
