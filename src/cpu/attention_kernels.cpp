@@ -73,13 +73,17 @@ void chunk(const ChunkTask& task) {
     }
 }
 
-void merge(float* m, float* l, float* o, float next_m, float next_l, const float* next_o, int64_t width) {
-    const float largest = next_m > *m ? next_m : *m;
-    const float a = law::exp(*m - largest);
-    const float b = law::exp(next_m - largest);
-    *m = largest;
-    *l = std::fma(*l, a, next_l * b);
-    for (int64_t i = 0; i < width; ++i) o[i] = std::fma(o[i], a, next_o[i] * b);
+void merge(const MergeTask& task) {
+    for (int64_t q = 0; q < task.queries; ++q) {
+        const float m = task.m[q], next_m = task.next_m[q], largest = next_m > m ? next_m : m;
+        const float a = law::exp(m - largest);
+        const float b = law::exp(next_m - largest);
+        task.m[q] = largest;
+        task.l[q] = std::fma(task.l[q], a, task.next_l[q] * b);
+        float* o = task.o + q * task.value_width;
+        const float* next_o = task.next_o + q * task.value_width;
+        for (int64_t i = 0; i < task.value_width; ++i) o[i] = std::fma(o[i], a, next_o[i] * b);
+    }
 }
 
 void finish(float l, const float* o, int64_t width, float* out) {

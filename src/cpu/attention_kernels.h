@@ -37,14 +37,23 @@ struct ChunkTask {
     float* scores = nullptr;                // [queries][64] of scratch, 64-byte aligned
 };
 
+struct MergeTask {
+    int64_t queries = 0, value_width = 0;
+    float* m = nullptr;  // [queries]
+    float* l = nullptr;  // [queries]
+    float* o = nullptr;  // [queries][value_width]
+    const float* next_m = nullptr;
+    const float* next_l = nullptr;
+    const float* next_o = nullptr;
+};
+
 struct AttentionKernels {
     std::string_view name;
     Isa isa = Isa::scalar;
 
     void (*chunk)(const ChunkTask& task) = nullptr;
-    // (m, l, o) takes the next chunk's (next_m, next_l, next_o).
-    void (*merge)(float* m, float* l, float* o, float next_m, float next_l, const float* next_o,
-                  int64_t width) = nullptr;
+    // (m, l, o) of each query takes its next chunk's.
+    void (*merge)(const MergeTask& task) = nullptr;
     // out[i] = o[i] / l; out may be o.
     void (*finish)(float l, const float* o, int64_t width, float* out) = nullptr;
 };

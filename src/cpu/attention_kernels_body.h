@@ -98,23 +98,29 @@ void score_queries(const ChunkTask& task, int first) {
     }
 }
 
-// m of one query, and its scores become exp(score - m). m may differ from the law's in the sign of a zero, which
-// changes no other number: exp takes score - m, and x - (-0) and x - (+0) differ for x = -0 only, where exp gives 1 for
-// both.
-void exponentials_of(const ChunkTask& task, int query) {
+// m of kQueries queries, and their scores become exp(score - m). m may differ from the law's in the sign of a zero,
+// which changes no other number: exp takes score - m, and x - (-0) and x - (+0) differ for x = -0 only, where exp gives
+// 1 for both.
+template <int kQueries>
+void exponentials_of(const ChunkTask& task, int first) {
     constexpr int kAll = kChunkLanes / kLanes;
-    const VisibleLanes visible = task.visible[query];
-    float* scores = task.scores + int64_t{query} * kChunkLanes;
-    Floats most = broadcast(scores[visible.first]);
-    for (int v = 0; v < kAll; ++v) {
-        const Floats score = load(scores + v * kLanes);
-        most = larger(keep_lanes(score, v * kLanes, visible.first, visible.last, scores[visible.first]), most);
+    Floats largest[kQueries];
+    INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+        const VisibleLanes visible = task.visible[first + q];
+        const float* scores = task.scores + int64_t{first + q} * kChunkLanes;
+        Floats most = broadcast(scores[visible.first]);
+        for (int v = 0; v < kAll; ++v) {
+            const Floats score = load(scores + v * kLanes);
+            most = larger(keep_lanes(score, v * kLanes, visible.first, visible.last, scores[visible.first]), most);
+        }
+        task.m[first + q] = largest_of(most);
+        largest[q] = broadcast(task.m[first + q]);
     }
-    const float m = largest_of(most);
-    task.m[query] = m;
-    const Floats largest = broadcast(m);
     for (int v = 0; v < kAll; ++v) {
-        store(scores + v * kLanes, exp_lanes(subtract(load(scores + v * kLanes), largest)));
+        INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
+            float* scores = task.scores + int64_t{first + q} * kChunkLanes + v * kLanes;
+            store(scores, exp_lanes(subtract(load(scores), largest[q])));
+        }
     }
 }
 
@@ -197,8 +203,8 @@ template <CachedFloat type, int kQueries>
 void chunk_of(const ChunkTask& task, int first) {
     score_queries<type, kQueries>(task, first);
     int common_first = 0, common_last = kChunkLanes;  // what all of them see
+    exponentials_of<kQueries>(task, first);
     for (int q = first; q < first + kQueries; ++q) {
-        exponentials_of(task, q);
         task.l[q] = 0;
         for (int i = 0; i < task.value_width; ++i) task.o[int64_t{q} * task.value_width + i] = 0;
         if (task.visible[q].first > common_first) common_first = task.visible[q].first;
@@ -242,19 +248,33 @@ void chunk(const ChunkTask& task) {
     }
 }
 
-void merge(float* m, float* l, float* o, float next_m, float next_l, const float* next_o, int64_t width) {
-    const float largest = next_m > *m ? next_m : *m;
-    alignas(64) float scales[kLanes] = {*m - largest, next_m - largest};
-    store(scales, exp_lanes(load(scales)));
-    const float a = scales[0], b = scales[1];
-    *m = largest;
-    *l = __builtin_fmaf(*l, a, next_l * b);
-    const Floats old_scale = broadcast(a), new_scale = broadcast(b);
-    int64_t i = 0;
-    for (; i + kLanes <= width; i += kLanes) {
-        store(o + i, fma(load(o + i), old_scale, multiply(load(next_o + i), new_scale)));
+// Queries are lanes where their scales are computed, so that the exponentials of a tile wait for each other nowhere;
+// the columns of a query are lanes after that.
+void merge(const MergeTask& task) {
+    for (int64_t first = 0; first < task.queries; first += kLanes) {
+        const int64_t queries = task.queries - first < kLanes ? task.queries - first : kLanes;
+        alignas(64) float old_scales[kLanes], new_scales[kLanes];
+        const Floats m = load_first(task.m + first, queries), next_m = load_first(task.next_m + first, queries);
+        const Floats largest = larger(next_m, m);
+        const Floats a = exp_lanes(subtract(m, largest)), b = exp_lanes(subtract(next_m, largest));
+        const Floats l = load_first(task.l + first, queries), next_l = load_first(task.next_l + first, queries);
+        store_first(task.m + first, largest, queries);
+        store_first(task.l + first, fma(l, a, multiply(next_l, b)), queries);
+        store(old_scales, a);
+        store(new_scales, b);
+        for (int64_t q = 0; q < queries; ++q) {
+            float* o = task.o + (first + q) * task.value_width;
+            const float* next_o = task.next_o + (first + q) * task.value_width;
+            const Floats old_scale = broadcast(old_scales[q]), new_scale = broadcast(new_scales[q]);
+            int64_t i = 0;
+            for (; i + kLanes <= task.value_width; i += kLanes) {
+                store(o + i, fma(load(o + i), old_scale, multiply(load(next_o + i), new_scale)));
+            }
+            for (; i < task.value_width; ++i) {
+                o[i] = __builtin_fmaf(o[i], old_scales[q], next_o[i] * new_scales[q]);
+            }
+        }
     }
-    for (; i < width; ++i) o[i] = __builtin_fmaf(o[i], a, next_o[i] * b);
 }
 
 void finish(float l, const float* o, int64_t width, float* out) {

@@ -11,9 +11,9 @@
 namespace invar {
 namespace {
 
-// Queries that share one read of a page: 32 keep their state (16 KiB at a width of 128) and the page in the first two
-// levels of cache.
-constexpr int kTileQueries = 32;
+// Queries that share one read of a page: 64 keep their states (64 KiB at a width of 128) and the page in the second
+// level of cache. With 32 a prompt behind 6144 positions is 5 % slower, with 128 1 %.
+constexpr int kTileQueries = 64;
 // Items (tiles x heads) a thread should have, at least, before chunks are split over threads instead.
 constexpr int64_t kItemsOfAThread = 4;
 // Chunks whose results wait to be merged at one time (4096 positions), and how many of them a thread claims at once.
@@ -248,13 +248,22 @@ struct CpuOps::AttentionPlan {
                        .scores = worker.scores});
     }
 
-    // state takes the chunk's result; the first chunk a query sees is its state.
-    void take(const AttentionKernels& kernels, bool is_first, ChunkState state, ChunkState next) const {
+    // The states of so many queries take the chunk's results; the first chunk that queries see is their state.
+    void take(const AttentionKernels& kernels, bool is_first, int64_t count, ChunkState state, ChunkState next) const {
         const int64_t width = geometry.value_width;
-        if (!is_first) return kernels.merge(state.m, state.l, state.o, *next.m, *next.l, next.o, width);
-        *state.m = *next.m;
-        *state.l = *next.l;
-        std::memcpy(state.o, next.o, static_cast<size_t>(width) * sizeof(float));
+        if (!is_first) {
+            return kernels.merge({.queries = count,
+                                  .value_width = width,
+                                  .m = state.m,
+                                  .l = state.l,
+                                  .o = state.o,
+                                  .next_m = next.m,
+                                  .next_l = next.l,
+                                  .next_o = next.o});
+        }
+        std::copy_n(next.m, count, state.m);
+        std::copy_n(next.l, count, state.l);
+        std::copy_n(next.o, count * width, state.o);
     }
 };
 
@@ -330,8 +339,10 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
     const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width;
     pool_.parallel_items(plan.tiles * heads, [&](int64_t item, int worker_index) {
         const AttentionPlan::Worker& worker = plan.workers[worker_index];
-        const int64_t tile = plan.tiles - 1 - item / heads;  // the last rows see most: they start first
-        const int64_t head = item % heads;
+        // Head by head, so that threads share the pages of one in their last-level cache; the last rows see most: they
+        // start first.
+        const int64_t head = item / plan.tiles;
+        const int64_t tile = plan.tiles - 1 - item % plan.tiles;
         const int64_t first = plan.tile_first[tile], last = plan.tile_first[tile + 1];
         const int64_t first_chunk = plan.visible(first).first / kChunkLanes;
         const int64_t last_chunk = (plan.visible(last - 1).last - 1) / kChunkLanes;
@@ -342,13 +353,12 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
             while (plan.visible(to - 1).first >= (chunk + 1) * kChunkLanes) --to;
             if (from >= to) continue;  // a gap between the windows of two rows
             plan.compute(attention_kernels_, worker, from, to, head, chunk, worker.next);
-            for (int64_t row = from; row < to; ++row) {
-                const bool is_first = chunk == plan.visible(row).first / kChunkLanes;
-                for (int64_t g = 0; g < plan.group; ++g) {
-                    plan.take(attention_kernels_, is_first,
-                              from_query(worker.state, (row - first) * plan.group + g, width),
-                              from_query(worker.next, (row - from) * plan.group + g, width));
-                }
+            const auto is_first = [&](int64_t row) { return chunk == plan.visible(row).first / kChunkLanes; };
+            for (int64_t row = from, end = from; row < to; row = end) {
+                while (end < to && is_first(end) == is_first(row)) ++end;
+                plan.take(attention_kernels_, is_first(row), (end - row) * plan.group,
+                          from_query(worker.state, (row - first) * plan.group, width),
+                          from_query(worker.next, (row - from) * plan.group, width));
             }
         }
         for (int64_t row = first; row < last; ++row) {
@@ -387,7 +397,7 @@ void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
             const ChunkState state = from_query(plan.merged, query, width);
             for (int64_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
                 const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group + query % group;
-                plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, state,
+                plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, 1, state,
                           from_query(plan.waiting, place, width));
             }
             if ((wave + 1) * kWaveChunks < most_chunks) return;

@@ -22,7 +22,7 @@ inline __m256i first_lanes(int64_t count) {
 
 inline Floats broadcast(float x) { return _mm256_set1_ps(x); }
 inline Floats load(const float* p) { return _mm256_loadu_ps(p); }
-// Lanes from `count` on (0 < count < kLanes) are +0, and are not read.
+// Lanes from `count` on (0 < count <= kLanes) are +0, and are not read.
 inline Floats load_first(const float* p, int64_t count) { return _mm256_maskload_ps(p, first_lanes(count)); }
 inline void store(float* p, Floats x) { _mm256_storeu_ps(p, x); }
 inline void store_first(float* p, Floats x, int64_t count) { _mm256_maskstore_ps(p, first_lanes(count), x); }

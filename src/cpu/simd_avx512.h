@@ -26,7 +26,7 @@ inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u 
 
 inline Floats broadcast(float x) { return _mm512_set1_ps(x); }
 inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
-// Lanes from `count` on (0 < count < kLanes) are +0, and are not read.
+// Lanes from `count` on (0 < count <= kLanes) are +0, and are not read.
 inline Floats load_first(const float* p, int64_t count) { return _mm512_maskz_loadu_ps(first_lanes(count), p); }
 inline void store(float* p, Floats x) { _mm512_storeu_ps(p, x); }
 inline void store_first(float* p, Floats x, int64_t count) { _mm512_mask_storeu_ps(p, first_lanes(count), x); }

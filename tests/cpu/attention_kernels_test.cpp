@@ -170,16 +170,38 @@ TEST(AttentionKernels, MergeAndFinishEqualTheLaw) {
         for (const int width : {1, 7, 8, 16, 30, 64, 80, 128, 256}) {
             for (int round = 0; round < 50; ++round) {
                 const Inputs kind = round % 2 == 0 ? Inputs::usual : Inputs::hard;
-                AttentionChunk state{make_inputs(random, 1, kind)[0], std::fabs(make_inputs(random, 1)[0]),
-                                     make_inputs(random, width, kind)};
-                const AttentionChunk next{make_inputs(random, 1, kind)[0], std::fabs(make_inputs(random, 1)[0]),
-                                          make_inputs(random, width, kind)};
-                AttentionChunk actual = state;
-                law::merge(state, next);
-                kernels->merge(&actual.m, &actual.l, actual.o.data(), next.m, next.l, next.o.data(), width);
-                comparison.add(state.m, actual.m);
-                comparison.add(state.l, actual.l);
-                comparison.add(state.o.data(), actual.o.data(), width);
+                // 1 to 20 queries together, which are whole registers of lanes and a rest.
+                const int queries = 1 + round % 20;
+                std::vector<AttentionChunk> states, nexts;
+                std::vector<float> m, l, o, next_m, next_l, next_o;
+                for (int q = 0; q < queries; ++q) {
+                    states.push_back({make_inputs(random, 1, kind)[0], std::fabs(make_inputs(random, 1)[0]),
+                                      make_inputs(random, width, kind)});
+                    nexts.push_back({make_inputs(random, 1, kind)[0], std::fabs(make_inputs(random, 1)[0]),
+                                     make_inputs(random, width, kind)});
+                    m.push_back(states.back().m);
+                    l.push_back(states.back().l);
+                    o.insert(o.end(), states.back().o.begin(), states.back().o.end());
+                    next_m.push_back(nexts.back().m);
+                    next_l.push_back(nexts.back().l);
+                    next_o.insert(next_o.end(), nexts.back().o.begin(), nexts.back().o.end());
+                    law::merge(states.back(), nexts.back());
+                }
+                kernels->merge({.queries = queries,
+                                .value_width = width,
+                                .m = m.data(),
+                                .l = l.data(),
+                                .o = o.data(),
+                                .next_m = next_m.data(),
+                                .next_l = next_l.data(),
+                                .next_o = next_o.data()});
+                for (int q = 0; q < queries; ++q) {
+                    const AttentionChunk& expected = states[static_cast<size_t>(q)];
+                    comparison.add(expected.m, m[static_cast<size_t>(q)]);
+                    comparison.add(expected.l, l[static_cast<size_t>(q)]);
+                    comparison.add(expected.o.data(), o.data() + q * width, width);
+                }
+                const AttentionChunk& state = states.back();
                 AttentionSpec spec;
                 spec.value_width = width;
                 std::vector<float> expected(state.o.size()), finished(state.o.size());
