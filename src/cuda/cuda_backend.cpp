@@ -61,6 +61,7 @@ class CudaAccelerator final : public Accelerator {
                                 .sequences = settings.sequences,
                                 .positions = settings.positions,
                                 .chunk_result_bytes = settings.chunk_result_bytes,
+                                .ranked_rows = settings.ranked_rows,
                                 .measuring = settings.measuring});
     }
 

@@ -16,6 +16,9 @@ using namespace cuda;
 namespace {
 
 constexpr int64_t kArenaAlignment = 256;
+// Of a row of logits: its ranks, what is wrong with it, its request (PreselectRow), the request's edits.
+constexpr int64_t kMostRankingBytes =
+    8 * kMostPreselected + 8 + 24 + int64_t{kMostLogitEdits} * static_cast<int64_t>(sizeof(LogitEdit));
 // Fewer blocks than this leave multiprocessors idle, so that attention is split over chunks as well (an H200 has 132).
 constexpr int64_t kEnoughBlocks = 264;
 
@@ -42,6 +45,7 @@ int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceB
     carve(pages, settings.sequences * pages_of_sequence);
     carve(frequencies, int64_t{kRopeTables} * kMostPairs);
     carve(chunk_results, settings.chunk_result_bytes / 4);
+    carve(ranking, settings.ranked_rows * kMostRankingBytes);
     return bytes;
 }
 

@@ -24,6 +24,7 @@ struct CudaOpsSettings {
     int64_t sequences = 1;                           // slots of the cache, at most
     int64_t positions = 4096;                        // of the longest sequence
     int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; with less it is split less
+    int64_t ranked_rows = 0;                         // of logits, that ask() may ask about at once
     bool measuring = false;                          // see AcceleratorOpsSettings
 };
 
@@ -42,7 +43,8 @@ class CudaOps final : public AcceleratorOps {
     int64_t calls() const override { return static_cast<int64_t>(calls_.size()); }
     std::optional<int64_t> failed_call() const override;
     std::unique_ptr<RecordedPasses> make_recorded_passes() override;  // pass_graphs.h
-    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests) override;
+    Result<void> ask(std::span<const Preselection> requests) override;
+    Result<std::vector<RankedLogits>> preselect(Tensor logits) override;
     Result<void> finish() override;
 
     Tensor scratch(int64_t rows, int64_t width) override;
@@ -108,6 +110,9 @@ class CudaOps final : public AcceleratorOps {
         Stage stage;
     };
     std::vector<Call> calls_;  // of this pass: what the failure cell's number means
+    // What the device was asked last.
+    std::vector<int> asked_counts_;  // of tokens, by row
+    int64_t asked_edits_ = 0;
 };
 
 }  // namespace invar

@@ -42,6 +42,9 @@ struct CudaOps::Control {
     ControlArray<int32_t> pages;       // [sequences][pages_of_sequence]
     ControlArray<double> frequencies;  // [kRopeTables][kMostPairs]
     ControlArray<float> chunk_results;
+    // Of preselect(): the first tokens of each row, then what is wrong with each row, then the requests and the edits
+    // of all. One upload from what is wrong on, before the pass; one download up to there, after it.
+    ControlArray<std::byte> ranking;
     int64_t pages_of_sequence = 0;
 
     int64_t lay_out(const CudaOpsSettings& settings, const DeviceBytes& base);

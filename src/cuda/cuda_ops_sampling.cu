@@ -1,5 +1,5 @@
-// The first tokens of rows of logits: one upload of the requests, a few launches, one small download. See
-// preselection.cuh.
+// The first tokens of rows of logits: one upload of the requests before the pass, a few launches after it, one small
+// download. See preselection.cuh.
 #include <algorithm>
 #include <bit>
 
@@ -25,19 +25,42 @@ RankedLogit ranked_of(uint64_t key) {
             .logit = std::bit_cast<float>(bits)};
 }
 
+// `answered`: `count` keys of each row, then what was wrong with each.
+std::vector<RankedLogits> read_ranks(const std::vector<uint64_t>& answered, const std::vector<int>& counts,
+                                     int64_t count) {
+    std::vector<RankedLogits> results(counts.size());
+    for (size_t row = 0; row < counts.size(); ++row) {
+        RankedLogits& result = results[row];
+        const uint64_t wrong = answered[counts.size() * static_cast<size_t>(count) + row];
+        if (wrong != kNoFailure)
+            result.wrong = RankedLogit{.token = static_cast<int32_t>(wrong >> 32),
+                                       .logit = std::bit_cast<float>(static_cast<uint32_t>(wrong))};
+        const uint64_t* const of_row = answered.data() + row * static_cast<size_t>(count);
+        for (int i = 0; i < counts[row] && of_row[i] != kNoKey; ++i) result.first.push_back(ranked_of(of_row[i]));
+    }
+    return results;
+}
+
+// Where the parts of Control::ranking are, for so many rows and ranks.
+struct RankingPlaces {
+    int64_t wrong = 0, requests = 0, edits = 0;
+
+    RankingPlaces(int64_t rows, int64_t count)
+        : wrong(rows * count * 8), requests(wrong + rows * 8), edits(requests + rows * kRowBytes) {}
+};
+
 }  // namespace
 
-Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<const Preselection> requests) {
+Result<void> CudaOps::ask(std::span<const Preselection> requests) {
     const auto rows = static_cast<int64_t>(requests.size());
-    CHECK(rows == logits.rows() && logits.width() < (int64_t{1} << 31), "each row of logits has a request");
-    if (rows == 0) return std::vector<RankedLogits>();
-    int count = 1;
+    CHECK(rows <= settings_.ranked_rows, "ranks are asked of at most as many rows as planned");
+    asked_counts_.clear();
     std::vector<PreselectRow> numbers;
     std::vector<LogitEdit> edits;
     for (const Preselection& request : requests) {
         CHECK(request.count >= 1 && request.count <= kMostPreselected && request.edits.size() <= kMostLogitEdits,
               "a request is for 1 to 256 tokens, and the plan has room for 4096 edits");
-        count = std::max(count, request.count);
+        asked_counts_.push_back(request.count);
         numbers.push_back({.first_edit = static_cast<int32_t>(edits.size()),
                            .edits = static_cast<int32_t>(request.edits.size()),
                            .repetition = request.repetition_penalty,
@@ -46,26 +69,33 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<co
                            .temperature = request.temperature});
         edits.insert(edits.end(), request.edits.begin(), request.edits.end());
     }
-    const int64_t before = taken_, vocabulary = logits.width(), edit_count = static_cast<int64_t>(edits.size());
-    const auto make = [&](int64_t elements) { return simt::global(take_elements<uint64_t>(elements), elements); };
-    const int64_t answers = rows * (1 + count);
-    auto* const answer_place = take_elements<uint64_t>(answers);
-    const auto answer = simt::global(answer_place, answers);  // what was wrong, then the tokens: one download
-    std::byte* const asked = take(rows * kRowBytes + edit_count * kEditBytes);
+    asked_edits_ = static_cast<int64_t>(edits.size());
+    if (settings_.measuring || rows == 0) return {};
+    const RankingPlaces places(rows, *std::max_element(asked_counts_.begin(), asked_counts_.end()));
+    std::vector<std::byte> upload(static_cast<size_t>(places.edits - places.wrong + asked_edits_ * kEditBytes));
+    const std::vector<uint64_t> wrong(static_cast<size_t>(rows), kNoFailure);
+    std::memcpy(upload.data(), wrong.data(), wrong.size() * 8);
+    std::memcpy(upload.data() + (places.requests - places.wrong), numbers.data(), numbers.size() * kRowBytes);
+    if (!edits.empty())
+        std::memcpy(upload.data() + (places.edits - places.wrong), edits.data(), edits.size() * kEditBytes);
+    keep(settings_.device.upload(control_->ranking.data() + places.wrong, upload.data(),
+                                 static_cast<int64_t>(upload.size())));
+    return device_error();
+}
+
+Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits) {
+    const auto rows = static_cast<int64_t>(asked_counts_.size());
+    CHECK(rows == logits.rows() && logits.width() < (int64_t{1} << 31), "each row of logits has a request");
+    if (rows == 0) return std::vector<RankedLogits>();
+    const int64_t count = *std::max_element(asked_counts_.begin(), asked_counts_.end());
+    const int64_t before = taken_, vocabulary = logits.width();
     int64_t keys = blocks_of(vocabulary) * count;
+    const auto make = [&](int64_t elements) { return simt::global(take_elements<uint64_t>(elements), elements); };
     auto from = make(rows * keys), to = make(rows * blocks_of(keys) * count);
     taken_ = before;  // whoever takes it next is launched later
     if (settings_.measuring) return std::vector<RankedLogits>();
 
     Device& device = settings_.device;
-    std::vector<std::byte> upload(static_cast<size_t>(rows * kRowBytes + edit_count * kEditBytes));
-    std::memcpy(upload.data(), numbers.data(), static_cast<size_t>(rows * kRowBytes));
-    if (edit_count > 0)
-        std::memcpy(upload.data() + rows * kRowBytes, edits.data(), static_cast<size_t>(edit_count * kEditBytes));
-    keep(device.upload(asked, upload.data(), static_cast<int64_t>(upload.size())));
-    std::vector<uint64_t> answered(static_cast<size_t>(answers), kNoFailure);
-    keep(device.upload(reinterpret_cast<std::byte*>(answer_place), answered.data(), rows * 8));
-
     const simt::Stream stream = stream_of(device);
     const auto grid = [&](int64_t of_keys, const char* name) {
         return simt::Grid{.x = static_cast<int>(blocks_of(of_keys)),
@@ -73,37 +103,31 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits, std::span<co
                           .threads = kSortThreads,
                           .name = name};
     };
+    const RankingPlaces places(rows, count);
+    std::byte* const ranking = control_->ranking.data();
+    const auto answer = simt::global(reinterpret_cast<uint64_t*>(ranking), rows * count);
     const bool one_round = blocks_of(vocabulary) == 1;
     simt::launch(
         stream, grid(vocabulary, "preselect"), preselect_kernel,
         PreselectArgs{.logits = rows_of(logits),
                       .vocabulary = vocabulary,
-                      .rows = simt::global(reinterpret_cast<const PreselectRow*>(asked), rows),
-                      .edits = simt::global(reinterpret_cast<const LogitEdit*>(asked + rows * kRowBytes), edit_count),
-                      .count = count,
-                      .wrong = answer,
-                      .keys = one_round ? answer + rows : from});
+                      .rows = simt::global(reinterpret_cast<const PreselectRow*>(ranking + places.requests), rows),
+                      .edits = simt::global(reinterpret_cast<const LogitEdit*>(ranking + places.edits), asked_edits_),
+                      .count = static_cast<int>(count),
+                      .wrong = simt::global(reinterpret_cast<uint64_t*>(ranking + places.wrong), rows),
+                      .keys = one_round ? answer : from});
     while (keys > count) {
         const bool last = blocks_of(keys) == 1;
-        simt::launch(stream, grid(keys, "keep_first"), keep_first_kernel,
-                     KeepFirstArgs{.from = from, .keys = keys, .count = count, .to = last ? answer + rows : to});
+        simt::launch(
+            stream, grid(keys, "keep_first"), keep_first_kernel,
+            KeepFirstArgs{.from = from, .keys = keys, .count = static_cast<int>(count), .to = last ? answer : to});
         keys = blocks_of(keys) * count;
         std::swap(from, to);
     }
     TRY(device_error());
-    TRY(device.download(answered.data(), reinterpret_cast<const std::byte*>(answer_place), answers * 8));
-    std::vector<RankedLogits> results(static_cast<size_t>(rows));
-    for (int64_t row = 0; row < rows; ++row) {
-        RankedLogits& result = results[static_cast<size_t>(row)];
-        const uint64_t wrong = answered[static_cast<size_t>(row)];
-        if (wrong != kNoFailure)
-            result.wrong = RankedLogit{.token = static_cast<int32_t>(wrong >> 32),
-                                       .logit = std::bit_cast<float>(static_cast<uint32_t>(wrong))};
-        const uint64_t* const of_row = answered.data() + rows + row * count;
-        for (int i = 0; i < requests[static_cast<size_t>(row)].count && of_row[i] != kNoKey; ++i)
-            result.first.push_back(ranked_of(of_row[i]));
-    }
-    return results;
+    std::vector<uint64_t> answered(static_cast<size_t>(rows * (count + 1)));
+    TRY(device.download(answered.data(), ranking, places.requests));
+    return read_ranks(answered, asked_counts_, count);
 }
 
 }  // namespace invar

@@ -103,9 +103,10 @@ Result<std::vector<RankedLogits>> Engine::evaluate_ranked(const Batch& batch, st
     CHECK(ranks_on_device() && requests.size() == batch.logits_rows.size() && std::ssize(requests) <= sequences_,
           "ranks are asked of a device, one request a row, one row a sequence");
     TRY(check_batch(batch));
+    // All that the device needs is sent before the pass: it goes on to the ranks without the host.
+    TRY(split_ops_->ask(requests));
     TRY_ASSIGN(const Tensor logits, run_pass(batch, *split_ops_));
-    // Asked for before anything is waited for, so that the device goes from the pass to the ranks by itself.
-    TRY_ASSIGN(std::vector<RankedLogits> ranked, split_ops_->preselect(logits, requests));
+    TRY_ASSIGN(std::vector<RankedLogits> ranked, split_ops_->preselect(logits));
     TRY(split_ops_->finish());
     TRY(check_finite(*split_ops_));
     return ranked;

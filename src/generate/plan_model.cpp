@@ -61,9 +61,9 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         if (planned.logits_on_device()) {
             // One row of a sequence is ranked at once, behind what the pass has taken.
             const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
-            const Preselection most{.edits = std::vector<LogitEdit>(kMostLogitEdits), .count = kMostPreselected};
-            const std::vector<Preselection> requests(static_cast<size_t>(ranked), most);
-            TRY(split->preselect(logits.row_range(0, ranked), requests));
+            const Preselection most{.edits = {}, .count = kMostPreselected};
+            TRY(split->ask(std::vector<Preselection>(static_cast<size_t>(ranked), most)));
+            TRY(split->preselect(logits.row_range(0, ranked)));
         }
     }
     ScratchBytes scratch{.host = host->scratch_peak()};
@@ -131,7 +131,8 @@ AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const En
             .rows = planned.plan.chunk,
             .sequences = settings.sequences,
             .positions = planned.plan.context,
-            .chunk_result_bytes = chunk_result_bytes(planned)};
+            .chunk_result_bytes = chunk_result_bytes(planned),
+            .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
 }
 
 bool PlannedModel::wholly_on_device() const {

@@ -184,8 +184,8 @@ void SplitOps::run(Place place, const Verb& verb) {
     verb_of_call_.resize(static_cast<size_t>(settings_.device.calls()), verb_);
 }
 
-Result<std::vector<RankedLogits>> SplitOps::preselect(Tensor logits, std::span<const Preselection> requests) {
-    TRY_ASSIGN(std::vector<RankedLogits> ranked, settings_.device.preselect(input(logits, Place::device), requests));
+Result<std::vector<RankedLogits>> SplitOps::preselect(Tensor logits) {
+    TRY_ASSIGN(std::vector<RankedLogits> ranked, settings_.device.preselect(input(logits, Place::device)));
     for (const RankedLogits& row : ranked)
         downloaded_ += static_cast<int64_t>((1 + row.first.size()) * sizeof(RankedLogit));
     return ranked;

@@ -34,8 +34,9 @@ class SplitOps final : public Ops {
     Place last_place() const { return last_place_; }  // of the verb that ran last
     // A pass that the device's verbs made without this one, as a pass of this one: `made` is its result there.
     Tensor adopt_pass(Tensor made);
-    // The first tokens by rank of each row of a tensor of this pass; AcceleratorOps::preselect().
-    Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests);
+    // AcceleratorOps::ask() before a pass and preselect() on its logits.
+    Result<void> ask(std::span<const Preselection> requests) { return settings_.device.ask(requests); }
+    Result<std::vector<RankedLogits>> preselect(Tensor logits);
 
     Tensor scratch(int64_t rows, int64_t width) override;
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;

@@ -45,6 +45,7 @@ struct AcceleratorOpsSettings {
     int64_t sequences = 1;           // slots of the cache, at most
     int64_t positions = 4096;        // of the longest sequence
     int64_t chunk_result_bytes = 0;  // for attention split over chunks; with less it is split less
+    int64_t ranked_rows = 0;         // of logits, that ask() may ask about at once
     // No memory and no kernels: verbs only take their scratch, so that scratch_peak() after a pass over the largest
     // batch is the scratch_bytes of a real one.
     bool measuring = false;
@@ -80,9 +81,12 @@ class AcceleratorOps : public Ops {
     virtual std::optional<int64_t> failed_call() const = 0;
     // The ops outlive it.
     virtual std::unique_ptr<RecordedPasses> make_recorded_passes() = 0;
-    // Steps 1 to 4 of sampling on each row of logits, a tensor of the pass, and the first tokens by rank; a request for
-    // each row. Waits. Takes scratch behind the pass's; while measuring that is all it does, and there is no answer.
-    virtual Result<std::vector<RankedLogits>> preselect(Tensor logits, std::span<const Preselection> requests) = 0;
+    // Steps 1 to 4 of sampling, and the first tokens by rank, in two calls, so that nothing is sent to the device while
+    // it computes: ask() sends a request for each row of logits of the pass to come, at most ranked_rows; preselect()
+    // answers with the logits of that pass, and waits. It takes scratch behind the pass's; while measuring that is all
+    // it does, and there is no answer.
+    virtual Result<void> ask(std::span<const Preselection> requests) = 0;
+    virtual Result<std::vector<RankedLogits>> preselect(Tensor logits) = 0;
 };
 
 class Accelerator {

@@ -135,7 +135,8 @@ struct DeviceBackend {
                                      .rows = 1024,
                                      .sequences = 8,
                                      .positions = 1024,
-                                     .chunk_result_bytes = chunk_result_bytes});
+                                     .chunk_result_bytes = chunk_result_bytes,
+                                     .ranked_rows = 6});
         CHECK(cuda.has_value(), "the tests' scratch fits");
         backend.cuda = std::move(*cuda);
         backend.ops = std::make_unique<DeviceOps>(*backend.device, *backend.cuda);
