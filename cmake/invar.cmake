@@ -130,7 +130,7 @@ function(invar_cuda)
   endforeach()
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   add_library(invar_cuda STATIC EXCLUDE_FROM_ALL ${objects} ${CMAKE_SOURCE_DIR}/src/cuda/weight_packing.cpp
-              ${CMAKE_SOURCE_DIR}/src/cuda/cuda_backend.cpp)
+              ${CMAKE_SOURCE_DIR}/src/cuda/cuda_backend.cpp ${CMAKE_SOURCE_DIR}/src/cuda/device_support.cpp)
   set_target_properties(invar_cuda PROPERTIES LINKER_LANGUAGE CXX)
   get_filename_component(toolkit ${INVAR_NVCC} DIRECTORY)
   target_link_directories(invar_cuda PUBLIC ${toolkit}/../lib64)

@@ -1,8 +1,11 @@
 // The device, its packing and its verbs behind the engine's interface: nothing is decided here.
 #include "cuda/cuda_backend.h"
 
+#include <algorithm>
+
 #include "cuda/cuda_ops.h"
 #include "cuda/device.h"
+#include "cuda/probes.h"
 #include "cuda/weight_layout.h"
 #include "cuda/weight_packing.h"
 
@@ -12,6 +15,29 @@ namespace {
 // What kernels index (failure.cuh, attention.cuh, routing.cuh); CudaOps checks the same.
 constexpr AcceleratorLimits kLimits = {
     .rows = (1 << 16) - 1, .row_elements = (1 << 22) - 1, .head_width = 256, .experts = 1024};
+
+class CudaProbes final : public AcceleratorProbes {
+  public:
+    explicit CudaProbes(DeviceProbes probes) : probes_(std::move(probes)) {}
+    Result<AcceleratorCeilings> measure() override {
+        TRY_ASSIGN(const DeviceProbe probe, probes_.measure());
+        return AcceleratorCeilings{.read_gigabytes = probe.read_bytes_per_second() / 1e9,
+                                   .copy_gigabytes = probe.copied_bytes_per_second() / 1e9,
+                                   .int8_multiply_adds = probe.multiply_adds_per_second() / 1e9};
+    }
+    std::string_view int8_instruction() const override { return kInt8ProbeInstruction; }
+
+  private:
+    DeviceProbes probes_;
+};
+
+// Beyond every L2 (128 MiB at most today), and a small part of a device's memory; the emulation only counts.
+ProbeSettings probe_settings(const DeviceFacts& facts) {
+    if (facts.emulated) return {.copy_bytes = 64 << 10, .rounds = 2, .runs = 1};
+    ProbeSettings settings;
+    settings.copy_bytes = std::min(settings.copy_bytes, facts.total_bytes / 32 >> 20 << 20);
+    return settings;
+}
 
 class CudaAccelerator final : public Accelerator {
   public:
@@ -24,9 +50,13 @@ class CudaAccelerator final : public Accelerator {
             .name = facts.name,
             .capability = fmt::format("{}.{}", facts.compute_capability / 10, facts.compute_capability % 10),
             .index = index_,
+            .driver = facts.driver,
+            .emulated = facts.emulated,
             .total_bytes = facts.total_bytes,
             .free_bytes = facts.free_bytes,
-            .overhead_bytes = facts.overhead_bytes};
+            .taken_bytes = facts.taken_bytes,
+            .overhead_bytes = facts.overhead_bytes,
+            .overhead_source = facts.overhead_source};
     }
     AcceleratorLimits limits() const override { return kLimits; }
 
@@ -64,6 +94,15 @@ class CudaAccelerator final : public Accelerator {
                                 .ranked_rows = settings.ranked_rows,
                                 .measuring = settings.measuring});
     }
+
+    Result<std::unique_ptr<AcceleratorProbes>> make_probes() override {
+        TRY_ASSIGN(const DeviceFacts facts, device_->facts());
+        TRY_ASSIGN(DeviceProbes probes, DeviceProbes::create(*device_, probe_settings(facts)));
+        return std::make_unique<CudaProbes>(std::move(probes));
+    }
+    Result<void> begin_kernel_times() override { return device_->begin_timing(); }
+    void mark_kernels(int64_t mark) override { device_->mark_kernels(mark); }
+    Result<std::vector<KernelTime>> end_kernel_times() override { return device_->end_timing(); }
 
   private:
     std::unique_ptr<Device> device_;

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "cuda/cuda_ops_control.cuh"
+#include "cuda/kernel_loading.h"
 #include "cuda/routing.cuh"
 
 namespace invar {
@@ -590,5 +591,7 @@ void CudaOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor sl
                            .inspector = Inspector::of(control_->failure.global(), next_call("combine_experts", stage))};
     simt::launch(stream_of(settings_.device), parts_grid(y, "combine_experts"), combine_kernel, args);
 }
+
+const void* cuda::kernel_of_verbs() { return reinterpret_cast<const void*>(add_kernel); }
 
 }  // namespace invar

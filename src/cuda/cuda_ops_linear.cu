@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "cuda/cuda_ops_control.cuh"
+#include "cuda/kernel_loading.h"
 #include "cuda/products.cuh"
 #include "cuda/routing.cuh"
 
@@ -211,5 +212,7 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     launch_tiles(stream, first.format->id, args, kTile, most_tiles);
     taken_ = before;
 }
+
+const void* cuda::kernel_of_grouping() { return reinterpret_cast<const void*>(group_slots_kernel); }
 
 }  // namespace invar

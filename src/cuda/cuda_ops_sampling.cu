@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cuda/cuda_ops_control.cuh"
+#include "cuda/kernel_loading.h"
 #include "cuda/preselection.cuh"
 
 namespace invar {
@@ -129,5 +130,7 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits) {
     TRY(device.download(answered.data(), ranking, places.requests));
     return read_ranks(answered, asked_counts_, count);
 }
+
+const void* cuda::kernel_of_sampling() { return reinterpret_cast<const void*>(keep_first_kernel); }
 
 }  // namespace invar

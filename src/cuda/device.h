@@ -1,6 +1,7 @@
 // One device and its memory: opening it, and the bytes it lends, each an owner that gives them back. Errors of the
-// machine are sentences; an allocation that fails leaves the device usable. device.cu is the CUDA device,
-// device_emulated.cpp the emulated one that tests use; the header is the same and needs no toolkit.
+// machine are sentences; an allocation that fails leaves the device usable. Any thread may call, one at a time, and
+// devices may be used in turns. device_cuda.cu is the CUDA device, device_emulated.cpp the emulated one that tests use;
+// the header is the same and needs no toolkit.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +11,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
+#include "ops/accelerator.h"
 
 namespace invar {
 
@@ -22,7 +25,11 @@ struct DeviceFacts {
     int compute_capability = 0;  // 90: 9.0
     int multiprocessors = 0;
     int64_t total_bytes = 0, free_bytes = 0;
-    int64_t overhead_bytes = 0;  // that the library will take for kernels beside what is allocated
+    int64_t taken_bytes = 0;     // of the total, when the device was opened: this program's context and other programs
+    int64_t overhead_bytes = 0;  // that loading the kernels took then; free_bytes are without it
+    std::string overhead_source;
+    std::string driver;  // "driver for CUDA 13.0, runtime 13.0"
+    bool emulated = false;
 };
 
 // Launches that were recorded: a CUDA graph, or the emulator's list.
@@ -70,6 +77,11 @@ class Device {
     Result<std::unique_ptr<DeviceGraph>> end_recording();
     // Runs what was recorded, ordered with copies and launches like a launch.
     Result<void> replay(const DeviceGraph& graph);
+
+    // Between these, every kernel is launched between two events (not those of a replay). Slows down.
+    Result<void> begin_timing();
+    void mark_kernels(int64_t mark);               // KernelTime::mark of those launched from now on; 0 at first
+    Result<std::vector<KernelTime>> end_timing();  // in the order of launches; waits
 
     // Waits for everything; a kernel that failed is named here or by the next copy.
     Result<void> wait();

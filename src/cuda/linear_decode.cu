@@ -1,5 +1,6 @@
 // Instances of the decode kernels: every format for 1, 2, 4 and 8 tokens.
 #include "base/check.h"
+#include "cuda/kernel_loading.h"
 #include "cuda/products.cuh"
 
 namespace invar::cuda {
@@ -59,5 +60,7 @@ void launch_decode(simt::Stream stream, FormatId format, const DecodeArgs& args)
     CHECK(format == FormatId::bf16, "every format is quantised or one of three float formats");
     launch_float.template operator()<FormatId::bf16>();
 }
+
+const void* kernel_of_decode() { return reinterpret_cast<const void*>(quantise_kernel); }
 
 }  // namespace invar::cuda

@@ -2,6 +2,7 @@
 #include "cuda/linear_float_tiles.cuh"
 
 #include "base/check.h"
+#include "cuda/kernel_loading.h"
 #include "cuda/products.cuh"
 
 namespace invar::cuda {
@@ -21,5 +22,7 @@ void launch_float_tiles(simt::Stream stream, FormatId format, const TileArgs& ar
     CHECK(format == FormatId::bf16, "every format is quantised or one of three float formats");
     launch.template operator()<FormatId::bf16>();
 }
+
+const void* kernel_of_float_tiles() { return reinterpret_cast<const void*>(&float_tile_kernel<FormatId::f32, 16>); }
 
 }  // namespace invar::cuda

@@ -1,5 +1,6 @@
 // Instances of the tile kernels: every quantised format for 16, 64 and 128 tokens.
 #include "base/check.h"
+#include "cuda/kernel_loading.h"
 #include "cuda/products.cuh"
 
 namespace invar::cuda {
@@ -19,5 +20,7 @@ void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, in
           "tiles have 16, 64 or, of quantised weights, 128 tokens");
     if (!quantised) launch_float_tiles(stream, format, args, tile_tokens, tiles);
 }
+
+const void* kernel_of_tiles() { return reinterpret_cast<const void*>(&tile_kernel<FormatId::q8_0, 16>); }
 
 }  // namespace invar::cuda

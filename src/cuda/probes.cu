@@ -1,11 +1,14 @@
-// The copy and the tensor-core probe. See probes.h.
+// The copy, the read and the tensor-core probe. See probes.h.
 #include "cuda/probes.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "base/check.h"
 #include "cuda/device_stream.cuh"
+#include "cuda/kernel_loading.h"
 #include "cuda/weight_pieces.cuh"
 
 namespace invar {
@@ -33,6 +36,29 @@ SIMT_KERNEL(kProbeThreads) copy_probe_kernel(CopyArgs args) {
     SIMT_UNROLL
     for (int i = 0; i < kCopiesOfThread; ++i)
         if (first + i * kProbeThreads < args.count) args.to[first + i * kProbeThreads] = pieces[i];
+}
+
+struct ReadArgs {
+    Global<const Words4> from;
+    int64_t count = 0, threads = 0;
+    Global<uint32_t> sums;  // [threads]: of the words that a thread read
+};
+
+// A thread reads four pieces at a time, which all threads together walk over.
+SIMT_KERNEL(kProbeThreads) read_probe_kernel(ReadArgs args) {
+    const int64_t thread = int64_t{simt::block_index()} * kProbeThreads + simt::thread_index();
+    uint32_t sum = 0;
+    for (int64_t first = thread; first < args.count; first += args.threads * kCopiesOfThread) {
+        Words4 pieces[kCopiesOfThread] = {};
+        SIMT_UNROLL
+        for (int i = 0; i < kCopiesOfThread; ++i)
+            if (first + i * args.threads < args.count)
+                pieces[i] = simt::load_once(args.from + (first + i * args.threads));
+        SIMT_UNROLL
+        for (int i = 0; i < kCopiesOfThread; ++i)
+            for (int word = 0; word < 4; ++word) sum += pieces[i].w[word];
+    }
+    args.sums[thread] = sum;
 }
 
 struct Int8Args {
@@ -74,49 +100,94 @@ Result<double> time_runs(Device& device, int runs, Launch launch) {
 
 }  // namespace cuda
 
-Result<DeviceProbe> probe_device(Device& device, const ProbeSettings& settings) {
+namespace {
+
+// Word i of what is copied and read: their sum is known, modulo 2^32.
+constexpr uint32_t kPattern = 2654435761u;
+uint32_t word_at(int64_t i) { return static_cast<uint32_t>(i) * kPattern; }
+uint32_t sum_of_words(int64_t count) {
+    const auto pairs = static_cast<uint64_t>(count % 2 == 0 ? count / 2 * (count - 1) : (count - 1) / 2 * count);
+    return static_cast<uint32_t>(pairs) * kPattern;
+}
+
+}  // namespace
+
+Result<DeviceProbes> DeviceProbes::create(Device& device, const ProbeSettings& settings) {
     CHECK(settings.copy_bytes % 16 == 0 && settings.runs > 0 && settings.rounds > 0, "probes have something to do");
     TRY_ASSIGN(const DeviceFacts facts, device.facts());
-    TRY_ASSIGN(const DeviceBytes from, device.allocate(settings.copy_bytes, "the copy probe"));
-    TRY_ASSIGN(const DeviceBytes to, device.allocate(settings.copy_bytes, "the copy probe"));
-    const int blocks = facts.multiprocessors * 4;
-    TRY_ASSIGN(const DeviceBytes sums, device.allocate(blocks * 4, "the int8 probe"));
-    std::vector<std::byte> pattern(static_cast<size_t>(std::min<int64_t>(settings.copy_bytes, 1 << 20)));
-    for (size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<std::byte>(i * 7 + i / 256);
-    const int64_t tail = settings.copy_bytes - static_cast<int64_t>(pattern.size());
-    TRY(device.upload(from.get() + tail, pattern.data(), static_cast<int64_t>(pattern.size())));
+    DeviceProbes probes(device, settings);
+    probes.blocks_ = facts.multiprocessors * 4;
+    TRY_ASSIGN(probes.from_, device.allocate(settings.copy_bytes, "the copy probe"));
+    TRY_ASSIGN(probes.to_, device.allocate(settings.copy_bytes, "the copy probe"));
+    TRY_ASSIGN(probes.read_sums_, device.allocate(int64_t{probes.blocks_} * kProbeThreads * 4, "the read probe"));
+    TRY_ASSIGN(probes.int8_sums_, device.allocate(int64_t{probes.blocks_} * 4, "the int8 probe"));
+    const auto fill = [](int64_t first, std::span<std::byte> piece) -> Result<void> {
+        for (size_t i = 0; i < piece.size(); i += 4) {
+            const uint32_t word = word_at((first + static_cast<int64_t>(i)) / 4);
+            std::memcpy(piece.data() + i, &word, 4);
+        }
+        return {};
+    };
+    TRY(device.upload_filled(probes.from_.get(), settings.copy_bytes, fill));
+    return probes;
+}
 
+Result<DeviceProbe> DeviceProbes::measure() {
     DeviceProbe probe;
-    const simt::Stream stream = stream_of(device);
-    const int64_t count = settings.copy_bytes / 16, of_block = int64_t{kProbeThreads} * kCopiesOfThread;
-    TRY_ASSIGN(probe.copy_milliseconds, time_runs(device, settings.runs, [&] {
+    const simt::Stream stream = stream_of(*device_);
+    const int64_t count = settings_.copy_bytes / 16, of_block = int64_t{kProbeThreads} * kCopiesOfThread;
+    const int64_t threads = int64_t{blocks_} * kProbeThreads;
+    const auto from = simt::global(reinterpret_cast<const Words4*>(from_.get()), count);
+    TRY_ASSIGN(probe.copy_milliseconds, time_runs(*device_, settings_.runs, [&] {
                    simt::launch(stream,
                                 {.x = static_cast<int>((count + of_block - 1) / of_block),
                                  .threads = kProbeThreads,
                                  .name = "copy_probe"},
                                 copy_probe_kernel,
-                                CopyArgs{.from = simt::global(reinterpret_cast<const Words4*>(from.get()), count),
-                                         .to = simt::global(reinterpret_cast<Words4*>(to.get()), count),
+                                CopyArgs{.from = from,
+                                         .to = simt::global(reinterpret_cast<Words4*>(to_.get()), count),
                                          .count = count});
                }));
-    probe.copied_bytes = 2.0 * static_cast<double>(settings.copy_bytes);
-    TRY_ASSIGN(probe.int8_milliseconds, time_runs(device, settings.runs, [&] {
-                   simt::launch(stream, {.x = blocks, .threads = kProbeThreads, .name = "int8_probe"},
-                                int8_probe_kernel,
-                                Int8Args{.rounds = settings.rounds,
-                                         .sums = simt::global(reinterpret_cast<int32_t*>(sums.get()), blocks)});
+    TRY_ASSIGN(probe.read_milliseconds, time_runs(*device_, settings_.runs, [&] {
+                   simt::launch(stream, {.x = blocks_, .threads = kProbeThreads, .name = "read_probe"},
+                                read_probe_kernel,
+                                ReadArgs{.from = from,
+                                         .count = count,
+                                         .threads = threads,
+                                         .sums = simt::global(reinterpret_cast<uint32_t*>(read_sums_.get()), threads)});
                }));
+    TRY_ASSIGN(probe.int8_milliseconds, time_runs(*device_, settings_.runs, [&] {
+                   simt::launch(stream, {.x = blocks_, .threads = kProbeThreads, .name = "int8_probe"},
+                                int8_probe_kernel,
+                                Int8Args{.rounds = settings_.rounds,
+                                         .sums = simt::global(reinterpret_cast<int32_t*>(int8_sums_.get()), blocks_)});
+               }));
+    probe.copied_bytes = 2.0 * static_cast<double>(settings_.copy_bytes);
+    probe.read_bytes = static_cast<double>(settings_.copy_bytes);
     constexpr double kOfProduct = 16 * 8 * 32;
-    probe.multiply_adds = kOfProduct * kProducts * settings.rounds * (kProbeThreads / 32) * blocks;
-
-    std::vector<std::byte> copied(pattern.size());
-    std::vector<int32_t> added(static_cast<size_t>(blocks));
-    TRY(device.download(copied.data(), to.get() + tail, static_cast<int64_t>(copied.size())));
-    TRY(device.download(added.data(), sums.get(), int64_t{blocks} * 4));
-    const int32_t expected = 32 * 4 * kProducts * settings.rounds;
-    if (copied != pattern || std::any_of(added.begin(), added.end(), [&](int32_t sum) { return sum != expected; }))
-        return fail("the device copied or multiplied wrongly while it was measured: its memory or driver is damaged");
+    probe.multiply_adds = kOfProduct * kProducts * settings_.rounds * (kProbeThreads / 32) * blocks_;
+    TRY(check_results());
     return probe;
 }
+
+Result<void> DeviceProbes::check_results() {
+    const int64_t tail_bytes = std::min<int64_t>(settings_.copy_bytes, 1 << 20);
+    const int64_t tail = settings_.copy_bytes - tail_bytes, threads = int64_t{blocks_} * kProbeThreads;
+    std::vector<uint32_t> copied(static_cast<size_t>(tail_bytes / 4)), sums(static_cast<size_t>(threads));
+    std::vector<int32_t> added(static_cast<size_t>(blocks_));
+    TRY(device_->download(copied.data(), to_.get() + tail, tail_bytes));
+    TRY(device_->download(sums.data(), read_sums_.get(), threads * 4));
+    TRY(device_->download(added.data(), int8_sums_.get(), int64_t{blocks_} * 4));
+    bool right = std::accumulate(sums.begin(), sums.end(), uint32_t{0}) == sum_of_words(settings_.copy_bytes / 4);
+    for (size_t i = 0; i < copied.size(); ++i) right &= copied[i] == word_at(tail / 4 + static_cast<int64_t>(i));
+    const int32_t expected = 32 * 4 * kProducts * settings_.rounds;
+    for (const int32_t sum : added) right &= sum == expected;
+    if (!right)
+        return fail(
+            "the device copied, read or multiplied wrongly while it was measured: its memory or driver is damaged");
+    return {};
+}
+
+const void* cuda::kernel_of_probes() { return reinterpret_cast<const void*>(copy_probe_kernel); }
 
 }  // namespace invar

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cuda/launch_observer.h"
+
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_UNROLL _Pragma("unroll")
 #define SIMT_UNROLL_BY(count) SIMT_PRAGMA(unroll count)
@@ -159,20 +161,25 @@ SIMT_DEVICE uint16_t float_to_f16(float value) { return __half_as_ushort(__float
 
 // ---- the host's side
 
-using Stream = cudaStream_t;
+struct Stream {
+    cudaStream_t handle = nullptr;
+    LaunchObserver* observer = nullptr;
+};
 
 struct Grid {
     int x = 1, y = 1, z = 1;
     int threads = 32;
     int dynamic_shared_bytes = 0;
-    const char* name = "";  // for the emulation's messages
+    const char* name = "";  // for observers and the emulation's messages
 };
 
 template <class Kernel, class Args>
 void launch(Stream stream, const Grid& grid, Kernel kernel, const Args& args) {
     const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
-    kernel<<<blocks, static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.dynamic_shared_bytes), stream>>>(
-        args);
+    if (stream.observer != nullptr) stream.observer->before(grid.name);
+    kernel<<<blocks, static_cast<unsigned>(grid.threads), static_cast<size_t>(grid.dynamic_shared_bytes),
+             stream.handle>>>(args);
+    if (stream.observer != nullptr) stream.observer->after();
 }
 
 // A pointer that kernels take, of `count` elements.

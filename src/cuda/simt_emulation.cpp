@@ -573,6 +573,7 @@ void Emulator::run(const Grid& grid, const std::function<void()>& thread) {
         return;
     }
     CHECK(grid.x >= 0 && grid.y >= 0 && grid.z >= 0, "a grid has no negative side");
+    if (observer_ != nullptr) observer_->before(grid.name);
     const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
     for (int64_t i = 0; i < blocks && !fault_; ++i) {
         const int64_t b = order_ == Order::rising ? i : blocks - 1 - i;
@@ -583,6 +584,7 @@ void Emulator::run(const Grid& grid, const std::function<void()>& thread) {
         ++blocks_run_;
         threads_run_ += grid.threads;
     }
+    if (observer_ != nullptr) observer_->after();
 }
 
 }  // namespace invar::simt

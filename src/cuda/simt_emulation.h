@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "arithmetic/float_types.h"
+#include "cuda/launch_observer.h"
 
 #define SIMT_DEVICE inline
 #define SIMT_UNROLL
@@ -419,6 +420,7 @@ class Emulator {
     // For the emulation: remembers the line; whether the word is broken there.
     bool uses(Breakable word, const Place& at);
     int64_t threads_run() const { return threads_run_; }
+    void observe(LaunchObserver* observer) { observer_ = observer; }  // nullptr: nobody
 
     // Between these, launches are kept and not run.
     void begin_recording() { recording_.emplace(); }
@@ -429,6 +431,7 @@ class Emulator {
   private:
     Order order_;
     std::optional<Recording> recording_;
+    LaunchObserver* observer_ = nullptr;
     std::optional<Fault> fault_;
     int64_t blocks_run_ = 0, threads_run_ = 0;
     std::optional<std::pair<Breakable, Place>> broken_;

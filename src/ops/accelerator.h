@@ -24,8 +24,21 @@ struct AcceleratorFacts {
     std::string name;        // "NVIDIA H200"
     std::string capability;  // "9.0"
     int index = 0;
+    std::string driver;     // "driver for CUDA 13.0, runtime 13.0"
+    bool emulated = false;  // on the CPU: its times say nothing of a device
     int64_t total_bytes = 0, free_bytes = 0;
-    int64_t overhead_bytes = 0;  // that driver, library and kernels will take beside what is allocated, as measured
+    // Of the total, when it was opened: this program's context, and other programs.
+    int64_t taken_bytes = 0;
+    // What loading the kernels took then, and how that is known; free_bytes are without it.
+    int64_t overhead_bytes = 0;
+    std::string overhead_source;
+};
+
+// One kernel between two events, while kernels are timed.
+struct KernelTime {
+    std::string_view kernel;  // "decode", static text
+    int64_t mark = 0;         // as mark_kernels() gave it before the launch
+    double milliseconds = 0;
 };
 
 // What its kernels can index; a model beyond it is an error of the plan.
@@ -89,6 +102,21 @@ class AcceleratorOps : public Ops {
     virtual Result<std::vector<RankedLogits>> preselect(Tensor logits) = 0;
 };
 
+// What it can do at most, right now, with kernels that do nothing else.
+struct AcceleratorCeilings {
+    double read_gigabytes = 0, copy_gigabytes = 0;  // 1e9 bytes a second; a copy's are those read plus written
+    double int8_multiply_adds = 0;                  // 1e9 a second, of tensor cores
+};
+
+// Holds the memory that is read and copied: make it before a model takes the rest.
+class AcceleratorProbes {
+  public:
+    virtual ~AcceleratorProbes() = default;
+    // Errors: a device that failed or computes wrongly.
+    virtual Result<AcceleratorCeilings> measure() = 0;
+    virtual std::string_view int8_instruction() const = 0;
+};
+
 class Accelerator {
   public:
     virtual ~Accelerator() = default;
@@ -123,6 +151,14 @@ class Accelerator {
     virtual void pack(const Groups& groups, std::byte* packed) const = 0;
 
     virtual Result<std::unique_ptr<AcceleratorOps>> make_ops(const AcceleratorOpsSettings& settings) = 0;
+
+    // The accelerator outlives them.
+    virtual Result<std::unique_ptr<AcceleratorProbes>> make_probes() = 0;
+    // Between these, every kernel that a verb launches runs between two events, which slows it down. Passes that are
+    // replayed are not seen. KernelTime::mark of kernels launched from now on; 0 at first. end_kernel_times() waits.
+    virtual Result<void> begin_kernel_times() = 0;
+    virtual void mark_kernels(int64_t mark) = 0;
+    virtual Result<std::vector<KernelTime>> end_kernel_times() = 0;
 };
 
 // Opens device `index`. Errors are one sentence each: no such backend in this program, no driver, no device, too old.

@@ -73,13 +73,17 @@ TEST(CudaDevice, NothingIsCopiedWhileAPassIsRecorded) {
 TEST(CudaDevice, ProbesCountTheirWork) {
     const auto device = Device::open(0);
     ASSERT_TRUE(device.has_value()) << device.error().message;
-    const auto probe = probe_device(**device, {.copy_bytes = 40'000, .rounds = 3, .runs = 2});
+    auto probes = DeviceProbes::create(**device, {.copy_bytes = 40'000, .rounds = 3, .runs = 2});
+    ASSERT_TRUE(probes.has_value()) << probes.error().message;
+    const auto probe = probes->measure();
     ASSERT_TRUE(probe.has_value()) << probe.error().message;
     EXPECT_EQ(probe->copied_bytes, 80'000);
+    EXPECT_EQ(probe->read_bytes, 40'000);
     const auto facts = (*device)->facts();
     ASSERT_TRUE(facts.has_value());
     EXPECT_EQ(probe->multiply_adds, 4096.0 * 8 * 3 * 8 * 4 * facts->multiprocessors);
-    EXPECT_GT(probe->bytes_per_second(), 0);
+    EXPECT_GT(probe->copied_bytes_per_second(), 0);
+    EXPECT_GT(probe->read_bytes_per_second(), 0);
     EXPECT_GT(probe->multiply_adds_per_second(), 0);
 }
 
