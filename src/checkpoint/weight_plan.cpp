@@ -292,6 +292,14 @@ std::string parts_text(const WeightPlan& plan, const DeviceRequest& device) {
     return fmt::format("the last {} of {} layers{} are", device.layers, layers, experts);
 }
 
+// What the context takes cannot be told from what other programs do: it is there before memory can be asked about.
+std::string overhead_reason(const AcceleratorFacts& facts) {
+    constexpr double kMiB = 1 << 20;
+    return fmt::format("{} (before that {:.1f} of {:.1f} MiB were taken, by this program's context and by others)",
+                       facts.overhead_source, static_cast<double>(facts.taken_bytes) / kMiB,
+                       static_cast<double>(facts.total_bytes) / kMiB);
+}
+
 void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t scratch) {
     const int64_t overhead = device.facts.overhead_bytes;
     const int64_t rounding = planned_device_bytes(plan, device, scratch) - overhead - plan.total_bytes(Place::device);
@@ -299,10 +307,8 @@ void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t 
                              .bytes = rounding,
                              .reason = "weights are aligned, and allocations are whole blocks",
                              .place = Place::device});
-    plan.reserves.push_back({.name = "overhead",
-                             .bytes = overhead,
-                             .reason = "what the device's library takes for kernels",
-                             .place = Place::device});
+    plan.reserves.push_back(
+        {.name = "overhead", .bytes = overhead, .reason = overhead_reason(device.facts), .place = Place::device});
 }
 
 }  // namespace

@@ -76,7 +76,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
 
 Result<DeviceRequest> device_request(const EngineSettings& settings, const ModelConfig& config) {
     TRY_ASSIGN(AcceleratorFacts facts, settings.device->facts());
-    const int64_t free = facts.free_bytes;
+    // Its kernels are loaded already; the plan has a line for them, so the budget is what was free before.
+    const int64_t free = facts.free_bytes + facts.overhead_bytes;
     return DeviceRequest{
         .accelerator = *settings.device,
         .facts = std::move(facts),

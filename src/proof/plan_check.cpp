@@ -220,15 +220,22 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     release_free_memory();
     TRY_ASSIGN(const ResidentMemory before, resident_memory());
     const Baseline baseline{.anonymous = before.anonymous};
-    int64_t free_before = 0;
+    int64_t free_before = 0;  // before the kernels were loaded
     if (settings.device != nullptr) {
         TRY_ASSIGN(const AcceleratorFacts facts, settings.device->facts());
-        free_before = facts.free_bytes;
+        free_before = facts.free_bytes + facts.overhead_bytes;
     }
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, progress));
     const WeightPlan& plan = engine->plan();
     PlanCheck check{.model = plan.model, .memory = planned_memory(plan)};
     TRY(measure(*engine, baseline, Moment::loaded, check.memory));
+    if (engine->device() != nullptr) {
+        TRY_ASSIGN(const AcceleratorFacts facts, engine->device()->facts());
+        check.device_memory = {.device = plan.device,
+                               .planned = plan.total_bytes(Place::device),
+                               .overhead = facts.overhead_bytes,
+                               .opened = free_before - facts.free_bytes};
+    }
     const int32_t sequence = engine->cache().add_sequence();
     TRY(run_pass(*engine, sequence, plan.chunk, plan.chunk));
     TRY(measure(*engine, baseline, Moment::used, check.memory));
@@ -241,9 +248,7 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     TRY(measure(*engine, baseline, Moment::written, check.memory));
     if (engine->device() != nullptr) {
         TRY_ASSIGN(const AcceleratorFacts facts, engine->device()->facts());
-        check.device_memory = {.device = plan.device,
-                               .planned = plan.total_bytes(Place::device),
-                               .measured = free_before - facts.free_bytes};
+        check.device_memory->measured = free_before - facts.free_bytes;
     }
     check.entries = check_entries(plan, engine->weights(), engine->file(), engine->device());
     if (engine->weights().size() != plan.entries.size()) {

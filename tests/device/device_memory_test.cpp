@@ -116,6 +116,43 @@ TEST(DeviceMemory, PlanCheckHoldsAndNoticesAFlippedBitOnTheDevice) {
     EXPECT_EQ(differing_entries(), 1);
 }
 
+TEST(DeviceMemory, OverheadIsALineOfThePlanAndWhatNobodyPlannedIsNoticed) {
+    constexpr int64_t kMiB = 1 << 20;
+    const auto device_with = [&](int64_t overhead) {
+        return emulated({.total_bytes = 1024 * kMiB, .taken_bytes = 100 * kMiB, .overhead_bytes = overhead});
+    };
+    EngineSettings settings = on_device(small_settings(golden("qwen3")), {.layers = 3}, device_with(24 * kMiB));
+    const auto checked = check_plan(settings, nullptr);
+    ASSERT_TRUE(checked.has_value()) << checked.error().message;
+    const DeviceMemoryCheck& memory = *checked->device_memory;
+    EXPECT_EQ(memory.overhead, 24 * kMiB);
+    EXPECT_EQ(memory.measured, memory.planned);
+    EXPECT_EQ(memory.opened, memory.planned);  // passes take nothing more
+    settings.device = device_with(0);
+    const auto without = check_plan(settings, nullptr);
+    ASSERT_TRUE(without.has_value());
+    EXPECT_EQ(memory.planned - without->device_memory->planned, 24 * kMiB);
+
+    settings.device = device_with(24 * kMiB);
+    const auto engine = opened(settings);
+    const PlanReserve* line = engine->plan().reserve("overhead", Place::device);
+    ASSERT_NE(line, nullptr);
+    EXPECT_EQ(line->bytes, 24 * kMiB);
+    EXPECT_NE(line->reason.find("before that 100.0 of 1024.0 MiB were taken"), std::string::npos) << line->reason;
+    EXPECT_NE(engine->plan().placement.find("of 924.0 MiB (free there)"), std::string::npos)
+        << engine->plan().placement;
+
+    std::vector<DeviceMemory> others;  // taken while the model is loaded: 9 MiB are more than is tolerated
+    const auto takes = [&](int64_t, int64_t) {
+        if (others.empty()) others.push_back(*settings.device->allocate(9 * kMiB, "another program"));
+    };
+    const auto disturbed = check_plan(settings, takes);
+    ASSERT_TRUE(disturbed.has_value()) << disturbed.error().message;
+    ASSERT_EQ(others.size(), 1u);
+    EXPECT_EQ(disturbed->device_memory->measured - disturbed->device_memory->planned, 9 * kMiB);
+    EXPECT_FALSE(disturbed->device_memory->within());
+}
+
 TEST(DeviceMemory, HoldsAsManyLayersAsFitAndSaysWhyNotMore) {
     const EngineSettings settings = small_settings(golden("qwen3"));
     std::vector<int64_t> needed;  // with the last n layers there
