@@ -99,8 +99,6 @@ Result<Opened> open(const EngineSettings& settings) {
     opened.load.weights_seconds = std::max(0.0, seconds_now() - start - opened.load.plan_seconds);
     bar.clear();
     say_placement(opened.engine->plan());
-    if (opened.engine->device() != nullptr)
-        print_note("shares of reads and int8 multiply-adds are those of the CPU, not of the device");
     return opened;
 }
 
@@ -133,14 +131,37 @@ Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& wo
     return kDone;
 }
 
+// The first pass of each work, kernel by kernel.
+Result<DeviceReport> take_apart(Engine& engine, EngineSubject& subject, const std::vector<Work>& works) {
+    DeviceReport report{.does_everything = device_does_all(engine.plan())};
+    TRY_ASSIGN(report.facts, engine.device()->facts());
+    ProgressBar bar("taking passes apart");
+    for (const Work& work : works) {
+        bar.show(static_cast<int64_t>(report.steps.size()), static_cast<int64_t>(works.size()));
+        TRY_ASSIGN(DeviceStep step, measure_step(work, subject, engine, {.clock = seconds_now}));
+        report.steps.push_back(std::move(step));
+    }
+    bar.clear();
+    return report;
+}
+
 Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings, const std::vector<Work>& works) {
+    std::unique_ptr<AcceleratorProbes> probes;  // before the model: it may fill the device
+    if (settings.device != nullptr && settings.gpu_layers != 0) {
+        TRY_ASSIGN(probes, settings.device->make_probes());
+    }
     TRY_ASSIGN(const Opened opened, open(settings));
     Engine& engine = *opened.engine;
     TRY_ASSIGN(MachineCeilings ceilings, MachineCeilings::create(engine, settings.kernel));
-    BenchReport report{.load = opened.load, .int8_instruction = ceilings.int8_instruction()};
+    BenchReport report{.load = opened.load,
+                       .int8_instruction = probes ? probes->int8_instruction() : ceilings.int8_instruction()};
     EngineSubject subject(engine, engine.ops());
-    MeasurementTools tools{
-        .ceilings = [&] { return ceilings.measure(); }, .clock = seconds_now, .runs = flags.repetitions};
+    MeasurementTools tools{.ceilings = [&]() -> Result<Ceilings> {
+                               if (probes) return device_ceilings(*probes);
+                               return ceilings.measure();
+                           },
+                           .clock = seconds_now,
+                           .runs = flags.repetitions};
     if (flags.paced) {
         tools.before_run = wait_for_line;
         tools.after_run = tell_run;
@@ -152,6 +173,9 @@ Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings,
         report.measurements.push_back(std::move(one));
     }
     bar.clear();
+    if (probes) {
+        TRY_ASSIGN(report.device, take_apart(engine, subject, works));
+    }
     if (flags.json) {
         print_json(bench_as_json(engine, report));
     } else {

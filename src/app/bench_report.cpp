@@ -32,10 +32,11 @@ Json run_as_json(const Run& run, const Work& work) {
     if (work.kind == WorkKind::prompt) json["first_token_seconds"] = run.first_token_seconds;
     json["read_probe_gigabytes_per_second"] = run.ceilings.read_gigabytes;
     json["int8_probe_giga_multiply_adds_per_second"] = run.ceilings.int8_multiply_adds;
+    if (run.ceilings.copy_gigabytes > 0) json["copy_probe_gigabytes_per_second"] = run.ceilings.copy_gigabytes;
     return json;
 }
 
-Json measurement_as_json(const Measurement& one) {
+Json measurement_as_json(const Measurement& one, bool shares_are_known) {
     const Work& work = one.work;
     const Spread speed = one.tokens_per_second();
     Json json = {{"work", work_kind_name(work.kind)},
@@ -55,29 +56,34 @@ Json measurement_as_json(const Measurement& one) {
         per["weight_bytes"] = per_token(one.cost.weight_bytes, work);
         per["cache_bytes"] = per_token(one.cost.cache_bytes, work);
         json["gigabytes_per_second"] = as_json(one.gigabytes_per_second());
-        json["share_of_read_probe"] = as_json(one.share_of_read());
+        if (shares_are_known) json["share_of_read_probe"] = as_json(one.share_of_read());
     }
     json["per_token"] = std::move(per);
     json["giga_multiply_adds_per_second"] = as_json(one.giga_multiply_adds_per_second());
-    json["share_of_int8_probe"] = as_json(one.share_of_int8());
+    if (shares_are_known) json["share_of_int8_probe"] = as_json(one.share_of_int8());
     json["first_run"] = run_as_json(one.first, work);
     json["runs"] = Json::array();
     for (const Run& run : one.runs) json["runs"].push_back(run_as_json(run, work));
     return json;
 }
 
-std::string measurement_row(const Measurement& one) {
+std::string share_text(bool is_known, double share) {
+    return is_known ? fmt::format("{:>6.1f} %", 100 * share) : fmt::format("{:>8}", "-");
+}
+
+std::string measurement_row(const Measurement& one, bool shares_are_known) {
     const Spread speed = one.tokens_per_second();
     const auto million = [&](int64_t total) { return per_token(total, one.work) / 1e6; };
     std::string reads = fmt::format("{:>9} {:>7} {:>8}", "", "", "");
     if (one.reads_are_known()) {
-        reads = fmt::format("{:>9.1f} {:>7.2f} {:>6.1f} %", million(one.cost.weight_bytes + one.cost.cache_bytes),
-                            one.gigabytes_per_second().median, 100 * one.share_of_read().median);
+        reads =
+            fmt::format("{:>9.1f} {:>7.2f} {}", million(one.cost.weight_bytes + one.cost.cache_bytes),
+                        one.gigabytes_per_second().median, share_text(shares_are_known, one.share_of_read().median));
     }
-    return fmt::format("{:<32} {:>9.2f} {:>20} {} {:>9.1f} {:>8.1f} {:>8.1f} {:>6.1f} %\n", describe(one.work),
-                       speed.median, range_of(speed, 2), reads, million(one.cost.weight_multiply_adds),
+    return fmt::format("{:<32} {:>9.2f} {:>20} {} {:>9.1f} {:>8.1f} {:>8.1f} {}\n", describe(one.work), speed.median,
+                       range_of(speed, 2), reads, million(one.cost.weight_multiply_adds),
                        million(one.cost.attention_multiply_adds), one.giga_multiply_adds_per_second().median,
-                       100 * one.share_of_int8().median);
+                       share_text(shares_are_known, one.share_of_int8().median));
 }
 
 // 0: the system does not say. (sysconf() counts the caches of neighbours that a virtual machine does not have.)
@@ -114,47 +120,80 @@ std::string first_token_lines(const std::vector<Measurement>& measurements) {
 
 }  // namespace
 
+namespace {
+
+// The probes around the runs: the CPU's, or a device's, which copies as well.
+std::string ceilings_as_text(const BenchReport& report) {
+    const auto spread = [&](double Ceilings::*member) { return ceiling_spread(report.measurements, member); };
+    const Spread reads = spread(&Ceilings::read_gigabytes), int8 = spread(&Ceilings::int8_multiply_adds);
+    std::string copies;
+    if (report.device) {
+        const Spread copied = spread(&Ceilings::copy_gigabytes);
+        copies = fmt::format("copies {:.1f} GB/s ({}), ", copied.median, range_of(copied, 1));
+    }
+    return fmt::format("{}, around the runs: reads {:.1f} GB/s ({}), {}{} {:.0f} G multiply-adds/s ({})\n\n",
+                       report.device ? "device" : "machine", reads.median, range_of(reads, 1), copies,
+                       report.int8_instruction, int8.median, range_of(int8, 0));
+}
+
+Ceilings median_ceilings(const BenchReport& report) {
+    const auto median = [&](double Ceilings::*member) { return ceiling_spread(report.measurements, member).median; };
+    return {.read_gigabytes = median(&Ceilings::read_gigabytes),
+            .int8_multiply_adds = median(&Ceilings::int8_multiply_adds),
+            .copy_gigabytes = median(&Ceilings::copy_gigabytes)};
+}
+
+}  // namespace
+
 std::string bench_as_table(const Engine& engine, const BenchReport& report) {
     const std::vector<Measurement>& measurements = report.measurements;
-    const Spread reads = ceiling_spread(measurements, &Ceilings::read_gigabytes);
-    const Spread int8 = ceiling_spread(measurements, &Ceilings::int8_multiply_adds);
-    std::string text =
-        fmt::format("{} ({}), {} threads, {}, arithmetic {}\n", engine.config().name, engine.config().architecture,
-                    engine.machine().threads, isa_name(engine.machine().isa), kArithmeticVersion);
+    std::string text = report.device ? device_as_text(*report.device) : std::string();
+    text += fmt::format("{} ({}), {} threads, {}, arithmetic {}\n", engine.config().name, engine.config().architecture,
+                        engine.machine().threads, isa_name(engine.machine().isa), kArithmeticVersion);
     text += fmt::format("loaded in {:.3f} s: opened and planned {:.3f} s, weights {:.3f} s\n",
                         report.load.plan_seconds + report.load.weights_seconds, report.load.plan_seconds,
                         report.load.weights_seconds);
-    text += fmt::format("machine, around the runs: reads {:.1f} GB/s ({}), {} {:.0f} G multiply-adds/s ({})\n\n",
-                        reads.median, range_of(reads, 1), report.int8_instruction, int8.median, range_of(int8, 0));
+    text += ceilings_as_text(report);
     text += fmt::format("{:<32} {:>9} {:>20} {:>9} {:>7} {:>8} {:>9} {:>8} {:>8} {:>8}\n", "work", "tok/s",
                         "low .. high", "MB/tok", "GB/s", "of read", "MMA/tok", "+attn", "GMA/s", "of int8");
-    for (const Measurement& one : measurements) text += measurement_row(one);
+    for (const Measurement& one : measurements) text += measurement_row(one, report.shares_are_known());
     text += "\n";
     text += first_token_lines(measurements);
-    text += cache_note(measurements);
+    if (report.device) {
+        text += "\n" + steps_as_table(*report.device, median_ceilings(report));
+    } else {
+        text += cache_note(measurements);
+    }
     text += kernels_as_text(engine.cpu_ops().kernels_used());
     return text;
 }
 
 Json bench_as_json(const Engine& engine, const BenchReport& report) {
     Json works = Json::array();
-    for (const Measurement& one : report.measurements) works.push_back(measurement_as_json(one));
+    for (const Measurement& one : report.measurements)
+        works.push_back(measurement_as_json(one, report.shares_are_known()));
     const auto ceiling = [&](double Ceilings::*member) { return as_json(ceiling_spread(report.measurements, member)); };
     Json int8 = ceiling(&Ceilings::int8_multiply_adds);
     int8["instruction"] = report.int8_instruction;
-    return {{"model", engine.config().name},
-            {"architecture", engine.config().architecture},
-            {"threads", engine.machine().threads},
-            {"isa", isa_name(engine.machine().isa)},
-            {"arithmetic", kArithmeticVersion},
-            {"device", engine.plan().device},
-            {"load_seconds", report.load.plan_seconds + report.load.weights_seconds},
-            {"load", {{"plan_seconds", report.load.plan_seconds}, {"weights_seconds", report.load.weights_seconds}}},
-            {"machine",
-             {{"read_gigabytes_per_second", ceiling(&Ceilings::read_gigabytes)},
-              {"int8_giga_multiply_adds_per_second", std::move(int8)}}},
-            {"measurements", std::move(works)},
-            {"kernels", kernels_as_json(engine.cpu_ops().kernels_used())}};
+    Json json = {
+        {"model", engine.config().name},
+        {"architecture", engine.config().architecture},
+        {"threads", engine.machine().threads},
+        {"isa", isa_name(engine.machine().isa)},
+        {"arithmetic", kArithmeticVersion},
+        {"device", engine.plan().device},
+        {"load_seconds", report.load.plan_seconds + report.load.weights_seconds},
+        {"load", {{"plan_seconds", report.load.plan_seconds}, {"weights_seconds", report.load.weights_seconds}}},
+        {"machine",
+         {{"read_gigabytes_per_second", ceiling(&Ceilings::read_gigabytes)},
+          {"int8_giga_multiply_adds_per_second", std::move(int8)}}},
+        {"measurements", std::move(works)},
+        {"kernels", kernels_as_json(engine.cpu_ops().kernels_used())}};
+    if (!report.device) return json;
+    json["machine"]["copy_gigabytes_per_second"] = ceiling(&Ceilings::copy_gigabytes);
+    json["accelerator"] = device_as_json(*report.device);
+    json["steps"] = steps_as_json(*report.device, median_ceilings(report));
+    return json;
 }
 
 std::string comparison_as_table(const CompareReport& report) {

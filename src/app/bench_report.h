@@ -1,9 +1,11 @@
 // How what `invar bench` measured is shown: a table, or JSON with every run. It measures nothing (src/bench).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "app/bench_device.h"
 #include "base/json.h"
 #include "bench/alternation.h"
 #include "bench/measurement.h"
@@ -20,6 +22,9 @@ struct BenchReport {
     LoadTimes load;
     std::string_view int8_instruction;
     std::vector<Measurement> measurements;
+    std::optional<DeviceReport> device;  // whose ceilings are stated; nothing: the CPU's
+
+    bool shares_are_known() const { return !device || device->does_everything; }
 };
 
 std::string bench_as_table(const Engine& engine, const BenchReport& report);

@@ -1,33 +1,12 @@
 #include "bench/engine_subject.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
+#include "bench/expert_counter.h"
 #include "proof/hooked_ops.h"
 
 namespace invar {
-namespace {
-
-// How many experts the passes read, by layer.
-class ExpertCounter final : public VerbHook {
-  public:
-    explicit ExpertCounter(size_t layers) : read_(layers) {}
-
-    void after(const VerbCall& call) override {
-        if (call.verb != Verb::route) return;
-        const ExpertSlots& slots = call.slots;
-        const std::set<int32_t> distinct(slots.experts, slots.experts + slots.rows * slots.experts_per_row);
-        read_[static_cast<size_t>(call.stage.layer)] += static_cast<int64_t>(distinct.size());
-    }
-    std::span<const int64_t> read() const { return read_; }
-
-  private:
-    std::vector<int64_t> read_;
-};
-
-}  // namespace
-
 EngineSubject::EngineSubject(Engine& engine, Ops& verbs)
     : engine_(engine), verbs_(&verbs), greedy_(SamplerSettings{.temperature = 0}) {}
 
@@ -102,6 +81,15 @@ Result<void> EngineSubject::run(const Work& work) {
     if (work.kind == WorkKind::prompt) return extend(sequences_.front(), work.depth + work.tokens);
     for (int64_t i = 0; i < work.tokens; ++i) TRY(step(work.sequences));
     return {};
+}
+
+int64_t EngineSubject::rows_of_first_pass(const Work& work) const {
+    return work.kind == WorkKind::prompt ? std::min(work.tokens, engine_.chunk()) : work.sequences;
+}
+
+Result<void> EngineSubject::first_pass(const Work& work) {
+    if (work.kind == WorkKind::prompt) return extend(sequences_.front(), work.depth + rows_of_first_pass(work));
+    return step(work.sequences);
 }
 
 Result<void> EngineSubject::choose_token() {

@@ -24,6 +24,9 @@ class EngineSubject final : public Subject {
     // Errors: the context, the cache, the chunk or the rows of logits that the engine was opened with are too small.
     Result<void> prepare(const Work& work) override;
     Result<void> run(const Work& work) override;
+    // After prepare(): a chunk of a prompt, or a step.
+    Result<void> first_pass(const Work& work);
+    int64_t rows_of_first_pass(const Work& work) const;
     Result<void> choose_token() override;
     Result<WorkCost> cost(const Work& work) override;
 

@@ -1,6 +1,23 @@
 #include "bench/machine_ceilings.h"
 
+#include <algorithm>
+
 namespace invar {
+
+Result<Ceilings> device_ceilings(AcceleratorProbes& probes) {
+    TRY_ASSIGN(const AcceleratorCeilings measured, probes.measure());
+    return Ceilings{.read_gigabytes = measured.read_gigabytes,
+                    .int8_multiply_adds = measured.int8_multiply_adds,
+                    .copy_gigabytes = measured.copy_gigabytes};
+}
+
+// Rope's frequencies stay on the host, which makes angles of them: they are not read in a pass.
+bool device_does_all(const WeightPlan& plan) {
+    const auto there = [](const PlanEntry& entry) {
+        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
+    };
+    return !plan.device.empty() && std::all_of(plan.entries.begin(), plan.entries.end(), there);
+}
 
 Result<MachineCeilings> MachineCeilings::create(Engine& engine, std::string_view forced_kernel) {
     TRY_ASSIGN(ReadProbe read, ReadProbe::create(engine.threads()));

@@ -1,5 +1,5 @@
 // What this machine can do at most, right now, with the threads in use: bytes read and int8 multiply-adds a second. The
-// loops: cpu/read_probe.h, cpu/int8_probe.h.
+// loops: cpu/read_probe.h, cpu/int8_probe.h; of a device: AcceleratorProbes.
 #pragma once
 
 #include <optional>
@@ -10,6 +10,10 @@
 #include "generate/engine.h"
 
 namespace invar {
+
+Result<Ceilings> device_ceilings(AcceleratorProbes& probes);
+// Whether a device does all that a pass reads and multiplies, so that its ceilings are the pass's.
+bool device_does_all(const WeightPlan& plan);
 
 class MachineCeilings {
   public:

@@ -43,7 +43,7 @@ Spread Measurement::gigabytes_per_second() const {
 
 Spread Measurement::share_of_read() const {
     return spread_over(runs,
-                       [&](const Run& run) { return bytes_of(cost) / run.seconds / run.ceilings.read_gigabytes; });
+                       [&](const Run& run) { return bytes_of(cost) / run.seconds / run.ceilings.memory_gigabytes(); });
 }
 
 Spread Measurement::giga_multiply_adds_per_second() const {
@@ -66,10 +66,11 @@ Result<Measurement> measure(const Work& work, Subject& subject, const Measuremen
         if (i == 0) {
             TRY_ASSIGN(result.cost, subject.cost(work));
         }
-        const Ceilings after = tools.ceilings();
+        TRY_ASSIGN(const Ceilings after, tools.ceilings());
         if (i == 0) before = after;
         run.ceilings = {.read_gigabytes = (before.read_gigabytes + after.read_gigabytes) / 2,
-                        .int8_multiply_adds = (before.int8_multiply_adds + after.int8_multiply_adds) / 2};
+                        .int8_multiply_adds = (before.int8_multiply_adds + after.int8_multiply_adds) / 2,
+                        .copy_gigabytes = (before.copy_gigabytes + after.copy_gigabytes) / 2};
         before = after;
         if (tools.after_run) tools.after_run(work, run);
         if (i == 0) {

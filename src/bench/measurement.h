@@ -4,6 +4,7 @@
 // machine_ceilings.h in the program, invented ones in tests. Two subjects in alternation: alternation.h.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -25,8 +26,12 @@ class Subject {
 struct Ceilings {
     double read_gigabytes = 0;      // 1e9 bytes a second
     double int8_multiply_adds = 0;  // 1e9 a second
+    double copy_gigabytes = 0;      // of a device: read plus written; 0: not measured
+
+    // What memory can do: some devices read faster than they copy, some the other way round.
+    double memory_gigabytes() const { return std::max(read_gigabytes, copy_gigabytes); }
 };
-using MeasureCeilings = std::function<Ceilings()>;
+using MeasureCeilings = std::function<Result<Ceilings>()>;
 using Clock = std::function<double()>;  // seconds since some moment
 
 struct Run {

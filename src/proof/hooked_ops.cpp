@@ -13,8 +13,7 @@ std::string_view verb_name(Verb verb) {
 }
 
 HookedOps::HookedOps(Ops& inner, std::vector<VerbHook*> hooks) : inner_(inner), hooks_(std::move(hooks)) {
-    everything_ = std::any_of(hooks_.begin(), hooks_.end(),
-                              [](const VerbHook* hook) { return hook->looks() == VerbHook::Looks::at_everything; });
+    for (const VerbHook* hook : hooks_) looks_ = std::max(looks_, hook->looks());
 }
 
 void HookedOps::begin_pass() {
@@ -65,7 +64,7 @@ void HookedOps::take_back(const VerbCall& call) {
 }
 
 void HookedOps::before(VerbCall& call) {
-    if (!everything_) {
+    if (looks_ != VerbHook::Looks::at_everything) {
         for (VerbHook* hook : hooks_) hook->before(call);
         return;
     }
@@ -82,7 +81,7 @@ void HookedOps::before(VerbCall& call) {
 }
 
 void HookedOps::after(const VerbCall& call) {
-    if (everything_) {
+    if (looks_ == VerbHook::Looks::at_everything) {
         VerbCall shown = call;
         bring_tensors(call);
         show_weights(shown);
@@ -90,12 +89,16 @@ void HookedOps::after(const VerbCall& call) {
         take_back(call);
         return;
     }
+    if (looks_ == VerbHook::Looks::at_results) bring_results(call);
+    for (VerbHook* hook : hooks_) hook->after(call);
+}
+
+void HookedOps::bring_results(const VerbCall& call) {
     inner_.to_host(call.out);
     if (call.verb == Verb::route || call.verb == Verb::attention) inner_.to_host(call.x);
     if (call.verb == Verb::route) inner_.to_host(call.slots);
     // What attention reads was brought when it was stored.
     if (call.verb == Verb::store_kv) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
-    for (VerbHook* hook : hooks_) hook->after(call);
 }
 
 void HookedOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {

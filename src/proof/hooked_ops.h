@@ -52,11 +52,12 @@ class HookedOps final : public Ops {
     void after(const VerbCall& call);
     void show_weights(VerbCall& call);
     void bring_tensors(const VerbCall& call);
+    void bring_results(const VerbCall& call);
     void take_back(const VerbCall& call);
 
     Ops& inner_;
     std::vector<VerbHook*> hooks_;
-    bool everything_ = false;  // some hook looks at everything
+    VerbHook::Looks looks_ = VerbHook::Looks::at_calls;  // the most that a hook looks at
     // Of this pass, for weights of a device.
     std::deque<WeightMatrix> matrices_;
     std::deque<WeightStack> stacks_;

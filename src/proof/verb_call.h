@@ -68,7 +68,8 @@ class VerbHook {
     virtual ~VerbHook() = default;
     // What it looks at. Who only reads what a verb made (`out`, slots, the cache, and `x` of route and attention) in
     // after() spares the copies of everything else where tensors are on a device.
-    enum class Looks : uint8_t { at_results, at_everything };
+    // Who looks at calls alone (verb, stage, weights, shapes, the batch) spares them all.
+    enum class Looks : uint8_t { at_calls, at_results, at_everything };
     virtual Looks looks() const { return Looks::at_everything; }
     virtual void begin_pass() {}
     virtual void before(VerbCall& call) {}

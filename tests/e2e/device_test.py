@@ -107,6 +107,70 @@ def faults_and_recordings(emulated, folder):
     assert done.returncode == 1 and different and "layer.1" in str(different[0]["first"]), done.stdout[-800:]
 
 
+def bench(emulated, model):
+    """The shares and gaps that are told follow from the times, bytes and ceilings that are told; an emulated device says so first."""
+    flags = ("bench", model, *SMALL, "--prompt", "6", "--generate", "1", "--runs", "1", "--device", "cuda")
+    report = emulated.json(*flags)
+    device = report["accelerator"]
+    assert device["emulated"] and "no time, speed or share here is a GPU's" in device["note"], device
+    assert device["compute_capability"] == "8.0" and device["total_bytes"] > device["free_bytes"] > 0 and device["driver"]
+    memory = max(report["machine"][f"{what}_gigabytes_per_second"]["median"] for what in ("read", "copy"))
+    int8 = report["machine"]["int8_giga_multiply_adds_per_second"]
+    assert int8["instruction"].startswith("mma.sync"), int8
+    generation = report["measurements"][1]
+    run = generation["runs"][0]
+    moved = (generation["per_token"]["weight_bytes"] + generation["per_token"]["cache_bytes"]) / 1e9 / run["seconds"]
+    ceiling = max(run["read_probe_gigabytes_per_second"], run["copy_probe_gigabytes_per_second"])
+    assert np.isclose(generation["share_of_read_probe"]["median"], moved / ceiling)
+    kernels = 0
+    assert [(s["work"], s["rows"]) for s in report["steps"]] == [("prompt", 6), ("generation", 1)], report["steps"]
+    for step in report["steps"]:
+        assert sum(line["launches"] for line in step["lines"]) == step["launches"]
+        total = sum(line["milliseconds"] for line in step["lines"])
+        assert np.isclose(total, step["kernel_milliseconds"])
+        for how in ("as_run", "one_by_one"):
+            assert np.isclose(step[how]["milliseconds"] - step[how]["gap_milliseconds"], total)
+        for line in step["lines"]:
+            assert np.isclose(line["share_of_memory_probe"], line["bytes"] / line["milliseconds"] / 1e6 / memory)
+            assert ("share_of_int8_probe" in line) == (line["formats"] not in ("", "f32")), line
+        kernels += step["launches"]
+    text = emulated.run(*flags, "--gpu-layers", "1")
+    assert text.startswith("EMULATED: "), text
+    for part in ("device 0: emulation, compute capability 8.0", "shares of one machine's ceilings are left out", "are in no kernel",
+                 "what the CPU computes", "attention"):
+        assert part in text, f"'{part}' is not in:\n{text}"
+    part = emulated.json(*flags, "--gpu-layers", "1")
+    assert "share_of_read_probe" not in part["measurements"][1] and not part["accelerator"]["does_everything"]
+    return kernels
+
+
+def proofs(emulated, golden, with_tokenizer):
+    """eval and verify --faults there tell what they tell on the CPU (audit reads a file and takes no device)."""
+    text = emulated.folder / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog, and then it does so again, slower.")
+    flags = ("eval", with_tokenizer, text, "--context", "24", "--stride", "12", "--windows", "1", "--chunk", "16", "--threads", "2")
+    cpu, device = emulated.json(*flags), emulated.json(*flags, "--device", "cuda")
+    scored = cpu["tokens"]
+    assert cpu["perplexity"]["value"] > 1 and scored > 20 and cpu == device, (cpu, device)
+    flags = ("verify", golden, *SMALL, "--faults", "--places", "1")
+    cpu, device = emulated.json(*flags), emulated.json(*flags, "--device", "cuda")
+    assert "cuda" in device["runner"] and "cuda" not in cpu["runner"], (cpu["runner"], device["runner"])
+    counts = lambda table: [(f["fault"], f["struck"], f["caught"], f["located"]) for f in table["faults"]]
+    assert counts(cpu) == counts(device) and device["differing_without_fault"] == 0, (counts(cpu), counts(device))
+    assert (cpu["stages"], cpu["values"]) == (device["stages"], device["values"])
+    return scored, sum(struck for _, struck, _, _ in counts(device))
+
+
+def wide_heads(emulated):
+    """What the kernels cannot index is refused before loading, and computed by the CPU."""
+    model = emulated.folder / "wide.gguf"
+    tiny_models.write_model(model, arch="llama", width=320, layers=1, heads=1, kv=1, head=320, ffn=256)
+    for command in ("plan", "bench"):
+        one_sentence(emulated.call(command, model, "--device", "cuda"),
+                     "has heads of 320 elements, but the device computes at most 256; use --device cpu")
+    assert emulated.call("plan", model, "--summary").returncode == 0
+
+
 def test(invar, arguments):
     model = GOLDENS / "qwen3moe.gguf"
     emulated = engine.Engine(arguments.emulated, invar.folder)
@@ -123,6 +187,10 @@ def test(invar, arguments):
     with_tokenizer = tiny_models.write_all(invar.folder, ["qwen3moe"])["qwen3moe"]
     print(f"[device] {splits(emulated, with_tokenizer)} logits of splits equal the CPU's")
     faults_and_recordings(emulated, invar.folder)
+    print(f"[device] {bench(emulated, model)} kernels of two passes timed, their shares recomputed")
+    tokens, faults = proofs(emulated, model, with_tokenizer)
+    print(f"[device] eval of {tokens} tokens and {faults} faults tell the same there")
+    wide_heads(emulated)
     print(f"[device] {equal_bits(emulated, invar.folder)} stages verified on the emulated device")
 
 

@@ -1,0 +1,29 @@
+// How many experts passes read, by layer: the router decides it, and the same tokens take the same way every time.
+#pragma once
+
+#include <set>
+#include <span>
+#include <vector>
+
+#include "proof/verb_call.h"
+
+namespace invar {
+
+class ExpertCounter final : public VerbHook {
+  public:
+    explicit ExpertCounter(size_t layers) : read_(layers) {}
+
+    Looks looks() const override { return Looks::at_results; }
+    void after(const VerbCall& call) override {
+        if (call.verb != Verb::route) return;
+        const ExpertSlots& slots = call.slots;
+        const std::set<int32_t> distinct(slots.experts, slots.experts + slots.rows * slots.experts_per_row);
+        read_[static_cast<size_t>(call.stage.layer)] += static_cast<int64_t>(distinct.size());
+    }
+    std::span<const int64_t> read() const { return read_; }
+
+  private:
+    std::vector<int64_t> read_;
+};
+
+}  // namespace invar
