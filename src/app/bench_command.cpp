@@ -255,6 +255,7 @@ void add_bench_command(CLI::App& cli, Action& action) {
     command->footer(
         "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 "
         "--json\n  invar bench model.gguf --prompt 0 --sequences 4,8,16,32\n  invar bench model.gguf --depth 0,16384\n"
+        "  invar bench model.gguf --device cuda --prompt 2048 --depth 0,32768\n"
         "  invar bench model.gguf --compare isa=avx2\n  invar bench model.gguf --compare build=../other/invar");
     command->add_flag("--once", flags->once,
                       "Compute everything once more after a warm-up, without a clock, for a program that counts "

@@ -59,7 +59,7 @@ void add_plan_command(CLI::App& cli, Action& action) {
         "--check", flags->check,
         "Load the model and compare it with its plan: every entry, and the memory that the system counts");
     command->footer(
-        "--check ends with 1 if an entry differs or the memory is off by more than 3 %.\n"
+        "--check ends with 1 if an entry differs or the memory is off by more than 3 %, a device's by 2 %.\n"
         "Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary\n"
         "  invar plan model.gguf --check --summary");
     add_model_flags(*command, flags->model_flags);
