@@ -54,6 +54,8 @@ class Staging {
 
     ~Staging() {
         for (Slot& slot : slots_) {
+            // A copy may still read it where the one that was to follow failed.
+            if (slot.copied != nullptr) cudaEventSynchronize(slot.copied);
             if (slot.copied != nullptr) cudaEventDestroy(slot.copied);
             if (slot.memory != nullptr) cudaFreeHost(slot.memory);
         }
@@ -228,7 +230,6 @@ class CudaDevice final : public DeviceImplementation {
     cudaStream_t stream_ = nullptr;
     int64_t opened_ = 0, loaded_ = 0;  // bytes that were free
     bool kernels_loaded_ = false;
-    Staging staging_;
     std::unique_ptr<KernelTimer> timer_;
 };
 
@@ -270,12 +271,13 @@ Result<DeviceBytes> CudaDevice::allocate(int64_t bytes, std::string_view what) {
 }
 
 Result<void> CudaDevice::upload_filled(std::byte* to, int64_t bytes, const Device::FillPiece& fill) {
+    Staging staging;  // page-locked only as long as it is used
     for (int64_t first = 0; first < bytes; first += Staging::kPiece) {
         const int64_t size = std::min(Staging::kPiece, bytes - first);
-        TRY_ASSIGN(std::byte* const piece, staging_.next());
+        TRY_ASSIGN(std::byte* const piece, staging.next());
         TRY(fill(first, std::span(piece, static_cast<size_t>(size))));
         TRY(make_current());  // whoever filled it may have used another device
-        TRY(staging_.send(to + first, size, stream_));
+        TRY(staging.send(to + first, size, stream_));
     }
     return {};
 }
