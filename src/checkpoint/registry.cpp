@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 #include "checkpoint/loader.h"
@@ -16,21 +17,37 @@ constexpr size_t kCacheLine = 64;
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
+std::shared_ptr<std::byte> allocate_lines(size_t bytes) {
+    void* memory = std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine);
+    return {static_cast<std::byte*>(memory), [](std::byte* start) { std::free(start); }};
+}
+
+// A mapping of its own, and no part of the heap: what is allocated there later would get huge pages too, which nobody
+// planned.
+std::shared_ptr<std::byte> map_huge_pages(size_t bytes) {
+    if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) return nullptr;
+    const size_t length = bytes + kHugePage;
+    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return nullptr;
+    const auto address = reinterpret_cast<size_t>(start);
+    const size_t before = (address + kHugePage - 1) / kHugePage * kHugePage - address;
+    auto* memory = static_cast<std::byte*>(start) + before;
+    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
+    return {memory, [start, length](std::byte*) { ::munmap(start, length); }};
+}
+
 }  // namespace
 
 Result<AlignedBytes> AlignedBytes::allocate(int64_t bytes) {
     AlignedBytes result;
     if (bytes <= 0) return result;
     const auto wanted = static_cast<size_t>(bytes);
-    const size_t alignment = wanted >= kHugePage ? kHugePage : kCacheLine;
-    void* memory = std::aligned_alloc(alignment, (wanted + alignment - 1) / alignment * alignment);
-    if (memory == nullptr) {
+    result.memory_ = wanted >= kHugePage ? map_huge_pages(wanted) : allocate_lines(wanted);
+    if (result.memory_ == nullptr) {
         return fail(
             "not enough memory for {} bytes of weights; free some, or choose a smaller model or --form as-stored",
             bytes);
     }
-    if (alignment == kHugePage) madvise(memory, wanted, MADV_HUGEPAGE);
-    result.memory_.reset(static_cast<std::byte*>(memory), [](std::byte* start) { std::free(start); });
     result.size_ = bytes;
     return result;
 }
