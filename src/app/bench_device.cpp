@@ -16,7 +16,7 @@ double giga_multiply_adds(const StepLine& line) {
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, " ")); }
 
 std::string_view rest_is(const DeviceReport& device) {
-    return device.does_everything ? "launches, waiting and the copy of the logits"
+    return device.does_everything ? "launches, waiting and what comes back"
                                   : "launches, waiting, copies and what the CPU computes";
 }
 

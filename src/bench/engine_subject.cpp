@@ -57,7 +57,7 @@ Result<void> EngineSubject::extend(Sequence& sequence, int64_t to) {
         }
         batch.logits_rows = {static_cast<int32_t>(rows - 1)};
         TRY(engine_.cache().reserve(sequence.slot, sequence.held + rows));
-        TRY_ASSIGN(logits_, engine_.evaluate(batch, *verbs_));
+        TRY(evaluate(batch));
         sequence.held += rows;
     }
     return {};
@@ -73,7 +73,20 @@ Result<void> EngineSubject::step(int sequences) {
         batch.logits_rows.push_back(i);
         ++sequence.held;
     }
-    TRY_ASSIGN(logits_, engine_.evaluate(batch, *verbs_));
+    return evaluate(batch);
+}
+
+// As generation does: where the device ranks, a few bytes of each row come back and not the row.
+Result<void> EngineSubject::evaluate(const Batch& batch) {
+    const bool as_generated = verbs_ == &engine_.ops() && engine_.ranks_on_device();
+    ranked_.clear();
+    if (!as_generated || std::ssize(batch.logits_rows) > engine_.sequences()) {
+        TRY_ASSIGN(logits_, engine_.evaluate(batch, *verbs_));
+        return {};
+    }
+    TRY_ASSIGN(const std::optional<Preselection> request, greedy_.preselection({}, engine_.config().vocabulary));
+    CHECK(request.has_value(), "the most likely token alone can be asked for");
+    TRY_ASSIGN(ranked_, engine_.evaluate_ranked(batch, std::vector(batch.logits_rows.size(), *request)));
     return {};
 }
 
@@ -93,7 +106,11 @@ Result<void> EngineSubject::first_pass(const Work& work) {
 }
 
 Result<void> EngineSubject::choose_token() {
-    TRY(greedy_.sample(logits_, {}, 0));
+    if (ranked_.empty()) {
+        TRY(greedy_.sample(logits_, {}, 0));
+    } else {
+        TRY(greedy_.sample(ranked_.front(), engine_.config().vocabulary, 0));
+    }
     return {};
 }
 

@@ -39,11 +39,13 @@ class EngineSubject final : public Subject {
     int32_t token_at(int32_t sequence, int64_t position) const;
     Result<void> extend(Sequence& sequence, int64_t to);  // computes positions held .. to, in chunks
     Result<void> step(int sequences);                     // one token of each
+    Result<void> evaluate(const Batch& batch);
 
     Engine& engine_;
     Ops* verbs_;
     std::vector<Sequence> sequences_;
-    std::span<const float> logits_;  // of the last pass
+    std::span<const float> logits_;     // of the last pass
+    std::vector<RankedLogits> ranked_;  // instead, where a device ranked them
     Sampler greedy_;
 };
 

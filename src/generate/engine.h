@@ -95,6 +95,7 @@ class Engine {
     KvCache& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
+    int sequences() const { return sequences_; }  // that it was opened for
 
     // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
