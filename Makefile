@@ -37,7 +37,7 @@ tsan: check
 
 fuzz: check
 	@cmake --preset fuzz >/dev/null
-	@cmake --build --preset fuzz
+	@cmake --build --preset fuzz --target fuzz_programs
 
 lint: check
 	@tools/lint.sh

@@ -190,12 +190,14 @@ function(invar_tests folder)
   set_tests_properties(${folder} PROPERTIES TIMEOUT 1800)
 endfunction()
 
-# fuzz/NAME.cpp -> program fuzz_NAME, linked with everything but the command line.
+# fuzz/NAME.cpp -> program fuzz_NAME, linked with everything but the command line; fuzz_programs is all of them.
 function(invar_fuzz_targets)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.cpp)
+  add_custom_target(fuzz_programs)
   foreach(source ${sources})
     get_filename_component(name ${source} NAME_WE)
     add_executable(fuzz_${name} ${source})
     target_link_libraries(fuzz_${name} PRIVATE invar_proof -fsanitize=fuzzer)
+    add_dependencies(fuzz_programs fuzz_${name})
   endforeach()
 endfunction()
