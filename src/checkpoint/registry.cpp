@@ -1,18 +1,15 @@
 #include "checkpoint/registry.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
-#include <limits>
 #include <utility>
 
+#include "base/huge_pages.h"
 #include "checkpoint/loader.h"
 
 namespace invar {
 
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kCacheLine = 64;
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
@@ -20,20 +17,6 @@ std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("
 std::shared_ptr<std::byte> allocate_lines(size_t bytes) {
     void* memory = std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine);
     return {static_cast<std::byte*>(memory), [](std::byte* start) { std::free(start); }};
-}
-
-// A mapping of its own, and no part of the heap: what is allocated there later would get huge pages too, which nobody
-// planned.
-std::shared_ptr<std::byte> map_huge_pages(size_t bytes) {
-    if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) return nullptr;
-    const size_t length = bytes + kHugePage;
-    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) return nullptr;
-    const auto address = reinterpret_cast<size_t>(start);
-    const size_t before = (address + kHugePage - 1) / kHugePage * kHugePage - address;
-    auto* memory = static_cast<std::byte*>(start) + before;
-    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
-    return {memory, [start, length](std::byte*) { ::munmap(start, length); }};
 }
 
 }  // namespace

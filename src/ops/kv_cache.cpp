@@ -2,21 +2,16 @@
 // cpu/store_kv.cpp. Memory is one anonymous mapping, zero until written, aligned so that the kernel can use huge pages.
 #include "ops/kv_cache.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
-#include <new>
 #include <utility>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 
 namespace invar {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int64_t kTooMany = std::numeric_limits<int64_t>::max();
 
 // a * b and a + b of non-negative numbers, or kTooMany where they do not fit.
@@ -32,32 +27,6 @@ int64_t saturating_add(int64_t a, int64_t b) {
 // Bytes of one head's keys (or values) of a page. kPagePositions * 2 bytes = 128: always a multiple of 64.
 int64_t head_bytes(int width, CacheType type) {
     return saturating_multiply(saturating_multiply(width, kPagePositions), cache_type_bytes(type));
-}
-
-// A mapping remembers where it starts and how long it is in the 64 bytes before the pointer that is handed out.
-struct MappingHeader {
-    void* start = nullptr;
-    size_t length = 0;
-};
-static_assert(sizeof(MappingHeader) <= 64);
-
-std::byte* map_aligned(size_t bytes, int extra_flags = 0) {
-    if (bytes > std::numeric_limits<size_t>::max() - 2 * kHugePage) return nullptr;
-    const size_t length = bytes + kHugePage + 64;
-    void* start = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | extra_flags, -1, 0);
-    if (start == MAP_FAILED) return nullptr;
-    const size_t address = reinterpret_cast<size_t>(start);
-    const size_t aligned = (address + 64 + kHugePage - 1) / kHugePage * kHugePage;
-    auto* memory = static_cast<std::byte*>(start) + (aligned - address);
-    ::new (memory - 64) MappingHeader{start, length};
-    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
-    return memory;
-}
-
-void unmap_aligned(std::byte* memory) {
-    if (memory == nullptr) return;
-    const MappingHeader header = *std::launder(reinterpret_cast<MappingHeader*>(memory - 64));
-    ::munmap(header.start, header.length);
 }
 
 }  // namespace
@@ -140,16 +109,18 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers,
         Pool& pool = cache->pools_[static_cast<size_t>(place)];
         pool.bytes = saturating_multiply(pool.page_bytes, pages);
         if (place == Place::device && pool.bytes == 0) continue;
-        std::byte* memory = nullptr;
-        if (pool.bytes != kTooMany)
-            memory = map_aligned(static_cast<size_t>(pool.bytes), place == Place::device ? MAP_NORESERVE : 0);
+        std::shared_ptr<std::byte> memory;
+        if (pool.bytes != kTooMany) {
+            memory = map_huge_pages(static_cast<size_t>(pool.bytes),
+                                    place == Place::device ? MemoryPromise::none : MemoryPromise::kept);
+        }
         if (memory == nullptr) {
             return fail(
                 "no memory for a KV cache of {} positions ({} pages of {} bytes in {}); ask for a shorter context or a "
                 "smaller cache type",
                 pages * kPagePositions, pages, pool.page_bytes, cache_type_name(type));
         }
-        (place == Place::host ? pool.memory : pool.copy) = {memory, unmap_aligned};
+        (place == Place::host ? pool.memory : pool.copy) = std::move(memory);
     }
     if (part.memory) cache->pools_[static_cast<size_t>(Place::device)].memory = std::move(part.memory);
     cache->pages_ = pages;
