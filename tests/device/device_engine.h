@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "cuda/cuda_backend.h"
 #include "cuda/device_emulated.h"
 #include "proof/tiny_engine.h"
@@ -30,6 +32,23 @@ inline std::vector<Split> all_splits(const ModelConfig& config) {
         }
     }
     return splits;
+}
+
+inline std::filesystem::path golden(const std::string& name) {
+    return std::filesystem::path(INVAR_TEST_DATA) / "goldens" / (name + ".gguf");
+}
+
+inline std::vector<int32_t> tokens_of(const ModelConfig& config, int64_t count) {
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>((i * 7919 + 13) % config.vocabulary));
+    return tokens;
+}
+
+inline int64_t differing(const std::vector<float>& a, const std::vector<float>& b) {
+    EXPECT_EQ(a.size(), b.size());
+    int64_t count = 0;
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) count += std::memcmp(&a[i], &b[i], 4) != 0;
+    return count;
 }
 
 inline std::shared_ptr<Accelerator> emulated(const EmulatedDeviceSettings& settings = {}) {

@@ -11,23 +11,6 @@ namespace {
 
 using namespace test;
 
-std::filesystem::path golden(const std::string& name) {
-    return std::filesystem::path(INVAR_TEST_DATA) / "goldens" / (name + ".gguf");
-}
-
-std::vector<int32_t> tokens_of(const ModelConfig& config, int64_t count) {
-    std::vector<int32_t> tokens;
-    for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>((i * 7919 + 13) % config.vocabulary));
-    return tokens;
-}
-
-int64_t differing(const std::vector<float>& a, const std::vector<float>& b) {
-    EXPECT_EQ(a.size(), b.size());
-    int64_t count = 0;
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) count += std::memcmp(&a[i], &b[i], 4) != 0;
-    return count;
-}
-
 // An engine on a device of its own, beside one on the CPU alone.
 struct Side {
     Device* device = nullptr;

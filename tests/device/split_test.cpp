@@ -17,23 +17,6 @@ const char* const kGoldens[] = {
     "llama", "llama-biases-partial", "llama-linear", "llama-wide",           "mistral-window", "mixtral",
     "qwen2", "qwen2-yarn",           "qwen3",        "qwen3-partial-linear", "qwen3moe",       "qwen3moe-16"};
 
-std::filesystem::path golden(const std::string& name) {
-    return std::filesystem::path(INVAR_TEST_DATA) / "goldens" / (name + ".gguf");
-}
-
-std::vector<int32_t> tokens_of(const ModelConfig& config, int64_t count) {
-    std::vector<int32_t> tokens;
-    for (int64_t i = 0; i < count; ++i) tokens.push_back(static_cast<int32_t>((i * 7919 + 13) % config.vocabulary));
-    return tokens;
-}
-
-int64_t differing(const std::vector<float>& a, const std::vector<float>& b) {
-    EXPECT_EQ(a.size(), b.size());
-    int64_t count = 0;
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) count += std::memcmp(&a[i], &b[i], 4) != 0;
-    return count;
-}
-
 TEST(Split, OfEveryGoldenGivesTheLogitsOfTheCpu) {
     int64_t splits = 0, compared = 0;
     for (const char* name : kGoldens) {
