@@ -32,8 +32,8 @@ dev: check
 
 tsan: check
 	@cmake --preset tsan >/dev/null
-	@cmake --build --preset tsan --target test_cpu test_generate
-	@ctest --preset tsan -R '^(cpu|generate)$$'
+	@cmake --build --preset tsan --target test_machine test_cpu test_generate
+	@ctest --preset tsan -R '^(machine|cpu|generate)$$'
 
 fuzz: check
 	@cmake --preset fuzz >/dev/null

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <span>
 
-#include "proof/audit.h"
+#include "proof/audit/audit.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;

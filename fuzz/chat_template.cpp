@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "text/template/chat_template.h"
+#include "jinja/chat_template.h"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "proof/stage_map.h"
-#include "proof/tolerances.h"
+#include "proof/record/stage_map.h"
+#include "proof/record/tolerances.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "proof/diff_checkpoints.h"
+#include "proof/diff/diff_checkpoints.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;

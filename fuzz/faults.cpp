@@ -1,7 +1,7 @@
 // Texts of --inject: a specification that is accepted survives its own text, and none reads where it should not.
 #include <cstdlib>
 
-#include "proof/faults.h"
+#include "proof/faults/faults.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto spec = invar::parse_fault({reinterpret_cast<const char*>(data), size});

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "proof/recording_file.h"
+#include "proof/record/recording_file.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "checkpoint/weight_cache.h"
 #include "files/gguf_writer.h"
+#include "load/weight_cache.h"
 
 namespace {
 

@@ -11,7 +11,7 @@ unformatted=$(clang-format --dry-run "${sources[@]}" 2>&1 | grep -oE '^[^:]+\.(c
 [ -z "$unformatted" ] || report "not formatted (clang-format -i): $unformatted"
 
 # A folder of src/ may include only itself and what stands before it here.
-order=(base arithmetic formats files layout ops models checkpoint cpu cuda text generate proof bench app)
+order=(base machine arithmetic formats files layout state ops models checkpoint load make cpu cuda jinja text engine generate proof bench app)
 for i in "${!order[@]}"; do
     later=$(IFS='|'; echo "${order[*]:i+1}")
     [ -n "$later" ] || continue

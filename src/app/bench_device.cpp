@@ -1,5 +1,7 @@
 #include "app/bench_device.h"
 
+#include <fmt/format.h>
+
 namespace invar::app {
 namespace {
 

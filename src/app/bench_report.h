@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "bench/alternation.h"
 #include "bench/measurement.h"
-#include "generate/engine.h"
+#include "engine/engine.h"
 
 namespace invar::app {
 

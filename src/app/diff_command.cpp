@@ -1,7 +1,7 @@
 // invar diff A B: two checkpoints of one model, weight by weight and on a text.
 #include "app/output.h"
 #include "app/settings.h"
-#include "proof/diff_checkpoints.h"
+#include "proof/diff/diff_checkpoints.h"
 #include "text/tokenizer/from_gguf.h"
 
 namespace invar::app {

@@ -8,8 +8,8 @@
 #include "base/hash.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
-#include "proof/eval_run.h"
-#include "proof/reference64.h"
+#include "proof/eval/eval_run.h"
+#include "proof/reference64/reference64.h"
 #include "text/tokenizer/from_gguf.h"
 
 namespace invar::app {

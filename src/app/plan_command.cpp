@@ -3,7 +3,7 @@
 
 #include "app/output.h"
 #include "app/settings.h"
-#include "proof/plan_check.h"
+#include "proof/verify/plan_check.h"
 
 namespace invar::app {
 namespace {

@@ -1,7 +1,9 @@
 // invar quantize IN OUT MIX: writes a smaller file and says what each tensor became and what was lost.
 #include "app/output.h"
 #include "app/settings.h"
-#include "checkpoint/quantize.h"
+#include "make/quantize.h"
+
+#include <fmt/format.h>
 
 namespace invar::app {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "app/cli.h"
-#include "generate/engine.h"
+#include "engine/engine.h"
 
 namespace invar::app {
 

@@ -1,8 +1,8 @@
 // invar synth SHAPE MIX OUT: a model of a real shape with random weights, for measuring a machine without a download.
 #include "app/cli.h"
 #include "app/output.h"
-#include "checkpoint/quantize_mixes.h"
-#include "checkpoint/synth.h"
+#include "make/quantize_mixes.h"
+#include "make/synth.h"
 
 namespace invar::app {
 namespace {

@@ -1,4 +1,6 @@
 // invar tokenize MODEL [TEXT]: the ids and pieces of a text, or the text of ids.
+#include <fmt/format.h>
+
 #include <iostream>
 #include <iterator>
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "app/cli.h"
+#include "engine/engine.h"
 #include "files/gguf.h"
-#include "generate/engine.h"
-#include "proof/faults.h"
-#include "proof/recording.h"
+#include "proof/faults/faults.h"
+#include "proof/record/recording.h"
 
 namespace invar::app {
 

@@ -5,10 +5,10 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
-#include "proof/comparison_report.h"
-#include "proof/recording_file.h"
-#include "proof/replay.h"
-#include "proof/stage_map.h"
+#include "proof/record/comparison_report.h"
+#include "proof/record/recording_file.h"
+#include "proof/record/replay.h"
+#include "proof/record/stage_map.h"
 
 namespace invar::app {
 namespace {

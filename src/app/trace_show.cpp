@@ -1,4 +1,6 @@
 // invar trace show: the stages of a recording, or the statistics and values of some.
+#include <fmt/format.h>
+
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -7,8 +9,8 @@
 #include "app/output.h"
 #include "app/trace.h"
 #include "files/printable.h"
-#include "proof/comparison_report.h"
-#include "proof/recording_file.h"
+#include "proof/record/comparison_report.h"
+#include "proof/record/recording_file.h"
 
 namespace invar::app {
 namespace {

@@ -6,10 +6,10 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
-#include "proof/fault_suite.h"
-#include "proof/html_report.h"
-#include "proof/verify.h"
-#include "proof/verify_report.h"
+#include "proof/faults/fault_suite.h"
+#include "proof/report/html_report.h"
+#include "proof/verify/verify.h"
+#include "proof/verify/verify_report.h"
 
 namespace invar::app {
 namespace {

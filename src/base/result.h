@@ -3,7 +3,7 @@
 // our own bugs (see check.h).
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <tl/expected.hpp>

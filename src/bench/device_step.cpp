@@ -1,11 +1,13 @@
 #include "bench/device_step.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
 
 #include "bench/expert_counter.h"
-#include "proof/hooked_ops.h"
+#include "proof/record/hooked_ops.h"
 
 namespace invar {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bench/engine_subject.h"
-#include "proof/verb_call.h"
+#include "proof/record/verb_call.h"
 
 namespace invar {
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "bench/expert_counter.h"
-#include "proof/hooked_ops.h"
+#include "proof/record/hooked_ops.h"
 
 namespace invar {
 EngineSubject::EngineSubject(Engine& engine, Ops& verbs)

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bench/measurement.h"
-#include "generate/engine.h"
+#include "engine/engine.h"
 #include "generate/sampler.h"
 
 namespace invar {

@@ -1,13 +1,13 @@
 // What this machine can do at most, right now, with the threads in use: bytes read and int8 multiply-adds a second. The
-// loops: cpu/read_probe.h, cpu/int8_probe.h; of a device: AcceleratorProbes.
+// loops: machine/read_probe.h, machine/int8_probe.h; of a device: AcceleratorProbes.
 #pragma once
 
 #include <optional>
 
 #include "bench/measurement.h"
-#include "cpu/int8_probe.h"
-#include "cpu/read_probe.h"
-#include "generate/engine.h"
+#include "engine/engine.h"
+#include "machine/int8_probe.h"
+#include "machine/read_probe.h"
 
 namespace invar {
 

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "generate/engine.h"
+#include "engine/engine.h"
 
 namespace invar {
 

@@ -1,4 +1,6 @@
 // The weight plan as a person or a program reads it.
+#include <fmt/format.h>
+
 #include <map>
 
 #include "checkpoint/weight_plan.h"

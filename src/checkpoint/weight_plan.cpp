@@ -1,10 +1,12 @@
 #include "checkpoint/weight_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
 
-#include "checkpoint/loader.h"
+#include "checkpoint/stored_bytes.h"
 #include "files/printable.h"
 #include "layout/rows4.h"
 

@@ -13,7 +13,7 @@
 #include "files/gguf.h"
 #include "models/architecture.h"
 #include "ops/accelerator.h"
-#include "ops/kv_cache.h"
+#include "state/kv_cache.h"
 
 namespace invar {
 
@@ -106,7 +106,7 @@ struct WeightPlan {
 Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFile& file);
 
 // `scratch_bytes`: what the backend measured for the request's chunk (a pass without arithmetic, see
-// generate/engine.cpp).
+// engine/engine.cpp).
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                                     const GgufFile& file, const PlanRequest& request);
 // Adds the scratch lines and checks the budgets; the error shows the arithmetic.

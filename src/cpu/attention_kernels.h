@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "cpu/cached_float.h"
-#include "cpu/isa.h"
+#include "machine/isa.h"
 
 namespace invar {
 

@@ -12,10 +12,10 @@
 #include "base/result.h"
 #include "cpu/arena.h"
 #include "cpu/attention_kernels.h"
-#include "cpu/isa.h"
 #include "cpu/linear.h"
 #include "cpu/row_kernels.h"
-#include "cpu/thread_pool.h"
+#include "machine/isa.h"
+#include "machine/thread_pool.h"
 #include "ops/ops.h"
 
 namespace invar {

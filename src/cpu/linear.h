@@ -9,9 +9,9 @@
 #include <span>
 #include <string_view>
 
-#include "cpu/isa.h"
 #include "formats/format.h"
 #include "layout/rows4.h"
+#include "machine/isa.h"
 #include "ops/weight.h"
 
 namespace invar {

@@ -1,5 +1,5 @@
 // Many tokens on AMX int8; the code is in linear_tiles_amx_body.h.
-#include "cpu/linear_tile_unit_amx.h"
+#include "machine/tile_unit_amx.h"
 //
 #include "cpu/linear_tiles_amx_body.h"
 

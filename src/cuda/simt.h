@@ -27,5 +27,5 @@
 #if defined(__CUDACC__)
 #include "cuda/simt_device.h"
 #else
-#include "cuda/simt_emulation.h"
+#include "cuda/emulation/simt_emulation.h"
 #endif

@@ -2,6 +2,8 @@
 // reserved, products and sums are formed with overflow checks, and nesting is bounded.
 #include "files/gguf_part.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>

@@ -1,6 +1,8 @@
 // Layout of a GGUF version 3 file: see gguf_writer.h and the specification named in gguf_part.h.
 #include "files/gguf_writer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <utility>

@@ -1,7 +1,7 @@
 // Writes a GGUF version 3 file: metadata in the order given, then the tensors' bytes, streamed in the order declared,
 // so that a model larger than memory can be written. The file appears whole at finish() or not at all
 // (base/atomic_file.h). It decides layout only; which tensors and formats a file should have is the caller's
-// (checkpoint/quantize.h).
+// (make/quantize.h).
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,8 @@
 // Checks that the entries of the header tile the file exactly: see safetensors.h.
 #include "files/safetensors.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>

@@ -1,7 +1,7 @@
 // Opens one SafeTensors file and hands out its metadata strings and the place of every tensor. Decides what a valid
 // file is, as the format's reference does: every length, shape and offset is checked here once, so that nobody behind
 // it has to. Reads the header only: no byte of a tensor is touched. What a tensor is for is decided elsewhere: model
-// weights in checkpoint/, recordings in proof/recording_file.h. Writing: safetensors_writer.h.
+// weights in checkpoint/, recordings in proof/record/recording_file.h. Writing: safetensors_writer.h.
 // Layout: a 64-bit little-endian length n; n bytes of JSON {"name": {"dtype", "shape", "data_offsets"}, ...,
 // "__metadata__": {string: string}}; the tensors' bytes, without gaps. https://github.com/huggingface/safetensors
 #pragma once

@@ -1,6 +1,8 @@
 // Layout of a SafeTensors file: see safetensors_writer.h and the specification named in safetensors.h.
 #include "files/safetensors_writer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <unordered_set>

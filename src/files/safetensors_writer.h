@@ -1,6 +1,7 @@
 // Writes a SafeTensors file from tensors in memory. The file appears whole or not at all (base/atomic_file.h). The data
 // starts at a multiple of 64 bytes and wider elements go before narrower ones, so that every tensor is aligned to its
-// elements although the format allows no gaps. Which tensors a file has is the caller's (proof/recording_file.h).
+// elements although the format allows no gaps. Which tensors a file has is the caller's
+// (proof/record/recording_file.h).
 #pragma once
 
 #include <filesystem>

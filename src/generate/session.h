@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "generate/engine.h"
+#include "engine/engine.h"
 
 namespace invar {
 

@@ -10,7 +10,7 @@
 #include "arithmetic/rope.h"
 #include "base/result.h"
 #include "files/gguf.h"
-#include "ops/kv_cache.h"
+#include "state/kv_cache.h"
 
 namespace invar {
 

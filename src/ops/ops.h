@@ -10,9 +10,9 @@
 
 #include "arithmetic/rope.h"
 #include "ops/batch.h"
-#include "ops/kv_cache.h"
 #include "ops/tensor.h"
 #include "ops/weight.h"
+#include "state/kv_cache.h"
 
 namespace invar {
 

@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "base/place.h"
 
 namespace invar {
-
-enum class Place : uint8_t { host, device };
 
 class Tensor {
   public:

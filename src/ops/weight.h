@@ -1,5 +1,5 @@
 // What a weight is to the rest of the engine: an identity, a format, logical shape, the form it is stored in, and
-// bytes. Views never own; the registry (checkpoint/registry.h) does. How bytes get here is decided by the weight plan.
+// bytes. Views never own; the registry (load/registry.h) does. How bytes get here is decided by the weight plan.
 #pragma once
 
 #include <cstddef>

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "cpu/isa.h"
+#include "machine/isa.h"
 
 namespace invar {
 

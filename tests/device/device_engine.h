@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "cuda/cuda_backend.h"
-#include "cuda/device_emulated.h"
+#include "cuda/emulation/device_emulated.h"
 #include "proof/tiny_engine.h"
 
 namespace invar::test {

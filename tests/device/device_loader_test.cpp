@@ -1,12 +1,12 @@
 // Weights on their way to a device: pieces that cut groups and vectors anywhere arrive as the file has them, progress
 // is that of the file, and a file that gets shorter meanwhile is one sentence and leaves no memory taken.
-#include "checkpoint/device_loader.h"
+#include "load/device_loader.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include "device_engine.h"
-#include "proof/plan_check.h"
+#include "proof/verify/plan_check.h"
 
 namespace invar {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "device_engine.h"
-#include "proof/plan_check.h"
+#include "proof/verify/plan_check.h"
 
 namespace invar {
 namespace {

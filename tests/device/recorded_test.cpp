@@ -7,7 +7,7 @@
 
 #include "device_engine.h"
 #include "generate/generation.h"
-#include "proof/recorded_passes.h"
+#include "proof/verify/recorded_passes.h"
 #include "text/tokenizer/from_gguf.h"
 
 namespace invar {

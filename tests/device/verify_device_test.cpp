@@ -1,6 +1,6 @@
 // `verify` with a device: its paths are compared stage by stage like every other, a fault there is found at its element
 // with float64 on the right side, and a device that cannot be opened is a path that was skipped, with its reason.
-#include "proof/verify.h"
+#include "proof/verify/verify.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <set>
 
 #include "device_engine.h"
-#include "proof/verify_report.h"
+#include "proof/verify/verify_report.h"
 
 namespace invar {
 namespace {

@@ -9,10 +9,10 @@
 #include <fstream>
 #include <map>
 
-#include "proof/compare_recordings.h"
-#include "proof/recorder.h"
-#include "proof/recording_file.h"
-#include "proof/reference64.h"
+#include "proof/record/compare_recordings.h"
+#include "proof/record/recorder.h"
+#include "proof/record/recording_file.h"
+#include "proof/reference64/reference64.h"
 
 namespace invar {
 namespace {

@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "generate/engine.h"
+#include "engine/engine.h"
 #include "models/tiny_model.h"
-#include "proof/model_runner.h"
-#include "proof/recorder.h"
+#include "proof/record/model_runner.h"
+#include "proof/record/recorder.h"
 
 namespace invar::test {
 

@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "files/gguf.h"
+#include "jinja/chat_template.h"
 #include "text/chat/channels.h"
-#include "text/template/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace invar {

@@ -1,0 +1,139 @@
+// One model, ready to compute: the file, its plan, its weights on the CPU or a device, a thread pool, the verbs and the
+// KV cache, made in that order. It turns a batch into logits and decides nothing about text (chat.h) or choice of
+// tokens (sampler.h).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/weight_plan.h"
+#include "cpu/cpu_ops.h"
+#include "engine/split_ops.h"
+#include "files/gguf.h"
+#include "load/weight_cache.h"
+#include "machine/isa.h"
+#include "machine/thread_pool.h"
+#include "models/architecture.h"
+
+namespace invar {
+
+enum class ExpertPlace : uint8_t { with_their_layer, host };
+enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the device */, plain };
+
+struct EngineSettings {
+    std::filesystem::path model;
+    std::optional<Isa> isa;   // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;       // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;          // 0: one for each CPU this process may use
+    bool pin = false;         // each thread but the first stays on one CPU
+    int64_t context = 0;      // positions; 0: the plan's default
+    int64_t chunk = 512;      // prompt tokens in one pass
+    int sequences = 1;        // that the KV cache has room for
+    int64_t logits_rows = 1;  // most rows of a batch whose logits are wanted
+    CacheType cache_type = CacheType::f16;
+    FormRequest form = FormRequest::automatic;
+    CacheRequest weight_cache;
+    std::optional<int64_t> memory_bytes;  // budget for the plan
+    std::string memory_source;
+
+    std::shared_ptr<Accelerator> device;  // beside the CPU; nothing: the CPU alone
+    // The last so many layers are on the device, the output counting as one more; nothing: as many as fit.
+    std::optional<int64_t> gpu_layers;
+    ExpertPlace experts = ExpertPlace::with_their_layer;
+    std::optional<int64_t> device_memory_bytes;  // nothing: what is free there
+    Passes passes = Passes::recorded;            // of a device; no result depends on it
+    OpenAccelerator open_device = nullptr;       // what this program can open, for proofs that compare with it
+};
+
+// What the machine and the settings come to: refuses an instruction set or a kernel that this machine or build lacks.
+struct ResolvedMachine {
+    Isa isa = Isa::scalar;
+    int threads = 1;
+};
+Result<ResolvedMachine> resolve_machine(const EngineSettings& settings);
+
+// Everything that is known before a payload byte is read.
+struct PlannedModel {
+    ResolvedMachine machine;
+    const Architecture* architecture = nullptr;
+    ModelConfig config;
+    WeightPlan plan;
+
+    bool uses_device() const { return !plan.device.empty(); }
+    bool wholly_on_device() const;  // every verb of a pass: no weight and no layer of the cache is on the CPU
+    bool logits_on_device() const;  // are made there
+};
+Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
+// All but scratch_bytes.
+AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
+
+class Engine {
+  public:
+    static Result<std::unique_ptr<Engine>> open(const EngineSettings& settings, const LoadProgress& progress);
+
+    const GgufFile& file() const { return file_; }
+    const ModelConfig& config() const { return planned_.config; }
+    const WeightPlan& plan() const { return planned_.plan; }
+    const WeightRegistry& weights() const { return weights_; }
+    const WeightCache* weight_cache() const { return weight_cache_.get(); }  // null where none is used
+    const ResolvedMachine& machine() const { return planned_.machine; }
+    ThreadPool& threads() { return *threads_; }
+    Ops& ops() { return split_ops_ ? static_cast<Ops&>(*split_ops_) : *cpu_ops_; }
+    const CpuOps& cpu_ops() const { return *cpu_ops_; }
+    const SplitOps* split_ops() const { return split_ops_ ? &*split_ops_ : nullptr; }  // nullptr: the CPU alone
+    Accelerator* device() const { return split_ops_ ? device_.get() : nullptr; }
+    // How passes ran that evaluate(batch) could record; nothing: some of their verbs are on the CPU, or all passes are
+    // to be plain.
+    std::optional<RecordedPasses::Counts> recorded_passes() const;
+    // Whether evaluate_ranked() can be called.
+    bool ranks_on_device() const { return planned_.logits_on_device(); }
+    KvCache& cache() { return *cache_; }
+    int64_t context() const { return planned_.plan.context; }
+    int64_t chunk() const { return planned_.plan.chunk; }
+    int sequences() const { return sequences_; }  // that it was opened for
+
+    // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
+    // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
+    // element.
+    Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
+    // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get
+    // (proof/record/hooked_ops.h). Such a pass is never a recorded one: its observers stand between the verbs.
+    Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
+    // evaluate(batch) verb by verb, what recorded passes are compared with.
+    Result<std::span<const float>> evaluate_plain(const Batch& batch);
+    // evaluate(batch), but the logits stay on the device, which ranks them: of each row the first tokens that its
+    // request asks for. At most as many rows as the engine was opened with sequences.
+    Result<std::vector<RankedLogits>> evaluate_ranked(const Batch& batch, std::span<const Preselection> requests);
+
+  private:
+    Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
+
+    Result<void> make_ops(const EngineSettings& settings);
+    Result<void> make_cache(CacheType type);
+    Result<void> check_batch(const Batch& batch) const;
+    Result<Tensor> run_pass(const Batch& batch, Ops& verbs);
+    Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
+    Result<void> check_finite(const Ops& verbs) const;
+
+    GgufFile file_;
+    PlannedModel planned_;
+    int sequences_ = 1;
+    std::unique_ptr<ThreadPool> threads_;
+    std::shared_ptr<Accelerator> device_;
+    std::unique_ptr<WeightCache> weight_cache_;
+    WeightRegistry weights_;
+    std::unique_ptr<CpuOps> cpu_ops_;
+    std::unique_ptr<AcceleratorOps> device_ops_;
+    std::optional<SourceWeights> source_;
+    std::optional<SplitOps> split_ops_;
+    std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
+    std::unique_ptr<KvCache> cache_;
+    std::unique_ptr<Model> model_;
+};
+
+}  // namespace invar

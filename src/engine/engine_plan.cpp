@@ -1,0 +1,199 @@
+// What a model will take before it is loaded: the machine, the split between CPU and device, and scratch memory, which
+// a pass without arithmetic measures. The plan itself: checkpoint/weight_plan.h.
+#include <algorithm>
+
+#include "engine/engine.h"
+#include "engine/split_ops.h"
+
+namespace invar {
+namespace {
+
+// The most that chunks of attention can use: (m, l, o) of every query of a batch and chunk. Beyond 64 MiB a batch has
+// enough blocks without them.
+int64_t chunk_result_bytes(const PlannedModel& planned) {
+    int64_t of_query = 0;
+    for (const LayerGeometry& layer : planned.config.layers)
+        of_query = std::max<int64_t>(of_query, int64_t{layer.heads} * (layer.value_width + 2) * 4);
+    const int64_t chunks = KvCache::pages_for(planned.plan.context);
+    return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
+}
+
+Result<std::unique_ptr<AcceleratorOps>> make_measuring_ops(const PlannedModel& planned,
+                                                           const EngineSettings& settings) {
+    AcceleratorOpsSettings of_device = device_ops_settings(planned, settings);
+    of_device.measuring = true;
+    return settings.device->make_ops(of_device);
+}
+
+// A pass without arithmetic over the largest batches there will be: what scratch memory they take.
+Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings,
+                                     const GgufFile& file) {
+    TRY_ASSIGN(auto pool, ThreadPool::create({.threads = planned.machine.threads}));
+    TRY_ASSIGN(auto host, CpuOps::create({.pool = *pool,
+                                          .highest = planned.machine.isa,
+                                          .forced_linear = settings.kernel,
+                                          .scratch_bytes = 0,
+                                          .measuring = true}));
+    std::unique_ptr<AcceleratorOps> device;
+    SourceWeights source(planned.plan, file);
+    std::optional<SplitOps> split;
+    if (planned.uses_device()) {
+        TRY_ASSIGN(device, make_measuring_ops(planned, settings));
+        split.emplace(SplitOpsSettings{
+            .host = *host, .device = *device, .accelerator = *settings.device, .source = source, .measuring = true});
+    }
+    Ops& ops = split ? static_cast<Ops&>(*split) : *host;
+    const WeightRegistry shapes = WeightRegistry::without_memory(planned.plan);
+    TRY_ASSIGN(const std::unique_ptr<Model> model, planned.architecture->build(planned.config, shapes));
+    const std::unique_ptr<KvCache> cache =
+        KvCache::without_memory(planned.config.kv_geometry(), settings.cache_type, planned.plan.layer_places);
+    const int32_t sequence = cache->add_sequence();
+    for (const int64_t rows : {planned.plan.chunk, int64_t{1}}) {
+        Batch batch;
+        for (int64_t i = 0; i < rows; ++i) {
+            batch.rows.push_back({.token = 0, .sequence = sequence, .position = planned.plan.context - rows + i});
+        }
+        const int64_t wanted = std::min<int64_t>(rows, std::max<int64_t>(settings.logits_rows, settings.sequences));
+        for (int64_t i = rows - wanted; i < rows; ++i) batch.logits_rows.push_back(static_cast<int32_t>(i));
+        ops.begin_pass();
+        const Tensor logits = model->forward(ops, batch, *cache);
+        ops.to_host(logits);
+        if (planned.logits_on_device()) {
+            // One row of a sequence is ranked at once, behind what the pass has taken.
+            const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
+            const Preselection most{.edits = {}, .count = kMostPreselected};
+            TRY(split->ask(std::vector<Preselection>(static_cast<size_t>(ranked), most)));
+            TRY(split->preselect(logits.row_range(0, ranked)));
+        }
+    }
+    ScratchBytes scratch{.host = host->scratch_peak()};
+    if (device != nullptr) {
+        scratch.device_tensors = device->scratch_peak();
+        scratch.device = device->memory_bytes(scratch.device_tensors);
+    }
+    return scratch;
+}
+
+Result<DeviceRequest> device_request(const EngineSettings& settings, const ModelConfig& config) {
+    TRY_ASSIGN(AcceleratorFacts facts, settings.device->facts());
+    // Its kernels are loaded already; the plan has a line for them, so the budget is what was free before.
+    const int64_t free = facts.free_bytes + facts.overhead_bytes;
+    return DeviceRequest{
+        .accelerator = *settings.device,
+        .facts = std::move(facts),
+        .layers = std::min(settings.gpu_layers.value_or(most_device_layers(config)), most_device_layers(config)),
+        .experts_on_host = settings.experts == ExpertPlace::host,
+        .memory_bytes = settings.device_memory_bytes.value_or(free),
+        .memory_source = settings.device_memory_bytes ? "--gpu-memory" : "free there"};
+}
+
+struct Planning {
+    PlannedModel& planned;
+    const std::vector<WantedWeight>& wanted;
+    const GgufFile& file;
+    const EngineSettings& settings;
+    PlanRequest& request;
+};
+
+// As many layers as fit, counted with the scratch of a pass that is all on the device, and without the output that of
+// one with all layers there: no split takes more.
+Result<void> choose_layers(const Planning& p) {
+    DeviceRequest& device = *p.request.device;
+    int64_t scratch = 0, needed = 0;
+    for (int64_t layers = device.layers; layers > 0; --layers) {
+        const int64_t needed_before = needed;
+        device.layers = layers;
+        TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.file, p.request));
+        if (scratch == 0 || layers == most_device_layers(p.planned.config) - 1) {
+            TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings, p.file));
+            scratch = measured.device;
+        }
+        needed = planned_device_bytes(p.planned.plan, device, scratch);
+        if (needed > device.memory_bytes) continue;
+        if (needed_before > 0) {
+            p.planned.plan.device_notes.push_back(
+                fmt::format("one layer more on the device would need {:.1f} MiB there",
+                            static_cast<double>(needed_before) / (1 << 20)));
+        }
+        return {};
+    }
+    return fail(
+        "not one layer of {} fits on the device ({}): {:.1f} MiB are needed, but {:.1f} MiB are {}; use --device cpu, "
+        "a "
+        "smaller --context or --chunk, or --cpu-experts",
+        p.planned.config.name, device.facts.name, static_cast<double>(needed) / (1 << 20),
+        static_cast<double>(device.memory_bytes) / (1 << 20), device.memory_source);
+}
+
+}  // namespace
+
+AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings) {
+    return {.scratch_bytes = 0,
+            .rows = planned.plan.chunk,
+            .sequences = settings.sequences,
+            .positions = planned.plan.context,
+            .chunk_result_bytes = chunk_result_bytes(planned),
+            .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
+}
+
+bool PlannedModel::wholly_on_device() const {
+    // Frequencies are read when the model is built, and by no verb.
+    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
+        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
+    });
+    return uses_device() && weights && std::all_of(plan.layer_places.begin(), plan.layer_places.end(), [](Place place) {
+               return place == Place::device;
+           });
+}
+
+bool PlannedModel::logits_on_device() const {
+    return std::any_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
+        return entry.id.role == Role::output_head && entry.place == Place::device;
+    });
+}
+
+Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
+    const IsaSupport support = detect_isa();
+    ResolvedMachine machine{.isa = support.highest(),
+                            .threads = settings.threads > 0 ? settings.threads : available_cpus()};
+    if (settings.isa) {
+        if (!support.has(*settings.isa)) {
+            return fail("--isa {} cannot run here: {}; use --isa {} or leave it out", isa_name(*settings.isa),
+                        support.missing[static_cast<size_t>(*settings.isa)], isa_name(support.highest()));
+        }
+        machine.isa = *settings.isa;
+    }
+    return machine;
+}
+
+Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings) {
+    PlannedModel planned;
+    TRY_ASSIGN(planned.machine, resolve_machine(settings));
+    const ResolvedMachine& machine = planned.machine;
+    TRY_ASSIGN(planned.architecture, find_architecture(file));
+    TRY_ASSIGN(planned.config, planned.architecture->read_config(file));
+    const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, file);
+    PlanRequest request{.vector_kernels = machine.isa != Isa::scalar,
+                        .form = settings.form,
+                        .cache_type = settings.cache_type,
+                        .context = settings.context,
+                        .chunk = settings.chunk,
+                        .sequences = settings.sequences,
+                        .memory_bytes = settings.memory_bytes,
+                        .memory_source = settings.memory_source,
+                        .device = std::nullopt};
+    if (settings.device != nullptr && settings.gpu_layers != 0) {
+        TRY_ASSIGN(DeviceRequest device, device_request(settings, planned.config));
+        request.device.emplace(std::move(device));
+    }
+    if (request.device && !settings.gpu_layers) {
+        TRY(choose_layers({planned, wanted, file, settings, request}));
+    } else {
+        TRY_ASSIGN(planned.plan, make_weight_plan(planned.config, wanted, file, request));
+    }
+    TRY_ASSIGN(const ScratchBytes scratch, measure_scratch(planned, settings, file));
+    TRY(finish_plan(planned.plan, request, scratch));
+    return planned;
+}
+
+}  // namespace invar

@@ -1,0 +1,385 @@
+#include "engine/split_ops.h"
+
+#include <algorithm>
+
+namespace invar {
+
+// ---- buffers and their two sides
+
+void SplitOps::add_buffer(const void* host, const void* device, int64_t bytes) {
+    if (bytes == 0) return;  // its address may be the next buffer's
+    buffers_.push_back({.host = static_cast<std::byte*>(const_cast<void*>(host)),
+                        .device = static_cast<std::byte*>(const_cast<void*>(device)),
+                        .bytes = bytes});
+}
+
+SplitOps::Buffer* SplitOps::find_buffer(const void* host) {
+    const auto* place = static_cast<const std::byte*>(host);
+    const auto found = std::find_if(buffers_.begin(), buffers_.end(), [&](const Buffer& buffer) {
+        return place >= buffer.host && place < buffer.host + buffer.bytes;
+    });
+    return found == buffers_.end() ? nullptr : &*found;
+}
+
+SplitOps::Buffer& SplitOps::buffer_of(const void* host) {
+    Buffer* const found = find_buffer(host);
+    CHECK(found != nullptr, "results are in scratch of their own pass");
+    return *found;
+}
+
+// An observer may give a verb an input of its own.
+Tensor SplitOps::foreign_input(Tensor x, Place place) {
+    if (place == Place::host) return x;
+    const int64_t bytes = ((x.rows() - 1) * x.stride() + x.width()) * 4;
+    auto memory = settings_.accelerator.allocate(bytes, "an observer's tensor");
+    if (!memory) {
+        // The pass has failed; its verbs still need an address that may be read, and a tensor has the shape of another.
+        keep(tl::unexpected<Error>(memory.error()));
+        const auto same =
+            std::find_if(buffers_.begin(), buffers_.end(), [&](const Buffer& buffer) { return buffer.bytes >= bytes; });
+        CHECK(same != buffers_.end(), "an observer's tensor is as large as one of the pass");
+        return {reinterpret_cast<float*>(same->device), place, x.rows(), x.width(), x.stride()};
+    }
+    keep(settings_.accelerator.upload(memory->get(), x.host(), bytes));
+    foreign_.push_back(*memory);
+    return {reinterpret_cast<float*>(memory->get()), place, x.rows(), x.width(), x.stride()};
+}
+
+Tensor SplitOps::scratch(int64_t rows, int64_t width) {
+    const Tensor host = settings_.host.scratch(rows, width), device = settings_.device.scratch(rows, width);
+    add_buffer(host.host(), device.device(), rows * width * 4);
+    return host;
+}
+
+ExpertSlots SplitOps::scratch_slots(int64_t rows, int experts_per_row) {
+    const ExpertSlots host = settings_.host.scratch_slots(rows, experts_per_row);
+    const ExpertSlots device = settings_.device.scratch_slots(rows, experts_per_row);
+    add_buffer(host.experts, device.experts, rows * experts_per_row * 4);
+    add_buffer(host.weights, device.weights, rows * experts_per_row * 4);
+    add_buffer(host.margins, device.margins, rows * 4);
+    return host;
+}
+
+void SplitOps::keep(Result<void> result) {
+    if (error_ && !result) error_ = std::move(result);
+}
+
+void SplitOps::bring(Buffer& buffer, Place place) {
+    if (buffer.current(place) || (!buffer.on_host && !buffer.on_device)) return;
+    (place == Place::host ? buffer.on_host : buffer.on_device) = true;
+    if (settings_.measuring) return;
+    if (place == Place::host) {
+        keep(settings_.accelerator.download(buffer.host, buffer.device, buffer.bytes));
+        downloaded_ += buffer.bytes;
+    } else {
+        keep(settings_.accelerator.upload(buffer.device, buffer.host, buffer.bytes));
+        uploaded_ += buffer.bytes;
+    }
+}
+
+std::byte* SplitOps::at(const Buffer& buffer, const void* host, Place place) const {
+    const auto offset = static_cast<const std::byte*>(host) - buffer.host;
+    return (place == Place::host ? buffer.host : buffer.device) + offset;
+}
+
+Tensor SplitOps::side(Tensor x, Place place) {
+    if (place == Place::host) return x;
+    if (x.rows() == 0) return {nullptr, place, 0, x.width(), x.stride()};
+    return {reinterpret_cast<float*>(at(buffer_of(x.host()), x.host(), place)), place, x.rows(), x.width(), x.stride()};
+}
+
+Tensor SplitOps::input(Tensor x, Place place) {
+    if (x.rows() == 0) return side(x, place);
+    Buffer* const buffer = find_buffer(x.host());
+    if (buffer == nullptr) return foreign_input(x, place);
+    bring(*buffer, place);
+    return side(x, place);
+}
+
+Tensor SplitOps::result(Tensor y, Place place) {
+    if (y.rows() == 0) return side(y, place);
+    Buffer& buffer = buffer_of(y.host());
+    // What is beside a partial result stays current where the result is.
+    if (y.rows() * y.width() * 4 < buffer.bytes) bring(buffer, place);
+    buffer.on_host = place == Place::host;
+    buffer.on_device = place == Place::device;
+    return side(y, place);
+}
+
+template <class T>
+T* SplitOps::input_slots(T* array, Place place) {
+    Buffer& buffer = buffer_of(array);
+    bring(buffer, place);
+    return reinterpret_cast<T*>(at(buffer, array, place));
+}
+
+ExpertSlots SplitOps::result_slots(const ExpertSlots& slots, Place place) {
+    ExpertSlots there = slots;
+    const auto written = [&]<class T>(T*& array) {
+        Buffer& buffer = buffer_of(array);
+        buffer.on_host = place == Place::host;
+        buffer.on_device = place == Place::device;
+        array = reinterpret_cast<T*>(at(buffer, array, place));
+    };
+    written(there.experts);
+    written(there.weights);
+    written(there.margins);
+    return there;
+}
+
+Place SplitOps::place_of(Tensor x, Tensor other) {
+    const Buffer *first = find_buffer(x.host()), *second = find_buffer(other.host());
+    if (first != nullptr && first->on_host != first->on_device) return first->on_host ? Place::host : Place::device;
+    return second != nullptr && second->on_device ? Place::device : Place::host;
+}
+
+// ---- a pass
+
+void SplitOps::begin_pass() {
+    settings_.device.begin_pass();
+    forget_pass();
+}
+
+Tensor SplitOps::adopt_pass(Tensor made) {
+    forget_pass();
+    const Tensor host = settings_.host.scratch(made.rows(), made.width());
+    add_buffer(host.host(), made.device(), made.rows() * made.width() * 4);
+    if (!buffers_.empty()) buffers_.back().on_device = true;
+    last_place_ = Place::device;
+    return host;
+}
+
+void SplitOps::forget_pass() {
+    settings_.host.begin_pass();
+    buffers_.clear();
+    foreign_.clear();
+    verb_ = 0;
+    failed_on_host_.reset();
+    verb_of_call_.clear();
+}
+
+std::optional<NonFinite> SplitOps::failure() const {
+    const std::optional<NonFinite> on_device = settings_.device.failure();
+    if (!on_device) return settings_.host.failure();
+    const std::optional<int64_t> call = settings_.device.failed_call();
+    const bool host_first = failed_on_host_ && call && *failed_on_host_ < verb_of_call_[static_cast<size_t>(*call)];
+    return host_first ? settings_.host.failure() : on_device;
+}
+
+Result<void> SplitOps::finish() {
+    TRY(error_);
+    return settings_.device.finish();
+}
+
+template <class Verb>
+void SplitOps::run(Place place, const Verb& verb) {
+    ++verb_;
+    last_place_ = place;
+    if (place == Place::host) {
+        verb(static_cast<Ops&>(settings_.host));
+        if (!failed_on_host_ && settings_.host.failure()) failed_on_host_ = verb_;
+        return;
+    }
+    verb(static_cast<Ops&>(settings_.device));
+    verb_of_call_.resize(static_cast<size_t>(settings_.device.calls()), verb_);
+}
+
+Result<std::vector<RankedLogits>> SplitOps::preselect(Tensor logits) {
+    TRY_ASSIGN(std::vector<RankedLogits> ranked, settings_.device.preselect(input(logits, Place::device)));
+    for (const RankedLogits& row : ranked)
+        downloaded_ += static_cast<int64_t>((1 + row.first.size()) * sizeof(RankedLogit));
+    return ranked;
+}
+
+// ---- for who reads and changes results
+
+void SplitOps::to_host(Tensor x) { input(x, Place::host); }
+
+// What was made on the device stays there: the next verb goes where it would have gone.
+void SplitOps::changed_on_host(Buffer& buffer) {
+    if (!buffer.on_device) return;
+    buffer.on_device = false;
+    bring(buffer, Place::device);
+}
+
+void SplitOps::from_host(Tensor x) {
+    Buffer* const buffer = x.rows() == 0 ? nullptr : find_buffer(x.host());
+    if (buffer != nullptr) changed_on_host(*buffer);
+}
+
+void SplitOps::to_host(const ExpertSlots& slots) {
+    if (slots.rows == 0) return;
+    input_slots(slots.experts, Place::host);
+    input_slots(slots.weights, Place::host);
+    input_slots(slots.margins, Place::host);
+}
+
+void SplitOps::from_host(const ExpertSlots& slots) {
+    if (slots.rows == 0) return;
+    changed_on_host(buffer_of(slots.experts));
+    changed_on_host(buffer_of(slots.weights));
+    changed_on_host(buffer_of(slots.margins));
+}
+
+void SplitOps::each_page(const KvCache& cache, int layer, const Batch& batch,
+                         const std::function<void(std::byte*, std::byte*, int64_t)>& use) {
+    if (cache.place(layer) == Place::host || settings_.measuring) return;
+    const KvCache::LayerPlace& place = cache.layer_place(layer);
+    const KvCache::Pool& pool = cache.pool(Place::device);
+    std::vector<int32_t> pages;
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+        if (i > 0 && batch.rows[i].sequence == batch.rows[i - 1].sequence) continue;
+        for (const int32_t page : cache.pages_of(batch.rows[i].sequence)) pages.push_back(page);
+    }
+    for (const int32_t page : pages) {
+        const int64_t start = page * pool.page_bytes + place.keys;
+        use(pool.copy.get() + start, pool.memory.get() + start,
+            place.bytes(cache.layers()[static_cast<size_t>(layer)].kv_heads));
+    }
+}
+
+void SplitOps::to_host(const KvCache& cache, int layer, const Batch& batch) {
+    each_page(cache, layer, batch, [&](std::byte* host, std::byte* device, int64_t bytes) {
+        keep(settings_.accelerator.download(host, device, bytes));
+    });
+}
+
+void SplitOps::from_host(const KvCache& cache, int layer, const Batch& batch) {
+    each_page(cache, layer, batch, [&](std::byte* host, std::byte* device, int64_t bytes) {
+        keep(settings_.accelerator.upload(device, host, bytes));
+    });
+}
+
+std::optional<WeightMatrix> SplitOps::host_matrix(const WeightMatrix& weight) {
+    if (weight.place() == Place::host) return std::nullopt;
+    return settings_.source.matrix(weight.id);
+}
+
+std::optional<WeightStack> SplitOps::host_stack(const WeightStack& weight) {
+    if (weight.first.place() == Place::host) return std::nullopt;
+    return settings_.source.stack(weight.first.id);
+}
+
+std::optional<WeightVector> SplitOps::host_vector(const WeightVector& weight) {
+    if (weight.place == Place::host) return std::nullopt;
+    return settings_.source.vector(weight.id);
+}
+
+// ---- verbs with a weight: where it is
+
+void SplitOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
+    const Tensor there = result(out, table.place());
+    run(table.place(), [&](Ops& ops) { ops.embed(stage, table, batch, there); });
+}
+
+void SplitOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
+    const Tensor from = input(x, weight.place), to = result(y, weight.place);
+    run(weight.place, [&](Ops& ops) { ops.rms_norm(stage, from, weight, epsilon, to); });
+}
+
+void SplitOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+    const Tensor from = input(x, weight.place()), to = result(y, weight.place());
+    run(weight.place(), [&](Ops& ops) { ops.linear(stage, weight, from, to); });
+}
+
+void SplitOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
+    const Place place = jobs.front().weight->place();
+    for (const LinearJob& job : jobs) {
+        if (job.weight->place() != place) return Ops::linear_many(jobs, x);
+    }
+    const Tensor from = input(x, place);
+    std::vector<LinearJob> there(jobs.begin(), jobs.end());
+    for (LinearJob& job : there) job.out = result(job.out, place);
+    run(place, [&](Ops& ops) { ops.linear_many(there, from); });
+}
+
+void SplitOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
+    input(y, bias.place);
+    const Tensor there = result(y, bias.place);
+    run(bias.place, [&](Ops& ops) { ops.add_bias(stage, there, bias); });
+}
+
+void SplitOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput slot_input,
+                             Tensor x, Tensor out) {
+    const Place place = experts.first.place();
+    const Tensor from = input(x, place), to = result(out, place);
+    ExpertSlots there = routing;
+    there.experts = input_slots(routing.experts, place);
+    run(place, [&](Ops& ops) { ops.expert_linear(stage, experts, there, slot_input, from, to); });
+}
+
+void SplitOps::expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
+                                  const WeightStack& second, Tensor second_out, const ExpertSlots& routing,
+                                  SlotInput slot_input, Tensor x) {
+    const Place place = first.first.place();
+    if (second.first.place() != place) {
+        return Ops::expert_linear_pair(first_stage, first, first_out, second_stage, second, second_out, routing,
+                                       slot_input, x);
+    }
+    const Tensor from = input(x, place), one = result(first_out, place), two = result(second_out, place);
+    ExpertSlots there = routing;
+    there.experts = input_slots(routing.experts, place);
+    run(place, [&](Ops& ops) {
+        ops.expert_linear_pair(first_stage, first, one, second_stage, second, two, there, slot_input, from);
+    });
+}
+
+// ---- verbs of the cache: where the layer is
+
+void SplitOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    const Place place = cache.place(layer);
+    const Tensor from_keys = input(keys, place), from_values = input(values, place);
+    run(place, [&](Ops& ops) { ops.store_kv(stage, layer, batch, from_keys, from_values, cache); });
+}
+
+void SplitOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                         const KvCache& cache, Tensor out) {
+    const Place place = cache.place(spec.layer);
+    const Tensor from = input(queries, place), to = result(out, place);
+    run(place, [&](Ops& ops) { ops.attention(stage, spec, batch, from, cache, to); });
+}
+
+// ---- verbs of activations alone: where the first was made
+
+void SplitOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+    const Place place = place_of(x);
+    input(x, place);
+    const Tensor there = result(x, place);
+    run(place, [&](Ops& ops) { ops.rope(stage, table, batch, there); });
+}
+
+void SplitOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+    const Place place = place_of(gate, up);
+    const Tensor from_gate = input(gate, place), from_up = input(up, place), to = result(out, place);
+    run(place, [&](Ops& ops) { ops.silu_multiply(stage, from_gate, from_up, to); });
+}
+
+void SplitOps::add(Stage stage, Tensor x, Tensor y) {
+    const Place place = place_of(x, y);
+    input(x, place);
+    const Tensor from = input(y, place), there = result(x, place);
+    run(place, [&](Ops& ops) { ops.add(stage, there, from); });
+}
+
+void SplitOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+    const Place place = place_of(logits);
+    const Tensor from = input(logits, place);
+    const ExpertSlots there = result_slots(routing, place);
+    run(place, [&](Ops& ops) { ops.route(stage, spec, from, there); });
+}
+
+void SplitOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
+    const Place place = place_of(slots);
+    const Tensor from = input(slots, place), to = result(y, place);
+    ExpertSlots there = routing;
+    there.weights = input_slots(routing.weights, place);
+    run(place, [&](Ops& ops) { ops.combine_experts(stage, there, from, to); });
+}
+
+void SplitOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
+    const Place place = place_of(x);
+    const Tensor from = input(x, place), to = result(out, place);
+    run(place, [&](Ops& ops) { ops.gather_rows(stage, from, rows, to); });
+}
+
+}  // namespace invar

@@ -1,0 +1,125 @@
+// The verbs of a model that is split between the CPU and a device: each verb goes where its weight, its layer of the KV
+// cache or its data is, and activations cross when a verb needs what was made at the other place, by a copy. Every
+// tensor has memory at both places; which of them is current is remembered here. No result depends on the split: both
+// places compute the same definition.
+//
+// Tensors that the model and observers hold are the host's side. Who wants to read one there asks for it
+// (Ops::to_host).
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "cpu/cpu_ops.h"
+#include "engine/source_weights.h"
+#include "ops/accelerator.h"
+
+namespace invar {
+
+struct SplitOpsSettings {
+    CpuOps& host;  // all outlive the SplitOps
+    AcceleratorOps& device;
+    Accelerator& accelerator;
+    SourceWeights& source;   // for observers
+    bool measuring = false;  // both sides are: nothing is copied
+};
+
+class SplitOps final : public Ops {
+  public:
+    explicit SplitOps(const SplitOpsSettings& settings) : settings_(settings) {}
+
+    // Bytes that crossed since construction, without batches, page tables and requests for ranks.
+    int64_t uploaded_bytes() const { return uploaded_; }
+    int64_t downloaded_bytes() const { return downloaded_; }
+    Place last_place() const { return last_place_; }  // of the verb that ran last
+    // A pass that the device's verbs made without this one, as a pass of this one: `made` is its result there.
+    Tensor adopt_pass(Tensor made);
+    // AcceleratorOps::ask() before a pass and preselect() on its logits.
+    Result<void> ask(std::span<const Preselection> requests) { return settings_.device.ask(requests); }
+    Result<std::vector<RankedLogits>> preselect(Tensor logits);
+
+    Tensor scratch(int64_t rows, int64_t width) override;
+    ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
+    void begin_pass() override;
+    std::optional<NonFinite> failure() const override;
+    Result<void> finish() override;
+
+    void to_host(Tensor x) override;
+    void from_host(Tensor x) override;
+    void to_host(const ExpertSlots& slots) override;
+    void from_host(const ExpertSlots& slots) override;
+    void to_host(const KvCache& cache, int layer, const Batch& batch) override;
+    void from_host(const KvCache& cache, int layer, const Batch& batch) override;
+    std::optional<WeightMatrix> host_matrix(const WeightMatrix& weight) override;
+    std::optional<WeightStack> host_stack(const WeightStack& weight) override;
+    std::optional<WeightVector> host_vector(const WeightVector& weight) override;
+
+    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
+    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
+    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
+    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
+    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
+    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
+    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+                   Tensor out) override;
+    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
+    void add(Stage stage, Tensor x, Tensor y) override;
+    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
+    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
+                       Tensor out) override;
+    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
+    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
+    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
+    void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
+                            const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
+                            Tensor x) override;
+
+  private:
+    // One scratch tensor, or one array of slots.
+    struct Buffer {
+        std::byte *host = nullptr, *device = nullptr;
+        int64_t bytes = 0;
+        bool on_host = false, on_device = false;  // where it is current; neither: nothing was written
+
+        bool current(Place place) const { return place == Place::host ? on_host : on_device; }
+    };
+
+    void forget_pass();
+    void add_buffer(const void* host, const void* device, int64_t bytes);
+    Buffer* find_buffer(const void* host);
+    Buffer& buffer_of(const void* host);
+    Tensor foreign_input(Tensor x, Place place);
+    void keep(Result<void> result);
+    void bring(Buffer& buffer, Place place);
+    std::byte* at(const Buffer& buffer, const void* host, Place place) const;
+    Tensor side(Tensor x, Place place);
+    // The tensor's side at a place: current there, or about to be written there.
+    Tensor input(Tensor x, Place place);
+    Tensor result(Tensor y, Place place);
+    template <class T>
+    T* input_slots(T* array, Place place);
+    void changed_on_host(Buffer& buffer);
+    ExpertSlots result_slots(const ExpertSlots& slots, Place place);
+    // Where x was made; where it is current at both places, where `other` is.
+    Place place_of(Tensor x, Tensor other);
+    Place place_of(Tensor x) { return place_of(x, x); }
+    void each_page(const KvCache& cache, int layer, const Batch& batch,
+                   const std::function<void(std::byte* host, std::byte* device, int64_t bytes)>& use);
+
+    // Runs the verb on the machine of a place and numbers it, so that the first failure of a pass can be found.
+    template <class Verb>
+    void run(Place place, const Verb& verb);
+
+    SplitOpsSettings settings_;
+    std::vector<Buffer> buffers_;
+    std::vector<DeviceMemory> foreign_;
+    Result<void> error_;
+    int64_t uploaded_ = 0, downloaded_ = 0;
+
+    Place last_place_ = Place::host;
+    int verb_ = 0;  // of this pass
+    std::optional<int> failed_on_host_;
+    std::vector<int> verb_of_call_;  // of the device's calls
+};
+
+}  // namespace invar

@@ -1,0 +1,171 @@
+#include "load/device_loader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "load/tensor_source.h"
+
+namespace invar {
+namespace {
+
+constexpr int64_t kRunBytes = int64_t{128} << 10;  // packed by a thread at once
+
+// Where an entry lies in the block.
+struct Placed {
+    const PlanEntry* entry = nullptr;
+    const TensorInfo* tensor = nullptr;
+    int64_t begin = 0, end = 0;
+};
+
+class DeviceLoader {
+  public:
+    explicit DeviceLoader(const DeviceLoad& load) : load_(load) {}
+
+    Result<DeviceMemory> run() {
+        const int64_t bytes = load_.plan.device_block_bytes();
+        TRY_ASSIGN(const DeviceMemory block, load_.accelerator.allocate(bytes, "the weights"));
+        const std::vector<int64_t> offsets = load_.plan.device_offsets();
+        for (size_t i = 0; i < offsets.size(); ++i) {
+            const PlanEntry& entry = load_.plan.entries[i];
+            if (offsets[i] < 0) continue;
+            const TensorInfo* tensor = load_.file.find(entry.tensor);
+            if (tensor == nullptr)
+                return fail("{}: tensor '{}' is in the plan but not in the file", load_.file.name(), entry.tensor);
+            placed_.push_back(
+                {.entry = &entry, .tensor = tensor, .begin = offsets[i], .end = offsets[i] + entry.bytes});
+            total_ += entry.file_bytes;
+        }
+        TRY(load_.accelerator.upload_filled(
+            block.get(), bytes, [&](int64_t first, std::span<std::byte> piece) { return fill(first, piece); }));
+        TRY(load_.accelerator.wait());
+        return block;
+    }
+
+  private:
+    // Pieces come in rising order, and so do the entries: those before next_ are done.
+    Result<void> fill(int64_t first, std::span<std::byte> piece) {
+        const int64_t last = first + std::ssize(piece);
+        int64_t filled = first;
+        const auto leave_gap = [&](int64_t to) {  // between aligned entries: NaNs, should anything ever read there
+            std::memset(piece.data() + (filled - first), 0xFF, static_cast<size_t>(to - filled));
+        };
+        for (; next_ < placed_.size() && placed_[next_].begin < last; ++next_) {
+            const Placed& placed = placed_[next_];
+            const int64_t begin = std::max(first, placed.begin), end = std::min(last, placed.end);
+            leave_gap(begin);
+            const std::span<std::byte> part =
+                piece.subspan(static_cast<size_t>(begin - first), static_cast<size_t>(end - begin));
+            TRY(placed.entry->kind == WeightShape::vector ? widen(placed, begin - placed.begin, part)
+                                                          : pack(placed, begin - placed.begin, part));
+            filled = end;
+            const int64_t of_file = file_bytes_until(placed, end);
+            if (load_.progress) load_.progress(done_ + of_file, total_);
+            if (placed.end > last) break;
+            done_ += of_file;
+        }
+        leave_gap(last);
+        return {};
+    }
+
+    static int64_t file_bytes_until(const Placed& placed, int64_t end) {
+        const PlanEntry& entry = *placed.entry;
+        if (end == placed.end) return entry.file_bytes;
+        return static_cast<int64_t>(static_cast<double>(entry.file_bytes) * static_cast<double>(end - placed.begin) /
+                                    static_cast<double>(entry.bytes));
+    }
+
+    // Bytes of the entry as it is on the device, from `first` on.
+    Result<void> widen(const Placed& placed, int64_t first, std::span<std::byte> to) const {
+        const PlanEntry& entry = *placed.entry;
+        TensorSource source(load_.file);
+        TRY_ASSIGN(const std::byte* from, source.bytes(*placed.tensor, 0, entry.file_bytes));
+        std::vector<float> values(static_cast<size_t>(entry.shape[0]));
+        entry.source->decode(from, entry.shape[0], values.data());
+        std::memcpy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + first, to.size());
+        return {};
+    }
+
+    // The same of matrices, in runs of whole groups for the threads.
+    Result<void> pack(const Placed& placed, int64_t first, std::span<std::byte> to) const {
+        const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
+        const int64_t start = first / group_bytes, groups = (last + group_bytes - 1) / group_bytes - start;
+        const int64_t of_run = std::max<int64_t>(1, kRunBytes / group_bytes);
+        std::mutex mutex;
+        Result<void> first_error;
+        load_.parallel((groups + of_run - 1) / of_run, [&](int64_t begin, int64_t end) {
+            const int64_t from_group = start + begin * of_run, to_group = start + std::min(groups, end * of_run);
+            const Result<void> packed = pack_part(placed, {from_group, to_group}, first, to);
+            if (packed) return;
+            const std::lock_guard lock(mutex);
+            first_error = packed;
+        });
+        return first_error;
+    }
+
+    int64_t bytes_of_group(const PlanEntry& entry) const {
+        return load_.accelerator.packed_bytes(*entry.source, load_.accelerator.group_rows(), entry.shape.back());
+    }
+
+    struct GroupRange {
+        int64_t first = 0, last = 0;
+    };
+
+    // Groups of an entry into `to`, which holds the entry's bytes from `first` on. A group that the ends of `to` cut is
+    // packed aside.
+    Result<void> pack_part(const Placed& placed, GroupRange groups, int64_t first, std::span<std::byte> to) const {
+        const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
+        const auto pack_cut = [&](int64_t group) -> Result<void> {
+            std::vector<std::byte> whole(static_cast<size_t>(group_bytes));
+            TRY(pack_run(*placed.entry, *placed.tensor, group, group + 1, whole.data()));
+            const int64_t begin = std::max(first, group * group_bytes);
+            const int64_t end = std::min(last, (group + 1) * group_bytes);
+            std::memcpy(to.data() + (begin - first), whole.data() + (begin - group * group_bytes),
+                        static_cast<size_t>(end - begin));
+            return {};
+        };
+        if (groups.first * group_bytes < first) TRY(pack_cut(groups.first++));
+        if (groups.first < groups.last && groups.last * group_bytes > last) TRY(pack_cut(--groups.last));
+        if (groups.first == groups.last) return {};
+        return pack_run(*placed.entry, *placed.tensor, groups.first, groups.last,
+                        to.data() + (groups.first * group_bytes - first));
+    }
+
+    // Groups [first, last) of all matrices of a tensor, packed one behind the other.
+    Result<void> pack_run(const PlanEntry& entry, const TensorInfo& tensor, int64_t first, int64_t last,
+                          std::byte* to) const {
+        const int64_t columns = entry.shape.back(), rows = entry.shape[entry.shape.size() - 2];
+        const int64_t of_group = load_.accelerator.group_rows(), groups = (rows + of_group - 1) / of_group;
+        const int64_t row_bytes = entry.source->row_bytes(columns), group_bytes = bytes_of_group(entry);
+        TensorSource source(load_.file);
+        while (first < last) {
+            const int64_t matrix = first / groups, group = first % groups;
+            const int64_t end = std::min(groups, group + (last - first));
+            const int64_t start_row = group * of_group, end_row = std::min(rows, end * of_group);
+            TRY_ASSIGN(const std::byte* from, source.bytes(tensor, (matrix * rows + start_row) * row_bytes,
+                                                           (end_row - start_row) * row_bytes));
+            load_.accelerator.pack({.format = *entry.source,
+                                    .stored = from,
+                                    .rows = end_row - start_row,
+                                    .columns = columns,
+                                    .first = 0,
+                                    .last = end - group},
+                                   to);
+            to += (end - group) * group_bytes;
+            first += end - group;
+        }
+        return {};
+    }
+
+    const DeviceLoad& load_;
+    std::vector<Placed> placed_;  // by `begin`
+    size_t next_ = 0;
+    int64_t done_ = 0, total_ = 0;  // bytes of the file
+};
+
+}  // namespace
+
+Result<DeviceMemory> fill_device(const DeviceLoad& load) { return DeviceLoader(load).run(); }
+
+}  // namespace invar

@@ -1,0 +1,298 @@
+// The work behind quantize.h: plan, encode, write. Rows are encoded in chunks of fixed size that threads take in any
+// order; sums over chunks are added in order, so that the report, like the file, is the same for every thread count.
+#include "make/quantize.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "base/check.h"
+#include "files/gguf_writer.h"
+#include "files/printable.h"
+
+namespace invar {
+
+namespace {
+
+constexpr int64_t kChunkWeights = int64_t{1} << 16;  // 256 KiB of binary32: stays in a core's cache
+constexpr int64_t kSlabBytes = int64_t{64} << 20;    // of output held in memory at once
+constexpr int kMostThreads = 256;                    // more would only fail to start
+constexpr uint32_t kQuantizationVersion = 2;         // of ggml's block layouts: those of src/formats
+
+// What one chunk of rows gave.
+struct ChunkSums {
+    double error = 0.0;                     // sum of (written - source)^2
+    double signal = 0.0;                    // sum of source^2
+    int64_t bad_row = -1, bad_column = -1;  // the first weight that cannot be written
+    float bad_value = 0.0f;
+};
+
+struct RowCoder {
+    const TensorInfo& source;
+    const Format& target;
+
+    int64_t columns() const { return source.columns(); }
+    // Encodes rows [first, last); `out` is where row `first` goes.
+    ChunkSums encode(int64_t first, int64_t last, std::byte* out) const;
+};
+
+ChunkSums RowCoder::encode(int64_t first, int64_t last, std::byte* out) const {
+    ChunkSums sums;
+    std::vector<float> row(static_cast<size_t>(columns()));
+    std::vector<float> written(row.size());
+    for (int64_t r = first; r < last; ++r, out += target.row_bytes(columns())) {
+        source.format->decode(source.data + r * source.format->row_bytes(columns()), columns(), row.data());
+        target.encode(row.data(), columns(), nullptr, out);
+        target.decode(out, columns(), written.data());
+        for (size_t i = 0; i < row.size(); ++i) {
+            if (!std::isfinite(row[i]) || !std::isfinite(written[i])) {  // the second: beyond F16's or BF16's range
+                sums.bad_row = r;
+                sums.bad_column = static_cast<int64_t>(i);
+                sums.bad_value = row[i];
+                return sums;
+            }
+            const double x = row[i];
+            const double difference = static_cast<double>(written[i]) - x;
+            sums.error += difference * difference;
+            sums.signal += x * x;
+        }
+    }
+    return sums;
+}
+
+// Runs work(0) .. work(count - 1), each once, on `threads` threads, and waits.
+template <class Work>
+void run_parallel(int64_t count, int threads, const Work& work) {
+    std::atomic<int64_t> next{0};
+    const auto take = [&] {
+        for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
+    };
+    std::vector<std::thread> helpers;
+    for (int64_t t = 1; t < std::min<int64_t>(threads, count); ++t) helpers.emplace_back(take);
+    take();
+    for (std::thread& helper : helpers) helper.join();
+}
+
+// Sizes and formats are in the plan; this writes the bytes and fills in the errors.
+class Quantizer {
+  public:
+    Quantizer(const GgufFile& in, int threads, QuantizeReport& report, const QuantizeProgressCallback& progress)
+        : in_(in), threads_(threads), report_(report), progress_(progress) {}
+
+    Result<void> write(GgufWriter& writer);
+
+  private:
+    Result<void> copy_tensor(GgufWriter& writer, size_t index);
+    Result<void> encode_tensor(GgufWriter& writer, size_t index);
+    // The rows [first, last) of a tensor into `slab`, adding to the sums.
+    Result<void> encode_slab(const RowCoder& coder, int64_t first, int64_t last, std::vector<std::byte>& slab,
+                             ChunkSums& total) const;
+    Result<void> tell(size_t index, uint64_t source_bytes) const;
+
+    const GgufFile& in_;
+    int threads_;
+    QuantizeReport& report_;
+    const QuantizeProgressCallback& progress_;
+    uint64_t done_ = 0;  // source bytes of the tensors behind us
+};
+
+Result<void> Quantizer::write(GgufWriter& writer) {
+    for (size_t i = 0; i < report_.tensors.size(); ++i) {
+        const QuantizedTensor& tensor = report_.tensors[i];
+        TRY(tell(i, 0));
+        if (tensor.source == tensor.target) {
+            TRY(copy_tensor(writer, i));
+        } else {
+            TRY(encode_tensor(writer, i));
+        }
+        done_ += tensor.source_bytes;
+        TRY(tell(i, 0));
+    }
+    return {};
+}
+
+Result<void> Quantizer::tell(size_t index, uint64_t source_bytes) const {
+    if (!progress_) return {};
+    const bool go_on = progress_({.tensor = report_.tensors[index],
+                                  .index = index,
+                                  .tensors = report_.tensors.size(),
+                                  .source_bytes_done = done_ + source_bytes,
+                                  .source_bytes = report_.source_bytes});
+    if (!go_on) return fail("{}: quantising was stopped; no file was written", in_.name());
+    return {};
+}
+
+Result<void> Quantizer::copy_tensor(GgufWriter& writer, size_t index) {
+    const TensorInfo& tensor = in_.tensors()[index];
+    std::span<const std::byte> rest(tensor.data, tensor.bytes);
+    while (!rest.empty()) {
+        const auto piece = rest.first(std::min<size_t>(rest.size(), kSlabBytes));
+        TRY(writer.append(piece));
+        rest = rest.subspan(piece.size());
+        TRY(tell(index, tensor.bytes - rest.size()));
+    }
+    return {};
+}
+
+Result<void> Quantizer::encode_tensor(GgufWriter& writer, size_t index) {
+    const TensorInfo& tensor = in_.tensors()[index];
+    const RowCoder coder{tensor, *report_.tensors[index].target};
+    const int64_t slab_rows = std::max<int64_t>(1, kSlabBytes / coder.target.row_bytes(coder.columns()));
+    std::vector<std::byte> slab;
+    ChunkSums total;
+    for (int64_t first = 0; first < tensor.rows(); first += slab_rows) {
+        const int64_t last = std::min(tensor.rows(), first + slab_rows);
+        TRY(encode_slab(coder, first, last, slab, total));
+        TRY(writer.append(slab));
+        if (last < tensor.rows()) TRY(tell(index, static_cast<uint64_t>(last) * tensor.row_bytes()));
+    }
+    report_.tensors[index].relative_rms_error = total.signal > 0.0 ? std::sqrt(total.error / total.signal) : 0.0;
+    return {};
+}
+
+Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_t last, std::vector<std::byte>& slab,
+                                    ChunkSums& total) const {
+    const int64_t row_bytes = coder.target.row_bytes(coder.columns());
+    const int64_t chunk_rows = std::max<int64_t>(1, kChunkWeights / coder.columns());
+    const int64_t chunks = (last - first + chunk_rows - 1) / chunk_rows;
+    slab.resize(static_cast<size_t>((last - first) * row_bytes));
+    std::vector<ChunkSums> sums(static_cast<size_t>(chunks));
+    run_parallel(chunks, threads_, [&](int64_t chunk) {
+        const int64_t begin = first + chunk * chunk_rows;
+        sums[static_cast<size_t>(chunk)] =
+            coder.encode(begin, std::min(last, begin + chunk_rows), slab.data() + (begin - first) * row_bytes);
+    });
+    for (const ChunkSums& each : sums) {
+        if (each.bad_row >= 0) {
+            return fail("{}: tensor '{}' holds {} at row {}, column {}, which {} cannot hold", in_.name(),
+                        printable(coder.source.name), each.bad_value, each.bad_row, each.bad_column, coder.target.name);
+        }
+        total.error += each.error;
+        total.signal += each.signal;
+    }
+    return {};
+}
+
+Result<QuantizedTensor> plan_tensor(const GgufFile& in, const TensorInfo& tensor, const MixChoice& choice,
+                                    bool allow_requantize) {
+    // The same format is a copy, and F32 holds every decoded value: neither loses anything.
+    const bool exact = tensor.format == choice.chosen || choice.chosen->id == FormatId::f32;
+    if (!tensor.format->is_float && !exact && !allow_requantize) {
+        return fail(
+            "{}: tensor '{}' is {} already, and quantising it again as {} loses accuracy twice; start from an F32, "
+            "F16 or BF16 file, or allow requantising",
+            in.name(), printable(tensor.name), tensor.format->name, choice.chosen->name);
+    }
+    return QuantizedTensor{.name = tensor.name,
+                           .shape = tensor.shape,
+                           .source = tensor.format,
+                           .wanted = choice.wanted,
+                           .target = choice.chosen,
+                           .source_bytes = tensor.bytes,
+                           .bytes = static_cast<uint64_t>(choice.chosen->row_bytes(tensor.columns()) * tensor.rows())};
+}
+
+// The input's metadata but for what describes the input's own bytes.
+void copy_metadata(const GgufFile& in, const Mix& mix, GgufWriter& writer) {
+    for (const MetadataEntry& entry : in.metadata().entries()) {
+        const bool of_the_file = entry.key == "general.alignment" || entry.key.starts_with("split.") ||
+                                 entry.key.starts_with("quantize.imatrix.");
+        if (!of_the_file) writer.add(entry.key, entry.value);
+    }
+    writer.add("general.file_type", mix.file_type);
+    writer.add("general.quantization_version", kQuantizationVersion);
+}
+
+Result<void> declare(const GgufFile& in, const QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
+    copy_metadata(in, mix, writer);
+    for (const QuantizedTensor& tensor : report.tensors) {
+        TRY(writer.add_tensor(tensor.name, *tensor.target, tensor.shape));
+    }
+    return {};
+}
+
+Result<void> check_target(const GgufFile& in, const std::filesystem::path& out, uint64_t bytes) {
+    std::error_code ignored;
+    for (const auto& path : in.paths()) {
+        if (std::filesystem::equivalent(path, out, ignored)) {
+            return fail("{}: is the file being read; give the output another name", printable(out.string(), 4096));
+        }
+    }
+    const auto folder = out.has_parent_path() ? out.parent_path() : std::filesystem::path(".");
+    const auto space = std::filesystem::space(folder, ignored);
+    if (!ignored && space.available < bytes) {
+        return fail("{}: the file will have {} bytes, but {} are free there", printable(out.string(), 4096), bytes,
+                    space.available);
+    }
+    return {};
+}
+
+}  // namespace
+
+double QuantizeReport::bits_per_weight() const {
+    return weights == 0 ? 0.0 : 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+}
+
+Json quantize_report_as_json(const QuantizeReport& report) {
+    Json tensors = Json::array();
+    for (const QuantizedTensor& tensor : report.tensors) {
+        Json row{{"name", printable(tensor.name, kGgufMostTensorNameBytes)},
+                 {"shape", tensor.shape},
+                 {"source", tensor.source->name},
+                 {"format", tensor.target->name},
+                 {"source_bytes", tensor.source_bytes},
+                 {"bytes", tensor.bytes},
+                 {"relative_rms_error", tensor.relative_rms_error}};
+        if (tensor.wanted != tensor.target) row["wanted"] = tensor.wanted->name;
+        tensors.push_back(std::move(row));
+    }
+    return Json{{"mix", report.mix},
+                {"weights", report.weights},
+                {"source_bytes", report.source_bytes},
+                {"bytes", report.bytes},
+                {"file_bytes", report.file_bytes},
+                {"bits_per_weight", report.bits_per_weight()},
+                {"fallbacks", report.fallbacks},
+                {"tensors", std::move(tensors)}};
+}
+
+Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& options) {
+    TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
+    const MixModel model = describe_for_mix(in);
+    QuantizeReport report;
+    report.mix = mix->name;
+    for (const TensorInfo& tensor : in.tensors()) {
+        const MixChoice choice = choose_format(*mix, tensor, model);
+        TRY_ASSIGN(QuantizedTensor planned, plan_tensor(in, tensor, choice, options.allow_requantize));
+        report.weights += static_cast<uint64_t>(tensor.weights());
+        report.source_bytes += planned.source_bytes;
+        report.bytes += planned.bytes;
+        report.fallbacks += planned.wanted != planned.target;
+        report.tensors.push_back(std::move(planned));
+    }
+    GgufWriter writer;
+    TRY(declare(in, report, *mix, writer));
+    report.file_bytes = writer.file_bytes();
+    return report;
+}
+
+Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
+                                const QuantizeProgressCallback& progress) {
+    TRY_ASSIGN(QuantizeReport report, plan_quantize(in, options));
+    TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
+    TRY(check_target(in, out, report.file_bytes));
+    for (const MappedFile& mapping : in.mappings()) mapping.advise(MappedFile::Advice::sequential);
+    GgufWriter writer;
+    TRY(declare(in, report, *mix, writer));
+    TRY(writer.begin(out));
+    const int hardware = static_cast<int>(std::thread::hardware_concurrency());  // 0: not known
+    const int threads = std::clamp(options.threads > 0 ? options.threads : hardware, 1, kMostThreads);
+    TRY(Quantizer(in, threads, report, progress).write(writer));
+    TRY(writer.finish());
+    return report;
+}
+
+}  // namespace invar

@@ -1,0 +1,255 @@
+#include "make/synth.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include "arithmetic/philox.h"
+#include "base/check.h"
+#include "files/gguf_writer.h"
+#include "make/quantize_mixes.h"
+
+namespace invar {
+namespace {
+
+constexpr std::array<SynthShape, 13> kShapes = {{
+    {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 0, 0, 0, 1e6f, 40960},
+    {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 0, 0, 0, 1e6f, 40960},
+    {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, true, 0, 0, 0, 1e6f, 40960},
+    {"qwen3-8b", "qwen3", 36, 4096, 32, 8, 128, 12288, 151936, false, 0, 0, 0, 1e6f, 40960},
+    {"qwen3-14b", "qwen3", 40, 5120, 40, 8, 128, 17408, 151936, false, 0, 0, 0, 1e6f, 40960},
+    {"qwen2.5-7b", "qwen2", 28, 3584, 28, 4, 128, 18944, 152064, false, 0, 0, 0, 1e6f, 32768},
+    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, true, 0, 0, 0, 5e5f, 131072},
+    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 0, 0, 0, 5e5f, 131072},
+    {"mistral-7b", "llama", 32, 4096, 32, 8, 128, 14336, 32768, false, 0, 0, 0, 1e6f, 32768},
+    {"llama-3.3-70b", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 0, 0, 0, 5e5f, 131072},
+    {"qwen3-30b-a3b", "qwen3moe", 48, 2048, 32, 4, 128, 6144, 151936, false, 128, 8, 768, 1e6f, 40960},
+    // No published models: small enough to run under an instruction counter (tools/instruction_counts.py).
+    {"tiny", "qwen3", 1, 512, 8, 2, 64, 2048, 512, false, 0, 0, 0, 1e6f, 4096},
+    {"tiny-moe", "qwen3moe", 1, 512, 8, 2, 64, 2048, 512, false, 16, 4, 512, 1e6f, 4096},
+}};
+
+struct SynthTensor {
+    std::string name;
+    std::vector<int64_t> shape;  // outermost first
+    const Format* format = nullptr;
+
+    int64_t rows() const {
+        int64_t rows = 1;
+        for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+        return rows;
+    }
+    int64_t bytes() const { return rows() * format->row_bytes(shape.back()); }
+};
+
+std::vector<SynthTensor> tensors_of(const SynthShape& shape, int layers) {
+    std::vector<SynthTensor> tensors;
+    const auto add = [&](std::string name, std::vector<int64_t> dimensions) {
+        tensors.push_back({.name = std::move(name), .shape = std::move(dimensions)});
+    };
+    const int64_t query = int64_t{shape.heads} * shape.head_width, key = int64_t{shape.kv_heads} * shape.head_width;
+    add("token_embd.weight", {shape.vocabulary, shape.width});
+    add("output_norm.weight", {shape.width});
+    if (!shape.tied) add("output.weight", {shape.vocabulary, shape.width});
+    for (int layer = 0; layer < layers; ++layer) {
+        const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
+        add(name("attn_norm.weight"), {shape.width});
+        add(name("attn_q.weight"), {query, shape.width});
+        add(name("attn_k.weight"), {key, shape.width});
+        add(name("attn_v.weight"), {key, shape.width});
+        add(name("attn_output.weight"), {shape.width, query});
+        if (shape.architecture == "qwen2") {
+            add(name("attn_q.bias"), {query});
+            add(name("attn_k.bias"), {key});
+            add(name("attn_v.bias"), {key});
+        }
+        if (shape.architecture.starts_with("qwen3")) {
+            add(name("attn_q_norm.weight"), {shape.head_width});
+            add(name("attn_k_norm.weight"), {shape.head_width});
+        }
+        add(name("ffn_norm.weight"), {shape.width});
+        if (shape.experts > 0) {
+            add(name("ffn_gate_inp.weight"), {shape.experts, shape.width});
+            add(name("ffn_gate_exps.weight"), {shape.experts, shape.expert_width, shape.width});
+            add(name("ffn_up_exps.weight"), {shape.experts, shape.expert_width, shape.width});
+            add(name("ffn_down_exps.weight"), {shape.experts, shape.width, shape.expert_width});
+        } else {
+            add(name("ffn_gate.weight"), {shape.ffn_width, shape.width});
+            add(name("ffn_up.weight"), {shape.ffn_width, shape.width});
+            add(name("ffn_down.weight"), {shape.width, shape.ffn_width});
+        }
+    }
+    return tensors;
+}
+
+std::string utf8_of(uint32_t code) {
+    if (code < 0x80) return std::string(1, static_cast<char>(code));
+    return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+}
+
+// The 256 byte tokens of byte-level BPE first, then names that no text reaches, so that any prompt has tokens.
+std::vector<std::string> vocabulary_of(const SynthShape& shape) {
+    std::vector<std::string> tokens;
+    uint32_t unprintable = 256;
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+        tokens.push_back(utf8_of(printable ? byte : unprintable++));
+    }
+    while (static_cast<int64_t>(tokens.size()) < shape.vocabulary - 1) {
+        tokens.push_back(fmt::format("<synthetic {}>", tokens.size()));
+    }
+    tokens.emplace_back("<|end|>");
+    return tokens;
+}
+
+void add_metadata(GgufWriter& writer, const SynthShape& shape, const SynthOptions& options, const Mix& mix,
+                  int layers) {
+    const auto key = [&](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
+    const auto count = [](int64_t number) { return static_cast<uint32_t>(number); };
+    writer.add("general.architecture", shape.architecture);
+    writer.add("general.name", fmt::format("{} with random weights, {}", shape.name, mix.name));
+    writer.add("general.description", fmt::format("made by invar synth {} {} --seed {}; for measurements", shape.name,
+                                                  mix.name, options.seed));
+    writer.add("general.file_type", mix.file_type);
+    writer.add(key("block_count"), count(layers));
+    writer.add(key("context_length"), count(shape.context));
+    writer.add(key("embedding_length"), count(shape.width));
+    writer.add(key("feed_forward_length"), count(shape.ffn_width));
+    writer.add(key("attention.head_count"), count(shape.heads));
+    writer.add(key("attention.head_count_kv"), count(shape.kv_heads));
+    writer.add(key("attention.key_length"), count(shape.head_width));
+    writer.add(key("attention.value_length"), count(shape.head_width));
+    writer.add(key("attention.layer_norm_rms_epsilon"), 1e-6f);
+    writer.add(key("rope.freq_base"), shape.rope_base);
+    writer.add(key("rope.dimension_count"), count(shape.head_width));
+    writer.add(key("vocab_size"), count(shape.vocabulary));
+    if (shape.experts > 0) {
+        writer.add(key("expert_count"), count(shape.experts));
+        writer.add(key("expert_used_count"), count(shape.experts_per_token));
+        writer.add(key("expert_feed_forward_length"), count(shape.expert_width));
+    }
+    const std::vector<std::string> tokens = vocabulary_of(shape);
+    const std::vector<std::string_view> views(tokens.begin(), tokens.end());
+    std::vector<int32_t> kinds(tokens.size(), 1);
+    kinds.back() = 3;  // control
+    const std::vector<std::string_view> merges = {"a b"};
+    writer.add("tokenizer.ggml.model", "gpt2");
+    writer.add("tokenizer.ggml.pre", shape.architecture == "llama" ? "llama-bpe" : "qwen2");
+    writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(views));
+    writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kinds));
+    writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merges));
+    writer.add("tokenizer.ggml.eos_token_id", count(shape.vocabulary - 1));
+    writer.add("tokenizer.ggml.add_bos_token", false);
+    writer.add("tokenizer.chat_template",
+               "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:");
+}
+
+// Encoded blocks of one format, to be drawn from.
+class BlockPool {
+  public:
+    BlockPool(const Format& format, uint64_t seed) : format_(format) {
+        constexpr int64_t kWeights = int64_t{1} << 19;  // 128 KiB and more of blocks: no cache line repeats soon
+        constexpr float kSigma = 0.02f;
+        std::vector<float> weights(kWeights);
+        for (int64_t i = 0; i < kWeights; ++i) {
+            // The sum of four uniform numbers, less their mean, has the variance 1/3.
+            float sum = -2;
+            for (uint32_t draw = 0; draw < 4; ++draw) sum += law::uniform(seed, static_cast<uint64_t>(i), draw);
+            weights[static_cast<size_t>(i)] = sum * std::sqrt(3.0f) * kSigma;
+        }
+        bytes_.resize(static_cast<size_t>(format.row_bytes(kWeights)));
+        format.encode(weights.data(), kWeights, nullptr, bytes_.data());
+    }
+
+    // Fills `out` with whole blocks, in runs that start anywhere in the pool.
+    void fill(std::span<std::byte> out, uint64_t stream) const {
+        const auto block = static_cast<size_t>(format_.block_bytes);
+        const size_t blocks = bytes_.size() / block, run = 64;
+        for (size_t done = 0, draw = 0; done < out.size(); ++draw) {
+            const size_t start = static_cast<size_t>(law::philox4x32({static_cast<uint32_t>(draw), 0, 0, 0},
+                                                                     {static_cast<uint32_t>(stream), 1})[0]) %
+                                 (blocks - run);
+            const size_t bytes = std::min(run * block, out.size() - done);
+            std::copy_n(bytes_.data() + start * block, bytes, out.data() + done);
+            done += bytes;
+        }
+    }
+
+  private:
+    const Format& format_;
+    std::vector<std::byte> bytes_;
+};
+
+}  // namespace
+
+int64_t SynthShape::weights(int with_layers) const {
+    int64_t total = 0;
+    for (const SynthTensor& tensor : tensors_of(*this, with_layers)) total += tensor.rows() * tensor.shape.back();
+    return total;
+}
+
+std::span<const SynthShape> synth_shapes() { return kShapes; }
+
+Result<const SynthShape*> find_synth_shape(std::string_view name) {
+    std::string names;
+    for (const SynthShape& shape : kShapes) {
+        if (shape.name == name) return &shape;
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
+    }
+    return fail("shape '{}' is not known; choose one of {}", name, names);
+}
+
+Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options, const std::filesystem::path& out,
+                           const SynthProgress& progress) {
+    TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
+    if (options.layers < 0 || options.layers > shape.layers) {
+        return fail("--layers is {}, but {} has {} layers; give at most that", options.layers, shape.name,
+                    shape.layers);
+    }
+    const int layers = options.layers > 0 ? options.layers : shape.layers;
+    const MixModel model{.layers = layers,
+                         .has_output = !shape.tied,
+                         .has_experts = shape.experts > 0,
+                         .query_group = static_cast<double>(shape.heads) / shape.kv_heads};
+    GgufWriter writer;
+    add_metadata(writer, shape, options, *mix, layers);
+    std::vector<SynthTensor> tensors = tensors_of(shape, layers);
+    int64_t total = 0;
+    for (SynthTensor& tensor : tensors) {
+        const TensorInfo info{.name = tensor.name, .format = &format(FormatId::f32), .shape = tensor.shape};
+        tensor.format = choose_format(*mix, info, model).chosen;
+        TRY(writer.add_tensor(tensor.name, *tensor.format, tensor.shape));
+        total += tensor.bytes();
+    }
+    TRY(writer.begin(out));
+    std::map<FormatId, BlockPool> pools;
+    std::vector<std::byte> piece;
+    int64_t done = 0;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        const SynthTensor& tensor = tensors[i];
+        if (tensor.shape.size() == 1 && !tensor.name.ends_with(".bias")) {  // norms
+            const std::vector<float> ones(static_cast<size_t>(tensor.shape[0]), 1.0f);
+            CHECK(tensor.format->id == FormatId::f32, "mixes keep vectors in f32");
+            TRY(writer.append(std::as_bytes(std::span(ones))));
+            done += tensor.bytes();
+            continue;
+        }
+        const BlockPool& pool = pools.try_emplace(tensor.format->id, *tensor.format, options.seed).first->second;
+        constexpr int64_t kPieceBlocks = 16384;
+        for (int64_t left = tensor.bytes(), part = 0; left > 0; ++part) {
+            const int64_t bytes = std::min(left, kPieceBlocks * tensor.format->block_bytes);
+            piece.resize(static_cast<size_t>(bytes));
+            pool.fill(piece, options.seed + (static_cast<uint64_t>(i) << 16) + static_cast<uint64_t>(part));
+            TRY(writer.append(piece));
+            left -= bytes;
+            done += bytes;
+            if (progress && !progress(done, total)) return fail("stopped; {} was not written", out.string());
+        }
+    }
+    TRY(writer.finish());
+    return static_cast<int64_t>(writer.file_bytes());
+}
+
+}  // namespace invar

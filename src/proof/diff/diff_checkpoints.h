@@ -1,0 +1,40 @@
+// Two checkpoints of one model beside each other: what their headers say differently, how far each weight is from its
+// counterpart (diff_tensors.h), and how far their runs on a text drift apart (diff_drift.h). A distance that the
+// formats explain is no finding; everything else is named.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "proof/diff/diff_drift.h"
+#include "proof/diff/diff_match.h"
+#include "proof/diff/diff_tensors.h"
+
+namespace invar {
+
+struct CheckpointDiff {
+    std::string a, b;  // files
+    CheckpointMatch match;
+    std::vector<TensorDistance> tensors;  // as match.pairs
+    std::optional<DriftReport> drift;
+    std::vector<std::string> not_compared;  // what was left out, and why
+
+    int64_t suspicious_tensors() const;
+    // Differing hyper-parameters, missing and extra tensors, suspicious tensors.
+    int64_t suspicions() const;
+};
+
+// Called with tensors done, of all; false stops with an error.
+using DiffProgress = std::function<bool(int64_t done, int64_t total)>;
+// Everything but the drift. The files outlive the result.
+Result<CheckpointDiff> diff_weights(const GgufFile& a, const GgufFile& b, ThreadPool& pool,
+                                    const DiffProgress& progress);
+
+Json diff_as_json(const CheckpointDiff& diff);
+// `every_tensor`: a line for each; else for the suspicious ones, and totals by role.
+std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor);
+
+}  // namespace invar

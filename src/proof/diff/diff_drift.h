@@ -1,0 +1,46 @@
+// How far two runs of one model drift apart on the same tokens: the residual stream after every layer, and the
+// distribution of the next token at every position. The first model's run is kept in memory, layers x tokens x width
+// binary32, so that both need not be loaded at once.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "proof/record/model_runner.h"
+
+namespace invar {
+
+struct ResidualRun {
+    std::vector<int32_t> tokens;
+    int64_t width = 0, vocabulary = 0;
+    std::map<int, std::vector<float>> residuals;  // by layer, -1 the embedding: [tokens, width]
+    std::vector<float> logits;                    // [tokens, vocabulary]
+};
+// The runner was opened with logits for every row of a chunk.
+Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens);
+
+struct LayerDrift {
+    int layer = 0;            // -1: the embedding
+    double relative_rms = 0;  // rms(a - b) / rms(a) over all positions
+    double added = 0;         // what this layer added: sqrt(drift^2 - drift before^2), 0 where it shrank
+    int64_t worst_position = 0;
+    double worst = 0;  // relative RMS at that position
+};
+struct PositionDrift {
+    double kl = 0;  // KL(A || B) of the next token, nats
+    bool same_best = true;
+};
+struct DriftReport {
+    std::vector<LayerDrift> layers;
+    std::vector<PositionDrift> positions;
+    int first_jump = -2;  // the first layer that adds four times the median of all layers; -2: none
+
+    double mean_kl() const;
+    double largest_kl() const;
+    double same_best_share() const;
+};
+// Both runs have the same tokens; widths and layers are those of one model.
+DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b);
+
+}  // namespace invar

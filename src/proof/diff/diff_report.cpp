@@ -1,0 +1,154 @@
+// The comparison of two checkpoints as a person or a program reads it.
+#include <cmath>
+#include <map>
+
+#include "files/printable.h"
+#include "proof/diff/diff_checkpoints.h"
+
+namespace invar {
+namespace {
+
+std::string formats_of(const TensorDistance& tensor) {
+    const MatchedTensor& pair = *tensor.pair;
+    return fmt::format("{} / {}", pair.a->format->name, pair.b->format->name);
+}
+
+Json finite_or_null(double number) { return std::isfinite(number) ? Json(number) : Json(nullptr); }
+
+Json tensor_as_json(const TensorDistance& tensor) {
+    const MatchedTensor& pair = *tensor.pair;
+    Json json = {{"weight", to_string(pair.id)},
+                 {"a", {{"tensor", printable(pair.a->name)}, {"format", pair.a->format->name}}},
+                 {"b", {{"tensor", printable(pair.b->name)}, {"format", pair.b->format->name}}},
+                 {"transforms", pair.transforms},
+                 {"relative_rms", finite_or_null(tensor.relative_rms)},
+                 {"expected", finite_or_null(tensor.expected)},
+                 {"scale", finite_or_null(tensor.scale)},
+                 {"scaled_rms", finite_or_null(tensor.scaled_rms)},
+                 {"sign_flips", tensor.sign_flips},
+                 {"weights", tensor.weights}};
+    json["worst_block"] = {{"row", tensor.worst.row},           {"column", tensor.worst.column},
+                           {"weights", tensor.worst.weights},   {"relative", finite_or_null(tensor.worst.relative)},
+                           {"offset_a", tensor.worst.offset_a}, {"offset_b", tensor.worst.offset_b}};
+    json["suspicions"] = tensor.suspicions;
+    return json;
+}
+
+Json drift_as_json(const DriftReport& drift) {
+    Json layers = Json::array(), positions = Json::array();
+    for (const LayerDrift& layer : drift.layers) {
+        layers.push_back({{"layer", layer.layer},
+                          {"relative_rms", layer.relative_rms},
+                          {"added", layer.added},
+                          {"worst", layer.worst},
+                          {"worst_position", layer.worst_position}});
+    }
+    for (const PositionDrift& position : drift.positions)
+        positions.push_back({{"kl", position.kl}, {"same_first_choice", position.same_best}});
+    Json json = {{"layers", std::move(layers)},
+                 {"positions", std::move(positions)},
+                 {"kl_mean", drift.mean_kl()},
+                 {"kl_max", drift.largest_kl()},
+                 {"same_first_choice", drift.same_best_share()}};
+    json["first_jump"] = drift.first_jump == -2 ? Json(nullptr) : Json(drift.first_jump);
+    return json;
+}
+
+std::string tensor_line(const TensorDistance& tensor) {
+    const WorstBlock& worst = tensor.worst;
+    return fmt::format("{:<28} {:<15} {:>10.3g} {:>10.3g} {:>9.5g} {:>10.3g}  row {}, column {}\n",
+                       to_string(tensor.pair->id), formats_of(tensor), tensor.relative_rms, tensor.expected,
+                       tensor.scale, worst.relative, worst.row, worst.column);
+}
+
+std::string table_header(std::string_view first) {
+    return fmt::format("{:<28} {:<15} {:>10} {:>10} {:>9} {:>10}  {}\n", first, "formats A / B", "distance", "expected",
+                       "scale", "worst", "worst block");
+}
+
+std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
+    std::string text;
+    std::map<std::pair<Role, std::string>, std::vector<const TensorDistance*>> roles;
+    for (const TensorDistance& tensor : diff.tensors) {
+        roles[{tensor.pair->id.role, formats_of(tensor)}].push_back(&tensor);
+        if (every_tensor) text += tensor_line(tensor);
+    }
+    if (every_tensor) return table_header("weight") + text;
+    // The farthest from its expectation stands for its role.
+    const auto excess = [](const TensorDistance* tensor) { return tensor->relative_rms / (tensor->expected + 1e-9); };
+    for (const auto& [role, tensors] : roles) {
+        const TensorDistance* const most =
+            *std::max_element(tensors.begin(), tensors.end(),
+                              [&](const TensorDistance* x, const TensorDistance* y) { return excess(x) < excess(y); });
+        text += tensor_line(*most);
+    }
+    return table_header("farthest of each kind") + text;
+}
+
+std::string drift_as_text(const DriftReport& drift) {
+    std::string text = fmt::format("\nrun on {} tokens: residual stream after each layer, rms(A - B) / rms(A)\n",
+                                   drift.positions.size());
+    for (const LayerDrift& layer : drift.layers) {
+        const std::string name = layer.layer < 0 ? std::string("embedding") : fmt::format("layer {}", layer.layer);
+        text += fmt::format("  {:<10} {:>10.4g}   worst {:>10.4g} at position {}{}\n", name, layer.relative_rms,
+                            layer.worst, layer.worst_position, layer.layer == drift.first_jump ? "   <- jump" : "");
+    }
+    if (drift.first_jump >= 0) {
+        text += fmt::format("the first jump is in layer {}: it adds more than four times what layers do\n",
+                            drift.first_jump);
+    } else {
+        text += "no layer stands out\n";
+    }
+    text +=
+        fmt::format("next token: KL(A || B) {:.6g} nats on average, {:.6g} at most; same first choice at {:.1f} %\n",
+                    drift.mean_kl(), drift.largest_kl(), 100 * drift.same_best_share());
+    return text;
+}
+
+}  // namespace
+
+Json diff_as_json(const CheckpointDiff& diff) {
+    Json tensors = Json::array();
+    for (const TensorDistance& tensor : diff.tensors) tensors.push_back(tensor_as_json(tensor));
+    Json json = {{"a", diff.a},
+                 {"b", diff.b},
+                 {"suspicions", diff.suspicions()},
+                 {"hyperparameters", diff.match.hyperparameters},
+                 {"missing", diff.match.missing},
+                 {"extra", diff.match.extra},
+                 {"notes", diff.match.notes},
+                 {"tensors", std::move(tensors)},
+                 {"not_compared", diff.not_compared}};
+    if (diff.drift) json["drift"] = drift_as_json(*diff.drift);
+    return json;
+}
+
+std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
+    std::string text = fmt::format("A: {}\nB: {}\n", diff.a, diff.b);
+    const auto list = [&](std::string_view kind, const std::vector<std::string>& sentences) {
+        for (const std::string& sentence : sentences) text += fmt::format("{}: {}\n", kind, sentence);
+    };
+    list("DIFFERS", diff.match.hyperparameters);
+    list("DIFFERS", diff.match.missing);
+    list("DIFFERS", diff.match.extra);
+    list("note", diff.match.notes);
+    for (const TensorDistance& tensor : diff.tensors) {
+        for (const std::string& transform : tensor.pair->transforms)
+            text += fmt::format("note: {}: {}\n", to_string(tensor.pair->id), transform);
+    }
+    for (const TensorDistance& tensor : diff.tensors) {
+        for (const std::string& suspicion : tensor.suspicions) {
+            text += fmt::format("SUSPICIOUS: {} ({}): {}\n", to_string(tensor.pair->id),
+                                printable(tensor.pair->b->name), suspicion);
+        }
+    }
+    text += "\n";
+    text += tensors_as_text(diff, every_tensor);
+    if (diff.drift) text += drift_as_text(*diff.drift);
+    list("not compared", diff.not_compared);
+    return text + fmt::format("\n{} tensors compared, {}\n", diff.tensors.size(),
+                              diff.suspicions() == 0 ? std::string("0 suspicious: the formats explain every distance")
+                                                     : fmt::format("{} suspicious findings", diff.suspicions()));
+}
+
+}  // namespace invar

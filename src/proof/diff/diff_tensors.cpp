@@ -1,0 +1,344 @@
+#include "proof/diff/diff_tensors.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "proof/diff/diff_rows.h"
+
+namespace invar {
+namespace {
+
+// Sums over a row, or over rows.
+struct Fit {
+    double xx = 0, yy = 0, xy = 0, dd = 0;  // d = x - y
+    double x = 0, y = 0;
+    int64_t flips = 0;
+    bool finite = true;
+
+    void add(const Fit& other) {
+        xx += other.xx;
+        yy += other.yy;
+        xy += other.xy;
+        dd += other.dd;
+        x += other.x;
+        y += other.y;
+        flips += other.flips;
+        finite = finite && other.finite;
+    }
+    double relative() const { return dd == 0 ? 0 : std::sqrt(dd / xx); }
+    double scale() const { return yy > 0 ? xy / yy : 1; }
+    // rms(x - scale y) / rms(x)
+    double scaled() const { return xx > 0 && yy > 0 ? std::sqrt(std::max(0.0, 1 - xy * xy / (xx * yy))) : relative(); }
+    double cosine() const { return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 1; }
+};
+
+struct Block {
+    double difference = 0, size = 0;  // RMS of x - y and of x
+    int64_t column = 0;
+};
+
+struct Room {
+    std::vector<float> x, y;
+};
+
+void decode_row(const TensorInfo& tensor, int64_t row, std::vector<float>& out) {
+    out.resize(static_cast<size_t>(tensor.columns()));
+    tensor.format->decode(tensor.data + row * static_cast<int64_t>(tensor.row_bytes()), tensor.columns(), out.data());
+}
+
+// Weights compared as one block: the larger of the formats' blocks, at least 32.
+int64_t unit_of(const MatchedTensor& pair) {
+    return std::min<int64_t>(pair.a->columns(),
+                             std::max({32, pair.a->format->block_weights, pair.b->format->block_weights}));
+}
+
+// `typical`: the RMS of x over the tensor, below a tenth of which a block's size is not taken as a measure.
+double relative_of(const Block& block, double typical) {
+    const double size = std::max(block.size, 0.1 * typical);
+    return size > 0 ? block.difference / size : block.difference > 0 ? INFINITY : 0;
+}
+
+Fit fit_row(const MatchedTensor& pair, int64_t row, Room& room, double typical, Block& worst) {
+    decode_row(*pair.a, row, room.x);
+    decode_row(*pair.b, row, room.y);
+    const int64_t columns = pair.a->columns(), unit = unit_of(pair);
+    Fit all;
+    double worst_relative = -1;
+    for (int64_t first = 0; first < columns; first += unit) {
+        const int64_t count = std::min(unit, columns - first);
+        Fit fit;
+        for (int64_t i = first; i < first + count; ++i) {
+            const double x = room.x[static_cast<size_t>(i)], y = room.y[static_cast<size_t>(i)], d = x - y;
+            fit.xx += x * x;
+            fit.yy += y * y;
+            fit.xy += x * y;
+            fit.dd += d * d;
+            fit.x += x;
+            fit.y += y;
+            fit.flips += std::fabs(x) > typical && x * y < 0 ? 1 : 0;
+        }
+        fit.finite = std::isfinite(fit.xx) && std::isfinite(fit.yy);
+        const auto n = static_cast<double>(count);
+        const Block block{.difference = std::sqrt(fit.dd / n), .size = std::sqrt(fit.xx / n), .column = first};
+        const double relative = relative_of(block, typical);
+        if (fit.finite && relative > worst_relative) worst = block, worst_relative = relative;
+        all.add(fit);
+    }
+    return all;
+}
+
+// RMS of the tensor in A, of a sample of rows: the measure for what counts as faint.
+double typical_rms(const MatchedTensor& pair) {
+    std::vector<float> row;
+    double squares = 0;
+    int64_t count = 0;
+    const int64_t step = std::max<int64_t>(1, pair.rows / 64);
+    for (int64_t r = 0; r < pair.rows; r += step) {
+        decode_row(*pair.a, r, row);
+        for (const float x : row) {
+            if (!std::isfinite(x)) continue;
+            squares += double{x} * x;
+            ++count;
+        }
+    }
+    return count > 0 ? std::sqrt(squares / static_cast<double>(count)) : 0;
+}
+
+// What storing the values of `source` in `format` costs: relative RMS over a sample of rows.
+double format_error(const TensorInfo& source, const Format& format, int64_t rows) {
+    if (format.id == FormatId::f32) return 0;
+    constexpr int64_t kMostRows = 16, kMostColumns = 2048;
+    const int64_t columns = std::min(source.columns(), kMostColumns) / format.block_weights * format.block_weights;
+    if (columns == 0) return 0;  // the format cannot hold such rows, so the file does not either
+    std::vector<float> values, back(static_cast<size_t>(columns));
+    std::vector<std::byte> stored(static_cast<size_t>(format.row_bytes(columns)));
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < std::min(rows, kMostRows); ++i) {
+        decode_row(source, i * rows / std::min(rows, kMostRows), values);
+        format.encode(values.data(), columns, nullptr, stored.data());
+        format.decode(stored.data(), columns, back.data());
+        for (int64_t c = 0; c < columns; ++c) {
+            const double x = values[static_cast<size_t>(c)], d = x - back[static_cast<size_t>(c)];
+            if (!std::isfinite(d)) continue;
+            difference += d * d;
+            size += x * x;
+        }
+    }
+    return size > 0 ? std::sqrt(difference / size) : 0;
+}
+
+int64_t head_width(const MatchedTensor& pair, const ModelConfig& config) {
+    const Role role = pair.id.role;
+    if (pair.id.layer < 0 || static_cast<size_t>(pair.id.layer) >= config.layers.size()) return 0;
+    const LayerGeometry& layer = config.layers[static_cast<size_t>(pair.id.layer)];
+    if (role == Role::query || role == Role::key) return layer.key_width;
+    return role == Role::value ? layer.value_width : 0;
+}
+
+// Looks for a known mistake in what quantisation does not explain.
+class Suspicion {
+  public:
+    Suspicion(const MatchedTensor& pair, const ModelConfig& config, const std::vector<Fit>& rows, const Fit& all,
+              TensorDistance& distance)
+        : pair_(pair), config_(config), rows_(rows), all_(all), distance_(distance) {}
+
+    void look(double worst_relative) {
+        if (!distance_.finite) return say("it holds weights that are no numbers; see invar audit");
+        if (all_.xx == 0 && all_.yy > 0) return say("it is zero in A and not in B");
+        if (all_.yy == 0 && all_.xx > 0) return say("it is zero in B and not in A");
+        const double allowed = kTolerance * distance_.expected + kFloor;
+        const auto bad = std::count_if(rows_.begin(), rows_.end(), [&](const Fit& row) {
+            return row.finite && row.relative() > 2 * allowed && row.dd > 0;
+        });
+        // In a few rows: they are looked at by themselves. In most: it is the tensor.
+        const bool local = bad > 0 && 2 * bad < static_cast<int64_t>(rows_.size());
+        if (local) {
+            if (scaled_rows(allowed) || permuted() || damaged_block(worst_relative)) return;
+        } else if (scaled()) {
+            return;
+        }
+        if (all_.relative() <= allowed) {
+            damaged_block(worst_relative);
+        } else if (!offset(allowed) && !scaled_rows(allowed) && !permuted()) {
+            distance_.unexplained = true;
+            const std::string formats =
+                distance_.expected > 0
+                    ? fmt::format("{:.3g} times the {:.3g}", all_.relative() / distance_.expected, distance_.expected)
+                    : std::string("more than the nothing");
+            say(fmt::format("its distance of {:.3g} is {} that the formats explain", all_.relative(), formats));
+        }
+    }
+
+  private:
+    static constexpr double kFloor = 1e-6;  // two roundings of binary32
+    void say(std::string sentence) { distance_.suspicions.push_back(std::move(sentence)); }
+
+    // One factor on the whole tensor explains most of it. Rounding to the nearest code alone moves the best factor by
+    // up to the squared error.
+    bool scaled() {
+        const double scale = all_.scale(), octaves = std::fabs(std::log2(std::fabs(scale)));
+        const bool reversed = scale < 0;
+        const bool resized = octaves > std::max(0.05, 4 * distance_.expected * distance_.expected);
+        if (all_.scaled() > 0.75 * std::min(1.0, all_.relative()) || (!reversed && !resized)) return false;
+        std::string text = reversed ? "its sign is reversed" : "";
+        if (resized) {
+            text += fmt::format(
+                "{}A is {:.6g} (2^{:.3f}) times B: a scale of the whole tensor is missing, inverted or "
+                "applied twice",
+                reversed ? ", and " : "", std::fabs(scale), std::log2(std::fabs(scale)));
+        }
+        say(fmt::format("{}; with it the distance is {:.3g} instead of {:.3g}", text, all_.scaled(), all_.relative()));
+        return true;
+    }
+
+    // One number added to every weight explains it: norms are stored as w or as w - 1.
+    bool offset(double allowed) {
+        const auto n = static_cast<double>(distance_.weights);
+        const double shift = (all_.x - all_.y) / n;
+        const double rest = std::sqrt(std::max(0.0, all_.dd / n - shift * shift));
+        if (rest > std::max(allowed, 0.05) * std::sqrt(all_.xx / n) || std::fabs(shift) < 10 * rest) return false;
+        say(fmt::format("A is B plus {:.6g}{}", shift,
+                        std::fabs(std::fabs(shift) - 1) < 0.01 ? ": a norm stored without its 1" : ""));
+        return true;
+    }
+
+    // Rows, or experts, with factors of their own.
+    bool scaled_rows(double allowed) {
+        int64_t count = 0, first = -1;
+        for (size_t i = 0; i < rows_.size(); ++i) {
+            const Fit& row = rows_[i];
+            if (row.relative() <= 2 * allowed || !(row.xx > 0) || !(row.yy > 0)) continue;
+            if (row.scaled() > std::max(2 * allowed, 0.3 * std::min(1.0, row.relative()))) return false;
+            if (count++ == 0) first = static_cast<int64_t>(i);
+        }
+        if (count == 0) return false;
+        const double scale = rows_[static_cast<size_t>(first)].scale();
+        say(fmt::format("{} of {} rows have a factor of their own; the first is {}: A is {:.6g} times B there", count,
+                        rows_.size(), spell_row(first), scale));
+        return true;
+    }
+
+    bool permuted() {
+        std::vector<int64_t> poor;
+        for (size_t i = 0; i < rows_.size(); ++i) {
+            if (rows_[i].cosine() < kPoor) poor.push_back(static_cast<int64_t>(i));
+        }
+        const auto count = static_cast<int64_t>(poor.size());
+        if (count < 2) return false;
+        if (pair_.a->shape.size() == 3 && permuted_experts(poor)) return true;
+        constexpr int64_t kMostRows = 2048;  // the search takes the square of them: 1 s
+        if (count > kMostRows) poor.resize(kMostRows);
+        const auto matches = match_rows(RowSketches(*pair_.a, poor), RowSketches(*pair_.b, poor), kGood);
+        if (static_cast<double>(matches.size()) < 0.8 * static_cast<double>(poor.size())) return false;
+        say(fmt::format("{}: {} of {} rows; {} in A is row {} in B",
+                        describe_permutation(matches, head_width(pair_, config_)), count, rows_.size(),
+                        spell_row(matches[0].row_a), matches[0].row_b));
+        return true;
+    }
+
+    bool permuted_experts(const std::vector<int64_t>& poor) {
+        const int64_t experts = pair_.a->shape[0], rows = pair_.a->shape[1];
+        std::vector<int64_t> bad(static_cast<size_t>(experts), 0), swapped;
+        for (const int64_t row : poor) ++bad[static_cast<size_t>(row / rows)];
+        std::string example;
+        for (int64_t e = 0; e < experts; ++e) {
+            if (2 * bad[static_cast<size_t>(e)] < rows) continue;
+            const int64_t found = expert_like(e);
+            if (found < 0) continue;
+            if (swapped.empty()) example = fmt::format("expert {} in A is expert {} in B", e, found);
+            swapped.push_back(e);
+        }
+        if (swapped.empty()) return false;
+        say(fmt::format("experts are permuted: {} of {}; {}", swapped.size(), experts, example));
+        return true;
+    }
+
+    // The expert of B whose first rows are those of A's expert; -1: none.
+    int64_t expert_like(int64_t expert) const {
+        const int64_t experts = pair_.a->shape[0], rows = pair_.a->shape[1], sample = std::min<int64_t>(rows, 16);
+        const auto rows_of = [&](int64_t e) {
+            std::vector<int64_t> list;
+            for (int64_t r = 0; r < sample; ++r) list.push_back(e * rows + r);
+            return list;
+        };
+        const RowSketches mine(*pair_.a, rows_of(expert));
+        for (int64_t e = 0; e < experts; ++e) {
+            if (e == expert) continue;
+            const RowSketches theirs(*pair_.b, rows_of(e));
+            double sum = 0;
+            for (int64_t r = 0; r < sample; ++r) sum += mine.cosine(r, theirs, r);
+            if (sum / static_cast<double>(sample) >= kGood) return e;
+        }
+        return -1;
+    }
+
+    // One block that is nothing like the other.
+    bool damaged_block(double relative) {
+        const double limit = std::max(std::min(0.9, 6 * distance_.expected), 0.02);
+        if (relative <= limit) return false;
+        say(fmt::format("{}, columns {} to {} differ by {:.3g} of their size, blocks of these formats by {:.3g} or so",
+                        spell_row(distance_.worst.row), distance_.worst.column,
+                        distance_.worst.column + distance_.worst.weights - 1, relative, distance_.expected));
+        return true;
+    }
+
+    std::string spell_row(int64_t row) const {
+        if (pair_.a->shape.size() < 3) return fmt::format("row {}", row);
+        return fmt::format("row {} of expert {}", row % pair_.a->shape[1], row / pair_.a->shape[1]);
+    }
+
+    // Quantisation to two bits still leaves cosines of 0.93; unrelated rows have cosines around 0.
+    static constexpr double kPoor = 0.7, kGood = 0.85;
+
+    const MatchedTensor& pair_;
+    const ModelConfig& config_;
+    const std::vector<Fit>& rows_;
+    const Fit& all_;
+    TensorDistance& distance_;
+};
+
+int64_t offset_of(const TensorInfo& tensor, int64_t row, int64_t column) {
+    const int64_t in_row = column / tensor.format->block_weights * tensor.format->block_bytes;
+    return static_cast<int64_t>(tensor.file_offset) + row * static_cast<int64_t>(tensor.row_bytes()) + in_row;
+}
+
+}  // namespace
+
+TensorDistance tensor_distance(const MatchedTensor& pair, const ModelConfig& config, ThreadPool& pool) {
+    TensorDistance distance{.pair = &pair, .weights = pair.rows * pair.a->columns()};
+    const double typical = typical_rms(pair);
+    std::vector<Fit> rows(static_cast<size_t>(pair.rows));
+    std::vector<Block> worst(rows.size());
+    std::vector<Room> rooms(static_cast<size_t>(pool.threads()));
+    pool.parallel_items(pair.rows, [&](int64_t row, int worker) {
+        const auto r = static_cast<size_t>(row);
+        rows[r] = fit_row(pair, row, rooms[static_cast<size_t>(worker)], typical, worst[r]);
+    });
+    Fit all;
+    double worst_relative = -1;
+    for (size_t r = 0; r < rows.size(); ++r) {
+        distance.finite = distance.finite && rows[r].finite;
+        if (!rows[r].finite) continue;
+        all.add(rows[r]);
+        const double relative = relative_of(worst[r], typical);
+        if (relative <= worst_relative) continue;
+        worst_relative = relative;
+        const auto row = static_cast<int64_t>(r);
+        distance.worst = {.row = row,
+                          .column = worst[r].column,
+                          .weights = std::min(unit_of(pair), pair.a->columns() - worst[r].column),
+                          .relative = relative,
+                          .offset_a = offset_of(*pair.a, row, worst[r].column),
+                          .offset_b = offset_of(*pair.b, row, worst[r].column)};
+    }
+    distance.relative_rms = all.relative();
+    distance.scale = all.scale();
+    distance.scaled_rms = all.scaled();
+    distance.sign_flips = all.flips;
+    distance.expected = std::hypot(format_error(*pair.b, *pair.a->format, pair.rows),
+                                   format_error(*pair.a, *pair.b->format, pair.rows));
+    Suspicion(pair, config, rows, all, distance).look(worst_relative);
+    return distance;
+}
+
+}  // namespace invar

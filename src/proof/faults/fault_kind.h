@@ -1,0 +1,147 @@
+// The inside of fault injection: a row of the table of faults, and the two bases that faults are made of. A fault that
+// rewrites results (RowFault) is a function from what a verb was given and made to what it should wrongly have made;
+// faults of weights, routing and the cache are classes of their own.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "proof/faults/faults.h"
+
+namespace invar {
+
+// One fault at one verb. Called only for that verb.
+class Fault {
+  public:
+    virtual ~Fault() = default;
+    virtual void before(VerbCall& call) {}
+    virtual void after(const VerbCall& call) {}
+};
+
+// Which rows of a call are struck when no position is asked for.
+enum class FaultExtent : uint8_t {
+    every_row,
+    one_row,  // the first in which the fault changes a bit, and from then on that position
+    onwards,  // from a position on; 1 when none is asked for
+    weights,  // the weight itself is wrong, so there is no position to ask for
+};
+
+// A result row that is to be wrong. With expert slots a row is all slots of a token: [slots * width].
+struct RowRewrite {
+    const VerbCall& call;
+    const FaultPlace& place;
+    int64_t row = 0;                  // of the call
+    std::span<const float> x;         // the row of the first input, as it was before a verb that works in place
+    std::span<const float> x2;        // of the second
+    std::span<const float> previous;  // this row index of the same verb's last call; empty: there was none
+    std::span<float> result;          // the verb's, to be rewritten
+    std::string& detail;              // added to the description; stays empty where there is nothing to add
+
+    int64_t width() const { return call.out.width(); }  // of a slot
+    const BatchRow& token() const { return call.row(row); }
+};
+using Rewrite = void (*)(const RowRewrite& row);
+
+// Says why a fault cannot show at a position of a run; "" where it can.
+using Hidden = std::string_view (*)(const VerbSite& site, int64_t position, const RunShape& shape);
+
+namespace fault_part {  // parts beyond layer and stage; a set
+inline constexpr unsigned position = 1, slot = 2, row = 4, block = 8, bit = 16, element = 32, role = 64;
+}
+
+struct FaultKind {
+    std::string_view name, meaning, where;
+    FaultExtent extent = FaultExtent::every_row;
+    unsigned parts = fault_part::position;
+    bool (*fits)(const VerbSite& site) = nullptr;
+    Rewrite rewrite = nullptr;  // or a class of its own:
+    std::unique_ptr<Fault> (*make)(const FaultPlace& place, FaultReport& report) = nullptr;
+    Hidden hidden = nullptr;       // nothing: it shows everywhere
+    bool needs_two_pages = false;  // of the cache
+    bool prefers_last = false;     // the default place is the last one, not the middle
+};
+std::span<const FaultKind> all_faults();  // fault_kinds.cpp
+const FaultKind* find_fault(std::string_view name);
+
+// The first place counts; later ones only add to the rows.
+void note_strike(FaultReport& report, const StageKey& stage, int64_t position, int64_t element,
+                 const std::string& detail);
+// The first element whose bits differ, or -1.
+int64_t first_difference(std::span<const float> a, std::span<const float> b);
+
+// Which positions are struck, remembered from pass to pass.
+class StruckRows {
+  public:
+    explicit StruckRows(const FaultPlace& place);
+    bool wants(int64_t position) const;
+    void struck(int64_t position);  // one_row stays with it
+
+  private:
+    FaultExtent extent_;
+    std::optional<int64_t> position_;
+};
+
+std::unique_ptr<Fault> make_row_fault(const FaultPlace& place, FaultReport& report);
+
+// ---- the faults, by the part of the engine they are in
+
+namespace faults {
+
+// fault_rows.cpp: norms, biases, rope, activations, residuals, rows
+void skip_norm(const RowRewrite& row);
+void offset_norm(const RowRewrite& row);
+void change_epsilon(const RowRewrite& row);
+void leave_out_bias(const RowRewrite& row);
+void turn_one_further(const RowRewrite& row);
+void turn_twice(const RowRewrite& row);
+void leave_out_turn(const RowRewrite& row);
+void pair_otherwise(const RowRewrite& row);
+void inflate_turn(const RowRewrite& row);
+void swap_gate_and_up(const RowRewrite& row);
+void use_gelu(const RowRewrite& row);
+void add_twice(const RowRewrite& row);
+void lose_branch(const RowRewrite& row);
+void lose_residual(const RowRewrite& row);
+void take_next_token(const RowRewrite& row);
+void take_row_before(const RowRewrite& row);
+void keep_previous_pass(const RowRewrite& row);
+void take_neighbour(const RowRewrite& row);
+void drop_expert_from_sum(const RowRewrite& row);
+
+// fault_products.cpp
+void sum_naively(const RowRewrite& row);
+void quantise_by_256(const RowRewrite& row);
+void keep_activations_float(const RowRewrite& row);
+void multiply_by_next_expert(const RowRewrite& row);
+
+// fault_attention.cpp
+void swap_key_heads(const RowRewrite& row);
+void tile_key_heads(const RowRewrite& row);
+void hide_last_position(const RowRewrite& row);
+void show_future(const RowRewrite& row);
+void leave_out_scale(const RowRewrite& row);
+void read_before_store(const RowRewrite& row);
+void read_other_page(const RowRewrite& row);
+std::unique_ptr<Fault> swap_stored_heads(const FaultPlace& place, FaultReport& report);
+std::unique_ptr<Fault> truncate_stored(const FaultPlace& place, FaultReport& report);
+
+// fault_routing.cpp
+std::unique_ptr<Fault> route_wrongly(const FaultPlace& place, FaultReport& report);
+
+// fault_weights.cpp
+std::unique_ptr<Fault> flip_bit(const FaultPlace& place, FaultReport& report);
+std::unique_ptr<Fault> swap_scales(const FaultPlace& place, FaultReport& report);
+std::unique_ptr<Fault> poison_row(const FaultPlace& place, FaultReport& report);
+
+// fault_whole_weights.cpp
+std::unique_ptr<Fault> zero_weight(const FaultPlace& place, FaultReport& report);
+std::unique_ptr<Fault> invert_scale(const FaultPlace& place, FaultReport& report);
+std::unique_ptr<Fault> poison_scale(const FaultPlace& place, FaultReport& report);
+
+// fault_nan.cpp
+std::unique_ptr<Fault> make_nan(const FaultPlace& place, FaultReport& report);
+
+}  // namespace faults
+}  // namespace invar

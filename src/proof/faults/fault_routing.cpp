@@ -1,0 +1,108 @@
+// Faults of routing: which experts, in which order, with which weights. The stages that must show them are those that a
+// recording has of a route: expert_weights before expert_ids.
+#include <algorithm>
+#include <cstring>
+
+#include "arithmetic/routing.h"
+#include "arithmetic/softmax.h"
+#include "proof/faults/fault_kind.h"
+
+namespace invar::faults {
+namespace {
+
+struct RoutedRow {
+    const VerbCall& call;
+    int64_t row;
+    int64_t slot;  // the rank that is struck
+    std::vector<int32_t>& experts;
+    std::vector<float>& weights;
+    std::string& detail;
+};
+
+void choose_wrong_expert(const RoutedRow& row) {
+    const auto count = static_cast<int32_t>(row.call.x.width());
+    int32_t& expert = row.experts[static_cast<size_t>(row.slot)];
+    const int32_t right = expert;
+    do {
+        expert = (expert + 1) % count;
+    } while (expert != right && std::count(row.experts.begin(), row.experts.end(), expert) > 1);
+    row.detail = fmt::format("rank {}: expert {} in place of {}", row.slot, expert, right);
+}
+
+void drop_expert(const RoutedRow& row) {
+    row.weights[static_cast<size_t>(row.slot)] = 0;
+    row.detail = fmt::format("rank {}: expert {} has weight 0", row.slot, row.experts[static_cast<size_t>(row.slot)]);
+}
+
+void weigh_uniformly(const RoutedRow& row) {
+    std::fill(row.weights.begin(), row.weights.end(), 1.0f / static_cast<float>(row.weights.size()));
+}
+
+void leave_out_renormalising(const RoutedRow& row) {
+    std::vector<float> probabilities(static_cast<size_t>(row.call.x.width()));
+    law::softmax(row.call.x.host_row(row.row), row.call.x.width(), probabilities.data());
+    for (size_t j = 0; j < row.weights.size(); ++j) {
+        row.weights[j] = probabilities[static_cast<size_t>(row.experts[j])];
+    }
+}
+
+void reverse_order(const RoutedRow& row) {
+    std::reverse(row.experts.begin(), row.experts.end());
+    std::reverse(row.weights.begin(), row.weights.end());
+}
+
+void swap_experts(const RoutedRow& row) {
+    std::swap(row.experts[0], row.experts[1]);
+    row.detail = fmt::format("experts {} and {}", row.experts[1], row.experts[0]);
+}
+
+using RewriteRouting = void (*)(const RoutedRow& row);
+constexpr std::pair<std::string_view, RewriteRouting> kRewrites[] = {
+    {"wrong_expert", choose_wrong_expert}, {"dropped_expert", drop_expert},
+    {"uniform_weights", weigh_uniformly},  {"no_renormalise", leave_out_renormalising},
+    {"unsorted_experts", reverse_order},   {"swapped_experts", swap_experts},
+};
+
+class RoutingFault final : public Fault {
+  public:
+    RoutingFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report), rows_(place) {
+        for (const auto& [name, rewrite] : kRewrites) {
+            if (name == place.kind->name) rewrite_ = rewrite;
+        }
+    }
+
+    void after(const VerbCall& call) override {
+        const auto k = static_cast<size_t>(call.slots.experts_per_row);
+        for (int64_t row = 0; row < call.rows(); ++row) {
+            if (!rows_.wants(call.row(row).position)) continue;
+            int32_t* ids = call.slots.experts + row * call.slots.experts_per_row;
+            float* scales = call.slots.weights + row * call.slots.experts_per_row;
+            std::vector<int32_t> experts(ids, ids + k);
+            std::vector<float> weights(scales, scales + k);
+            std::string detail;
+            rewrite_({call, row, place_.spec.slot.value_or(0), experts, weights, detail});
+            const int64_t weight = first_difference({scales, k}, weights);
+            const int64_t expert = std::mismatch(experts.begin(), experts.end(), ids).second - ids;
+            if (weight < 0 && expert == call.slots.experts_per_row) continue;
+            std::copy(experts.begin(), experts.end(), ids);
+            std::copy(weights.begin(), weights.end(), scales);
+            rows_.struck(call.row(row).position);
+            const StageKey stage{call.stage.layer, weight >= 0 ? "expert_weights" : "expert_ids", call.occurrence};
+            note_strike(report_, stage, call.row(row).position, weight >= 0 ? weight : expert, detail);
+        }
+    }
+
+  private:
+    const FaultPlace& place_;
+    FaultReport& report_;
+    StruckRows rows_;
+    RewriteRouting rewrite_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Fault> route_wrongly(const FaultPlace& place, FaultReport& report) {
+    return std::make_unique<RoutingFault>(place, report);
+}
+
+}  // namespace invar::faults

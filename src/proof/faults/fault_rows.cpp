@@ -1,0 +1,137 @@
+// Faults of the verbs that work row by row. Each takes the row's result as the verb made it and rewrites it as an
+// engine with that fault would have made it, by the law (arithmetic/), so that nothing else differs.
+#include <algorithm>
+#include <cmath>
+
+#include "arithmetic/elementary.h"
+#include "arithmetic/norm.h"
+#include "proof/faults/fault_kind.h"
+#include "proof/faults/stored_rows.h"
+
+namespace invar::faults {
+namespace {
+
+void copy(std::span<const float> from, std::span<float> to) { std::copy(from.begin(), from.end(), to.begin()); }
+
+void norm_by_law(const RowRewrite& row, const float* weight, float epsilon) {
+    const int64_t size = row.call.vector->size;
+    for (size_t first = 0; first < row.result.size(); first += static_cast<size_t>(size)) {
+        law::rms_norm(row.x.data() + first, weight, size, epsilon, row.result.data() + first);
+    }
+}
+
+// Turns every head of `head` as at `position`.
+void turn(const RowRewrite& row, const RopeSpec& spec, int64_t position, float factor) {
+    const RopeTable& table = *row.call.rope;
+    std::vector<float> cosines(static_cast<size_t>(spec.pairs())), sines(cosines.size());
+    table.angles(position, cosines.data(), sines.data());
+    for (size_t i = 0; i < cosines.size(); ++i) {
+        cosines[i] *= factor;
+        sines[i] *= factor;
+    }
+    for (size_t first = 0; first < row.result.size(); first += static_cast<size_t>(spec.head_width)) {
+        law::rope(spec, cosines.data(), sines.data(), row.result.data() + first);
+    }
+}
+
+}  // namespace
+
+void skip_norm(const RowRewrite& row) { copy(row.x, row.result); }
+
+void offset_norm(const RowRewrite& row) {
+    std::vector<float> weight(row.call.vector->data, row.call.vector->data + row.call.vector->size);
+    for (float& one : weight) one = one + 1.0f;
+    norm_by_law(row, weight.data(), row.call.epsilon);
+}
+
+void change_epsilon(const RowRewrite& row) {
+    norm_by_law(row, row.call.vector->data, row.call.epsilon * 100);
+    row.detail = fmt::format("{} in place of {}", row.call.epsilon * 100, row.call.epsilon);
+}
+
+void leave_out_bias(const RowRewrite& row) { copy(row.x, row.result); }
+
+void turn_one_further(const RowRewrite& row) {
+    copy(row.x, row.result);
+    turn(row, row.call.rope->spec(), row.token().position + 1, 1.0f);
+}
+
+void turn_twice(const RowRewrite& row) { turn(row, row.call.rope->spec(), row.token().position, 1.0f); }
+
+void leave_out_turn(const RowRewrite& row) { copy(row.x, row.result); }
+
+void pair_otherwise(const RowRewrite& row) {
+    RopeSpec spec = row.call.rope->spec();
+    const bool halves = spec.pairing == RopePairing::halves;
+    spec.pairing = halves ? RopePairing::adjacent : RopePairing::halves;
+    copy(row.x, row.result);
+    turn(row, spec, row.token().position, 1.0f);
+    row.detail = halves ? "neighbours in place of halves" : "halves in place of neighbours";
+}
+
+void inflate_turn(const RowRewrite& row) {
+    copy(row.x, row.result);
+    turn(row, row.call.rope->spec(), row.token().position, 1.261f);
+}
+
+void swap_gate_and_up(const RowRewrite& row) {
+    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = law::silu(row.x2[i]) * row.x[i];
+}
+
+void use_gelu(const RowRewrite& row) {
+    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = law::gelu_tanh(row.x[i]) * row.x2[i];
+}
+
+void add_twice(const RowRewrite& row) {
+    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = row.result[i] + row.x2[i];
+}
+
+void lose_branch(const RowRewrite& row) { copy(row.x, row.result); }
+
+void lose_residual(const RowRewrite& row) { copy(row.x2, row.result); }
+
+void take_next_token(const RowRewrite& row) {
+    const WeightMatrix& table = *row.call.matrix;
+    const int64_t wrong = (int64_t{row.token().token} + 1) % table.rows;
+    const std::vector<std::byte> stored = stored_row(table, wrong);
+    table.format->decode(stored.data(), table.columns, row.result.data());
+    for (float& value : row.result) {
+        if (table.scale != 1.0f) value = value * table.scale;
+    }
+    row.detail = fmt::format("token {} in place of {}", wrong, row.token().token);
+}
+
+void take_row_before(const RowRewrite& row) {
+    const int32_t right = row.call.gathered[static_cast<size_t>(row.row)];
+    if (right == 0) return;
+    const float* before = row.call.x.host_row(right - 1);
+    std::copy(before, before + row.result.size(), row.result.begin());
+}
+
+void keep_previous_pass(const RowRewrite& row) {
+    if (!row.previous.empty()) copy(row.previous, row.result);
+}
+
+void take_neighbour(const RowRewrite& row) {
+    if (row.row == 0) return;
+    const int64_t slots = row.call.slots_of_row();
+    for (int64_t slot = 0; slot < slots; ++slot) {
+        const float* neighbour = row.call.out.host_row((row.row - 1) * slots + slot);
+        std::copy(neighbour, neighbour + row.width(), row.result.begin() + slot * row.width());
+    }
+}
+
+void drop_expert_from_sum(const RowRewrite& row) {
+    const int64_t k = row.call.slots.experts_per_row, dropped = row.place.spec.slot.value_or(0);
+    for (int64_t i = 0; i < row.width(); ++i) {
+        float sum = 0;
+        for (int64_t j = 0; j < k; ++j) {
+            const int64_t slot = row.row * k + j;
+            if (j != dropped) sum = std::fma(row.call.slots.weights[slot], row.call.x.host_row(slot)[i], sum);
+        }
+        row.result[static_cast<size_t>(i)] = sum;
+    }
+    row.detail = fmt::format("expert {}, rank {}", row.call.slots.experts[row.row * k + dropped], dropped);
+}
+
+}  // namespace invar::faults

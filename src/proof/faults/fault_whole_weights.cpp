@@ -1,0 +1,208 @@
+// Faults of a whole matrix, or of all experts of a layer: its memory was never filled, its scale is the wrong way up.
+// To know that a fault had an effect, results are compared with the dot law of the right weight until one differs.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "formats/nvfp4/nvfp4.h"
+#include "load/registry.h"
+#include "proof/faults/fault_kind.h"
+#include "proof/faults/stored_rows.h"
+
+namespace invar::faults {
+namespace {
+
+// Gives the verb another matrix, or stack.
+class WholeWeightFault : public Fault {
+  public:
+    WholeWeightFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report) {}
+
+    void before(VerbCall& call) override {
+        right_matrix_ = call.matrix;
+        right_stack_ = call.stack;
+        if (call.stack != nullptr) {
+            stack_ = *call.stack;
+            alter(stack_.first, stack_.stride_bytes);
+            if (stack_.first.data != call.stack->first.data)
+                stack_.stride_bytes = 0;  // every expert is the one altered
+            call.stack = &stack_;
+        } else {
+            matrix_ = *call.matrix;
+            alter(matrix_, matrix_.bytes);
+            call.matrix = &matrix_;
+        }
+    }
+
+    void after(const VerbCall& call) override {
+        if (report_.struck) {
+            ++report_.rows;
+            return;
+        }
+        const int64_t slots = call.slots_of_row();
+        for (int64_t place = 0; place < call.out.rows(); ++place) {
+            const int64_t element = first_wrong_element(call, place);
+            if (element < 0) continue;
+            note_strike(report_, place_.site.key, call.row(place / slots).position,
+                        place % slots * call.out.width() + element, detail_);
+            return;
+        }
+    }
+
+  protected:
+    // Changes what the verb reads; `bytes` are those of one matrix.
+    virtual void alter(WeightMatrix& matrix, int64_t bytes) = 0;
+
+    std::string detail_;
+
+  private:
+    int64_t first_wrong_element(const VerbCall& call, int64_t place) const {
+        const float* made = call.out.host_row(place);
+        if (call.verb == Verb::embed) {
+            const std::vector<float> right = right_embedding(call.row(place).token);
+            return first_difference(right, {made, right.size()});
+        }
+        const WeightMatrix matrix =
+            right_stack_ != nullptr ? right_stack_->at(call.slots.experts[place]) : *right_matrix_;
+        const bool by_slot = right_stack_ != nullptr && call.slot_input == SlotInput::slot;
+        const int64_t row = by_slot ? place : place / call.slots_of_row();
+        const LawInput input(*matrix.format, call.x.host_row(row), matrix.columns);
+        for (int64_t r = 0; r < matrix.rows; ++r) {
+            const float right = input.dot(matrix, stored_row(matrix, r).data());
+            if (first_difference({&right, 1}, {made + r, 1}) >= 0) return r;
+        }
+        return -1;
+    }
+
+    std::vector<float> right_embedding(int32_t token) const {
+        const WeightMatrix& table = *right_matrix_;
+        std::vector<float> right(static_cast<size_t>(table.columns));
+        table.format->decode(stored_row(table, token).data(), table.columns, right.data());
+        for (float& value : right) value = table.scale == 1.0f ? value : value * table.scale;
+        return right;
+    }
+
+    const FaultPlace& place_;
+    FaultReport& report_;
+    const WeightMatrix* right_matrix_ = nullptr;
+    const WeightStack* right_stack_ = nullptr;
+    WeightMatrix matrix_;
+    WeightStack stack_;
+};
+
+// Memory that was reserved and never filled.
+class ZeroWeight final : public WholeWeightFault {
+  public:
+    using WholeWeightFault::WholeWeightFault;
+
+  protected:
+    void alter(WeightMatrix& matrix, int64_t bytes) override {
+        if (zeros_.size() < bytes) {
+            auto zeros = AlignedBytes::allocate(bytes);
+            if (!zeros) {
+                detail_ = fmt::format("not done: {}", zeros.error().message);
+                return;
+            }
+            zeros_ = std::move(*zeros);
+            std::memset(zeros_.data(), 0, static_cast<size_t>(bytes));
+        }
+        matrix.data = zeros_.data();
+    }
+
+  private:
+    AlignedBytes zeros_;
+};
+
+// The tensor scale of an NVFP4 matrix.
+class ChangedScale final : public WholeWeightFault {
+  public:
+    ChangedScale(const FaultPlace& place, FaultReport& report, float (*change)(float))
+        : WholeWeightFault(place, report), change_(change) {}
+
+  protected:
+    void alter(WeightMatrix& matrix, int64_t) override {
+        const float right = matrix.scale;
+        matrix.scale = change_(right);
+        detail_ = fmt::format("its tensor scale is {} in place of {}", matrix.scale, right);
+    }
+
+  private:
+    float (*change_)(float);
+};
+
+// What an inverted scale s does to results of a matrix that has none: y s^-2, with the s that its weights would have in
+// NVFP4.
+class ScaledResults final : public Fault {
+  public:
+    ScaledResults(const FaultPlace& place, FaultReport& report) : place_(place), report_(report) {}
+
+    void after(const VerbCall& call) override {
+        const WeightMatrix matrix = call.stack != nullptr ? call.stack->first : *call.matrix;
+        const float scale = nvfp4::tensor_scale(largest_weight(matrix));
+        const float factor = 1.0f / (scale * scale);
+        const std::string detail =
+            fmt::format("results times {}: {} has no tensor scale; as NVFP4 it would have {}, taken for its inverse",
+                        factor, matrix.format->name, scale);
+        const int64_t slots = call.slots_of_row(), width = call.out.width();
+        for (int64_t place = 0; place < call.out.rows(); ++place) {
+            float* result = call.out.host_row(place);
+            const std::vector<float> made(result, result + width);
+            for (int64_t i = 0; i < width; ++i) result[i] = result[i] * factor;
+            const int64_t element = first_difference(made, {result, made.size()});
+            if (element < 0) continue;
+            note_strike(report_, place_.site.key, call.row(place / slots).position, place % slots * width + element,
+                        detail);
+        }
+    }
+
+  private:
+    // Of the first 64 rows: enough for a power of two.
+    static float largest_weight(const WeightMatrix& matrix) {
+        float largest = 0;
+        std::vector<float> row(static_cast<size_t>(matrix.columns));
+        for (int64_t r = 0; r < std::min<int64_t>(matrix.rows, 64); ++r) {
+            matrix.format->decode(stored_row(matrix, r).data(), matrix.columns, row.data());
+            for (const float weight : row) largest = std::max(largest, std::fabs(weight));
+        }
+        return largest;
+    }
+
+    const FaultPlace& place_;
+    FaultReport& report_;
+};
+
+// Exporters store the scale of an NVFP4 tensor as a multiplier or as a divisor; a loader that takes one for the other
+// has 1 / s. Which of the two faults it is shows when the matrix is there.
+class InvertedScale final : public Fault {
+  public:
+    InvertedScale(const FaultPlace& place, FaultReport& report)
+        : changed_(place, report, [](float scale) { return 1.0f / scale; }), scaled_(place, report) {}
+
+    void before(VerbCall& call) override {
+        const WeightMatrix& matrix = call.stack != nullptr ? call.stack->first : *call.matrix;
+        has_scale_ = matrix.format->id == FormatId::nvfp4 && matrix.scale != 1.0f;
+        if (has_scale_) changed_.before(call);
+    }
+    void after(const VerbCall& call) override { has_scale_ ? changed_.after(call) : scaled_.after(call); }
+
+  private:
+    bool has_scale_ = false;
+    ChangedScale changed_;
+    ScaledResults scaled_;
+};
+
+}  // namespace
+
+std::unique_ptr<Fault> zero_weight(const FaultPlace& place, FaultReport& report) {
+    return std::make_unique<ZeroWeight>(place, report);
+}
+
+std::unique_ptr<Fault> invert_scale(const FaultPlace& place, FaultReport& report) {
+    return std::make_unique<InvertedScale>(place, report);
+}
+
+// Blocks of NVFP4 have no NaN; the scale of the tensor does.
+std::unique_ptr<Fault> poison_scale(const FaultPlace& place, FaultReport& report) {
+    return std::make_unique<ChangedScale>(place, report, [](float) { return std::nanf(""); });
+}
+
+}  // namespace invar::faults

@@ -1,0 +1,38 @@
+// Every place where a model's pass calls a verb, in forward order, found by a pass that computes nothing: what fault
+// injection may choose among, for every architecture alike. It knows verbs and shapes, and decides nothing about
+// faults (faults.h).
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "checkpoint/weight_plan.h"
+#include "proof/record/recording.h"
+#include "proof/record/verb_call.h"
+
+namespace invar {
+
+struct VerbSite {
+    Verb verb = Verb::embed;
+    StageKey key;  // as recorded; for store_kv and route the verb's own name, whose stages are several (recorder.h)
+    int64_t width = 0;              // of a result row (of one slot); 0 for store_kv and route
+    int64_t input_width = 0;        // of a row of the first input
+    bool wanted_rows_only = false;  // after gather_rows: computed only where logits are wanted
+
+    std::optional<WeightId> weight;  // what it reads
+    const Format* format = nullptr;  // of a matrix or a stack
+    int64_t rows = 0, columns = 0;   // of the matrix, or of one expert
+    int64_t experts = 0;             // of a stack
+    int heads = 0, kv_heads = 0;     // of attention and store_kv
+    CacheType cache_type = CacheType::f16;
+    int experts_per_row = 0;   // of verbs with expert slots, silu_multiply between them included
+    int64_t routed = 0;        // experts that route chooses among
+    bool renormalise = false;  // of route
+
+    bool is_product() const { return verb == Verb::linear || verb == Verb::expert_linear; }
+};
+
+// Errors: an architecture that is not one of ours.
+Result<std::vector<VerbSite>> survey_verbs(const ModelConfig& config, const WeightPlan& plan);
+
+}  // namespace invar

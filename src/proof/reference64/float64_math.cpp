@@ -1,0 +1,232 @@
+// The mathematics of float64_math.h. Sums run in rising order, products of weights in two interleaved sums.
+#include "proof/reference64/float64_math.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+#include <numeric>
+
+#include "arithmetic/quantise.h"
+#include "layout/rows4.h"
+
+namespace invar::float64 {
+namespace {
+
+// Two doubles: the vector width every x86-64 has, so that this file needs no instruction set of its own and gives the
+// same bits everywhere. 8 of them in flight keep two adders busy: 6 GMAC/s a core in batches of 100 rows; a row alone
+// waits for the decoding of its weights, 0.2 to 0.5 G a second.
+using Pair = double __attribute__((vector_size(16)));
+
+Pair load(const double* from) {
+    Pair pair;
+    std::memcpy(&pair, from, sizeof pair);
+    return pair;
+}
+
+// out[t][r] = weights[r] . x[t]: every element has one accumulator of its own, so tile shapes change no bit.
+template <int Rows, int Tokens>
+void dot_tile(const double* weights, int64_t columns, const double* const* x, double (*out)[Rows]) {
+    Pair sums[Tokens][Rows] = {};
+    int64_t k = 0;
+    for (; k + 2 <= columns; k += 2) {
+        Pair w[Rows];
+        for (int r = 0; r < Rows; ++r) w[r] = load(weights + r * columns + k);
+        for (int t = 0; t < Tokens; ++t) {
+            const Pair activation = load(x[t] + k);
+            for (int r = 0; r < Rows; ++r) sums[t][r] += w[r] * activation;
+        }
+    }
+    for (int t = 0; t < Tokens; ++t) {
+        for (int r = 0; r < Rows; ++r) {
+            out[t][r] = sums[t][r][0] + sums[t][r][1];
+            if (k < columns) out[t][r] += weights[r * columns + k] * x[t][k];
+        }
+    }
+}
+
+constexpr int kTileRows = 4, kTileTokens = 2;
+static_assert(kProductRows % kTileRows == 0);
+
+// The pair index (a real number) that turns `turns` times in the original context.
+double pair_that_turns(const RopeSpec& spec, double turns) {
+    return spec.rotary_width * std::log(spec.original_context / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(spec.base));
+}
+
+// How much of its own frequency pair i keeps under YaRN: 1 for pairs that turn often, 0 for pairs that turn rarely.
+double yarn_kept(const RopeSpec& spec, int pair) {
+    const double low = std::max(0.0, std::floor(pair_that_turns(spec, spec.beta_fast)));
+    double high = std::min(spec.rotary_width - 1.0, std::ceil(pair_that_turns(spec, spec.beta_slow)));
+    if (high == low) high += 0.001;
+    return (1 - std::clamp((pair - low) / (high - low), 0.0, 1.0)) * spec.ext_factor;
+}
+
+}  // namespace
+
+std::vector<double> quantised(const double* x, int64_t columns) {
+    std::vector<float> rounded(x, x + columns);
+    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+    quantise_row(rounded.data(), columns, blocks.data());
+    std::vector<double> values;
+    for (const QuantisedBlock& block : blocks) {
+        for (const int8_t q : block.q) values.push_back(double{block.d} * q);
+    }
+    return values;
+}
+
+void RowDecoder::decode(const WeightMatrix& matrix, int64_t row, double* out) {
+    const Format& format = *matrix.format;
+    const int64_t bytes = format.row_bytes(matrix.columns);
+    const std::byte* stored = matrix.data + row * bytes;
+    if (matrix.form == StoredForm::rows4) {
+        stored_.resize(static_cast<size_t>(bytes));
+        unpack_row(format, matrix.data, matrix.rows, matrix.columns, row, stored_.data());
+        stored = stored_.data();
+    }
+    decoded_.resize(static_cast<size_t>(matrix.columns));
+    format.decode(stored, matrix.columns, decoded_.data());
+    std::copy(decoded_.begin(), decoded_.end(), out);
+}
+
+void multiply(const Products& products, ProductRoom& room) {
+    const WeightMatrix& matrix = products.matrix;
+    const int64_t columns = matrix.columns;
+    const auto tokens = static_cast<int64_t>(products.x.size());
+    const double scale = matrix.scale;
+    room.weights.resize(static_cast<size_t>(kProductRows * columns));
+    for (int64_t done = 0; done < products.count; done += kProductRows) {
+        const int64_t rows = std::min(kProductRows, products.count - done);
+        for (int64_t r = 0; r < rows; ++r) {
+            room.decoder.decode(matrix, products.first + done + r, room.weights.data() + r * columns);
+        }
+        // Rows past the end are multiplied like the rest and dropped.
+        for (int64_t t = 0; t < tokens; t += kTileTokens) {
+            for (int64_t tile = 0; tile < rows; tile += kTileRows) {
+                const double* weights = room.weights.data() + tile * columns;
+                double out[kTileTokens][kTileRows];
+                const int64_t present = std::min<int64_t>(kTileTokens, tokens - t);
+                if (present == kTileTokens) {
+                    dot_tile<kTileRows, kTileTokens>(weights, columns, products.x.data() + t, out);
+                } else {
+                    dot_tile<kTileRows, 1>(weights, columns, products.x.data() + t, out);
+                }
+                double* const* y = products.y.data() + t;
+                const int64_t kept = std::min<int64_t>(kTileRows, rows - tile);
+                for (int64_t i = 0; i < present; ++i) {
+                    for (int64_t r = 0; r < kept; ++r) y[i][products.first + done + tile + r] = out[i][r] * scale;
+                }
+            }
+        }
+    }
+}
+
+void embed(const WeightMatrix& table, int64_t row, RowDecoder& decoder, double* out) {
+    decoder.decode(table, row, out);
+    for (int64_t i = 0; i < table.columns; ++i) out[i] *= double{table.scale};
+}
+
+void rms_norm(const double* x, const WeightVector& weight, double epsilon, double* y) {
+    double squares = 0;
+    for (int64_t i = 0; i < weight.size; ++i) squares += x[i] * x[i];
+    const double root = std::sqrt(squares / static_cast<double>(weight.size) + epsilon);
+    for (int64_t i = 0; i < weight.size; ++i) y[i] = x[i] / root * weight.data[i];
+}
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
+Rope::Rope(const RopeSpec& spec) : spec_(spec) {
+    for (int pair = 0; pair < spec.pairs(); ++pair) {
+        double frequency = std::pow(spec.base, -2.0 * pair / spec.rotary_width);
+        if (!spec.frequency_factors.empty()) frequency /= spec.frequency_factors[static_cast<size_t>(pair)];
+        if (spec.scaling == RopeSpec::Scaling::linear) frequency /= spec.factor;
+        if (spec.scaling == RopeSpec::Scaling::yarn) {
+            const double kept = yarn_kept(spec, pair);
+            frequency = frequency * kept + frequency / spec.factor * (1 - kept);
+        }
+        frequencies_.push_back(frequency);
+    }
+    if (spec.scaling == RopeSpec::Scaling::yarn && spec.factor > 1) attention_factor_ = 0.1 * std::log(spec.factor) + 1;
+    if (spec.scaling == RopeSpec::Scaling::yarn) attention_factor_ *= spec.attn_factor;
+}
+
+void Rope::turn(int64_t position, double* row, int64_t width) const {
+    const int pairs = spec_.pairs();
+    for (int i = 0; i < pairs; ++i) {
+        const double angle = static_cast<double>(position) * frequencies_[static_cast<size_t>(i)];
+        const double cosine = std::cos(angle) * attention_factor_, sine = std::sin(angle) * attention_factor_;
+        const int first = spec_.pairing == RopePairing::adjacent ? 2 * i : i;
+        const int second = spec_.pairing == RopePairing::adjacent ? 2 * i + 1 : i + pairs;
+        for (double* head = row; head < row + width; head += spec_.head_width) {
+            const double a = head[first], b = head[second];
+            head[first] = a * cosine - b * sine;
+            head[second] = b * cosine + a * sine;
+        }
+    }
+}
+
+int64_t first_visible(int64_t position, int window) {
+    return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
+}
+
+double meant_scale(float given, int64_t key_width) {
+    const bool is_rounded_root = given == 1.0f / std::sqrt(static_cast<float>(key_width));
+    return is_rounded_root ? 1 / std::sqrt(static_cast<double>(key_width)) : double{given};
+}
+
+void attention_scores(const AttentionHead& head, const double* query, RowAt key_at, std::vector<double>& scores) {
+    scores.clear();
+    for (int64_t position = head.first; position <= head.last; ++position) {
+        const double* key = key_at(position);
+        double sums[4] = {};  // four in flight: one alone waits for each addition
+        int64_t i = 0;
+        for (; i + 4 <= head.key_width; i += 4) {
+            for (int lane = 0; lane < 4; ++lane) sums[lane] += query[i + lane] * key[i + lane];
+        }
+        for (; i < head.key_width; ++i) sums[0] += query[i] * key[i];
+        const double score = ((sums[0] + sums[1]) + (sums[2] + sums[3])) * head.scale;
+        scores.push_back(head.softcap > 0 ? head.softcap * std::tanh(score / head.softcap) : score);
+    }
+}
+
+void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt value_at, std::vector<double>& scores,
+            double* out) {
+    attention_scores(head, query, key_at, scores);
+    const double largest = *std::max_element(scores.begin(), scores.end());
+    double total = 0;
+    for (double& score : scores) {
+        score = std::exp(score - largest);
+        total += score;
+    }
+    std::fill_n(out, head.value_width, 0.0);
+    for (int64_t position = head.first; position <= head.last; ++position) {
+        const double* value = value_at(position);
+        const double share = scores[static_cast<size_t>(position - head.first)] / total;
+        for (int64_t i = 0; i < head.value_width; ++i) out[i] += share * value[i];
+    }
+}
+
+Routing route(const double* logits, int64_t experts, const RouteSpec& spec) {
+    Routing routing;
+    const double largest = *std::max_element(logits, logits + experts);
+    for (int64_t i = 0; i < experts; ++i) routing.probabilities.push_back(std::exp(logits[i] - largest));
+    const double total = std::accumulate(routing.probabilities.begin(), routing.probabilities.end(), 0.0);
+    for (double& probability : routing.probabilities) probability /= total;
+
+    const auto at = [&](int32_t expert) { return routing.probabilities[static_cast<size_t>(expert)]; };
+    const auto rank = [&](int32_t expert) { return std::isnan(at(expert)) ? -1.0 : at(expert); };
+    std::vector<int32_t> order(static_cast<size_t>(experts));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return rank(a) > rank(b); });
+    const auto chosen = static_cast<size_t>(spec.experts_per_row);
+    routing.margin = at(order[chosen - 1]) - (chosen < order.size() ? at(order[chosen]) : 0.0);
+    routing.experts.assign(order.begin(), order.begin() + spec.experts_per_row);
+    for (const int32_t expert : routing.experts) routing.weights.push_back(at(expert));
+    if (spec.renormalise) {
+        const double sum = std::accumulate(routing.weights.begin(), routing.weights.end(), 0.0);
+        for (double& weight : routing.weights) weight /= sum;
+    }
+    return routing;
+}
+
+}  // namespace invar::float64

@@ -1,0 +1,228 @@
+#include "proof/reference64/float64_verb.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "proof/record/cache_rows.h"
+#include "proof/reference64/float64_math.h"
+
+namespace invar {
+namespace {
+
+using Row = std::vector<double>;
+
+Row widened(const Tensor& tensor, int64_t row) { return {tensor.host_row(row), tensor.host_row(row) + tensor.width()}; }
+
+Row product(const WeightMatrix& matrix, Row x, float64::Activations activations) {
+    if (activations == float64::Activations::quantised && !matrix.format->is_float)
+        x = float64::quantised(x.data(), matrix.columns);
+    Row y(static_cast<size_t>(matrix.rows));
+    const double* from = x.data();
+    double* to = y.data();
+    float64::ProductRoom room;
+    float64::multiply(
+        {.matrix = matrix, .first = 0, .count = matrix.rows, .x = std::span(&from, 1), .y = std::span(&to, 1)}, room);
+    return y;
+}
+
+Row embed(const VerbCall& call, int64_t row) {
+    Row y(static_cast<size_t>(call.matrix->columns));
+    float64::RowDecoder decoder;
+    float64::embed(*call.matrix, call.batch->rows[static_cast<size_t>(row)].token, decoder, y.data());
+    return y;
+}
+
+Row rms_norm(const VerbCall& call, Row x) {
+    for (size_t i = 0; i < x.size(); i += static_cast<size_t>(call.vector->size))
+        float64::rms_norm(x.data() + i, *call.vector, call.epsilon, x.data() + i);
+    return x;
+}
+
+Row rope(const VerbCall& call, Row x, int64_t row) {
+    float64::Rope(call.rope->spec())
+        .turn(call.batch->rows[static_cast<size_t>(row)].position, x.data(), static_cast<int64_t>(x.size()));
+    return x;
+}
+
+Row combined(const VerbInputs& inputs, int64_t row) {
+    const ExpertSlots& slots = inputs.slots();
+    Row y(static_cast<size_t>(inputs.x().width()));
+    for (int64_t slot = row * slots.experts_per_row; slot < (row + 1) * slots.experts_per_row; ++slot) {
+        for (size_t i = 0; i < y.size(); ++i) y[i] += double{slots.weights[slot]} * inputs.x().host_row(slot)[i];
+    }
+    return y;
+}
+
+// One query row against the cache as it is stored.
+class StoredAttention {
+  public:
+    StoredAttention(const VerbCall& call, const VerbInputs& inputs, int64_t row)
+        : cache_(*call.cache_read),
+          spec_(*call.attention),
+          geometry_(cache_.layers()[static_cast<size_t>(spec_.layer)]),
+          token_(call.batch->rows[static_cast<size_t>(row)]),
+          query_(widened(inputs.x(), row)) {
+        const auto width = static_cast<size_t>(std::max(geometry_.key_width, geometry_.value_width));
+        stored_.resize(width);
+        wide_.resize(width);
+        head_ = {.key_width = geometry_.key_width,
+                 .value_width = geometry_.value_width,
+                 .scale = float64::meant_scale(spec_.scale, geometry_.key_width),
+                 .softcap = spec_.softcap,
+                 .first = float64::first_visible(token_.position, geometry_.window),
+                 .last = token_.position};
+    }
+
+    Row result() {
+        Row out(static_cast<size_t>(spec_.heads * head_.value_width)), scores;
+        for (int head = 0; head < spec_.heads; ++head) {
+            float64::attend(
+                head_, query_.data() + head * head_.key_width, [&](int64_t p) { return key(p, head); },
+                [&](int64_t p) { return value(p, head); }, scores, out.data() + head * head_.value_width);
+        }
+        return out;
+    }
+
+    Row scores() {
+        const int64_t positions = token_.position + 1;
+        Row all(static_cast<size_t>(spec_.heads * positions), -std::numeric_limits<double>::infinity()), scores;
+        for (int head = 0; head < spec_.heads; ++head) {
+            float64::attention_scores(
+                head_, query_.data() + head * head_.key_width, [&](int64_t p) { return key(p, head); }, scores);
+            std::copy(scores.begin(), scores.end(), all.begin() + head * positions + head_.first);
+        }
+        return all;
+    }
+
+  private:
+    CachePlace place(int64_t position, int head) const {
+        return {spec_.layer, token_.sequence, position, head / (spec_.heads / geometry_.kv_heads)};
+    }
+    const double* key(int64_t position, int head) {
+        read_key(cache_, place(position, head), stored_.data());
+        std::copy_n(stored_.begin(), geometry_.key_width, wide_.begin());
+        return wide_.data();
+    }
+    const double* value(int64_t position, int head) {
+        read_value(cache_, place(position, head), stored_.data());
+        std::copy_n(stored_.begin(), geometry_.value_width, wide_.begin());
+        return wide_.data();
+    }
+
+    const KvCache& cache_;
+    const AttentionCall& spec_;
+    const KvGeometry& geometry_;
+    const BatchRow& token_;
+    Row query_;
+    float64::AttentionHead head_;
+    std::vector<float> stored_;
+    Row wide_;
+};
+
+float64::Routing routing(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
+    const Row logits = widened(inputs.x(), row);
+    return float64::route(logits.data(), static_cast<int64_t>(logits.size()), *call.route);
+}
+
+int64_t rows_of(const VerbCall& call, const VerbInputs& inputs) {
+    return call.verb == Verb::store_kv || call.verb == Verb::route ? inputs.x().rows() : call.out.rows();
+}
+
+Result<void> check_row(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
+    if (row >= 0 && row < rows_of(call, inputs)) return {};
+    return fail("row {} of {} ({}) was asked for, but the call has rows 0 to {}", row, call.stage.name,
+                verb_name(call.verb), rows_of(call, inputs) - 1);
+}
+
+}  // namespace
+
+VerbInputs VerbInputs::copy_of(const VerbCall& call) {
+    VerbInputs inputs;
+    const auto copy = [&](const Tensor& tensor) -> Tensor {
+        if (tensor.rows() == 0) return {};
+        std::vector<float>& values = inputs.floats_.emplace_back(static_cast<size_t>(tensor.rows() * tensor.width()));
+        for (int64_t row = 0; row < tensor.rows(); ++row)
+            std::copy_n(tensor.host_row(row), tensor.width(), values.data() + row * tensor.width());
+        return {values.data(), Place::host, tensor.rows(), tensor.width(), tensor.width()};
+    };
+    inputs.x_ = copy(call.x);
+    inputs.x2_ = copy(call.x2);
+    // route makes its slots: what they hold before it is undefined.
+    if (call.slots.rows > 0 && call.verb != Verb::route) {
+        const int64_t count = call.slots.rows * call.slots.experts_per_row;
+        inputs.experts_.assign(call.slots.experts, call.slots.experts + count);
+        inputs.slots_ = {
+            .rows = call.slots.rows, .experts_per_row = call.slots.experts_per_row, .experts = inputs.experts_.data()};
+        inputs.slots_.weights = inputs.floats_.emplace_back(call.slots.weights, call.slots.weights + count).data();
+        inputs.slots_.margins =
+            inputs.floats_.emplace_back(call.slots.margins, call.slots.margins + call.slots.rows).data();
+    }
+    return inputs;
+}
+
+Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row,
+                                       float64::Activations activations) {
+    TRY(check_row(call, inputs, row));
+    const auto x = [&] { return widened(inputs.x(), row); };
+    Row y;
+    switch (call.verb) {
+        case Verb::embed:
+            return embed(call, row);
+        case Verb::rms_norm:
+            return rms_norm(call, x());
+        case Verb::linear:
+            return product(*call.matrix, x(), activations);
+        case Verb::add_bias:
+            y = x();
+            for (size_t i = 0; i < y.size(); ++i) y[i] += call.vector->data[i];
+            return y;
+        case Verb::rope:
+            return rope(call, x(), row);
+        case Verb::store_kv: {
+            y = x();
+            const Row values = widened(inputs.x2(), row);
+            y.insert(y.end(), values.begin(), values.end());
+            return y;
+        }
+        case Verb::attention:
+            return StoredAttention(call, inputs, row).result();
+        case Verb::silu_multiply:
+            y = x();
+            for (size_t i = 0; i < y.size(); ++i) y[i] = float64::silu(y[i]) * inputs.x2().host_row(row)[i];
+            return y;
+        case Verb::add:
+            y = x();
+            for (size_t i = 0; i < y.size(); ++i) y[i] += inputs.x2().host_row(row)[i];
+            return y;
+        case Verb::route:
+            return routing(call, inputs, row).weights;
+        case Verb::expert_linear: {
+            const ExpertSlots& slots = inputs.slots();
+            const int64_t from = call.slot_input == SlotInput::slot ? row : row / slots.experts_per_row;
+            return product(call.stack->at(slots.experts[row]), widened(inputs.x(), from), activations);
+        }
+        case Verb::combine_experts:
+            return combined(inputs, row);
+        case Verb::gather_rows:
+            return widened(inputs.x(), call.gathered[static_cast<size_t>(row)]);
+    }
+    return y;
+}
+
+Result<std::vector<double>> float64_of_stage(const VerbCall& call, const VerbInputs& inputs, std::string_view stage,
+                                             int64_t row, float64::Activations activations) {
+    TRY(check_row(call, inputs, row));
+    if (call.verb == Verb::route) {
+        const float64::Routing chosen = routing(call, inputs, row);
+        if (stage == "router_probabilities") return chosen.probabilities;
+        if (stage == "routing_margin") return Row{chosen.margin};
+        if (stage == "expert_ids") return Row(chosen.experts.begin(), chosen.experts.end());
+        return chosen.weights;
+    }
+    if (call.verb == Verb::store_kv && stage == "key_stored") return widened(inputs.x(), row);
+    if (call.verb == Verb::store_kv && stage == "value_stored") return widened(inputs.x2(), row);
+    if (call.verb == Verb::attention && stage == "attention_scores") return StoredAttention(call, inputs, row).scores();
+    return float64_of(call, inputs, row, activations);
+}
+
+}  // namespace invar

@@ -1,0 +1,38 @@
+#include "proof/verify/judge.h"
+
+#include "proof/reference64/float64_verb.h"
+
+namespace invar {
+namespace {
+
+// Whether the call makes the stage: under its own name, or one of those that StageRows gives to its results.
+bool makes(const VerbCall& call, std::string_view stage) {
+    if (call.verb == Verb::store_kv) return stage == "key_stored" || stage == "value_stored";
+    if (call.verb == Verb::route) {
+        return stage == "router_probabilities" || stage == "expert_weights" || stage == "routing_margin" ||
+               stage == "expert_ids";
+    }
+    return call.stage.name == stage;
+}
+
+}  // namespace
+
+void Judge::before(VerbCall& call) {
+    if (value_ || call.stage.layer != key_.layer || call.occurrence != key_.occurrence || !makes(call, key_.name))
+        return;
+    for (int64_t i = 0; i < call.rows(); ++i) {
+        if (call.row(i).position != position_ || call.row(i).sequence != sequence_of_[probe_]) continue;
+        const VerbInputs inputs = VerbInputs::copy_of(call);
+        int64_t row = i, element = element_;
+        if (call.out.rows() > 0 && call.slots_of_row() > 1) {
+            row = i * call.slots_of_row() + element / call.out.width();
+            element %= call.out.width();
+        }
+        const Result<std::vector<double>> values =
+            float64_of_stage(call, inputs, key_.name, row, float64::Activations::quantised);
+        if (values && element < static_cast<int64_t>(values->size())) value_ = (*values)[static_cast<size_t>(element)];
+        return;
+    }
+}
+
+}  // namespace invar

@@ -1,0 +1,91 @@
+// Synthetic models: the shapes have the numbers of weights that are published for them, the file is what the program
+// opens, and the same seed gives the same bytes.
+#include "make/synth.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <map>
+
+#include "base/hash.h"
+#include "checkpoint/weight_plan.h"
+
+namespace invar {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SynthTest : public ::testing::Test {
+  protected:
+    ~SynthTest() override { fs::remove(path_); }
+    fs::path path_ = fs::temp_directory_path() / fmt::format("invar_synth_{}.gguf", getpid());
+};
+
+TEST(SynthShapes, HaveThePublishedNumbersOfWeights) {
+    const std::map<std::string_view, int64_t> published = {
+        {"qwen3-0.6b", 596049920},      {"qwen3-1.7b", 1720574976},    {"qwen3-4b", 4022468096},
+        {"qwen3-8b", 8190735360},       {"qwen3-14b", 14768307200},    {"qwen2.5-7b", 7615616512},
+        {"llama-3.2-1b", 1235814400},   {"llama-3.1-8b", 8030261248},  {"mistral-7b", 7248023552},
+        {"llama-3.3-70b", 70553706496}, {"qwen3-30b-a3b", 30532122624}};
+    size_t compared = 0;
+    for (const SynthShape& shape : synth_shapes()) {
+        if (shape.name.starts_with("tiny")) continue;  // nobody published those
+        ++compared;
+        ASSERT_TRUE(published.contains(shape.name)) << shape.name;
+        EXPECT_EQ(shape.weights(shape.layers), published.at(shape.name)) << shape.name;
+    }
+    EXPECT_EQ(compared, published.size());
+}
+
+TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {
+    const Result<const SynthShape*> shape = find_synth_shape("qwen3-0.6b");
+    ASSERT_TRUE(shape);
+    const Result<int64_t> bytes = synthesize(**shape, {.mix = "q4_k_m", .layers = 1}, path_, nullptr);
+    ASSERT_TRUE(bytes) << bytes.error().message;
+    EXPECT_EQ(static_cast<uint64_t>(*bytes), fs::file_size(path_));
+    const Result<GgufFile> file = GgufFile::open(path_);
+    ASSERT_TRUE(file) << file.error().message;
+    const Result<const Architecture*> architecture = find_architecture(*file);
+    ASSERT_TRUE(architecture);
+    const Result<ModelConfig> config = (*architecture)->read_config(*file);
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_TRUE(check_binding((*architecture)->declare(*config, *file), *file));
+    for (const std::string_view name : {"blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight"}) {
+        const TensorInfo* tensor = file->find(name);
+        ASSERT_NE(tensor, nullptr);
+        std::vector<float> row(static_cast<size_t>(tensor->columns()));
+        double squares = 0;
+        constexpr int64_t kRows = 64;
+        for (int64_t r = 0; r < kRows; ++r) {
+            tensor->format->decode(tensor->data + r * static_cast<int64_t>(tensor->row_bytes()), tensor->columns(),
+                                   row.data());
+            for (const float weight : row) squares += double{weight} * weight;
+        }
+        EXPECT_NEAR(std::sqrt(squares / static_cast<double>(kRows * tensor->columns())), 0.02, 0.0005) << name;
+    }
+}
+
+TEST_F(SynthTest, SameSeedSameBytes) {
+    const SynthShape& shape = **find_synth_shape("qwen3-0.6b");
+    const auto hash_with = [&](uint64_t seed) {
+        EXPECT_TRUE(synthesize(shape, {.mix = "q4_0", .layers = 1, .seed = seed}, path_, nullptr));
+        return hash_of_file(path_)->text;
+    };
+    const std::string first = hash_with(1);
+    EXPECT_EQ(hash_with(1), first);
+    EXPECT_NE(hash_with(2), first);
+}
+
+TEST_F(SynthTest, StopsWithoutAFile) {
+    const SynthShape& shape = **find_synth_shape("qwen3-0.6b");
+    const Result<int64_t> bytes =
+        synthesize(shape, {.mix = "q4_0", .layers = 1}, path_, [](int64_t, int64_t) { return false; });
+    ASSERT_FALSE(bytes);
+    EXPECT_FALSE(fs::exists(path_));
+    EXPECT_FALSE(synthesize(shape, {.mix = "q4_0", .layers = 29}, path_, nullptr));
+    EXPECT_FALSE(find_synth_shape("gpt-5"));
+}
+
+}  // namespace
+}  // namespace invar

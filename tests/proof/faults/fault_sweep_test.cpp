@@ -1,0 +1,91 @@
+// Every fault at every place of tiny models of every architecture, and of the demonstration models: each must strike,
+// be caught, and be located at its verb, layer, position and element. The tables are printed.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "make/quantize.h"
+#include "models/tiny_model.h"
+#include "proof/faults/fault_suite.h"
+
+namespace invar {
+namespace {
+
+using test::tiny;
+using test::TinyModel;
+
+FaultTable run(EngineSettings settings, int64_t most_places) {
+    settings.context = 128;
+    const auto engine = Engine::open(settings, nullptr);
+    EXPECT_TRUE(engine) << engine.error().message;
+    if (!engine) return {};
+    EngineRunner runner(**engine);
+    const auto table = run_faults(runner, {.most_places = most_places});
+    EXPECT_TRUE(table) << table.error().message;
+    return table ? *table : FaultTable();
+}
+
+void expect_all_located(const FaultTable& table) {
+    std::printf("%s\n", fault_table_text(table).c_str());
+    const FaultTableRow total = table.total();
+    EXPECT_GT(total.places, 0);
+    EXPECT_EQ(total.struck, total.places);
+    EXPECT_EQ(total.caught, total.places);
+    EXPECT_EQ(total.located, total.places);
+    EXPECT_EQ(table.clean_differing, 0);
+    EXPECT_TRUE(table.all_located());
+    // The faults are not so gross that any rule would see them.
+    EXPECT_GT(total.pass_logits_rule, total.places / 4);
+    EXPECT_GT(total.pass_stage_rule, total.places / 10);
+}
+
+FaultTable run_tiny(const std::string& architecture, FormatId format, EngineSettings settings,
+                    int64_t most_places = 0) {
+    TinyModel model = tiny(architecture);
+    model.matrix_format = format;
+    settings.model = model.write("faults.gguf");
+    FaultTable table = run(settings, most_places);
+    std::filesystem::remove(settings.model);
+    return table;
+}
+
+constexpr FormRequest kAsStored = FormRequest::as_stored;
+
+TEST(FaultSweep, LocatesEveryFaultInDenseModelsWithBiases) {
+    expect_all_located(run_tiny("qwen2", FormatId::q4_k, {.threads = 2}));
+    expect_all_located(run_tiny("qwen2", FormatId::bf16, {.threads = 1, .form = kAsStored}));
+}
+
+TEST(FaultSweep, LocatesEveryFaultInDenseModelsWithHeadNorms) {
+    expect_all_located(run_tiny("qwen3", FormatId::q8_0, {.threads = 2}));
+    expect_all_located(run_tiny("qwen3", FormatId::nvfp4, {.threads = 1, .cache_type = CacheType::bf16}));
+}
+
+TEST(FaultSweep, LocatesEveryFaultInMixturesOfExperts) {
+    expect_all_located(run_tiny("qwen3moe", FormatId::q6_k, {.threads = 2}));
+    expect_all_located(run_tiny("qwen3moe", FormatId::mxfp4, {.threads = 1, .form = kAsStored}));
+}
+
+void expect_all_located_in_demonstration(const std::string& name, const std::string& mix) {
+    EngineSettings settings{.model = std::filesystem::path(INVAR_MODELS) / (name + ".gguf"), .threads = 2};
+    if (!std::filesystem::exists(settings.model)) GTEST_SKIP() << settings.model << " is not there";
+    const std::filesystem::path folder = std::filesystem::temp_directory_path();
+    const std::filesystem::path quantised = folder / ("invar_faults_" + std::to_string(getpid()) + ".gguf");
+    if (!mix.empty()) {
+        const auto file = GgufFile::open(settings.model);
+        ASSERT_TRUE(file);
+        ASSERT_TRUE(quantize(*file, {.mix = mix}, quantised));
+        settings.model = quantised;
+    }
+    const FaultTable table = run(settings, 0);
+    std::filesystem::remove(quantised);
+    expect_all_located(table);
+}
+
+TEST(FaultSweep, LocatesEveryFaultInTheDenseDemonstration) {
+    expect_all_located_in_demonstration("demo-dense", "q4_k_m");
+}
+
+TEST(FaultSweep, LocatesEveryFaultInTheMixtureDemonstration) { expect_all_located_in_demonstration("demo-moe", ""); }
+
+}  // namespace
+}  // namespace invar

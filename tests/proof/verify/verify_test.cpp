@@ -1,0 +1,165 @@
+// Verification of the demonstration models: every path equal, every stage of every path counted; and a path that is
+// wrong in one ulp of one element is found at that element, with float64 on the other side.
+#include "proof/verify/verify.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+
+#include "make/quantize.h"
+#include "proof/verify/verify_report.h"
+
+namespace invar {
+namespace {
+
+const std::string kDenseBf16 = std::string(INVAR_MODELS) + "/demo-dense.gguf";
+
+// The demonstration models in q4_k_m, which most users run: scalar products of bf16 would take most of the time.
+class Verify : public ::testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        for (const char* name : {"demo-moe", "demo-dense"}) {
+            const std::filesystem::path out =
+                std::filesystem::temp_directory_path() / fmt::format("invar_verify_{}_{}.gguf", name, getpid());
+            const Result<GgufFile> in = GgufFile::open(fmt::format("{}/{}.gguf", INVAR_MODELS, name));
+            ASSERT_TRUE(in) << in.error().message;
+            const Result<QuantizeReport> made = quantize(*in, {.mix = "q4_k_m"}, out);
+            ASSERT_TRUE(made) << made.error().message;
+            models_.push_back(out.string());
+        }
+    }
+    static void TearDownTestSuite() {
+        for (const std::string& model : models_) std::filesystem::remove(model);
+        models_.clear();
+    }
+    static const std::string& moe() { return models_[0]; }
+    static const std::string& dense() { return models_[1]; }
+
+    static inline std::vector<std::string> models_;
+};
+
+VerifySettings settings_for(const std::string& model) {
+    VerifySettings settings;
+    settings.engine.model = model;
+    settings.engine.threads = 2;
+    settings.accuracy = false;
+    return settings;
+}
+
+// Adds `ulps` to one element of one stage at one position.
+class Nudge final : public VerbHook {
+  public:
+    Nudge(StageKey key, int64_t position, int64_t element, int ulps)
+        : key_(std::move(key)), position_(position), element_(element), ulps_(ulps) {}
+    void after(const VerbCall& call) override {
+        if (call.stage.layer != key_.layer || call.stage.name != key_.name) return;
+        for (int64_t i = 0; i < call.rows(); ++i) {
+            if (call.row(i).position != position_) continue;
+            float& value = call.out.host_row(i * call.slots_of_row())[element_];
+            for (int step = 0; step < ulps_; ++step) value = std::nextafter(value, INFINITY);
+        }
+    }
+
+  private:
+    const StageKey key_;
+    const int64_t position_, element_;
+    const int ulps_;
+};
+
+TEST_F(Verify, EveryPathOfTheDemonstrationModelsIsEqual) {
+    for (const std::string& model : {moe(), dense()}) {
+        const Result<VerifyReport> report = verify(settings_for(model));
+        ASSERT_TRUE(report) << report.error().message;
+        EXPECT_TRUE(report->all_equal()) << verify_as_text(*report, true);
+        EXPECT_EQ(report->totals().differing_values, 0);
+        EXPECT_GT(report->totals().stages, 20000);
+        EXPECT_EQ(report->probes.size(), 3u);
+        EXPECT_TRUE(report->skipped_probes.empty());
+        // What is skipped is named.
+        for (const PathResult& path : report->paths) {
+            EXPECT_EQ(path.status == PathStatus::skipped, !path.reason.empty()) << path.name;
+            if (path.status == PathStatus::equal) EXPECT_GT(path.counts.stages, 0) << path.name;
+        }
+        printf("%s: %ld paths equal, %ld skipped, %ld stages, %ld values, %ld differ\n", report->model.c_str(),
+               report->count(PathStatus::equal), report->count(PathStatus::skipped), report->totals().stages,
+               report->totals().values, report->totals().differing_values);
+    }
+}
+
+TEST_F(Verify, AnUlpIsFoundAtItsElementAndFloat64SupportsTheOtherSide) {
+    int found = 0, supported = 0, cases = 0;
+    for (const char* name : {"attention_norm", "query", "key_rope", "attention", "expert_gate", "expert_down",
+                             "expert_sum", "residual_after_ffn"}) {
+        for (const int layer : {cases % 2 == 0 ? 0 : 3}) {
+            const StageKey key{layer, name, 1};
+            const int64_t position = 20 + cases, element = 5 + cases;
+            VerifySettings settings = settings_for(moe());
+            settings.only = "avx2, 2 threads, as stored";
+            settings.make_fault = [&](Engine&) -> Result<std::unique_ptr<VerbHook>> {
+                return std::make_unique<Nudge>(key, position, element, 2000);
+            };
+            const Result<VerifyReport> report = verify(settings);
+            ASSERT_TRUE(report) << report.error().message;
+            ++cases;
+            const PathResult* path = report->first_difference();
+            ASSERT_NE(path, nullptr) << to_string(key);
+            ASSERT_TRUE(path->first.has_value());
+            EXPECT_EQ(path->first->key, key);
+            EXPECT_EQ(path->first->position, position);
+            EXPECT_EQ(path->first->element, element);
+            EXPECT_EQ(path->first->differing, 1);
+            found += path->first->key == key && path->first->element == element ? 1 : 0;
+            ASSERT_TRUE(path->first->float64.has_value()) << to_string(key);
+            // 2000 ulps are 1.2e-4 to 2.4e-4 of the value, more than binary32 sums of the same products lose.
+            supported += supported_side(*path->first) == "expected" ? 1 : 0;
+            EXPECT_NE(verify_as_text(*report, false).find(to_string(key)), std::string::npos);
+        }
+    }
+    printf("found %d of %d, float64 supported the path that was right in %d\n", found, cases, supported);
+    EXPECT_EQ(supported, cases);
+}
+
+TEST_F(Verify, ANaNIsADifferenceEvenWhereTheEngineStops) {
+    class LateNaN final : public VerbHook {
+      public:
+        void after(const VerbCall& call) override {
+            if (call.stage.layer == 2 && call.stage.name == "residual_after_ffn") {
+                call.out.host_row(call.out.rows() - 1)[3] = NAN;
+            }
+        }
+    };
+    VerifySettings settings = settings_for(dense());
+    settings.only = "scalar, 2 threads, repacked";
+    settings.make_fault = [](Engine&) -> Result<std::unique_ptr<VerbHook>> { return std::make_unique<LateNaN>(); };
+    const Result<VerifyReport> report = verify(settings);
+    ASSERT_TRUE(report) << report.error().message;
+    const PathResult* path = report->first_difference();
+    ASSERT_NE(path, nullptr);
+    ASSERT_TRUE(path->first.has_value());
+    EXPECT_EQ(to_string(path->first->key), "layer.2.residual_after_ffn");
+    EXPECT_EQ(path->first->element, 3);
+    EXPECT_EQ(supported_side(*path->first), "expected");
+}
+
+TEST_F(Verify, AccuracyTellsTheShareOfQuantisation) {
+    VerifySettings settings = settings_for(kDenseBf16);  // bf16: no activation is quantised
+    settings.accuracy = true;
+    settings.only = "scalar, 2 threads, repacked";
+    const Result<VerifyReport> report = verify(settings);
+    ASSERT_TRUE(report) << report.error().message;
+    ASSERT_TRUE(report->accuracy.has_value());
+    const AccuracyReport& accuracy = *report->accuracy;
+    EXPECT_EQ(accuracy.covered_positions, accuracy.all_positions);
+    EXPECT_EQ(accuracy.positions.size(), static_cast<size_t>(accuracy.all_positions));
+    EXPECT_GT(accuracy.stages.size(), 50u);
+    for (const StageAccuracy& stage : accuracy.stages) {
+        EXPECT_EQ(stage.quantisation, 0) << to_string(stage.key);
+        EXPECT_LT(stage.relative_rms, 5e-3) << to_string(stage.key);  // an f16 cache rounds to 5e-4
+    }
+    EXPECT_LT(accuracy.mean_kl(), 1e-5);
+    EXPECT_GE(accuracy.mean_kl(), 0);
+}
+
+}  // namespace
+}  // namespace invar
