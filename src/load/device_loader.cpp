@@ -32,7 +32,8 @@ class DeviceLoader {
             if (offsets[i] < 0) continue;
             const TensorInfo* tensor = load_.file.find(entry.tensor);
             if (tensor == nullptr)
-                return fail("{}: tensor '{}' is in the plan but not in the file", load_.file.name(), entry.tensor);
+                return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file",
+                            load_.file.name(), entry.tensor);
             placed_.push_back(
                 {.entry = &entry, .tensor = tensor, .begin = offsets[i], .end = offsets[i] + entry.bytes});
             total_ += entry.file_bytes;

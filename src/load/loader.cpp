@@ -86,7 +86,8 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const GgufFile& 
         } else if (!entry.alias_of) {
             const TensorInfo* tensor = file.find(entry.tensor);
             if (tensor == nullptr)
-                return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
+                return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file", file.name(),
+                            entry.tensor);
             loaded.data = tensor->data;
             loaded.shape = tensor->shape;
             loaded.format = tensor->format;

@@ -144,7 +144,8 @@ Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const Pac
         const PlanEntry& entry = plan.entries[i];
         const TensorInfo* tensor = file.find(entry.tensor);
         if (tensor == nullptr)
-            return fail("{}: tensor '{}' is in the plan but not in the file", file.name(), entry.tensor);
+            return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file", file.name(),
+                        entry.tensor);
         add_pieces(entry, *tensor, homed.homes, block + places.offsets[i], pieces);
         total += entry.file_bytes;
     }

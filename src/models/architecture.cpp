@@ -26,7 +26,8 @@ Result<const Architecture*> find_architecture(const GgufFile& file) {
         if (architecture->name == name) return architecture;
         supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture->name);
     }
-    return fail("{}: architecture '{}' is not supported (supported: {})", file.name(), printable(name), supported);
+    return fail(ErrorKind::unsupported, "{}: architecture '{}' is not supported (supported: {})", file.name(),
+                printable(name), supported);
 }
 
 }  // namespace invar

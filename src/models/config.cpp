@@ -132,6 +132,7 @@ Result<RopeSpec> read_rope(const Keys& keys, RopePairing pairing, int64_t key_wi
         TRY_ASSIGN(rope.attn_factor, keys.positive_or(attention_key, 1.0));
     } else {
         return fail(
+            ErrorKind::unsupported,
             "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's rope_freqs tensor)",
             keys.file().name(), printable(scaling));
     }
@@ -154,7 +155,8 @@ Result<ExpertGeometry> read_experts(const Keys& keys) {
         if (!keys.has(key)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(key, 0, kMaximumWidth));
         if (shared > 0)
-            return fail("{}: '{}' is {}, but shared experts are not supported for this architecture",
+            return fail(ErrorKind::unsupported,
+                        "{}: '{}' is {}, but shared experts are not supported for this architecture",
                         keys.file().name(), keys.full(key), shared);
     }
     return experts;
