@@ -70,7 +70,7 @@ struct PlannedModel {
 };
 Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
 // All but scratch_bytes.
-AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
+Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
 
 class Engine {
   public:
