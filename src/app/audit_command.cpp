@@ -1,6 +1,7 @@
 // invar audit FILE: what is wrong with a model file, with what it means and what to do.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/audit/audit.h"
 
 namespace invar::app {

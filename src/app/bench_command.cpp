@@ -8,6 +8,7 @@
 #include "app/bench_compare.h"
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "bench/counted_run.h"
 #include "bench/engine_subject.h"
 #include "bench/machine_ceilings.h"

@@ -1,6 +1,7 @@
 // invar diff A B: two checkpoints of one model, weight by weight and on a text.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
 #include "text/tokenizer/from_gguf.h"
 

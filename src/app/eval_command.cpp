@@ -6,6 +6,7 @@
 #include "app/settings.h"
 #include "arithmetic/version.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
 #include "proof/eval/eval_run.h"

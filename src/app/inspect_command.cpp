@@ -3,6 +3,7 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"

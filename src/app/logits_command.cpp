@@ -8,6 +8,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "generate/session.h"
 #include "text/tokenizer/from_gguf.h"

@@ -1,6 +1,7 @@
 // invar models: what this build and this machine support.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "cpu/linear.h"
 #include "text/tokenizer/tokenizer.h"
 

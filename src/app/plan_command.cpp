@@ -3,6 +3,7 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/verify/plan_check.h"
 
 namespace invar::app {

@@ -1,6 +1,7 @@
 // invar quantize IN OUT MIX: writes a smaller file and says what each tensor became and what was lost.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "make/quantize.h"
 
 #include <fmt/format.h>

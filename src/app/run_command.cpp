@@ -9,6 +9,7 @@
 #include "app/output.h"
 #include "app/run_settings.h"
 #include "arithmetic/version.h"
+#include "base/json.h"
 #include "generate/conversation.h"
 #include "text/tokenizer/from_gguf.h"
 

@@ -6,6 +6,7 @@
 
 #include "app/cli.h"
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 
 namespace invar::app {
 

@@ -6,6 +6,7 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "text/tokenizer/from_gguf.h"
 

@@ -5,6 +5,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
+#include "base/json.h"
 #include "proof/record/comparison_report.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/replay.h"

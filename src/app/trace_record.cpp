@@ -8,6 +8,7 @@
 #include "app/run_settings.h"
 #include "app/trace.h"
 #include "arithmetic/version.h"
+#include "base/json.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/sampler_recorder.h"
 #include "proof/record/statistics_recorder.h"

@@ -8,6 +8,7 @@
 
 #include "app/output.h"
 #include "app/trace.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/record/comparison_report.h"
 #include "proof/record/recording_file.h"

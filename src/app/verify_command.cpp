@@ -6,6 +6,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "proof/faults/fault_suite.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify.h"
