@@ -1,6 +1,6 @@
 // One model, ready to compute: the file, its plan, its weights on the CPU or a device, a thread pool, the verbs and the
-// KV cache, made in that order. It turns a batch into logits and decides nothing about text (chat.h) or choice of
-// tokens (sampler.h).
+// KV cache, made in that order. It turns a batch into logits and decides nothing about text (conversation.h) or choice
+// of tokens (sampler.h).
 #pragma once
 
 #include <memory>
