@@ -36,7 +36,8 @@ void add_setting(CLI::App& app, const std::string& group, const Setting& setting
         option = app.add_option(setting.flag, read, setting.help);
         option->type_name(setting.value.kind)->default_str(setting.value.shown_default);
         // One text at each occurrence: a list never takes the argument behind its own.
-        if (setting.value.takes == Value::Takes::text_each_time) option->expected(-1);
+        if (setting.value.takes == Value::Takes::text_each_time)
+            option->expected(1, CLI::detail::expected_max_vector_size)->take_all();
         option->allow_extra_args(false);
     }
     option->required(setting.required);

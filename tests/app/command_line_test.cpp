@@ -106,7 +106,7 @@ TEST(CommandLine, ExitCodesAreTheCommandsOwnAndTwoForErrors) {
     EXPECT_EQ(run_toy({"m"}, kDifferent).outcome.code, 1);
     const Toy failed = run_toy({"m"}, fail("m cannot be read; check the path"));
     EXPECT_EQ(failed.outcome.code, 2);
-    EXPECT_EQ(failed.outcome.said, "toy: m cannot be read; check the path\n");
+    EXPECT_EQ(failed.outcome.said, "invar: m cannot be read; check the path\n");
 }
 
 TEST(CommandLine, AWrongArgumentIsOneSentenceAndTheCommandDoesNotRun) {
@@ -120,7 +120,7 @@ TEST(CommandLine, AWrongArgumentIsOneSentenceAndTheCommandDoesNotRun) {
         {{"m", "--tokens", "1,x"}, "--tokens is '1,x'"},
         {{"m", "p", "one too many"}, "one too many"},
         {{"--json"}, "model"},
-        {{"m", "--json=maybe"}, "--json"},
+        {{"m", "--json=maybe"}, "json"},
     };
     for (const auto& [arguments, part] : cases) {
         const Toy ran = run_toy(arguments);

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "base/json.h"
 #include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
