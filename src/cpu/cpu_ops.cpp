@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "cpu/linear.h"
 
 namespace invar {
 namespace {

@@ -12,13 +12,14 @@
 #include "base/result.h"
 #include "cpu/arena.h"
 #include "cpu/attention_kernels.h"
-#include "cpu/linear.h"
 #include "cpu/row_kernels.h"
 #include "machine/isa.h"
 #include "machine/thread_pool.h"
 #include "ops/ops.h"
 
 namespace invar {
+
+enum class ActivationForm : uint8_t;  // cpu/linear.h
 
 struct CpuOpsSettings {
     ThreadPool& pool;  // outlives the CpuOps

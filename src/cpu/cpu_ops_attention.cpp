@@ -1,6 +1,6 @@
 // Positions: rope, storing keys and values, and attention over the cache. Attention is split by tiles of rows and
 // heads, or, where those are too few for the threads, by chunks of positions too; chunks merge in rising order either
-// way, so the split does not show in the bits (docs/arithmetic.md, section 4). The kernels: attention_kernels.h.
+// way, so the split does not show in the bits (docs/arithmetic.md, section 5). The kernels: attention_kernels.h.
 #include <algorithm>
 #include <cstring>
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/linear.h"
 
 namespace invar {
 namespace {

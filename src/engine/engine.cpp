@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/engine_settings.h"
+
 namespace invar {
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
     TRY_ASSIGN(GgufFile file, GgufFile::open(settings.model));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 #include "engine/pass_survey.h"
 #include "engine/split_ops.h"
 

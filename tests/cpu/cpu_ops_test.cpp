@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cpu/linear.h"
 #include "verb_case.h"
 
 namespace invar {

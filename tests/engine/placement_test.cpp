@@ -11,6 +11,7 @@
 #include <map>
 
 #include "cpu/cpu_ops.h"
+#include "layout/rows4.h"
 #include "load/repack.h"
 #include "models/tiny_model.h"
 

@@ -7,6 +7,7 @@
 
 #include "arithmetic/version.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "engine/pass_survey.h"
 #include "proof/verify/judge.h"
 #include "proof/verify/recorded_passes.h"
@@ -111,7 +112,7 @@ class Verification {
         report_.arithmetic_version = kArithmeticVersion;
         report_.cache_type = std::string(cache_type_name(base.cache_type));
         report_.skipped_probes = probes_.skipped;
-        report_.plan = plan_as_json(planned.plan);
+        report_.plan = std::make_shared<const Json>(plan_as_json(planned.plan));
         TRY_ASSIGN(const FileHash hash, hash_of_file(settings_.engine.model));
         report_.file_hash = hash.text;
         report_.file = settings_.engine.model.filename().string();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "engine/engine_settings.h"
 #include "make/quantize.h"
 #include "models/tiny_model.h"
 #include "proof/faults/fault_suite.h"
