@@ -175,6 +175,7 @@ void CpuOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, T
             float* decoded = out.host_row(row);
             table.format->decode(stored, table.columns, decoded);
             if (table.scale != 1.0f) row_kernels_.scale(decoded, table.scale, table.columns);
+            if (table.row_scales != nullptr) row_kernels_.scale(decoded, table.row_scales[token], table.columns);
             inspect(worker, 0, row, 0, decoded, table.columns);
         }
     });

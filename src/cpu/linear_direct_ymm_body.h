@@ -109,7 +109,7 @@ template <FormatId kId, int kT>
         }
     }
     INVAR_UNROLL for (int t = 0; t < kT; ++t) {
-        store_results<kId>(p, first_token + t, group,
+        store_results(p, first_token + t, group,
                            strand_totals(strands[0][t], strands[1][t], strands[2][t], strands[3][t]));
     }
 }

@@ -260,8 +260,9 @@ void CudaOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, 
     if (settings_.measuring) return;
     bring_batch(batch);
     const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
+                         .rows = table.rows,
                          .columns = table.columns,
-                         .scale = table.scale,
+                         .scales = result_scales(table),
                          .tokens = control_->tokens.constant(),
                          .out = rows_of(out),
                          .inspector = Inspector::of(control_->failure.global(), next_call("embed", stage))};

@@ -60,9 +60,14 @@ class DeviceOps final : public Ops {
                        Tensor out) override {
         WeightStack moved = experts;
         std::vector<WeightMatrix> each;
-        for (int64_t i = 0; i < experts.count; ++i) each.push_back(experts.at(i));
+        for (int64_t i = 0; i < experts.count; ++i) {
+            each.push_back(experts.at(i));
+            each.back().row_scales = nullptr;  // brought below, with all experts'
+        }
         moved.first = on_device(each);
         moved.stride_bytes = moved.first.bytes;
+        moved.scales = bring_floats(experts.scales, experts.count);
+        moved.first.row_scales = bring_floats(experts.first.row_scales, experts.count * experts.first.rows);
         inner_.expert_linear(stage, moved, slots, input, x, out);
     }
     void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override {
@@ -77,6 +82,12 @@ class DeviceOps final : public Ops {
         auto memory = device_.allocate(bytes, "a test's weight");
         CHECK(memory.has_value() && device_.upload(memory->get(), from, bytes).has_value(), "the tests' weights fit");
         return *memory;
+    }
+    const float* bring_floats(const float* values, int64_t count) {
+        if (values == nullptr) return nullptr;
+        DeviceBytes& place = places_[values];
+        if (!place) place = bring(values, count * 4);
+        return reinterpret_cast<const float*>(place.get());
     }
     WeightMatrix on_device(const WeightMatrix& matrix) { return on_device(std::vector<WeightMatrix>{matrix}); }
     // Matrices of one shape, one behind the other; `bytes` of the result is one's.
@@ -104,6 +115,7 @@ class DeviceOps final : public Ops {
             place = bring(packed.data(), static_cast<int64_t>(packed.size()));
         }
         moved.data = place.get();
+        moved.row_scales = bring_floats(moved.row_scales, moved.rows);
         return moved;
     }
     WeightVector on_device(const WeightVector& vector) {
