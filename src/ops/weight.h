@@ -66,8 +66,9 @@ struct WeightMatrix {  // [rows, columns]; y = W x has `rows` elements
     const std::byte* data = nullptr;
     int64_t bytes = 0;
     // Scales beside the format: y[r] is multiplied by them once, after the last sum of the law (scaled() below).
-    float scale = 1.0f;                 // of the whole tensor: NVFP4, FP8; 1 where there is none
-    const float* row_scales = nullptr;  // [rows], beside `data` (same place): FP8 per channel; null where there are none
+    float scale = 1.0f;  // of the whole tensor: NVFP4, FP8; 1 where there is none
+    const float* row_scales =
+        nullptr;  // [rows], beside `data` (same place): FP8 per channel; null where there are none
 
     Place place() const { return form == StoredForm::device_lanes ? Place::device : Place::host; }
 };
@@ -81,10 +82,10 @@ inline float scaled(const WeightMatrix& weight, int64_t row, float y) {
     return y;
 }
 
-struct WeightStack {  // [count, rows, columns]: the experts of a layer
-    WeightMatrix first;        // its row_scales, if any, are [count, rows]
+struct WeightStack {     // [count, rows, columns]: the experts of a layer
+    WeightMatrix first;  // its row_scales, if any, are [count, rows]
     int64_t count = 0;
-    int64_t stride_bytes = 0;  // from one expert to the next
+    int64_t stride_bytes = 0;       // from one expert to the next
     const float* scales = nullptr;  // [count], beside the data: each expert's own in place of first.scale; or null
 
     WeightMatrix at(int64_t expert) const {

@@ -107,8 +107,7 @@ void ReferenceOps::embed(Stage stage, const WeightMatrix& table, const Batch& ba
         const int32_t token = batch.rows[static_cast<size_t>(row)].token;
         const std::vector<std::byte> stored = stored_row(table, token);
         table.format->decode(stored.data(), table.columns, out.host_row(row));
-        for (int64_t i = 0; i < table.columns; ++i)
-            out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
+        for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
     }
     inspect("embed", stage, out);
 }

@@ -45,9 +45,8 @@ LawInput::LawInput(const Format& format, const float* x, int64_t columns) : x_(x
 }
 
 float LawInput::dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const {
-    const float y = weight.format->is_float
-                        ? dot_float(*weight.format, stored, x_, weight.columns)
-                        : dot_quantised(*weight.format, stored, blocks_.data(), weight.columns);
+    const float y = weight.format->is_float ? dot_float(*weight.format, stored, x_, weight.columns)
+                                            : dot_quantised(*weight.format, stored, blocks_.data(), weight.columns);
     return scaled(weight, row, y);
 }
 
