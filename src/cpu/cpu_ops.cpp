@@ -227,6 +227,8 @@ struct CpuOps::RowVerbs {
                     float* decoded = out.host_row(row);
                     table.format->decode(stored, table.columns, decoded);
                     if (table.scale != 1.0f) cpu.row_kernels_.scale(decoded, table.scale, table.columns);
+                    if (table.row_scales != nullptr)
+                        cpu.row_kernels_.scale(decoded, table.row_scales[token], table.columns);
                     cpu.inspect(worker, 0, row, 0, decoded, table.columns);
                 }
             });

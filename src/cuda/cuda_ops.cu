@@ -282,8 +282,9 @@ struct CudaOps::RowVerbs {
         if (cuda.settings_.measuring) return;
         cuda.bring_batch(batch);
         const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
+                             .rows = table.rows,
                              .columns = table.columns,
-                             .scale = table.scale,
+                             .scales = result_scales(table),
                              .tokens = cuda.control_->tokens.constant(),
                              .out = rows_of(out),
                              .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};

@@ -39,10 +39,11 @@ struct Operand {
     }
 };
 
-float dot(const WeightMatrix& weight, const std::vector<std::byte>& stored, const Operand& operand) {
-    if (weight.format->is_float) return dot_float(*weight.format, stored.data(), operand.x, weight.columns);
-    const float y = dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
-    return weight.scale == 1.0f ? y : y * weight.scale;
+float dot(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, const Operand& operand) {
+    const float y = weight.format->is_float
+                        ? dot_float(*weight.format, stored.data(), operand.x, weight.columns)
+                        : dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
+    return scaled(weight, row, y);
 }
 
 float cached(CacheType type, const std::byte* place, int64_t index) {
@@ -138,9 +139,10 @@ void ReferenceOps::run(const VerbCall& call) {
 
 void ReferenceOps::look_up(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
     for (int64_t row = 0; row < batch.size(); ++row) {
-        const std::vector<std::byte> stored = stored_row(table, batch.rows[static_cast<size_t>(row)].token);
+        const int32_t token = batch.rows[static_cast<size_t>(row)].token;
+        const std::vector<std::byte> stored = stored_row(table, token);
         table.format->decode(stored.data(), table.columns, out.host_row(row));
-        for (int64_t i = 0; i < table.columns && table.scale != 1.0f; ++i) out.host_row(row)[i] *= table.scale;
+        for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
     }
     inspect("embed", stage, out);
 }
@@ -160,7 +162,7 @@ void ReferenceOps::multiply(Stage stage, const WeightMatrix& weight, Tensor x, T
     for (int64_t row = 0; row < weight.rows; ++row) {
         const std::vector<std::byte> stored = stored_row(weight, row);
         for (int64_t token = 0; token < x.rows(); ++token) {
-            y.host_row(token)[row] = dot(weight, stored, operands[static_cast<size_t>(token)]);
+            y.host_row(token)[row] = dot(weight, row, stored, operands[static_cast<size_t>(token)]);
         }
     }
     inspect("linear", stage, y);
@@ -289,7 +291,7 @@ void ReferenceOps::multiply_experts(Stage stage, const WeightStack& experts, con
             const std::vector<std::byte> stored = stored_row(weight, row);
             for (int64_t slot = 0; slot < out.rows(); ++slot) {
                 if (routing.experts[slot] != expert) continue;
-                out.host_row(slot)[row] = dot(weight, stored, operands[static_cast<size_t>(slot)]);
+                out.host_row(slot)[row] = dot(weight, row, stored, operands[static_cast<size_t>(slot)]);
             }
         }
     }

@@ -36,9 +36,14 @@ class DeviceOps final : public Ops {
         if (call.stack != nullptr) {
             WeightStack& stack = stacks_.emplace_back(*call.stack);
             std::vector<WeightMatrix> each;
-            for (int64_t i = 0; i < call.stack->count; ++i) each.push_back(call.stack->at(i));
+            for (int64_t i = 0; i < call.stack->count; ++i) {
+                each.push_back(call.stack->at(i));
+                each.back().row_scales = nullptr;  // brought below, with all experts'
+            }
             stack.first = on_device(each);
             stack.stride_bytes = stack.first.bytes;
+            stack.scales = bring_floats(call.stack->scales, stack.count);
+            stack.first.row_scales = bring_floats(call.stack->first.row_scales, stack.count * stack.first.rows);
             call.stack = &stack;
         }
         return call;
@@ -47,6 +52,12 @@ class DeviceOps final : public Ops {
         auto memory = device_.allocate(bytes, "a test's weight");
         CHECK(memory.has_value() && device_.upload(memory->get(), from, bytes).has_value(), "the tests' weights fit");
         return *memory;
+    }
+    const float* bring_floats(const float* values, int64_t count) {
+        if (values == nullptr) return nullptr;
+        DeviceBytes& place = places_[values];
+        if (!place) place = bring(values, count * 4);
+        return reinterpret_cast<const float*>(place.get());
     }
     WeightMatrix on_device(const WeightMatrix& matrix) { return on_device(std::vector<WeightMatrix>{matrix}); }
     // Matrices of one shape, one behind the other; `bytes` of the result is one's.
@@ -74,6 +85,7 @@ class DeviceOps final : public Ops {
             place = bring(packed.data(), static_cast<int64_t>(packed.size()));
         }
         moved.data = place.get();
+        moved.row_scales = bring_floats(moved.row_scales, moved.rows);
         return moved;
     }
     WeightVector on_device(const WeightVector& vector) {
