@@ -77,7 +77,7 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
 
 Result<int> logits(const LogitsFlags& flags) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {

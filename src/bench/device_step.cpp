@@ -31,7 +31,7 @@ int64_t positions_read(const Batch& batch, int window) {
     return positions;
 }
 
-CallCost cost_of_attention(const VerbCall& call, const LayerGeometry& layer, CacheType cache) {
+CallCost cost_of_attention(const VerbCall& call, const AttentionGeometry& layer, CacheType cache) {
     CallCost cost{.bytes = bytes_of(call.x) + bytes_of(call.out)};
     const int64_t widths = layer.key_width + layer.value_width;
     cost.bytes += positions_read(*call.batch, layer.window) * layer.kv_heads * widths * cache_type_bytes(cache);
@@ -157,7 +157,8 @@ CallCost cost_of_call(const VerbCall& call, const ModelConfig& config, CacheType
             return cost;
         }
         case Verb::attention:
-            return cost_of_attention(call, config.layers[static_cast<size_t>(call.attention->layer)], cache);
+            return cost_of_attention(call, *config.layers[static_cast<size_t>(call.attention->layer)].attention(),
+                                     cache);
         case Verb::store_kv:
             cost.bytes += call.x.rows() * (call.x.width() + call.x2.width()) * cache_type_bytes(cache);
             return cost;

@@ -11,7 +11,7 @@ int64_t elements_of(const std::vector<int64_t>& shape) {
     return elements;
 }
 
-int64_t seen_at(int64_t position, const LayerGeometry& layer) {
+int64_t seen_at(int64_t position, const AttentionGeometry& layer) {
     return layer.window > 0 ? std::min<int64_t>(position + 1, layer.window) : position + 1;
 }
 
@@ -37,24 +37,24 @@ std::string describe(const Work& work) {
 }
 
 PassCost::PassCost(const WeightPlan& plan, const ModelConfig& config) : plan_(plan), config_(config) {
-    const ExpertGeometry& experts = config.experts;
+    const int64_t per_token = config.most_experts_per_token();
     const PlanEntry* head = nullptr;
     for (const PlanEntry& entry : plan.entries) {
-        if (entry.id.role == Role::output_head) head = &entry;
+        if (entry.makes_logits) head = &entry;
     }
     const bool tied = head == nullptr || head->alias_of.has_value();
     for (const PlanEntry& entry : plan.entries) {
         if (entry.alias_of) continue;
-        const bool is_embedding = entry.id.role == Role::token_embedding;
+        const bool is_embedding = entry.looked_up_by_row;
         if (entry.kind == WeightShape::stack) {
             expert_bytes_.resize(config.layers.size());
-            expert_bytes_[static_cast<size_t>(entry.id.layer)] += entry.bytes / experts.count;
-            row_multiply_adds_ += elements_of(entry.shape) / experts.count * experts.per_token;
+            expert_bytes_[static_cast<size_t>(entry.id.layer)] += entry.bytes / entry.shape[0];
+            row_multiply_adds_ += elements_of(entry.shape) / entry.shape[0] * per_token;
         } else if (is_embedding && !tied) {
             looked_up_bytes_ += entry.bytes / entry.shape[0];
         } else {
             fixed_bytes_ += entry.bytes;
-            const bool is_head = is_embedding || entry.id.role == Role::output_head;
+            const bool is_head = is_embedding || entry.makes_logits;
             if (entry.kind == WeightShape::matrix)
                 (is_head ? logits_multiply_adds_ : row_multiply_adds_) += elements_of(entry.shape);
         }
@@ -63,16 +63,18 @@ PassCost::PassCost(const WeightPlan& plan, const ModelConfig& config) : plan_(pl
 
 int64_t PassCost::cache_bytes(int64_t position) const {
     int64_t total = 0;
-    for (const LayerGeometry& layer : config_.layers) {
-        total += seen_at(position, layer) * layer.kv_heads * (layer.key_width + layer.value_width);
+    for (const LayerSpec& layer : config_.layers) {
+        const AttentionGeometry* a = layer.attention();
+        if (a != nullptr) total += seen_at(position, *a) * a->kv_heads * (a->key_width + a->value_width);
     }
     return total * cache_type_bytes(plan_.cache_type);
 }
 
 int64_t PassCost::attention_multiply_adds(int64_t position) const {
     int64_t total = 0;
-    for (const LayerGeometry& layer : config_.layers) {
-        total += seen_at(position, layer) * layer.heads * (layer.key_width + layer.value_width);
+    for (const LayerSpec& layer : config_.layers) {
+        const AttentionGeometry* a = layer.attention();
+        if (a != nullptr) total += seen_at(position, *a) * a->heads * (a->key_width + a->value_width);
     }
     return total;
 }
@@ -93,7 +95,8 @@ WorkCost cost_of(const Work& work, const WeightPlan& plan, const ModelConfig& co
     }
     cost.weight_bytes = work.tokens * pass.weight_bytes(work.sequences);
     for (size_t layer = 0; layer < pass.expert_bytes().size(); ++layer) {
-        const int64_t experts = experts_read.empty() ? work.tokens * config.experts.per_token : experts_read[layer];
+        const int64_t experts =
+            experts_read.empty() ? work.tokens * config.most_experts_per_token() : experts_read[layer];
         cost.weight_bytes += experts * pass.expert_bytes()[layer];
     }
     cost.weight_multiply_adds = pass.weight_multiply_adds(work.computed(), work.computed());

@@ -44,7 +44,7 @@ class PassCost {
 
     // Weights that a pass of `rows` rows reads, less its experts.
     int64_t weight_bytes(int64_t rows) const { return fixed_bytes_ + rows * looked_up_bytes_; }
-    // Of one expert, by layer; empty for a dense model. A row is sent to config.experts.per_token of them.
+    // Of one expert, by layer; empty for a dense model. A row is sent to as many as a token needs of them.
     std::span<const int64_t> expert_bytes() const { return expert_bytes_; }
     int64_t weight_multiply_adds(int64_t rows, int64_t logits_rows) const {
         return rows * row_multiply_adds_ + logits_rows * logits_multiply_adds_;

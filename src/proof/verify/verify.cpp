@@ -21,11 +21,13 @@ constexpr int64_t kMostBookBytes = int64_t{2} << 30;
 // Values that a book keeps of one position, an upper bound.
 int64_t values_of_position(const ModelConfig& config) {
     int64_t total = config.vocabulary + 3 * config.width;
-    for (const LayerGeometry& layer : config.layers) {
-        const int64_t query = int64_t{layer.heads} * layer.key_width, key = int64_t{layer.kv_heads} * layer.key_width;
-        const int64_t slots = std::max(1, config.experts.per_token);
-        const int64_t ffn = config.experts.count > 0 ? config.experts.width * slots : layer.ffn_width;
-        total += 7 * config.width + 4 * query + 6 * key + 3 * ffn + 2 * config.experts.count + slots * config.width;
+    for (const LayerSpec& layer : config.layers) {
+        total += 7 * config.width;
+        if (const AttentionGeometry* a = layer.attention())
+            total += 4 * int64_t{a->heads} * a->key_width + 6 * int64_t{a->kv_heads} * a->key_width;
+        if (const DenseGeometry* dense = layer.dense()) total += 3 * dense->width + config.width;
+        if (const MixtureGeometry* m = layer.mixture())
+            total += (3 * m->width + config.width) * m->per_token + 2 * int64_t{m->experts};
     }
     return total;
 }
@@ -87,7 +89,7 @@ class Verification {
 
   private:
     Result<void> prepare() {
-        TRY_ASSIGN(const GgufFile file, GgufFile::open(settings_.engine.model));
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings_.engine.model));
         EngineSettings base = settings_.engine;
         base.context = 0;
         base.device = nullptr;

@@ -163,12 +163,13 @@ class Accuracy {
 // Products of one token, the head included.
 double products_of_token(const ModelConfig& config) {
     double total = static_cast<double>(config.vocabulary * config.width);
-    for (const LayerGeometry& layer : config.layers) {
-        const double query = double(layer.heads) * layer.key_width, key = double(layer.kv_heads) * layer.key_width;
-        const double ffn = config.experts.count > 0
-                               ? static_cast<double>(config.experts.width * config.experts.per_token)
-                               : static_cast<double>(layer.ffn_width);
-        total += static_cast<double>(config.width) * (2 * query + 2 * key + 3 * ffn);
+    for (const LayerSpec& layer : config.layers) {
+        int64_t rows = 0;
+        if (const AttentionGeometry* a = layer.attention())
+            rows += 2 * (int64_t{a->heads} + a->kv_heads) * a->key_width;
+        if (const DenseGeometry* dense = layer.dense()) rows += 3 * dense->width;
+        if (const MixtureGeometry* mixture = layer.mixture()) rows += 3 * mixture->width * mixture->per_token;
+        total += static_cast<double>(config.width * rows);
     }
     return total;
 }
