@@ -1,7 +1,7 @@
 """Seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach what lies behind.
 
 Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
-files of fuzz/corpus/comparison_files. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
+files of fuzz/corpus/{comparison_files,shard_index,config_json,model_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
 """
 import json
 import pathlib
@@ -110,7 +110,38 @@ def write_comparison_files(folder):
         print(folder / name)
 
 
+def safetensors_of(*names):
+    header = {name: {"dtype": "U8", "shape": [2], "data_offsets": [2 * i, 2 * i + 2]} for i, name in enumerate(names)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(2 * len(names))
+
+
+def write_directories(corpus):
+    """A directory is its files one behind the other, each with a byte for its name and two for its length (fuzz/model_directory.cpp)."""
+    first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    index = json.dumps({"metadata": {"total_size": 6}, "weight_map": {"a": first, "b": first, "c": second}}).encode()
+    fp8 = {"quant_method": "modelopt", "quant_algo": "FP8", "group_size": 16, "quantized_layers": {"a": {"quant_algo": "FP8"}}}
+    config = json.dumps({"model_type": "m", "text_config": {"rope_theta": 1e6, "quantization_config": fp8}}).encode()
+    hf_quant = json.dumps({"producer": {"name": "modelopt"}, "quantization": fp8}).encode()
+    shards = {2: safetensors_of("a", "b"), 3: safetensors_of("c")}
+    directories = {"sharded": {0: config, 1: index, **shards, 5: hf_quant, 6: b"{}", 9: b"{}"},
+                   "numbered": {0: b"{}", **shards}, "single": {0: config, 4: safetensors_of("a", "b")},
+                   "mistral": {7: b'{"dim": 4}', 8: safetensors_of("wq")}, "pytorch": {0: b"{}", 11: b"PK"}}
+    for name, files in directories.items():
+        folder = corpus / "model_directory"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"".join(struct.pack("<BH", kind, len(text)) + text for kind, text in files.items()))
+        print(folder / name)
+    nested = json.dumps({"compression_config": {"a": 1}, "layer_types": ["x", "y"], "limit": [0.0, float("inf"), float("nan")]}).encode()
+    for kind, name, text in (("shard_index", "index.json", index), ("config_json", "config.json", config), ("config_json", "nested.json", nested)):
+        folder = corpus / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(text)
+        print(folder / name)
+
+
 if __name__ == "__main__":
+    write_directories(ROOT / "fuzz" / "corpus")
     folder = ROOT / "fuzz" / "corpus" / "comparison_files"
     folder.mkdir(parents=True, exist_ok=True)
     write_comparison_files(folder)

@@ -42,7 +42,8 @@ Result<std::string> own_program() {
     std::error_code error;
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error)
-        return fail("/proc/self/exe cannot be read ({}), so this program does not know its path", error.message());
+        return fail(ErrorKind::unsupported,
+                    "/proc/self/exe cannot be read ({}), so this program does not know its path", error.message());
     return program.string();
 }
 
@@ -61,7 +62,8 @@ Result<std::string> output_of(const std::string& program, const std::vector<std:
     pid_t child = 0;
     const int refused = posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (refused != 0) return fail("{} cannot be run: {}; give the path of a program", program, std::strerror(refused));
+    if (refused != 0)
+        return fail(ErrorKind::io, "{} cannot be run: {}; give the path of a program", program, std::strerror(refused));
     Pipe::close_end(out.ends[1]);
     const std::string text = read_all(out.ends[0]);
     int status = 0;

@@ -9,7 +9,8 @@
 
 namespace invar::app {
 
-// Exit codes: 0 done; 1 a comparison or an answer failed; 2 could not run (every Error).
+// Exit codes: 0 done; 1 a comparison or an answer failed; 2 the command line or its output is at fault. An Error has
+// the exit code of its kind (base/error_kind.h), which is 2 or more.
 inline constexpr int kDone = 0, kDifferent = 1, kCouldNotRun = 2;
 
 // What a command does once its options are parsed. The int is the exit code.

@@ -3,6 +3,7 @@
 #include "app/cli.h"
 #include "app/output.h"
 #include "arithmetic/version.h"
+#include "base/error_kind.h"
 
 namespace invar::app {
 namespace {
@@ -56,7 +57,7 @@ int run(int argc, char** argv) {
     const Result<int> code = action();
     if (!code) {
         print_error(code.error().message);
-        return kCouldNotRun;
+        return facts_of(code.error().kind).exit_code;
     }
     if (!flush_results()) {
         print_error("standard output could not be written; is the disk full or the reader gone?");

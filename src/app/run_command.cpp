@@ -46,7 +46,7 @@ struct Chat {
 
 Result<std::string> read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
-    if (!file) return fail("{} cannot be read; check the path", path);
+    if (!file) return fail(ErrorKind::not_found, "{} cannot be read; check the path", path);
     return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
 }
 

@@ -213,7 +213,8 @@ Result<std::string> model_path(const std::string& given) {
         if (fs::exists(candidate, error)) return candidate.string();
         looked += fmt::format("{}{}", looked.empty() ? "" : " and ", candidate.lexically_normal().string());
     }
-    return fail("no model was given and the demonstration model is not there (looked for {}); name a GGUF file",
+    return fail(ErrorKind::not_found,
+                "no model was given and the demonstration model is not there (looked for {}); name a GGUF file",
                 looked);
 }
 

@@ -34,8 +34,11 @@ Result<AtomicFile> AtomicFile::create(const std::filesystem::path& target) {
         const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (descriptor >= 0) return AtomicFile(target, temporary, descriptor);
         if (errno == EEXIST) continue;
-        if (errno == ENOENT) return fail("{}: the directory {} does not exist", target.string(), directory.string());
-        return fail("{}: cannot be written in {} ({})", target.string(), directory.string(), std::strerror(errno));
+        if (errno == ENOENT)
+            return fail(ErrorKind::not_found, "{}: the directory {} does not exist", target.string(),
+                        directory.string());
+        return fail(ErrorKind::io, "{}: cannot be written in {} ({})", target.string(), directory.string(),
+                    std::strerror(errno));
     }
     return fail("{}: 1000 unfinished copies lie beside it; remove the files that end in .partial", target.string());
 }
@@ -71,8 +74,8 @@ void AtomicFile::discard() {
 tl::unexpected<Error> AtomicFile::give_up(int error) {
     const uint64_t written = size_;
     discard();
-    return fail("{}: writing stopped after {} bytes ({}); nothing was left behind", target_.string(), written,
-                std::strerror(error));
+    return fail(ErrorKind::io, "{}: writing stopped after {} bytes ({}); nothing was left behind", target_.string(),
+                written, std::strerror(error));
 }
 
 Result<void> AtomicFile::write(std::span<const std::byte> bytes) {

@@ -28,14 +28,15 @@ struct Descriptor {
 tl::unexpected<Error> cannot_open(const std::filesystem::path& path, int error) {
     switch (error) {
         case ENOENT:
-            return fail("{}: there is no such file", path.string());
+            return fail(ErrorKind::not_found, "{}: there is no such file", path.string());
         case ENOTDIR:
-            return fail("{}: a part of this path is a file where a directory is needed", path.string());
+            return fail(ErrorKind::not_found, "{}: a part of this path is a file where a directory is needed",
+                        path.string());
         case EACCES:
         case EPERM:
-            return fail("{}: no permission to read this file", path.string());
+            return fail(ErrorKind::io, "{}: no permission to read this file", path.string());
         default:
-            return fail("{}: cannot be opened ({})", path.string(), std::strerror(error));
+            return fail(ErrorKind::io, "{}: cannot be opened ({})", path.string(), std::strerror(error));
     }
 }
 
@@ -53,7 +54,8 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     const auto size = static_cast<size_t>(status.st_size);
     void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
     if (data == MAP_FAILED) {
-        return fail("{}: its {} bytes cannot be mapped into memory ({})", path.string(), size, std::strerror(errno));
+        return fail(ErrorKind::io, "{}: its {} bytes cannot be mapped into memory ({})", path.string(), size,
+                    std::strerror(errno));
     }
     return MappedFile(path, static_cast<const std::byte*>(data), size, file.take());
 }

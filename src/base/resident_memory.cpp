@@ -48,7 +48,9 @@ int64_t ResidentMemory::file_within(std::span<const std::byte> range) const {
 
 Result<ResidentMemory> resident_memory() {
     std::ifstream file(kSmaps);
-    if (!file) return fail("{} cannot be read: this system does not say what memory a process occupies", kSmaps);
+    if (!file)
+        return fail(ErrorKind::unsupported,
+                    "{} cannot be read: this system does not say what memory a process occupies", kSmaps);
     ResidentMemory memory;
     std::string line;
     while (std::getline(file, line)) {
@@ -82,7 +84,9 @@ Result<int64_t> resident_bytes(std::span<const std::span<const std::byte>> range
     }
     std::sort(pages.begin(), pages.end());
     const int file = ::open(kPagemap, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return fail("{} cannot be read: this system does not say which pages are in memory", kPagemap);
+    if (file < 0)
+        return fail(ErrorKind::unsupported, "{} cannot be read: this system does not say which pages are in memory",
+                    kPagemap);
     int64_t present = 0;
     uint64_t done = 0;  // page behind the last that was counted
     bool failed = false;
@@ -98,7 +102,9 @@ Result<int64_t> resident_bytes(std::span<const std::span<const std::byte>> range
         done = std::max(done, last);
     }
     ::close(file);
-    if (failed) return fail("{} ended early: this system does not say which pages are in memory", kPagemap);
+    if (failed)
+        return fail(ErrorKind::unsupported, "{} ended early: this system does not say which pages are in memory",
+                    kPagemap);
     return present * static_cast<int64_t>(page);
 }
 

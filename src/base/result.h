@@ -1,17 +1,31 @@
 // How a failure travels: Result<T> is a value or an Error, and an Error is one sentence for the user that says what,
-// where and what to do. It does not decide what is printed or how the program exits (src/app does), and it is not for
-// our own bugs (see check.h).
+// where and what to do, and a kind. It does not decide what is printed (src/app does) and it is not for our own bugs
+// (see check.h). What follows from a kind, such as an exit code: error_kind.h.
 #pragma once
 
 #include <fmt/core.h>
 
+#include <cstdint>
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
 
 namespace invar {
 
+enum class ErrorKind : uint8_t {
+    bad_input,      // a request, an option or a file says something that cannot be; the default
+    not_found,      // a file or a name is not there
+    unsupported,    // what was asked for is possible elsewhere, but this program or machine lacks it
+    io,             // the system refused to read, write, map or start something
+    out_of_memory,  // memory does not suffice, and waiting does not help
+    busy,           // memory or places are taken by others for now: the same request may succeed later
+    numeric,        // a NaN or an infinity was computed
+    device_lost,    // a device failed; what it had computed is void
+    internal,       // two parts of this program disagree
+};
+
 struct Error {
+    ErrorKind kind = ErrorKind::bad_input;
     std::string message;  // one sentence, no trailing newline
 };
 
@@ -21,7 +35,13 @@ using Result = tl::expected<T, Error>;
 // return fail("{}: tensor '{}' ends at byte {} but the file has {}", path, name, end, size);
 template <class... Args>
 tl::unexpected<Error> fail(fmt::format_string<Args...> format, Args&&... args) {
-    return tl::unexpected<Error>(Error{fmt::format(format, std::forward<Args>(args)...)});
+    return tl::unexpected<Error>(Error{.message = fmt::format(format, std::forward<Args>(args)...)});
+}
+
+// return fail(ErrorKind::out_of_memory, "no memory for {} bytes of scratch", bytes);
+template <class... Args>
+tl::unexpected<Error> fail(ErrorKind kind, fmt::format_string<Args...> format, Args&&... args) {
+    return tl::unexpected<Error>(Error{.kind = kind, .message = fmt::format(format, std::forward<Args>(args)...)});
 }
 
 // Passes another result's error on.

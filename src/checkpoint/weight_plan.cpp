@@ -167,22 +167,24 @@ Result<void> check_device_limits(const ModelConfig& config, const WeightPlan& pl
                     plan.chunk, rows, limits.rows);
     }
     if (config.most_experts() > limits.experts) {
-        return fail("{} has {} experts, but the device chooses among at most {}; use --device cpu", config.name,
+        return fail(ErrorKind::unsupported,
+                    "{} has {} experts, but the device chooses among at most {}; use --device cpu", config.name,
                     config.most_experts(), limits.experts);
     }
     for (const LayerSpec& layer : config.layers) {
         const AttentionGeometry* attention = layer.attention();
         const int64_t width = attention == nullptr ? 0 : std::max(attention->key_width, attention->value_width);
         if (width <= limits.head_width) continue;
-        return fail("{} has heads of {} elements, but the device computes at most {}; use --device cpu", config.name,
+        return fail(ErrorKind::unsupported,
+                    "{} has heads of {} elements, but the device computes at most {}; use --device cpu", config.name,
                     width, limits.head_width);
     }
     for (const PlanEntry& entry : plan.entries) {
         const bool small =
             entry.kind == WeightShape::vector || entry.shape[entry.shape.size() - 2] <= limits.row_elements;
         if (entry.place == Place::host || small) continue;
-        return fail("{} has {} rows, but the device computes at most {}; use --device cpu", to_string(entry.id),
-                    entry.shape[entry.shape.size() - 2], limits.row_elements);
+        return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",
+                    to_string(entry.id), entry.shape[entry.shape.size() - 2], limits.row_elements);
     }
     return {};
 }
@@ -198,6 +200,7 @@ Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const Pl
         int64_t bytes = 0;
         if (__builtin_mul_overflow(plan.cache_pages, page, &bytes) || bytes > kMostBytes) {
             return fail(
+                ErrorKind::out_of_memory,
                 "{}: a KV cache of {} pages of {} bytes is more than any machine holds; ask for a smaller --context",
                 config.name, plan.cache_pages, page);
         }
@@ -314,6 +317,7 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
         reserve_device_rest(plan, *request.device, scratch.device);
         if (plan.total_bytes(Place::device) > request.device->memory_bytes) {
             return fail(
+                ErrorKind::out_of_memory,
                 "{} does not fit on the device ({}): {}, but {} is {:.1f} MiB; keep fewer layers there (--gpu-layers), "
                 "or its experts on the CPU (--cpu-experts), or use a smaller --context or --chunk",
                 plan.model, plan.device, sum_text(plan, Place::device), request.device->memory_source,
@@ -327,11 +331,11 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
             static_cast<double>(request.device->memory_bytes) / kMiB, request.device->memory_source);
     }
     if (!request.memory_bytes || plan.total_bytes(Place::host) <= *request.memory_bytes) return {};
-    return fail(
-        "{} does not fit: {}, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
-        "or a smaller model",
-        plan.model, sum_text(plan, Place::host), request.memory_source,
-        static_cast<double>(*request.memory_bytes) / kMiB);
+    return fail(ErrorKind::out_of_memory,
+                "{} does not fit: {}, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
+                "or a smaller model",
+                plan.model, sum_text(plan, Place::host), request.memory_source,
+                static_cast<double>(*request.memory_bytes) / kMiB);
 }
 
 }  // namespace invar

@@ -16,7 +16,8 @@ Result<Arena> Arena::map(int64_t bytes, bool has_memory) {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (has_memory ? 0 : MAP_NORESERVE);
     void* start = ::mmap(nullptr, length, protection, flags, -1, 0);
     if (start == MAP_FAILED) {
-        return fail("no memory for {} bytes of scratch; use a smaller prompt chunk or fewer threads", bytes);
+        return fail(ErrorKind::out_of_memory,
+                    "no memory for {} bytes of scratch; use a smaller prompt chunk or fewer threads", bytes);
     }
     if (has_memory) ::madvise(start, length, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
     Arena arena;

@@ -27,20 +27,23 @@ Result<DeviceBytes> Device::allocate(int64_t bytes, std::string_view what) {
 }
 
 Result<void> Device::upload(std::byte* to, const void* from, int64_t bytes) {
-    if (implementation_->recording) return fail("nothing can be copied to the device while a pass is recorded");
+    if (implementation_->recording)
+        return fail(ErrorKind::internal, "nothing can be copied to the device while a pass is recorded");
     TRY(implementation_->make_current());
     return implementation_->upload(to, from, bytes);
 }
 
 Result<void> Device::download(void* to, const std::byte* from, int64_t bytes) {
-    if (implementation_->recording) return fail("nothing can be copied from the device while a pass is recorded");
+    if (implementation_->recording)
+        return fail(ErrorKind::internal, "nothing can be copied from the device while a pass is recorded");
     TRY(implementation_->make_current());
     TRY(implementation_->download(to, from, bytes));
     return wait();
 }
 
 Result<void> Device::upload_filled(std::byte* to, int64_t bytes, const FillPiece& fill) {
-    if (implementation_->recording) return fail("nothing can be copied to the device while a pass is recorded");
+    if (implementation_->recording)
+        return fail(ErrorKind::internal, "nothing can be copied to the device while a pass is recorded");
     TRY(implementation_->make_current());
     return implementation_->upload_filled(to, bytes, fill);
 }
@@ -68,7 +71,8 @@ Result<void> Device::replay(const DeviceGraph& graph) {
 }
 
 Result<void> Device::begin_timing() {
-    if (implementation_->recording) return fail("kernels cannot be timed while a pass is recorded");
+    if (implementation_->recording)
+        return fail(ErrorKind::internal, "kernels cannot be timed while a pass is recorded");
     TRY(implementation_->make_current());
     implementation_->mark = 0;
     return implementation_->begin_timing();
@@ -82,7 +86,8 @@ Result<std::vector<KernelTime>> Device::end_timing() {
 }
 
 Result<void> Device::wait() {
-    if (implementation_->recording) return fail("nothing can be waited for while a pass is recorded");
+    if (implementation_->recording)
+        return fail(ErrorKind::internal, "nothing can be waited for while a pass is recorded");
     TRY(implementation_->make_current());
     TRY(implementation_->failed);
     return implementation_->wait();

@@ -16,7 +16,8 @@ namespace {
 // 0 or the error's sentence.
 Result<void> checked(cudaError_t error, std::string_view doing) {
     if (error == cudaSuccess) return {};
-    return fail("the CUDA device failed while {}: {} ({})", doing, cudaGetErrorString(error), cudaGetErrorName(error));
+    return fail(ErrorKind::device_lost, "the CUDA device failed while {}: {} ({})", doing, cudaGetErrorString(error),
+                cudaGetErrorName(error));
 }
 
 // The runtime's current device is the thread's; asking for it reads one word of thread-local memory.
@@ -260,7 +261,8 @@ Result<DeviceBytes> CudaDevice::allocate(int64_t bytes, std::string_view what) {
     const cudaError_t error = cudaMalloc(&memory, static_cast<size_t>(bytes));
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();  // an allocation that failed leaves the device usable
-        return fail("the CUDA device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
+        return fail(ErrorKind::out_of_memory,
+                    "the CUDA device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
                     bytes, what);
     }
     TRY(checked(error, fmt::format("allocating {}", what)));

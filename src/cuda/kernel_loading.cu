@@ -59,10 +59,11 @@ Result<bool> load_every_kernel() {
         cudaFunction_t function = nullptr;
         const cudaError_t error = cudaGetFuncBySymbol(&function, kernel);
         if (error != cudaSuccess)
-            return fail("the CUDA device cannot load this program's kernels: {} ({})", cudaGetErrorString(error),
-                        cudaGetErrorName(error));
+            return fail(ErrorKind::device_lost, "the CUDA device cannot load this program's kernels: {} ({})",
+                        cudaGetErrorString(error), cudaGetErrorName(error));
         if (const CUresult loaded = load_module(driver, function); loaded != CUDA_SUCCESS)
-            return fail("the CUDA device cannot load this program's kernels: the driver's error {}",
+            return fail(ErrorKind::device_lost,
+                        "the CUDA device cannot load this program's kernels: the driver's error {}",
                         static_cast<int>(loaded));
     }
     return true;

@@ -184,6 +184,7 @@ Result<void> DeviceProbes::check_results() {
     for (const int32_t sum : added) right &= sum == expected;
     if (!right)
         return fail(
+            ErrorKind::device_lost,
             "the device copied, read or multiplied wrongly while it was measured: its memory or driver is damaged");
     return {};
 }

@@ -90,13 +90,13 @@ Result<void> Engine::check_finite(const Ops& verbs) const {
     if (!failure) return {};
     const std::string where =
         failure->stage.layer < 0 ? std::string("outside the layers") : fmt::format("in layer {}", failure->stage.layer);
-    return fail(
-        "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
-        "overflow, run invar inspect",
-        checkpoint_.name(), failure->stage.name, failure->verb, where,
-        std::isnan(failure->value) ? std::string("nan")
-                                   : fmt::format("{}", failure->value),  // its sign is no bit of the law
-        failure->row, failure->element);
+    return fail(ErrorKind::numeric,
+                "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
+                "overflow, run invar inspect",
+                checkpoint_.name(), failure->stage.name, failure->verb, where,
+                std::isnan(failure->value) ? std::string("nan")
+                                           : fmt::format("{}", failure->value),  // its sign is no bit of the law
+                failure->row, failure->element);
 }
 
 Result<std::vector<RankedLogits>> Engine::evaluate_ranked(const Batch& batch, std::span<const Preselection> requests) {

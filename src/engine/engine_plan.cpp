@@ -119,6 +119,7 @@ Result<void> choose_layers(const Planning& p) {
         return {};
     }
     return fail(
+        ErrorKind::out_of_memory,
         "not one layer of {} fits on the device ({}): {:.1f} MiB are needed, but {:.1f} MiB are {}; use --device cpu, "
         "a "
         "smaller --context or --chunk, or --cpu-experts",
@@ -156,8 +157,9 @@ Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
                             .threads = settings.threads > 0 ? settings.threads : available_cpus()};
     if (settings.isa) {
         if (!support.has(*settings.isa)) {
-            return fail("--isa {} cannot run here: {}; use --isa {} or leave it out", isa_name(*settings.isa),
-                        support.missing[static_cast<size_t>(*settings.isa)], isa_name(support.highest()));
+            return fail(ErrorKind::unsupported, "--isa {} cannot run here: {}; use --isa {} or leave it out",
+                        isa_name(*settings.isa), support.missing[static_cast<size_t>(*settings.isa)],
+                        isa_name(support.highest()));
         }
         machine.isa = *settings.isa;
     }

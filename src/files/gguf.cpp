@@ -123,8 +123,8 @@ Result<void> GgufFile::open_siblings(const std::filesystem::path& first, uint64_
         const auto path = first.parent_path() / split_file_name({name->prefix, number + 1, count});
         auto opened = MappedFile::open(path);
         if (!opened) {
-            return fail("{}: part {} of {} cannot be opened ({})", this->name(), number + 1, count,
-                        opened.error().message);
+            return fail(ErrorKind::not_found, "{}: part {} of {} cannot be opened ({})", this->name(), number + 1,
+                        count, opened.error().message);
         }
         MappedFile mapping = std::move(*opened);
         TRY_ASSIGN(GgufPart part, read_gguf_part(mapping.bytes(), printable(path.string(), 4096)));

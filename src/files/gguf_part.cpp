@@ -108,16 +108,19 @@ Result<void> Parser::read_start() {
     TRY_ASSIGN(part_.version, reader_.read<uint32_t>("the version"));
     // The writer's byte order shows in the version: 3 written big-endian reads as 0x03000000.
     if (part_.version != 0 && (part_.version & 0xFFFF) == 0) {
-        return fail("{}: is a big-endian GGUF file (version {:#010x}); only little-endian files are supported", file_,
+        return fail(ErrorKind::unsupported,
+                    "{}: is a big-endian GGUF file (version {:#010x}); only little-endian files are supported", file_,
                     part_.version);
     }
     if (part_.version == 1) {
         return fail(
+            ErrorKind::unsupported,
             "{}: is GGUF version 1, which has 32-bit lengths and is long replaced; versions 2 and 3 are supported",
             file_);
     }
     if (part_.version != 2 && part_.version != 3) {
-        return fail("{}: is GGUF version {}; versions 2 and 3 are supported", file_, part_.version);
+        return fail(ErrorKind::unsupported, "{}: is GGUF version {}; versions 2 and 3 are supported", file_,
+                    part_.version);
     }
     TRY_ASSIGN(tensor_count_, reader_.read<uint64_t>("the tensor count"));
     TRY_ASSIGN(entry_count_, reader_.read<uint64_t>("the metadata count"));
@@ -246,9 +249,9 @@ Result<Parser::Entry> Parser::read_tensor_entry(uint64_t index) {
     if (entry.info.format == nullptr) {
         const auto foreign = std::find_if(kForeignTypes.begin(), kForeignTypes.end(),
                                           [&](const ForeignType& each) { return each.number == type; });
-        return fail("{}: tensor '{}' has type {} ({}), which is not supported; supported are {}", file_,
-                    printable(name), type, foreign == kForeignTypes.end() ? "unknown" : foreign->name,
-                    supported_formats());
+        return fail(
+            ErrorKind::unsupported, "{}: tensor '{}' has type {} ({}), which is not supported; supported are {}", file_,
+            printable(name), type, foreign == kForeignTypes.end() ? "unknown" : foreign->name, supported_formats());
     }
     TRY_ASSIGN(entry.offset, reader_.read<uint64_t>("the offset"));
     TRY(measure(entry.info));

@@ -62,6 +62,7 @@ struct SafeTensor {
     const std::byte* data = nullptr;
     uint64_t bytes = 0;
     uint64_t file_offset = 0;  // from the start of the file
+    int file_index = 0;        // which file of a directory (model_directory.h); 0 for a file alone
 
     int64_t elements() const;  // below 2^63
 };

@@ -118,7 +118,7 @@ class HeaderEvents final : public JsonEvents {
   private:
     template <class... Args>
     bool refuse(fmt::format_string<Args...> format, Args&&... args) {
-        error_ = Error{fmt::format(format, std::forward<Args>(args)...)};
+        error_ = Error{.message = fmt::format(format, std::forward<Args>(args)...)};
         return false;
     }
 

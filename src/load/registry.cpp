@@ -30,6 +30,7 @@ Result<AlignedBytes> AlignedBytes::allocate(int64_t bytes) {
     result.memory_ = wanted >= kHugePage ? map_huge_pages(wanted) : allocate_lines(wanted);
     if (result.memory_ == nullptr) {
         return fail(
+            ErrorKind::out_of_memory,
             "not enough memory for {} bytes of weights; free some, or choose a smaller model or --form as-stored",
             bytes);
     }
@@ -115,34 +116,38 @@ WeightVector WeightRegistry::vector(WeightId id) const {
 Result<void> WeightRegistry::compare_with(const WeightPlan& plan) const {
     for (const PlanEntry& planned : plan.entries) {
         const Entry* loaded = find(planned.id);
-        if (loaded == nullptr) return fail("{} is in the plan but was not loaded", to_string(planned.id));
+        if (loaded == nullptr)
+            return fail(ErrorKind::internal, "{} is in the plan but was not loaded", to_string(planned.id));
         if (loaded->form != planned.form || loaded->format != planned.source) {
-            return fail("{} was planned as {} {} but loaded as {} {}", to_string(planned.id), planned.source->name,
-                        stored_form_name(planned.form), loaded->format->name, stored_form_name(loaded->form));
+            return fail(ErrorKind::internal, "{} was planned as {} {} but loaded as {} {}", to_string(planned.id),
+                        planned.source->name, stored_form_name(planned.form), loaded->format->name,
+                        stored_form_name(loaded->form));
         }
         if (loaded->shape != planned.shape || loaded->kind != planned.kind) {
-            return fail("{} was planned with shape {} but loaded with {}", to_string(planned.id),
+            return fail(ErrorKind::internal, "{} was planned with shape {} but loaded with {}", to_string(planned.id),
                         shape_text(planned.shape), shape_text(loaded->shape));
         }
         if (loaded->bytes != planned.bytes) {
-            return fail("{} was planned with {} bytes but loaded with {}", to_string(planned.id), planned.bytes,
-                        loaded->bytes);
+            return fail(ErrorKind::internal, "{} was planned with {} bytes but loaded with {}", to_string(planned.id),
+                        planned.bytes, loaded->bytes);
         }
         if (loaded->alias_of != planned.alias_of)
-            return fail("{} was planned and loaded with different owners", to_string(planned.id));
+            return fail(ErrorKind::internal, "{} was planned and loaded with different owners", to_string(planned.id));
         if (loaded->place != planned.place)
-            return fail("{} was planned and loaded at different places", to_string(planned.id));
+            return fail(ErrorKind::internal, "{} was planned and loaded at different places", to_string(planned.id));
         if ((loaded->device != nullptr) != (planned.place == Place::device && !planned.alias_of))
-            return fail("{} has memory of the device, but the plan says otherwise", to_string(planned.id));
+            return fail(ErrorKind::internal, "{} has memory of the device, but the plan says otherwise",
+                        to_string(planned.id));
         const bool owns = loaded->owned.size() > 0;
         const bool should_own = planned.has_own_bytes() && plan.cache_file.empty();
         if (owns != should_own || (owns && loaded->owned.size() != planned.bytes)) {
-            return fail("{} owns {} bytes of memory, but the plan says {}", to_string(planned.id), loaded->owned.size(),
-                        should_own ? planned.bytes : 0);
+            return fail(ErrorKind::internal, "{} owns {} bytes of memory, but the plan says {}", to_string(planned.id),
+                        loaded->owned.size(), should_own ? planned.bytes : 0);
         }
     }
     if (entries_.size() != plan.entries.size()) {
-        return fail("{} weights are loaded, but the plan has {}", entries_.size(), plan.entries.size());
+        return fail(ErrorKind::internal, "{} weights are loaded, but the plan has {}", entries_.size(),
+                    plan.entries.size());
     }
     return {};
 }

@@ -108,7 +108,8 @@ Result<std::string> cache_key(const Checkpoint& checkpoint, const WeightPlan& pl
         std::error_code error;
         const auto changed = std::filesystem::last_write_time(mapping.path(), error);
         if (error)
-            return fail("{}: its time of last change cannot be read ({})", mapping.path().string(), error.message());
+            return fail(ErrorKind::io, "{}: its time of last change cannot be read ({})", mapping.path().string(),
+                        error.message());
         add_text(hasher, fmt::format("{} bytes, {}", mapping.bytes().size(), changed.time_since_epoch().count()));
     }
     add_forms(hasher, plan);

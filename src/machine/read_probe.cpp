@@ -29,7 +29,8 @@ Result<ReadProbe> ReadProbe::create(ThreadPool& pool) {
     try {
         probe.memory_.assign(static_cast<size_t>(kBytes) / sizeof(uint64_t), 1);
     } catch (const std::bad_alloc&) {
-        return fail("not enough memory for the {} MiB of the bandwidth probe; free some", kBytes >> 20);
+        return fail(ErrorKind::out_of_memory, "not enough memory for the {} MiB of the bandwidth probe; free some",
+                    kBytes >> 20);
     }
     probe.sums_.assign(static_cast<size_t>(pool.threads()) * kWordsOfLine, 0);
     return probe;

@@ -102,7 +102,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(const ThreadPoolSettings&
         try {
             pool->workers_.emplace_back([raw = pool.get(), worker] { raw->worker_loop(worker); });
         } catch (const std::system_error& error) {
-            return fail("thread {} of {} could not be started ({}); ask for fewer threads", worker + 1,
+            return fail(ErrorKind::io, "thread {} of {} could not be started ({}); ask for fewer threads", worker + 1,
                         settings.threads, error.what());
         }
     }

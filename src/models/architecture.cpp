@@ -21,8 +21,8 @@ Result<const Architecture*> find_architecture(const Checkpoint& checkpoint) {
         if (architecture->name == name) return architecture;
         supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture->name);
     }
-    return fail("{}: architecture '{}' is not supported (supported: {})", checkpoint.name(), printable(name),
-                supported);
+    return fail(ErrorKind::unsupported, "{}: architecture '{}' is not supported (supported: {})", checkpoint.name(),
+                printable(name), supported);
 }
 
 }  // namespace invar

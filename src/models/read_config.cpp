@@ -102,6 +102,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         TRY(read_yarn(keys, rope));
     } else if (scaling != "none") {
         return fail(
+            ErrorKind::unsupported,
             "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's rope_freqs tensor)",
             keys.file(), printable(scaling));
     }
@@ -123,7 +124,8 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
         if (!keys.has(word)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(word, 0, kMaximumWidth));
         if (shared > 0)
-            return fail("{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
+            return fail(ErrorKind::unsupported,
+                        "{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
                         keys.spell(word), shared);
     }
     return std::optional<MixtureGeometry>(mixture);

@@ -116,6 +116,7 @@ Result<std::unique_ptr<KvCache>> KvCache::create(std::vector<KvGeometry> layers,
         }
         if (memory == nullptr) {
             return fail(
+                ErrorKind::out_of_memory,
                 "no memory for a KV cache of {} positions ({} pages of {} bytes in {}); ask for a shorter context or a "
                 "smaller cache type",
                 pages * kPagePositions, pages, pool.page_bytes, cache_type_name(type));
@@ -162,6 +163,7 @@ Result<void> KvCache::reserve(int32_t sequence, int64_t count) {
     const int64_t missing = wanted - static_cast<int64_t>(pages.size());
     if (missing > free_pages()) {
         return fail(
+            ErrorKind::busy,
             "sequence {} needs {} more pages of {} positions to reach {} but {} of {} are free; end another sequence "
             "or use a longer context",
             sequence, missing, kPagePositions, count, free_pages(), pages_);

@@ -116,7 +116,7 @@ class EmulatedDevice final : public DeviceImplementation {
     Result<void> wait() override {
         TRY(check_current());
         const auto& fault = emulator.fault();
-        if (fault) return fail("{}: {}", fault->kernel, fault->message);
+        if (fault) return fail(ErrorKind::device_lost, "{}: {}", fault->kernel, fault->message);
         return {};
     }
     simt::Stream stream() override {
@@ -138,7 +138,8 @@ class EmulatedDevice final : public DeviceImplementation {
     }
     Result<void> check_current() const {
         if (current() == this) return {};
-        return fail("emulated device {} was called while another is the thread's current one", settings.index);
+        return fail(ErrorKind::internal, "emulated device {} was called while another is the thread's current one",
+                    settings.index);
     }
 
     std::unique_ptr<EmulatedKernelTimer> timer_;
@@ -170,7 +171,8 @@ Result<DeviceBytes> EmulatedDevice::allocate(int64_t bytes, std::string_view wha
                              ? std::aligned_alloc(kAlignment, static_cast<size_t>(taken + kAlignment))
                              : nullptr;
     if (memory == nullptr) {
-        return fail("the emulated device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
+        return fail(ErrorKind::out_of_memory,
+                    "the emulated device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
                     bytes, what);
     }
     std::memset(memory, 0xFF, static_cast<size_t>(taken + kAlignment));  // what nobody wrote is a NaN
@@ -203,7 +205,8 @@ int64_t emulated_bytes(Device& device) { return *emulated(device).lent; }
 
 Result<std::unique_ptr<Device>> Device::open(int index) {
     if (index < 0 || index >= kEmulatedDevices)
-        return fail("there is no emulated device {}; there are {}, numbered from 0", index, kEmulatedDevices);
+        return fail(ErrorKind::not_found, "there is no emulated device {}; there are {}, numbered from 0", index,
+                    kEmulatedDevices);
     // Invented, so that plans of the emulated program have these lines.
     return open_emulated_device({.index = index, .taken_bytes = int64_t{64} << 20, .overhead_bytes = int64_t{8} << 20});
 }

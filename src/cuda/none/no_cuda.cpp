@@ -4,7 +4,8 @@
 namespace invar {
 
 Result<std::shared_ptr<Accelerator>> open_cuda(int) {
-    return fail("this program was built without CUDA; build it where nvcc is found, or use --device cpu");
+    return fail(ErrorKind::unsupported,
+                "this program was built without CUDA; build it where nvcc is found, or use --device cpu");
 }
 
 }  // namespace invar

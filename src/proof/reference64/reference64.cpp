@@ -46,7 +46,8 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
     try {
         logits = model_->forward(hooked, batch, *cache_);
     } catch (const std::bad_alloc&) {
-        return fail("{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", checkpoint_.name(),
+        return fail(ErrorKind::out_of_memory,
+                    "{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", checkpoint_.name(),
                     batch.size());
     }
     if (const std::optional<NonFinite> failure = ops_->failure()) {

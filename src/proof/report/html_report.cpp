@@ -70,7 +70,7 @@ std::string header(const VerifyReport& report) {
     return fmt::format(
         "<header class=\"verdict {}\"><div class=\"inner\"><p class=\"eyebrow\">invar verify</p><h1><bdi>{}</bdi></h1>"
         "<p class=\"word\"><span aria-hidden=\"true\">{}</span>{}</p><p class=\"sentence\">{}{}</p><dl "
-        "class=\"meta\">{}{}{}{}{}</dl></div></header>\n",
+        "class=\"meta\">{}{}{}{}{}{}</dl></div></header>\n",
         verdict.kind, escaped(report.model.empty() ? "a model without a name" : report.model, 120), verdict.sign,
         verdict.word, verdict.sentence,
         report.injected.empty() ? ""
@@ -83,7 +83,9 @@ std::string header(const VerifyReport& report) {
                                  mebibytes(report.file_bytes))),
         meta("hash", report.file_hash.empty() ? "" : fmt::format("<code>{}</code>", escaped(report.file_hash, 120))),
         meta("arithmetic", fmt::format("version {}", report.arithmetic_version)),
-        meta("KV cache", escaped(report.cache_type, 60)));
+        meta("KV cache", escaped(report.cache_type, 60)),
+        meta("hash of all stages",
+             report.stages_hash.empty() ? "" : fmt::format("<code>{}</code>", escaped(report.stages_hash, 60))));
 }
 
 std::string tiles(const VerifyReport& report) {

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/hash.h"
+
 namespace invar {
 namespace {
 
@@ -73,6 +75,36 @@ int64_t StageBook::bytes() const {
         for (const StageRecord& stage : of.stages) total += static_cast<int64_t>(stage.data.size());
     }
     return total;
+}
+
+namespace {
+
+void add_number(Hasher& hasher, int64_t number) { hasher.add(std::as_bytes(std::span(&number, 1))); }
+
+// The length first, so that no two different sequences of texts are the same bytes.
+void add_text(Hasher& hasher, std::string_view text) {
+    add_number(hasher, static_cast<int64_t>(text.size()));
+    hasher.add(std::as_bytes(std::span(text)));
+}
+
+}  // namespace
+
+std::string StageBook::hash(const std::vector<std::string>& probe_names) const {
+    Hasher hasher;
+    for (size_t probe = 0; probe < probes_.size(); ++probe) {
+        add_text(hasher, probe_names[probe]);
+        for (const StageRecord& stage : probes_[probe].stages) {
+            for (size_t i = 0; i < stage.positions.size(); ++i) {
+                add_number(hasher, stage.key.layer);
+                add_text(hasher, stage.key.name);
+                add_number(hasher, stage.key.occurrence);
+                add_number(hasher, stage.positions[i]);
+                const auto bytes = static_cast<size_t>(stage.width() * element_bytes(stage.type));
+                hasher.add(std::span(stage.data).subspan(i * bytes, bytes));
+            }
+        }
+    }
+    return hasher.text();
 }
 
 std::string_view supported_side(const StageDifference& difference) {

@@ -21,6 +21,10 @@ class StageBook {
     static int64_t index_of(const StageRecord& record, int64_t position);
     void put(size_t probe, const StageRow& row, std::string_view kernel);
     int64_t bytes() const;
+    // XXH3-128 of all that is kept: for each probe its name, and for each stage in forward order its key and the
+    // position and the bits of each of its rows. Equal hashes of two versions of this program say that no bit of any
+    // stage changed between them. `probe_names` has a name for each probe.
+    std::string hash(const std::vector<std::string>& probe_names) const;
 
   private:
     struct OfProbe {

@@ -168,6 +168,7 @@ class Verification {
                 report_.reference_stages += static_cast<int64_t>(stage.positions.size());
             }
         }
+        report_.stages_hash = book_.hash(probe_names_);
         return {};
     }
 

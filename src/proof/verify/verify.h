@@ -55,6 +55,7 @@ struct VerifyReport {
     std::vector<std::string> skipped_probes;
     std::vector<PathResult> paths;
     int64_t reference_stages = 0;  // rows of stages in the book
+    std::string stages_hash;       // of all of them, in forward order (stage_book.h)
     std::optional<AccuracyReport> accuracy;
     std::string no_accuracy;  // why there is none
     std::string injected;     // the fault that was put into every path but the one compared with, as it was given

@@ -205,11 +205,12 @@ std::string verify_as_text(const VerifyReport& report, bool each_schedule) {
     std::string text = fmt::format(
         "{} ({}, {} layers, {}), arithmetic version {}, cache {}\n"
         "probes: {} positions\n"
-        "every path is compared with: {} ({} stages of positions)\n\n"
+        "every path is compared with: {} ({} stages of positions)\n"
+        "hash of all these stages: {}\n\n"
         "  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>8}\n",
         report.model, report.architecture, report.layers, report.file_hash, report.arithmetic_version,
-        report.cache_type, probes, report.compared_with, thousands(report.reference_stages), "path", kNameWidth, "ways",
-        "positions", "stages", "values", "differing", "time");
+        report.cache_type, probes, report.compared_with, thousands(report.reference_stages), report.stages_hash, "path",
+        kNameWidth, "ways", "positions", "stages", "values", "differing", "time");
     for (const std::string& skipped : report.skipped_probes) text += fmt::format("  skipped {}\n", skipped);
     text += path_lines(report, each_schedule);
     if (const PathResult* path = report.first_difference()) {
@@ -264,6 +265,7 @@ Json verify_as_json(const VerifyReport& report) {
                  {"arithmetic_version", report.arithmetic_version},
                  {"cache_type", report.cache_type},
                  {"compared_with", report.compared_with},
+                 {"stages_hash", report.stages_hash},
                  {"probes", std::move(probes)},
                  {"skipped_probes", report.skipped_probes},
                  {"equal", report.compared_anything() && report.all_equal()},

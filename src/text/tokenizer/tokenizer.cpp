@@ -38,8 +38,8 @@ Result<const PreTokenizerRow*> choose_pre_tokenizer(const VocabularySource& sour
             "write the right name, or convert the model again (supported: {})",
             source.origin, pre_tokenizer_names());
     }
-    return fail("{}: pre-tokeniser '{}' is not supported (tokenizer.ggml.pre may be {})", source.origin, source.pre,
-                pre_tokenizer_names());
+    return fail(ErrorKind::unsupported, "{}: pre-tokeniser '{}' is not supported (tokenizer.ggml.pre may be {})",
+                source.origin, source.pre, pre_tokenizer_names());
 }
 
 size_t skip_white_space(std::string_view text, size_t offset) {

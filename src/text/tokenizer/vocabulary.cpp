@@ -122,10 +122,10 @@ Result<Vocabulary> Vocabulary::check(VocabularySource source) {
 Result<void> Vocabulary::check_sizes() {
     const VocabularySource& s = source_;
     if (s.model != "gpt2" && s.model != "llama") {
-        return fail(
-            "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, or "
-            "'llama', SentencePiece)",
-            s.origin, s.model);
+        return fail(ErrorKind::unsupported,
+                    "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, or "
+                    "'llama', SentencePiece)",
+                    s.origin, s.model);
     }
     sentence_piece_ = s.model == "llama";
     const size_t count = s.tokens.size();

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cmath>
 
 #include "make/quantize.h"
+#include "proof/report/html_report.h"
 #include "proof/verify/verify_report.h"
 
 namespace invar {
@@ -85,6 +87,53 @@ TEST_F(Verify, EveryPathOfTheDemonstrationModelsIsEqual) {
                report->count(PathStatus::equal), report->count(PathStatus::skipped), report->totals().stages,
                report->totals().values, report->totals().differing_values);
     }
+}
+
+TEST_F(Verify, TheHashOfAllStagesIsOfTheComputedBitsAndOfNothingElse) {
+    const auto hash_of = [&](const std::string& only, int threads) -> std::string {
+        VerifySettings settings = settings_for(moe());
+        settings.only = only;
+        settings.engine.threads = threads;
+        const Result<VerifyReport> report = verify(settings);
+        EXPECT_TRUE(report) << report.error().message;
+        if (!report) return "";
+        EXPECT_NE(verify_as_text(*report, false).find("hash of all these stages: " + report->stages_hash + "\n"),
+                  std::string::npos);
+        EXPECT_EQ(verify_as_json(*report)["stages_hash"], report->stages_hash);
+        EXPECT_NE(verify_as_html(*report).find("<code>" + report->stages_hash + "</code>"), std::string::npos);
+        return report->stages_hash;
+    };
+    const std::string hash = hash_of("scalar*", 2);
+    EXPECT_EQ(hash.size(), 37u);
+    EXPECT_EQ(hash_of("avx2*", 1), hash);
+}
+
+// What of one row of a stage is changed, each alone, changes the hash of a book that has that row.
+TEST(StageBookHash, DependsOnEveryBitOfAStageAndOnItsPlace) {
+    const VerbCall call;
+    std::vector<float> values = {1.0f, -0.0f, 3.5f};
+    const auto hash_of = [&](StageKey key, int64_t position, const std::string& probe) {
+        StageBook book;
+        book.put(0, {.key = std::move(key), .call = &call, .position = position, .width = 3, .f32 = values.data()}, "");
+        return book.hash({probe});
+    };
+    const StageKey key{2, "query", 1};
+    const std::string hash = hash_of(key, 7, "chat");
+    EXPECT_EQ(hash_of(key, 7, "chat"), hash);
+    EXPECT_NE(hash_of(key, 8, "chat"), hash);
+    EXPECT_NE(hash_of(key, 7, "chats"), hash);
+    EXPECT_NE(hash_of({3, "query", 1}, 7, "chat"), hash);
+    EXPECT_NE(hash_of({2, "queries", 1}, 7, "chat"), hash);
+    EXPECT_NE(hash_of({2, "query", 2}, 7, "chat"), hash);
+    for (size_t element = 0; element < values.size(); ++element) {
+        for (uint32_t bit = 0; bit < 32; ++bit) {
+            const float kept = values[element];
+            values[element] = std::bit_cast<float>(std::bit_cast<uint32_t>(kept) ^ (uint32_t{1} << bit));
+            EXPECT_NE(hash_of(key, 7, "chat"), hash) << element << ' ' << bit;
+            values[element] = kept;
+        }
+    }
+    EXPECT_EQ(hash_of(key, 7, "chat"), hash);
 }
 
 TEST_F(Verify, AnUlpIsFoundAtItsElementAndFloat64SupportsTheOtherSide) {
