@@ -58,7 +58,7 @@ class TreeEvents final : public JsonEvents {
 
     template <class... Args>
     bool refuse(fmt::format_string<Args...> format, Args&&... args) {
-        error_ = Error{fmt::format(format, std::forward<Args>(args)...)};
+        error_ = Error{.message = fmt::format(format, std::forward<Args>(args)...)};
         return false;
     }
 
