@@ -1,5 +1,7 @@
 #include "checkpoint/binding.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
