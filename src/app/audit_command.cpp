@@ -25,7 +25,7 @@ Result<int> audit_model(const AuditFlags& flags) {
         return kDone;
     }
     TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(path));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(path));
     TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = flags.threads > 0 ? flags.threads : available_cpus()}));
     ProgressBar bar("reading");
     TRY_ASSIGN(const AuditReport report, audit(file, *pool, [&](int64_t done, int64_t total) {

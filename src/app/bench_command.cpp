@@ -76,7 +76,7 @@ Result<Opened> open(const EngineSettings& settings) {
     double start = seconds_now();
     {
         // Once for the clock: opening the engine does the same again.
-        TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
         TRY(plan_model(file, settings));
     }
     opened.load.plan_seconds = seconds_now() - start;

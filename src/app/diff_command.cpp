@@ -19,7 +19,7 @@ struct DiffFlags {
     bool weights_only = false, all = false, json = false;
 };
 
-Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const GgufFile& file) {
+Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const Checkpoint& file) {
     if (!flags.tokens.empty()) return flags.tokens;
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
@@ -39,7 +39,7 @@ Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::s
 }
 
 // The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
-Result<void> add_drift(const DiffFlags& flags, const GgufFile& a, CheckpointDiff& diff) {
+Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, CheckpointDiff& diff) {
     if (flags.weights_only) return {};
     if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
         diff.not_compared.push_back("runs: the files do not hold the same tensors");
@@ -61,8 +61,8 @@ Result<void> add_drift(const DiffFlags& flags, const GgufFile& a, CheckpointDiff
 }
 
 Result<int> diff_models(const DiffFlags& flags) {
-    TRY_ASSIGN(const GgufFile a, GgufFile::open(flags.a));
-    TRY_ASSIGN(const GgufFile b, GgufFile::open(flags.b));
+    TRY_ASSIGN(const Checkpoint a, Checkpoint::open(flags.a));
+    TRY_ASSIGN(const Checkpoint b, Checkpoint::open(flags.b));
     const int threads = flags.machine.engine.threads > 0 ? flags.machine.engine.threads : available_cpus();
     CheckpointDiff diff;
     {

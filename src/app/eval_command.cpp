@@ -60,8 +60,8 @@ Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
 }
 
 // Models can be compared token by token only if a token means the same to both.
-Result<void> check_same_tokens(const GgufFile& file, const std::string& other_path) {
-    TRY_ASSIGN(const GgufFile other, GgufFile::open(other_path));
+Result<void> check_same_tokens(const Checkpoint& file, const std::string& other_path) {
+    TRY_ASSIGN(const Checkpoint other, Checkpoint::open(other_path));
     TRY_ASSIGN(const VocabularySource mine, vocabulary_from_gguf(file.metadata()));
     TRY_ASSIGN(const VocabularySource theirs, vocabulary_from_gguf(other.metadata()));
     const size_t common = std::min(mine.tokens.size(), theirs.tokens.size());
@@ -79,16 +79,16 @@ Result<void> check_same_tokens(const GgufFile& file, const std::string& other_pa
     return {};
 }
 
-std::string hash_of_model(const GgufFile& file) {
+std::string hash_of_model(const Checkpoint& file) {
     Hasher hasher;
-    for (const MappedFile& part : file.mappings()) {
-        hasher.add(part.bytes());
-        part.drop(0, part.bytes().size());
+    for (const MappedFile* part : file.mappings()) {
+        hasher.add(part->bytes());
+        part->drop(0, part->bytes().size());
     }
     return hasher.text();
 }
 
-Result<EvalText> read_text(const EvalFlags& flags, const GgufFile& file) {
+Result<EvalText> read_text(const EvalFlags& flags, const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     TRY_ASSIGN(const MappedFile bytes, MappedFile::open(flags.text));
     const std::string_view text(reinterpret_cast<const char*>(bytes.bytes().data()), bytes.bytes().size());
@@ -99,7 +99,7 @@ Result<EvalText> read_text(const EvalFlags& flags, const GgufFile& file) {
                     .bos = tokenizer.adds_bos() ? tokenizer.bos() : std::optional<int32_t>()};
 }
 
-Result<EvalIdentity> identity_of(const EvalFlags& flags, const GgufFile& file, const EvalText& text,
+Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file, const EvalText& text,
                                  const WindowSettings& settings) {
     EvalIdentity identity = {{"model", hash_of_model(file)},
                              {"against", flags.against.empty() ? "nothing" : std::string(kReference)},
@@ -110,7 +110,7 @@ Result<EvalIdentity> identity_of(const EvalFlags& flags, const GgufFile& file, c
                              {"cache", std::string(cache_type_name(flags.machine.engine.cache_type))},
                              {"arithmetic", fmt::format("{}", kArithmeticVersion)}};
     if (!flags.against.empty() && flags.against != kReference) {
-        TRY_ASSIGN(const GgufFile other, GgufFile::open(flags.against));
+        TRY_ASSIGN(const Checkpoint other, Checkpoint::open(flags.against));
         identity[1].second = hash_of_model(other);
     }
     return identity;
@@ -140,7 +140,7 @@ class EvalNews {
     Clock::time_point due_ = Clock::now() + std::chrono::seconds(10);
 };
 
-Result<WindowSettings> window_settings(const EvalFlags& flags, const GgufFile& file) {
+Result<WindowSettings> window_settings(const EvalFlags& flags, const Checkpoint& file) {
     WindowSettings settings{.context = flags.machine.engine.context, .stride = flags.stride};
     if (settings.context == 0) {
         TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
@@ -152,7 +152,7 @@ Result<WindowSettings> window_settings(const EvalFlags& flags, const GgufFile& f
 }
 
 Result<int> evaluate(const EvalFlags& flags) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     EvalRequest request{.state = flags.state, .most_windows = flags.windows};
     TRY_ASSIGN(request.text, read_text(flags, file));
     TRY_ASSIGN(const WindowSettings settings, window_settings(flags, file));

@@ -4,6 +4,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
+#include "files/gguf.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
@@ -17,7 +18,7 @@ struct InspectFlags {
 };
 
 // What the tokenizer and the template come to, or the sentence why they do not.
-Json text_support(const GgufFile& file) {
+Json text_support(const Checkpoint& file) {
     Json result = Json::object();
     const auto tokenizer = tokenizer_from_gguf(file.metadata());
     if (!tokenizer) {
@@ -96,14 +97,14 @@ void print_report(const Json& report, const Json& text, bool every_tensor) {
 
 Result<int> inspect_model(const InspectFlags& flags) {
     TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(path));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(path));
     if (flags.chat_template) {
         TRY_ASSIGN(const std::string_view source, file.metadata().string("tokenizer.chat_template"));
         print_result(source);
         print_result("\n");
         return kDone;
     }
-    Json report = inspect(file);
+    Json report = inspect(file.gguf());
     Json text = text_support(file);
     if (flags.json) {
         report["text"] = std::move(text);

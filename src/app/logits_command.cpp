@@ -78,7 +78,7 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
 
 Result<int> logits(const LogitsFlags& flags) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {

@@ -33,7 +33,7 @@ Result<int> plan(const PlanFlags& flags) {
     TRY_ASSIGN(const std::string path, model_path(flags.model));
     TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, path));
     if (flags.check) return check(flags, settings);
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
     plan_with_cache(planned.plan, file, settings.weight_cache.folder);
     if (flags.json) {

@@ -60,7 +60,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     say_placement(chat->engine->plan());
-    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->file().metadata()));
+    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->checkpoint().metadata()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,
                     chat->tokenizer->size(), chat->engine->config().vocabulary);
@@ -70,7 +70,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
         if (!flags.chat_template.empty()) {
             TRY_ASSIGN(source, read_file(flags.chat_template));
         }
-        TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->file(), *chat->tokenizer, std::move(source)));
+        TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->checkpoint(), *chat->tokenizer, std::move(source)));
     }
     chat->options.now_seconds = static_cast<int64_t>(std::time(nullptr));
     if (flags.no_thinking) chat->options.variables["enable_thinking"] = false;

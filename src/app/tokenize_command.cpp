@@ -24,7 +24,7 @@ struct TokenizeFlags {
 std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()}; }
 
 Result<int> tokenize(const TokenizeFlags& flags) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     if (!flags.decode.empty()) {
         for (const int32_t id : flags.decode) {

@@ -9,7 +9,7 @@
 
 #include "app/command.h"
 #include "engine/engine.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "proof/faults/faults.h"
 #include "proof/record/recording.h"
 
@@ -26,7 +26,7 @@ Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, cons
 Result<void> report_fault(const FaultHook* fault, const std::string& given);
 
 // XXH3-128 of all bytes of the file, of a split one in the order of its parts.
-std::string hash_of_model(const GgufFile& file);
+std::string hash_of_model(const Checkpoint& file);
 
 // One line: what made it.
 std::string description_of(const Recording& recording);

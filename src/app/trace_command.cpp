@@ -20,9 +20,9 @@ Result<void> report_fault(const FaultHook* fault, const std::string& given) {
     return {};
 }
 
-std::string hash_of_model(const GgufFile& file) {
+std::string hash_of_model(const Checkpoint& file) {
     Hasher hasher;
-    for (const MappedFile& part : file.mappings()) hasher.add(part.bytes());
+    for (const MappedFile* part : file.mappings()) hasher.add(part->bytes());
     return hasher.text();
 }
 

@@ -99,7 +99,7 @@ Result<int> trace_replay(const ReplayFlags& flags) {
     print_note(fmt::format("rec  {}: {}\nown  {}: {}", flags.recording, description_of(recording), flags.model,
                            runner.name()));
     const auto hash = recording.metadata.find("model_hash");
-    if (hash != recording.metadata.end() && hash->second != hash_of_model(engine->file()))
+    if (hash != recording.metadata.end() && hash->second != hash_of_model(engine->checkpoint()))
         print_note(fmt::format("note: the recording is of another file ({})", hash->second));
     TRY_ASSIGN(const std::unique_ptr<FaultHook> fault, injected_fault(flags.inject, *engine));
     ReplayRequest request{.recording = recording, .force = flags.force, .chunk = settings.chunk};

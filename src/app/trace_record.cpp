@@ -49,7 +49,7 @@ struct OpenModel {
     ModelRunner* runner = nullptr;
     int64_t plan_bytes = 0;
 
-    const GgufFile& file() const { return engine ? engine->file() : reference->file(); }
+    const Checkpoint& file() const { return engine ? engine->checkpoint() : reference->checkpoint(); }
 };
 
 // Either kind of recorder, behind one face.
@@ -87,7 +87,7 @@ StageSelection selection_of(const RecordFlags& flags) {
 }
 
 Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const std::string& prompt, Task& task) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(task.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(task.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     if (flags.raw) {
         task.prompt = prompt;
@@ -177,7 +177,9 @@ Result<void> check_memory(const RecordFlags& flags, const Task& task, const Open
     int64_t positions = 0, scores = 0;
     for (int64_t p = 0; p < total; ++p) positions += task.selection.wants_position(p);
     if (flags.scores) {
-        for (const LayerGeometry& layer : model.runner->config().layers) scores += layer.heads * total * 8;
+        for (const LayerSpec& layer : model.runner->config().layers) {
+            if (const AttentionGeometry* attention = layer.attention()) scores += attention->heads * total * 8;
+        }
     }
     const int64_t needed = (probe.bytes() + scores) * positions, room = *task.settings.memory_bytes - model.plan_bytes;
     if (needed <= room) return {};

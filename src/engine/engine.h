@@ -13,7 +13,7 @@
 #include "checkpoint/weight_plan.h"
 #include "cpu/cpu_ops.h"
 #include "engine/split_ops.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "load/weight_cache.h"
 #include "machine/isa.h"
 #include "machine/thread_pool.h"
@@ -41,7 +41,7 @@ struct PlannedModel {
     bool wholly_on_device() const;  // every verb of a pass: no weight and no layer of the cache is on the CPU
     bool logits_on_device() const;  // are made there
 };
-Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
+Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings);
 // All but scratch_bytes.
 Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
 
@@ -49,7 +49,7 @@ class Engine {
   public:
     static Result<std::unique_ptr<Engine>> open(const EngineSettings& settings, const LoadProgress& progress);
 
-    const GgufFile& file() const { return file_; }
+    const Checkpoint& checkpoint() const { return checkpoint_; }
     const ModelConfig& config() const { return planned_.config; }
     const WeightPlan& plan() const { return planned_.plan; }
     const WeightRegistry& weights() const { return weights_; }
@@ -84,7 +84,8 @@ class Engine {
     Result<std::vector<RankedLogits>> evaluate_ranked(const Batch& batch, std::span<const Preselection> requests);
 
   private:
-    Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
+    Engine(Checkpoint checkpoint, PlannedModel planned)
+        : checkpoint_(std::move(checkpoint)), planned_(std::move(planned)) {}
 
     Result<void> make_ops(const EngineSettings& settings);
     Result<void> make_cache(CacheType type);
@@ -93,7 +94,7 @@ class Engine {
     Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
     Result<void> check_finite(const Ops& verbs) const;
 
-    GgufFile file_;
+    Checkpoint checkpoint_;
     PlannedModel planned_;
     int sequences_ = 1;
     std::unique_ptr<ThreadPool> threads_;

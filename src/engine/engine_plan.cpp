@@ -65,8 +65,7 @@ Result<std::unique_ptr<AcceleratorOps>> make_measuring_ops(const PlannedModel& p
 }
 
 // A pass without arithmetic over the largest batches there will be: what scratch memory they take.
-Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings,
-                                     const GgufFile& file) {
+Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings) {
     TRY_ASSIGN(auto pool, ThreadPool::create({.threads = planned.machine.threads}));
     TRY_ASSIGN(auto host, CpuOps::create({.pool = *pool,
                                           .highest = planned.machine.isa,
@@ -74,7 +73,7 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
                                           .scratch_bytes = 0,
                                           .measuring = true}));
     std::unique_ptr<AcceleratorOps> device;
-    SourceWeights source(planned.plan, file);
+    SourceWeights source(planned.plan);
     std::optional<SplitOps> split;
     if (planned.uses_device()) {
         TRY(check_device_limits(planned, settings.device->limits()));
@@ -132,7 +131,7 @@ Result<DeviceRequest> device_request(const EngineSettings& settings, const Model
 struct Planning {
     PlannedModel& planned;
     const std::vector<WantedWeight>& wanted;
-    const GgufFile& file;
+    const Checkpoint& checkpoint;
     const EngineSettings& settings;
     PlanRequest& request;
 };
@@ -145,9 +144,9 @@ Result<void> choose_layers(const Planning& p) {
     for (int64_t layers = device.layers; layers > 0; --layers) {
         const int64_t needed_before = needed;
         device.layers = layers;
-        TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.file, p.request));
+        TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.checkpoint, p.request));
         if (scratch == 0 || layers == most_device_layers(p.planned.config) - 1) {
-            TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings, p.file));
+            TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings));
             scratch = measured.device;
         }
         needed = planned_device_bytes(p.planned.plan, device, scratch);
@@ -181,19 +180,16 @@ Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, 
 }
 
 bool PlannedModel::wholly_on_device() const {
-    // Frequencies are read when the model is built, and by no verb.
-    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
-        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
-    });
+    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(),
+                                     [](const PlanEntry& entry) { return entry.place == Place::device; });
     return uses_device() && weights && std::all_of(plan.layer_places.begin(), plan.layer_places.end(), [](Place place) {
                return place == Place::device;
            });
 }
 
 bool PlannedModel::logits_on_device() const {
-    return std::any_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
-        return entry.id.role == Role::output_head && entry.place == Place::device;
-    });
+    return std::any_of(plan.entries.begin(), plan.entries.end(),
+                       [](const PlanEntry& entry) { return entry.makes_logits && entry.place == Place::device; });
 }
 
 Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
@@ -211,13 +207,13 @@ Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
     return machine;
 }
 
-Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings) {
+Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings) {
     PlannedModel planned;
     TRY_ASSIGN(planned.machine, resolve_machine(settings));
     const ResolvedMachine& machine = planned.machine;
-    TRY_ASSIGN(planned.architecture, find_architecture(file));
-    TRY_ASSIGN(planned.config, planned.architecture->read_config(file));
-    const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, file);
+    TRY_ASSIGN(planned.architecture, find_architecture(checkpoint));
+    TRY_ASSIGN(planned.config, planned.architecture->read_config(checkpoint));
+    const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, checkpoint);
     PlanRequest request{.vector_kernels = machine.isa != Isa::scalar,
                         .form = settings.form,
                         .cache_type = settings.cache_type,
@@ -232,11 +228,11 @@ Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& sett
         request.device.emplace(std::move(device));
     }
     if (request.device && !settings.gpu_layers) {
-        TRY(choose_layers({planned, wanted, file, settings, request}));
+        TRY(choose_layers({planned, wanted, checkpoint, settings, request}));
     } else {
-        TRY_ASSIGN(planned.plan, make_weight_plan(planned.config, wanted, file, request));
+        TRY_ASSIGN(planned.plan, make_weight_plan(planned.config, wanted, checkpoint, request));
     }
-    TRY_ASSIGN(const ScratchBytes scratch, measure_scratch(planned, settings, file));
+    TRY_ASSIGN(const ScratchBytes scratch, measure_scratch(planned, settings));
     TRY(finish_plan(planned.plan, request, scratch));
     return planned;
 }

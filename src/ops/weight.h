@@ -13,38 +13,11 @@
 
 namespace invar {
 
-// Every kind of weight any supported architecture has. One weight = (layer, role); the experts of a layer are one
-// stack.
-enum class Role : uint8_t {
-    token_embedding,
-    output_norm,
-    output_head,
-    rope_frequencies,  // layer -1
-    attention_norm,
-    query,
-    query_bias,
-    query_norm,
-    key,
-    key_bias,
-    key_norm,
-    value,
-    value_bias,
-    attention_output,
-    attention_output_bias,
-    ffn_norm,
-    gate,
-    up,
-    down,
-    router,
-    expert_gate,
-    expert_up,
-    expert_down,
-};
-std::string_view role_name(Role role);  // as in the enum
-
+// A weight by the layer it belongs to and its role there. The roles are the models' (models/decoder_weights.h): here
+// they are names that are compared. The experts of a layer are one weight.
 struct WeightId {
-    int layer = -1;  // -1: belongs to the model, not to a layer
-    Role role = Role::token_embedding;
+    int layer = -1;         // -1: belongs to the model, not to a layer
+    std::string_view role;  // "query"; points to static text
     auto operator<=>(const WeightId&) const = default;
 };
 std::string to_string(WeightId id);  // "layer 3 query", "token_embedding"

@@ -18,7 +18,7 @@ TinyModel tiny(const std::string& architecture) {
 }
 
 Result<WeightPlan> plan_of(const std::vector<std::byte>& bytes, const PlanRequest& request = {}) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::from_bytes(bytes, "tiny.gguf"));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::from_bytes(bytes, "tiny.gguf"));
     TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
     return make_weight_plan(config, architecture->declare(config, file), file, request);

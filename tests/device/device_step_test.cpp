@@ -88,16 +88,16 @@ TEST(DeviceStep, BytesOfProductsAreWeightsAndActivations) {
     const ModelConfig& config = engine->config();
     int64_t expected = 0;
     for (const PlanEntry& entry : engine->plan().entries) {
-        const int64_t columns = entry.shape.back(), used = config.experts.per_token;
-        const bool lookup = entry.id.role == Role::token_embedding;  // its alias is the head, where it has one
+        const int64_t columns = entry.shape.back(), used = config.most_experts_per_token();
+        const bool lookup = entry.id.role == "token_embedding";  // its alias is the head, where it has one
         const int64_t rows = entry.shape.size() > 1 ? entry.shape[entry.shape.size() - 2] : 0;
         if (entry.kind == WeightShape::stack) {
-            expected += entry.bytes / config.experts.count * used + used * rows * 4;
-            if (entry.id.role == Role::expert_down) expected += used * columns * 4;
-            if (entry.id.role == Role::expert_gate) expected += columns * 4;  // one input for gate and up
+            expected += entry.bytes / config.most_experts() * used + used * rows * 4;
+            if (entry.id.role == "expert_down") expected += used * columns * 4;
+            if (entry.id.role == "expert_gate") expected += columns * 4;  // one input for gate and up
         } else if (entry.kind == WeightShape::matrix && !lookup) {
             expected += entry.bytes + rows * 4;
-            const bool shared = entry.id.role == Role::key || entry.id.role == Role::value;  // the query's input
+            const bool shared = entry.id.role == "key" || entry.id.role == "value";  // the query's input
             if (!shared) expected += columns * 4;
         }
     }

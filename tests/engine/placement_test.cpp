@@ -135,7 +135,7 @@ TEST(Placement, TheNodeThatWritesARowFirstIsTheOneThatReadsIt) {
     model.width = model.expert_width = 512;
     model.vocabulary = 1003;
     const std::vector<std::byte> bytes = model.bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "placed").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "placed").value();
     const Architecture* architecture = find_architecture(file).value();
     const ModelConfig config = architecture->read_config(file).value();
     const WeightPlan plan = make_weight_plan(config, architecture->declare(config, file), file, {}).value();

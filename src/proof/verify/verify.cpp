@@ -85,7 +85,7 @@ class Verification {
 
   private:
     Result<void> prepare() {
-        TRY_ASSIGN(const GgufFile file, GgufFile::open(settings_.engine.model));
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings_.engine.model));
         EngineSettings base = settings_.engine;
         base.context = 0;
         base.device = nullptr;

@@ -72,7 +72,7 @@ void expect_all_located_in_demonstration(const std::string& name, const std::str
     const std::filesystem::path folder = std::filesystem::temp_directory_path();
     const std::filesystem::path quantised = folder / ("invar_faults_" + std::to_string(getpid()) + ".gguf");
     if (!mix.empty()) {
-        const auto file = GgufFile::open(settings.model);
+        const auto file = Checkpoint::open(settings.model);
         ASSERT_TRUE(file);
         ASSERT_TRUE(quantize(*file, {.mix = mix}, quantised));
         settings.model = quantised;

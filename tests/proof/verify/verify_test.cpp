@@ -25,7 +25,7 @@ class Verify : public ::testing::Test {
         for (const char* name : {"demo-moe", "demo-dense"}) {
             const std::filesystem::path out =
                 std::filesystem::temp_directory_path() / fmt::format("invar_verify_{}_{}.gguf", name, getpid());
-            const Result<GgufFile> in = GgufFile::open(fmt::format("{}/{}.gguf", INVAR_MODELS, name));
+            const Result<Checkpoint> in = Checkpoint::open(fmt::format("{}/{}.gguf", INVAR_MODELS, name));
             ASSERT_TRUE(in) << in.error().message;
             const Result<QuantizeReport> made = quantize(*in, {.mix = "q4_k_m"}, out);
             ASSERT_TRUE(made) << made.error().message;
