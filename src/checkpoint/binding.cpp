@@ -119,6 +119,7 @@ Result<StoredWeight> store(const WantedWeight& weight, const TensorChoice& choic
 class RowsUsed {
   public:
     void add(const StoredWeight& stored) {
+        if (stored.matrices.empty()) return;  // an alias has no tensor of its own
         const int64_t rows = stored.shape.size() == 1 ? stored.shape[0] : stored.rows_of_matrix();
         for (const StoredMatrix& matrix : stored.matrices) used_[matrix.weights->name] += rows;
         for (const TensorInfo* scale : stored.scale_tensors) used_[scale->name] += all_rows(*scale);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 
 namespace invar {
 namespace {
@@ -20,15 +21,15 @@ class DecoderCost {
   public:
     DecoderCost(const WeightPlan& plan, const ModelConfig& config) : plan_(plan), config_(config) {
         const auto head = std::find_if(plan.entries.begin(), plan.entries.end(),
-                                       [](const PlanEntry& entry) { return entry.id.role == Role::output_head; });
+                                       [](const PlanEntry& entry) { return entry.id.role == "output_head"; });
         const bool tied = head == plan.entries.end() || head->alias_of.has_value();
         for (const PlanEntry& entry : plan.entries) {
-            if (entry.alias_of || entry.id.role == Role::rope_frequencies) continue;
-            const bool embedding = entry.id.role == Role::token_embedding;
-            const bool to_logits = embedding || entry.id.role == Role::output_head;
+            if (entry.alias_of || entry.id.role == "rope_frequencies") continue;
+            const bool embedding = entry.id.role == "token_embedding";
+            const bool to_logits = embedding || entry.id.role == "output_head";
             if (entry.kind == WeightShape::stack) {
-                expert_bytes_ += entry.bytes / config.experts.count;
-                of_row_ += elements_of(entry.shape) / config.experts.count * config.experts.per_token;
+                expert_bytes_ += entry.bytes / config.most_experts();
+                of_row_ += elements_of(entry.shape) / config.most_experts() * config.most_experts_per_token();
             } else if (embedding && !tied) {
                 looked_up_ += entry.bytes / entry.shape[0];
             } else {
@@ -41,7 +42,8 @@ class DecoderCost {
     WorkCost of(const Work& work) const {
         WorkCost cost;
         for (int64_t position = work.depth; position < work.depth + work.tokens; ++position) {
-            for (const LayerGeometry& layer : config_.layers) {
+            for (const LayerSpec& spec : config_.layers) {
+                const AttentionGeometry& layer = *spec.attention();
                 const int64_t seen = layer.window > 0 ? std::min<int64_t>(position + 1, layer.window) : position + 1;
                 const int64_t widths = layer.key_width + layer.value_width;
                 cost.attention_multiply_adds += work.sequences * seen * layer.heads * widths;
@@ -55,7 +57,7 @@ class DecoderCost {
             cost.weight_multiply_adds = work.tokens * of_row_ + chunks * of_logits_;
             return cost;
         }
-        const int64_t experts = work.sequences * config_.experts.per_token;
+        const int64_t experts = work.sequences * config_.most_experts_per_token();
         cost.weight_bytes = work.tokens * (fixed_bytes_ + work.sequences * looked_up_ + experts * expert_bytes_);
         cost.weight_multiply_adds = work.computed() * (of_row_ + of_logits_);
         return cost;
@@ -78,7 +80,7 @@ std::vector<std::filesystem::path> models() {
 TEST(Work, CostsWhatADecoderOfThatGeometryCosts) {
     int compared = 0;
     for (const std::filesystem::path& path : models()) {
-        const Result<GgufFile> file = GgufFile::open(path);
+        const Result<Checkpoint> file = Checkpoint::open(path);
         ASSERT_TRUE(file) << file.error().message;
         const Result<PlannedModel> planned =
             plan_model(*file, {.model = path, .threads = 1, .context = 0, .chunk = 32});
@@ -105,7 +107,7 @@ TEST(Work, CostsWhatADecoderOfThatGeometryCosts) {
 
 TEST(Work, ExpertsThatWereCountedReplaceThoseOfTheGeometry) {
     const std::filesystem::path path = std::string(INVAR_MODELS) + "/demo-moe.gguf";
-    const Result<GgufFile> file = GgufFile::open(path);
+    const Result<Checkpoint> file = Checkpoint::open(path);
     ASSERT_TRUE(file) << file.error().message;
     const Result<PlannedModel> planned = plan_model(*file, {.model = path, .threads = 1});
     ASSERT_TRUE(planned) << planned.error().message;
@@ -118,7 +120,7 @@ TEST(Work, ExpertsThatWereCountedReplaceThoseOfTheGeometry) {
     };
     int64_t expert_bytes = 0;  // of one expert, over all layers
     for (const PlanEntry& entry : planned->plan.entries)
-        if (entry.kind == WeightShape::stack) expert_bytes += entry.bytes / planned->config.experts.count;
+        if (entry.kind == WeightShape::stack) expert_bytes += entry.bytes / planned->config.most_experts();
     EXPECT_GT(expert_bytes, 0);
     EXPECT_EQ(with(9) - with(4), 5 * expert_bytes);
 }

@@ -8,6 +8,7 @@
 
 #include "cpu/cpu_ops.h"
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 
 namespace invar {
 namespace {
@@ -20,7 +21,7 @@ std::vector<std::filesystem::path> goldens() {
 }
 
 PlannedModel planned_of(const std::filesystem::path& path) {
-    const Result<GgufFile> file = GgufFile::open(path);
+    const Result<Checkpoint> file = Checkpoint::open(path);
     CHECK(file.has_value(), "goldens open");
     Result<PlannedModel> planned = plan_model(*file, {.model = path, .threads = 1, .context = 64, .chunk = 16});
     CHECK(planned.has_value(), "goldens can be planned");
@@ -88,7 +89,7 @@ TEST(VerbTable, NamesAreThoseOfTheEnumAndEachIsThere) {
 }
 
 TEST(VerbCall, IsDescribedByVerbPlaceFormatAndShape) {
-    const WeightMatrix matrix{.id = {3, Role::query}, .format = &format(FormatId::q4_k), .rows = 512, .columns = 256};
+    const WeightMatrix matrix{.id = {3, "query"}, .format = &format(FormatId::q4_k), .rows = 512, .columns = 256};
     const Tensor x(nullptr, Place::host, 8, 256, 256), y(nullptr, Place::host, 8, 512, 512);
     EXPECT_EQ(describe({.verb = Verb::linear, .stage = {3, "query"}, .x = x, .out = y, .matrix = &matrix}),
               "linear of layer 3 query, q4_k [512, 256], for 8 rows");

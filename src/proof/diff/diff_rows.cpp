@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "base/check.h"
 #include "base/result.h"
 
 namespace invar {
