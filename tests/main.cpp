@@ -1,5 +1,6 @@
-// main() of every test program. A program in which no test ran to its end has compared nothing, and fails: a filter that fits nothing, or
-// data that is missing everywhere, must not look like success. Names the tests that take long, for who decides what is slow.
+// main() of every test program. A program in which no test ran to its end has compared nothing, and fails: a filter
+// that fits nothing, or data that is missing everywhere, must not look like success. Names the tests that take long,
+// for who decides what is slow.
 #include <gtest/gtest.h>
 
 #include <cstdio>
