@@ -3,7 +3,6 @@
 
 #include "app/output.h"
 #include "app/settings.h"
-#include "files/gguf.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
@@ -103,7 +102,7 @@ Result<int> inspect_model(const InspectFlags& flags) {
         print_result("\n");
         return kDone;
     }
-    Json report = inspect(file.gguf());
+    Json report = inspect(file);
     Json text = text_support(file);
     if (flags.json) {
         report["text"] = std::move(text);
