@@ -5,6 +5,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
+#include "files/checkpoint_digest.h"
 #include "proof/record/comparison_report.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/replay.h"
@@ -96,7 +97,7 @@ Result<int> trace_replay(const ReplayFlags& flags) {
     print_note(fmt::format("rec  {}: {}\nown  {}: {}", flags.recording, description_of(recording), flags.model,
                            runner.name()));
     const auto hash = recording.metadata.find("model_hash");
-    if (hash != recording.metadata.end() && hash->second != hash_of_model(engine->checkpoint()))
+    if (hash != recording.metadata.end() && hash->second != digest_of(engine->checkpoint()).value_or(""))
         print_note(fmt::format("note: the recording is of another file ({})", hash->second));
     TRY_ASSIGN(const std::unique_ptr<FaultHook> fault, injected_fault(flags.inject, *engine));
     ReplayRequest request{.recording = recording, .force = force, .chunk = settings.chunk};

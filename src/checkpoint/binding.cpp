@@ -7,6 +7,7 @@
 #include <set>
 
 #include "checkpoint/module_tensors.h"
+#include "checkpoint/quantisation_config.h"
 #include "files/printable.h"
 
 namespace invar {
@@ -226,6 +227,29 @@ Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>
     return {};
 }
 
+// Every matrix that the config means to be quantised is, or its scales were lost on the way. The tables of tokens are
+// not multiplied with, and routers are often no modules of their own.
+Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
+                             const Binding& binding) {
+    TRY_ASSIGN(const std::optional<QuantisationConfig> config, QuantisationConfig::read(checkpoint));
+    if (!config || !config->ignore_is_complete) return {};
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        const WantedWeight& weight = wanted[i];
+        const bool meant = weight.kind != WeightShape::vector && !weight.looked_up_by_row && weight.id.role != "router";
+        if (!meant || weight.alias_of || !binding.weights[i].format->is_float) continue;
+        for (const StoredMatrix& matrix : binding.weights[i].matrices) {
+            std::string_view module = matrix.weights->name;
+            if (module.ends_with(".weight")) module.remove_suffix(7);
+            if (!config->means(module) || config->ignores(module)) continue;
+            return fail(
+                "{}: tensor '{}' is stored as {} without scales, but the config means it to be quantised and its "
+                "ignore list does not name it; scales are missing",
+                checkpoint.name(), printable(matrix.weights->name), binding.weights[i].format->name);
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<std::optional<StoredWeight>> find_stored(const WantedWeight& weight, const Checkpoint& checkpoint) {
@@ -252,6 +276,7 @@ Result<Binding> bind_weights(const ModelConfig& config, const std::vector<Wanted
         }
         stored = std::move(*found);
     }
+    TRY(check_partition(wanted, checkpoint, binding));
     TRY(check_used_up(count_rows(config, binding.weights), wanted, checkpoint, binding));
     return binding;
 }
