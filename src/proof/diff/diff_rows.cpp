@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
-#include "base/result.h"
+#include "base/check.h"
 
 namespace invar {
 
