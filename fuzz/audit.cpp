@@ -4,6 +4,8 @@
 
 #include "proof/audit/audit.h"
 
+#include "base/json.h"
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;
     static const auto pool = ThreadPool::create({.threads = 1}).value();

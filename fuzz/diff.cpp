@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

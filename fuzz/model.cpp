@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/json.h"
 #include "checkpoint/weight_plan.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"

@@ -6,6 +6,7 @@
 #include "app/settings.h"
 #include "arithmetic/version.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/checkpoint_digest.h"
 #include "files/printable.h"
@@ -22,7 +23,7 @@ constexpr int64_t kDefaultWindow = 512;
 constexpr int64_t kMostChunk = 128;
 
 struct EvalFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model, text, against, state;
     int64_t stride = 0, windows = 0;
     bool parse_specials = false, json = false;
@@ -34,10 +35,10 @@ struct Opened {
     std::unique_ptr<ModelRunner> runner;
 };
 
-Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int64_t context) {
-    TRY_ASSIGN(EngineSettings settings, engine_settings(flags, path));
+Result<Opened> open_engine(const ModelSettings& given, const std::string& path, int64_t context) {
+    TRY_ASSIGN(EngineSettings settings, engine_settings(given, path));
     settings.context = context;
-    settings.chunk = std::min({flags.chunk, kMostChunk, context});
+    settings.chunk = std::min({settings.chunk, kMostChunk, context});
     settings.logits_rows = settings.chunk;
     ProgressBar bar("loading");
     Opened opened;
@@ -49,12 +50,13 @@ Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int
 }
 
 Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
-    if (flags.against != kReference) return open_engine(flags.model_flags, flags.against, context);
+    if (flags.against != kReference) return open_engine(flags.machine, flags.against, context);
     Opened opened;
-    TRY_ASSIGN(opened.runner, Reference64::open({.model = flags.model,
-                                                 .threads = flags.model_flags.threads,
-                                                 .context = context,
-                                                 .chunk = std::min({flags.model_flags.chunk, kMostChunk, context})}));
+    TRY_ASSIGN(opened.runner,
+               Reference64::open({.model = flags.model,
+                                  .threads = flags.machine.engine.threads,
+                                  .context = context,
+                                  .chunk = std::min({flags.machine.engine.chunk, kMostChunk, context})}));
     return opened;
 }
 
@@ -98,7 +100,7 @@ Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file,
                              {"bos", text.bos ? std::to_string(*text.bos) : "none"},
                              {"context", std::to_string(settings.context)},
                              {"stride", std::to_string(settings.stride)},
-                             {"cache", flags.model_flags.cache_type},
+                             {"cache", std::string(cache_type_name(flags.machine.engine.cache_type))},
                              {"arithmetic", fmt::format("{}", kArithmeticVersion)}};
     if (!flags.against.empty() && flags.against != kReference) {
         TRY_ASSIGN(const Checkpoint other, Checkpoint::open(flags.against));
@@ -132,7 +134,7 @@ class EvalNews {
 };
 
 Result<WindowSettings> window_settings(const EvalFlags& flags, const Checkpoint& file) {
-    WindowSettings settings{.context = flags.model_flags.context, .stride = flags.stride};
+    WindowSettings settings{.context = flags.machine.engine.context, .stride = flags.stride};
     if (settings.context == 0) {
         TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
         TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
@@ -152,7 +154,7 @@ Result<int> evaluate(const EvalFlags& flags) {
     if (!flags.state.empty()) {
         TRY_ASSIGN(request.identity, identity_of(flags, file, request.text, settings));
     }
-    TRY_ASSIGN(const Opened model, open_engine(flags.model_flags, flags.model, settings.context));
+    TRY_ASSIGN(const Opened model, open_engine(flags.machine, flags.model, settings.context));
     Opened other;
     if (!flags.against.empty()) {
         TRY_ASSIGN(other, open_other(flags, settings.context));
@@ -180,28 +182,31 @@ Result<int> evaluate(const EvalFlags& flags) {
 
 }  // namespace
 
-void add_eval_command(CLI::App& cli, Action& action) {
+Command eval_command() {
     auto flags = std::make_shared<EvalFlags>();
-    CLI::App* command =
-        cli.add_subcommand("eval", "Measure how well a model predicts a text, and how far it is from another");
-    command->add_option("model", flags->model, "GGUF file")->required();
-    command->add_option("text", flags->text, "UTF-8 text file")->required();
-    command->add_option("--against", flags->against,
-                        "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)");
-    command->add_option("--stride", flags->stride,
-                        "Tokens from one window to the next; default: half of --context (default: 512)");
-    command->add_option("--windows", flags->windows, "Stop after so many windows; 0: all")
-        ->check(CLI::NonNegativeNumber);
-    command->add_option("--state", flags->state,
-                        "Keep the scores in this file (SafeTensors) and go on from it when it is there");
-    command->add_flag("--parse-special", flags->parse_specials, "Special tokens spelled out in the text are tokens");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->footer(
-        "Examples:\n  invar eval model-q4_k_m.gguf book.txt\n"
-        "  invar eval model-q4_k_m.gguf book.txt --against model-bf16.gguf --state book.safetensors\n"
-        "  invar eval model.gguf book.txt --against reference64 --windows 2");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return evaluate(*flags); }; });
+    return {.name = "eval",
+            .summary = "Measure how well a model predicts a text, and how far it is from another",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file", kRequired},
+                              {"text", text(flags->text), "UTF-8 text file", kRequired},
+                              {"--against", text(flags->against),
+                               "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)"},
+                              {"--stride", number(flags->stride, 0),
+                               "Tokens from one window to the next; 0: half of --context (default: 512)"},
+                              {"--windows", number(flags->windows, 0), "Stop after so many windows; 0: all"},
+                              {"--state", text(flags->state),
+                               "Keep the scores in this file (SafeTensors) and go on from it when it is there"},
+                              {"--parse-special", flag(flags->parse_specials),
+                               "Special tokens spelled out in the text are tokens"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                          }},
+                         model_settings(flags->machine)},
+            .footer =
+                "Examples:\n  invar eval model-q4_k_m.gguf book.txt\n"
+                "  invar eval model-q4_k_m.gguf book.txt --against model-bf16.gguf --state book.safetensors\n"
+                "  invar eval model.gguf book.txt --against reference64 --windows 2",
+            .run = [flags](const Arguments&) { return evaluate(*flags); }};
 }
 
 }  // namespace invar::app

@@ -3,6 +3,7 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "checkpoint/binding.h"
 #include "files/inspect.h"
 #include "files/printable.h"
@@ -177,15 +178,18 @@ Result<int> inspect_model(const InspectFlags& flags) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& cli, Action& action) {
+Command inspect_command() {
     auto flags = std::make_shared<InspectFlags>();
-    CLI::App* command =
-        cli.add_subcommand("inspect", "Show what a file says of itself: metadata, tensors, tokenizer, template");
-    command->add_option("model", flags->model, "GGUF file; default: the demonstration model");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--tensors", flags->tensors, "List every tensor");
-    command->add_flag("--template", flags->chat_template, "Print the chat template and nothing else");
-    command->callback([flags, &action] { action = [flags] { return inspect_model(*flags); }; });
+    return {.name = "inspect",
+            .summary = "Show what a file says of itself: metadata, tensors, tokenizer, template",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file; default: the demonstration model"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--tensors", flag(flags->tensors), "List every tensor"},
+                              {"--template", flag(flags->chat_template), "Print the chat template and nothing else"},
+                          }}},
+            .run = [flags](const Arguments&) { return inspect_model(*flags); }};
 }
 
 }  // namespace invar::app

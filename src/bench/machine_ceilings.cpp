@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cpu/linear.h"
+
 namespace invar {
 
 Result<Ceilings> device_ceilings(AcceleratorProbes& probes) {

@@ -1,5 +1,7 @@
 #include "bench/variant.h"
 
+#include "engine/engine_settings.h"
+
 namespace invar {
 
 Result<std::unique_ptr<Variant>> Variant::create(Engine& engine, const EngineSettings& settings) {

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "base/json.h"
 #include "checkpoint/weight_plan.h"
 
 namespace invar {

@@ -160,35 +160,6 @@ int64_t WeightPlan::device_block_bytes() const {
 
 namespace {
 
-Result<void> check_device_limits(const ModelConfig& config, const WeightPlan& plan, const AcceleratorLimits& limits) {
-    const int64_t rows = plan.chunk * std::max(1, config.most_experts_per_token());
-    if (rows > limits.rows) {
-        return fail("a pass of {} tokens has {} rows, but the device computes at most {}; use a smaller --chunk",
-                    plan.chunk, rows, limits.rows);
-    }
-    if (config.most_experts() > limits.experts) {
-        return fail(ErrorKind::unsupported,
-                    "{} has {} experts, but the device chooses among at most {}; use --device cpu", config.name,
-                    config.most_experts(), limits.experts);
-    }
-    for (const LayerSpec& layer : config.layers) {
-        const AttentionGeometry* attention = layer.attention();
-        const int64_t width = attention == nullptr ? 0 : std::max(attention->key_width, attention->value_width);
-        if (width <= limits.head_width) continue;
-        return fail(ErrorKind::unsupported,
-                    "{} has heads of {} elements, but the device computes at most {}; use --device cpu", config.name,
-                    width, limits.head_width);
-    }
-    for (const PlanEntry& entry : plan.entries) {
-        const bool small =
-            entry.kind == WeightShape::vector || entry.shape[entry.shape.size() - 2] <= limits.row_elements;
-        if (entry.place == Place::host || small) continue;
-        return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",
-                    to_string(entry.id), entry.shape[entry.shape.size() - 2], limits.row_elements);
-    }
-    return {};
-}
-
 // The lines of the KV cache, one for each place that has layers.
 Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
     const std::vector<KvGeometry> geometry = config.kv_geometry();
@@ -247,10 +218,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     }
     for (int layer = 0; layer < static_cast<int>(config.layers.size()); ++layer)
         plan.layer_places.push_back(place_of(layer, config, request.device));
-    if (request.device) {
-        plan.device = request.device->facts.name;
-        TRY(check_device_limits(config, plan, request.device->accelerator.limits()));
-    }
+    if (request.device) plan.device = request.device->facts.name;
     TRY(reserve_cache(plan, config, request));
     return plan;
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/engine_settings.h"
+
 namespace invar {
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
     TRY_ASSIGN(Checkpoint checkpoint, Checkpoint::open(settings.model));
@@ -36,7 +38,7 @@ Result<void> Engine::make_ops(const EngineSettings& settings) {
                                          .scratch_bytes = plan().reserve("scratch", Place::host)->bytes,
                                          .measuring = false}));
     if (device_ == nullptr) return {};
-    AcceleratorOpsSettings of_device = device_ops_settings(planned_, settings);
+    TRY_ASSIGN(AcceleratorOpsSettings of_device, device_ops_settings(planned_, settings));
     of_device.scratch_bytes = plan().device_scratch;
     TRY_ASSIGN(device_ops_, device_->make_ops(of_device));
     source_.emplace(plan());

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
+#include "engine/pass_survey.h"
 #include "engine/split_ops.h"
 
 namespace invar {
@@ -10,19 +12,54 @@ namespace {
 
 // The most that chunks of attention can use: (m, l, o) of every query of a batch and chunk. Beyond 64 MiB a batch has
 // enough blocks without them.
-int64_t chunk_result_bytes(const PlannedModel& planned) {
+Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
     int64_t of_query = 0;
-    for (const LayerSpec& layer : planned.config.layers) {
-        if (const AttentionGeometry* attention = layer.attention())
-            of_query = std::max<int64_t>(of_query, int64_t{attention->heads} * (attention->value_width + 2) * 4);
+    for (const VerbCall& call : survey.calls()) {
+        if (!call.attention) continue;
+        const int64_t value_width = call.out.width() / call.attention->heads;
+        of_query = std::max<int64_t>(of_query, int64_t{call.attention->heads} * (value_width + 2) * 4);
     }
     const int64_t chunks = KvCache::pages_for(planned.plan.context);
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
+// What the kernels of a device cannot index is an error here, and no crash of a pass.
+Result<void> check_device_limits(const PlannedModel& planned, const AcceleratorLimits& limits) {
+    const std::string& name = planned.config.name;
+    const int64_t chunk = planned.plan.chunk;
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, chunk, 1)));
+    for (const VerbCall& call : survey.calls()) {
+        if (call.out.rows() > limits.rows) {
+            return fail("a pass of {} tokens has {} rows, but the device computes at most {}; use a smaller --chunk",
+                        chunk, call.out.rows(), limits.rows);
+        }
+        if (call.route && call.x.width() > limits.experts) {
+            return fail(ErrorKind::unsupported,
+                        "{} has {} experts, but the device chooses among at most {}; use --device cpu", name,
+                        call.x.width(), limits.experts);
+        }
+        if (call.attention) {
+            const KvGeometry& layer = call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
+            const int64_t width = std::max(layer.key_width, layer.value_width);
+            if (width > limits.head_width) {
+                return fail(ErrorKind::unsupported,
+                            "{} has heads of {} elements, but the device computes at most {}; use --device cpu", name,
+                            width, limits.head_width);
+            }
+        }
+        const WeightMatrix* weights = call.weights();
+        if (weights != nullptr && weights->place() == Place::device && weights->rows > limits.row_elements) {
+            return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",
+                        to_string(weights->id), weights->rows, limits.row_elements);
+        }
+    }
+    return {};
+}
+
 Result<std::unique_ptr<AcceleratorOps>> make_measuring_ops(const PlannedModel& planned,
                                                            const EngineSettings& settings) {
-    AcceleratorOpsSettings of_device = device_ops_settings(planned, settings);
+    TRY_ASSIGN(AcceleratorOpsSettings of_device, device_ops_settings(planned, settings));
     of_device.measuring = true;
     return settings.device->make_ops(of_device);
 }
@@ -39,6 +76,7 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
     SourceWeights source(planned.plan);
     std::optional<SplitOps> split;
     if (planned.uses_device()) {
+        TRY(check_device_limits(planned, settings.device->limits()));
         TRY_ASSIGN(device, make_measuring_ops(planned, settings));
         split.emplace(SplitOpsSettings{
             .host = *host, .device = *device, .accelerator = *settings.device, .source = source, .measuring = true});
@@ -59,6 +97,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         ops.begin_pass();
         const Tensor logits = model->forward(ops, batch, *cache);
         ops.to_host(logits);
+        if (const Result<void> computable = ops.finish(); !computable)
+            return fail(computable.error().kind, "{}: {}", planned.config.name, computable.error().message);
         if (planned.logits_on_device()) {
             // One row of a sequence is ranked at once, behind what the pass has taken.
             const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
@@ -129,13 +169,14 @@ Result<void> choose_layers(const Planning& p) {
 
 }  // namespace
 
-AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings) {
-    return {.scratch_bytes = 0,
-            .rows = planned.plan.chunk,
-            .sequences = settings.sequences,
-            .positions = planned.plan.context,
-            .chunk_result_bytes = chunk_result_bytes(planned),
-            .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
+Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings) {
+    TRY_ASSIGN(const int64_t chunk_results, chunk_result_bytes(planned));
+    return AcceleratorOpsSettings{.scratch_bytes = 0,
+                                  .rows = planned.plan.chunk,
+                                  .sequences = settings.sequences,
+                                  .positions = planned.plan.context,
+                                  .chunk_result_bytes = chunk_results,
+                                  .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
 }
 
 bool PlannedModel::wholly_on_device() const {

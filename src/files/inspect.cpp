@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/json.h"
 #include "files/model_directory.h"
 #include "files/printable.h"
 

@@ -1,5 +1,5 @@
 // The loop from a prompt to an answer: sample, append, decode to text, stop. One loop for every caller (command line,
-// server, tests); it does not know chat templates (chat.h) nor how a token is chosen (sampler.h).
+// server, tests); it does not know chat templates (conversation.h) nor how a token is chosen (sampler.h).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
-// Layout, memory and page accounting of the KV cache. What a page holds is in kv_cache.h; who writes it is
-// cpu/store_kv.cpp. Memory is one anonymous mapping, zero until written, aligned so that the kernel can use huge pages.
+// Layout, memory and page accounting of the KV cache. What a page holds is in kv_cache.h; the values are written by
+// cpu/cpu_ops_attention.cpp. Memory is one anonymous mapping, zero until written, aligned so that the kernel can use
+// huge pages.
 #include "state/kv_cache.h"
 
 #include <algorithm>

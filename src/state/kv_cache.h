@@ -1,5 +1,5 @@
 // The paged KV cache: what is stored for each position, and which pages a sequence owns.
-// A page holds 64 positions (one attention chunk, docs/arithmetic.md section 4) of every layer. Geometry is per layer.
+// A page holds 64 positions (one attention chunk, docs/arithmetic.md section 5) of every layer. Geometry is per layer.
 // It does not decide when sequences start or end (generate/), nor how attention reads it (cpu/).
 #pragma once
 

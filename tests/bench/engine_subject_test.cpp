@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "bench/variant.h"
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {

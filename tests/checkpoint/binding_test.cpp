@@ -119,7 +119,7 @@ TEST(Binding, RefusesExpertsInADenseArchitecture) {
         writer.add("qwen3.expert_count", uint32_t{8});
         writer.add("qwen3.expert_used_count", uint32_t{2});
     };
-    EXPECT_NE(error_of(model).find("qwen3.expert_count is 8"), std::string::npos) << error_of(model);
+    EXPECT_NE(error_of(model).find("'qwen3.expert_count' is 8"), std::string::npos) << error_of(model);
 }
 
 TEST(Config, TakesAMissingHeadWidthFromTheKeyProjectionAndSaysSo) {

@@ -53,7 +53,6 @@ TEST(DeviceStep, LinesAddUpToThePassThatThePlanDescribes) {
         const auto engine = engine_of(name, 3);
         ASSERT_NE(engine, nullptr);
         EngineSubject subject(*engine, engine->ops());
-        const PassCost pass(engine->plan(), engine->config());
         for (const Work work : {Work{.kind = WorkKind::generation, .tokens = 2, .depth = 9},
                                 Work{.kind = WorkKind::prompt, .tokens = 12, .depth = 3}}) {
             const auto measured = measure_step(work, subject, *engine, {.runs = 1, .clock = seconds_now});
@@ -63,10 +62,11 @@ TEST(DeviceStep, LinesAddUpToThePassThatThePlanDescribes) {
             EXPECT_EQ(measured->rows, rows);
             EXPECT_EQ(totals.launches, measured->launches);
             EXPECT_NEAR(totals.milliseconds, 1e3 * measured->kernel_seconds, 1e-6);
-            EXPECT_EQ(totals.products, pass.weight_multiply_adds(rows, 1)) << name;
-            int64_t attention = 0;
-            for (int64_t i = 0; i < rows; ++i) attention += pass.attention_multiply_adds(work.depth + i);
-            EXPECT_EQ(totals.attention, attention) << name;
+            const auto survey = PassSurvey::of(engine->config(), engine->plan(), batch_of(work.depth, rows, 1));
+            ASSERT_TRUE(survey.has_value()) << survey.error().message;
+            const PassCost pass = cost_of(*survey, engine->plan());
+            EXPECT_EQ(totals.products, pass.weight_multiply_adds) << name;
+            EXPECT_EQ(totals.attention, pass.attention_multiply_adds) << name;
             // Two layers of attention, a norm before each half, one for heads' queries and keys each, and the output's.
             EXPECT_EQ(totals.calls.at("attention"), 2);
             EXPECT_EQ(totals.calls.at("rms_norm"), 9);

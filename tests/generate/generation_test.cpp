@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {

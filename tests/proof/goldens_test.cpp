@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 
+#include "engine/engine_settings.h"
 #include "proof/record/compare_recordings.h"
 #include "proof/record/recorder.h"
 #include "proof/record/recording_file.h"

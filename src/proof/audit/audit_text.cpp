@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"

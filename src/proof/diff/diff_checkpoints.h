@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "proof/diff/diff_drift.h"
 #include "proof/diff/diff_match.h"
 #include "proof/diff/diff_tensors.h"

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/diff/diff_checkpoints.h"
 

@@ -197,7 +197,9 @@ class Suspicion {
         for (size_t i = 0; i < rows_.size(); ++i) {
             const Fit& row = rows_[i];
             if (row.relative() <= 2 * allowed || !(row.xx > 0) || !(row.yy > 0)) continue;
-            if (row.scaled() > std::max(2 * allowed, 0.3 * std::min(1.0, row.relative()))) return false;
+            // A factor has to explain the row: what it leaves must be small, and much less than without it.
+            const double without = std::min(1.0, row.relative());
+            if (row.scaled() > std::min(std::max(2 * allowed, 0.3 * without), 0.75 * without)) return false;
             if (count++ == 0) first = static_cast<int64_t>(i);
         }
         if (count == 0) return false;

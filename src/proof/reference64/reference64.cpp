@@ -50,6 +50,7 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
                     "{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", checkpoint_.name(),
                     batch.size());
     }
+    TRY(ops_->finish());
     if (const std::optional<NonFinite> failure = ops_->failure()) {
         const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
                                                            : fmt::format("in layer {}", failure->stage.layer);

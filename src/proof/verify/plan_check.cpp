@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/resident_memory.h"
+#include "engine/engine_settings.h"
 #include "layout/rows4.h"
 
 namespace invar {

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "arithmetic/philox.h"
+#include "base/json.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
 

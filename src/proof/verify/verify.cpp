@@ -6,6 +6,8 @@
 #include <chrono>
 
 #include "arithmetic/version.h"
+#include "base/json.h"
+#include "engine/pass_survey.h"
 #include "files/checkpoint_digest.h"
 #include "proof/verify/judge.h"
 #include "proof/verify/recorded_passes.h"
@@ -18,17 +20,11 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 constexpr int64_t kMostBookBytes = int64_t{2} << 30;
 
-// Values that a book keeps of one position, an upper bound.
-int64_t values_of_position(const ModelConfig& config) {
-    int64_t total = config.vocabulary + 3 * config.width;
-    for (const LayerSpec& layer : config.layers) {
-        total += 7 * config.width;
-        if (const AttentionGeometry* a = layer.attention())
-            total += 4 * int64_t{a->heads} * a->key_width + 6 * int64_t{a->kv_heads} * a->key_width;
-        if (const DenseGeometry* dense = layer.dense()) total += 3 * dense->width + config.width;
-        if (const MixtureGeometry* m = layer.mixture())
-            total += (3 * m->width + config.width) * m->per_token + 2 * int64_t{m->experts};
-    }
+// Values that a book keeps of one position.
+Result<int64_t> values_of_position(const PlannedModel& planned) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
+    int64_t total = 0;
+    for (const VerbCall& call : survey.calls()) total += values_recorded(call);
     return total;
 }
 
@@ -95,7 +91,8 @@ class Verification {
         base.device = nullptr;
         TRY_ASSIGN(PlannedModel planned, plan_model(file, base));
         probes_ = make_probes(file, planned.config, std::min(planned.config.context_length, int64_t{128}));
-        const int64_t affordable = kMostBookBytes / 4 / values_of_position(planned.config);
+        TRY_ASSIGN(const int64_t values, values_of_position(planned));
+        const int64_t affordable = kMostBookBytes / 4 / values;
         if (affordable < probes_.positions()) probes_ = probes_.trimmed(affordable);
         base.context = probes_.longest();
         base.sequences = static_cast<int>(probes_.probes.size()) + 1;
@@ -115,7 +112,7 @@ class Verification {
         report_.arithmetic_version = kArithmeticVersion;
         report_.cache_type = std::string(cache_type_name(base.cache_type));
         report_.skipped_probes = probes_.skipped;
-        report_.plan = plan_as_json(planned.plan);
+        report_.plan = std::make_shared<const Json>(plan_as_json(planned.plan));
         TRY_ASSIGN(report_.file_hash, digest_of(file));
         report_.file = settings_.engine.model.filename().string();
         report_.file_bytes = static_cast<int64_t>(file.file_bytes());

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "engine/pass_survey.h"
 #include "proof/reference64/reference64.h"
 
 namespace invar {
@@ -160,18 +161,13 @@ class Accuracy {
     std::vector<double> margins_;
 };
 
-// Products of one token, the head included.
-double products_of_token(const ModelConfig& config) {
-    double total = static_cast<double>(config.vocabulary * config.width);
-    for (const LayerSpec& layer : config.layers) {
-        int64_t rows = 0;
-        if (const AttentionGeometry* a = layer.attention())
-            rows += 2 * (int64_t{a->heads} + a->kv_heads) * a->key_width;
-        if (const DenseGeometry* dense = layer.dense()) rows += 3 * dense->width;
-        if (const MixtureGeometry* mixture = layer.mixture()) rows += 3 * mixture->width * mixture->per_token;
-        total += static_cast<double>(config.width * rows);
-    }
-    return total;
+// Products with weights of one token, the head included.
+Result<double> products_of_token(const Reference64& reference) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(reference.config(), reference.plan(), batch_of(0, 1, 1)));
+    int64_t total = 0;
+    for (const VerbCall& call : survey.calls())
+        if (call.weights() != nullptr) total += cost_of(call.verb, call).multiply_adds;
+    return static_cast<double>(total);
 }
 
 }  // namespace
@@ -210,7 +206,8 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
         if (activations == Activations::exact) {
             constexpr double kProductsPerSecond = 2e9;  // of one thread, about (float64_math.cpp)
             const int threads = request.threads > 0 ? request.threads : available_cpus();
-            const double of_position = 2 * products_of_token(reference->config()) / (kProductsPerSecond * threads);
+            TRY_ASSIGN(const double products, products_of_token(*reference));
+            const double of_position = 2 * products / (kProductsPerSecond * threads);
             const auto affordable = static_cast<int64_t>(request.seconds / of_position);
             if (affordable < all.positions()) probes = all.trimmed(affordable);
         }

@@ -1,5 +1,7 @@
 #include "text/chat/chat_format.h"
 
+#include "base/json.h"
+
 namespace invar {
 namespace {
 

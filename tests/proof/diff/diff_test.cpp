@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
 #include "proof/specimen.h"
 
 namespace invar {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "engine/engine_settings.h"
+#include "files/gguf.h"
 #include "make/quantize.h"
 #include "models/tiny_model.h"
 #include "proof/faults/fault_suite.h"
@@ -71,7 +73,7 @@ void expect_all_located_in_demonstration(const std::string& name, const std::str
     const std::filesystem::path folder = std::filesystem::temp_directory_path();
     const std::filesystem::path quantised = folder / ("invar_faults_" + std::to_string(getpid()) + ".gguf");
     if (!mix.empty()) {
-        const auto file = Checkpoint::open(settings.model);
+        const auto file = GgufFile::open(settings.model);
         ASSERT_TRUE(file);
         ASSERT_TRUE(quantize(*file, {.mix = mix}, quantised));
         settings.model = quantised;

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <random>
 
+#include "base/json.h"
+#include "engine/engine_settings.h"
 #include "layout/record.h"
 #include "layout/rows4.h"
 #include "load/registry.h"

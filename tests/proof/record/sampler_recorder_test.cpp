@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "generate/generation.h"
 #include "text/tokenizer/from_gguf.h"
 

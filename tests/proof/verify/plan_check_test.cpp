@@ -6,6 +6,8 @@
 
 #include <filesystem>
 
+#include "base/json.h"
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {

@@ -8,6 +8,8 @@
 #include <bit>
 #include <cmath>
 
+#include "base/json.h"
+#include "files/gguf.h"
 #include "make/quantize.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify_report.h"
@@ -24,7 +26,7 @@ class Verify : public ::testing::Test {
         for (const char* name : {"demo-moe", "demo-dense"}) {
             const std::filesystem::path out =
                 std::filesystem::temp_directory_path() / fmt::format("invar_verify_{}_{}.gguf", name, getpid());
-            const Result<Checkpoint> in = Checkpoint::open(fmt::format("{}/{}.gguf", INVAR_MODELS, name));
+            const Result<GgufFile> in = GgufFile::open(fmt::format("{}/{}.gguf", INVAR_MODELS, name));
             ASSERT_TRUE(in) << in.error().message;
             const Result<QuantizeReport> made = quantize(*in, {.mix = "q4_k_m"}, out);
             ASSERT_TRUE(made) << made.error().message;
