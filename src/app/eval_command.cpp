@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "files/checkpoint_digest.h"
 #include "files/printable.h"
 #include "proof/eval/eval_run.h"
 #include "proof/reference64/reference64.h"
@@ -79,15 +80,6 @@ Result<void> check_same_tokens(const Checkpoint& file, const std::string& other_
     return {};
 }
 
-std::string hash_of_model(const Checkpoint& file) {
-    Hasher hasher;
-    for (const MappedFile* part : file.mappings()) {
-        hasher.add(part->bytes());
-        part->drop(0, part->bytes().size());
-    }
-    return hasher.text();
-}
-
 Result<EvalText> read_text(const EvalFlags& flags, const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     TRY_ASSIGN(const MappedFile bytes, MappedFile::open(flags.text));
@@ -101,7 +93,8 @@ Result<EvalText> read_text(const EvalFlags& flags, const Checkpoint& file) {
 
 Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file, const EvalText& text,
                                  const WindowSettings& settings) {
-    EvalIdentity identity = {{"model", hash_of_model(file)},
+    TRY_ASSIGN(const std::string model, digest_of(file));
+    EvalIdentity identity = {{"model", model},
                              {"against", flags.against.empty() ? "nothing" : std::string(kReference)},
                              {"text", hash_of(std::as_bytes(std::span(text.tokens)))},
                              {"bos", text.bos ? std::to_string(*text.bos) : "none"},
@@ -111,7 +104,7 @@ Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file,
                              {"arithmetic", fmt::format("{}", kArithmeticVersion)}};
     if (!flags.against.empty() && flags.against != kReference) {
         TRY_ASSIGN(const Checkpoint other, Checkpoint::open(flags.against));
-        identity[1].second = hash_of_model(other);
+        TRY_ASSIGN(identity[1].second, digest_of(other));
     }
     return identity;
 }

@@ -4,8 +4,9 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
-#include "files/gguf.h"
+#include "checkpoint/binding.h"
 #include "files/inspect.h"
+#include "files/printable.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -67,7 +68,65 @@ std::string describe_text_support(const Json& text) {
            fmt::format("chat template: {} bytes; reads {}\n", text["chat_template"]["bytes"].get<int64_t>(), variables);
 }
 
-void print_report(const Json& report, const Json& text, bool every_tensor) {
+// How the engine takes it: the model's numbers and what its tensors come to, or the sentence why it does not.
+Json model_support(const Checkpoint& file) {
+    Json result = Json::object();
+    const auto describe = [&]() -> Result<void> {
+        TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
+        TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
+        result["architecture"] = architecture->name;
+        Json numbers = Json::object();
+        for (const ConfigField& field : fields_of(config)) numbers[field.name] = field.value;
+        result["numbers"] = std::move(numbers);
+        result["notes"] = config.notes;
+        TRY_ASSIGN(const Binding binding, bind_weights(config, architecture->declare(config, file), file));
+        Json ignored = Json::array();
+        for (const IgnoredTensors& one : binding.ignored) {
+            ignored.push_back(
+                {{"rule", one.rule}, {"because", one.because}, {"tensors", one.tensors}, {"bytes", one.bytes}});
+        }
+        result["ignored"] = std::move(ignored);
+        return {};
+    };
+    if (const auto described = describe(); !described) result["error"] = described.error().message;
+    return result;
+}
+
+std::string describe_model_support(const Json& model) {
+    std::string text;
+    if (model.contains("error")) return fmt::format("the engine refuses it: {}\n", model["error"].get<std::string>());
+    for (const Json& one : model["ignored"]) {
+        text +=
+            fmt::format("ignored: {} tensors {} ({} bytes), {}\n", one["tensors"].get<int64_t>(),
+                        one["rule"].get<std::string>(), one["bytes"].get<int64_t>(), one["because"].get<std::string>());
+    }
+    for (const Json& note : model["notes"]) text += fmt::format("note: {}\n", note.get<std::string>());
+    return text;
+}
+
+void print_directory(const Json& report, const Json& model, const Json& text, bool every_tensor) {
+    print_result(fmt::format("{}: SafeTensors, {} files, {} bytes, {} tensors\n\n", report["file"].get<std::string>(),
+                             report["parts"].size(), report["file_bytes"].get<int64_t>(), report["tensors"].size()));
+    for (const auto& [key, value] : report["config"].items())
+        print_result(
+            fmt::format("  {:<32} {}\n", printable(key), value.dump(-1, ' ', false, Json::error_handler_t::replace)));
+    print_result("\n");
+    for (const Json& total : report["dtypes"]) {
+        print_result(fmt::format("  {:<8} {:>5} tensors {:>14} bytes\n", total["dtype"].get<std::string>(),
+                                 total["tensors"].get<int64_t>(), total["bytes"].get<int64_t>()));
+    }
+    for (const Json& tensor : report["tensors"]) {
+        if (!every_tensor) break;
+        print_result(fmt::format("  {:<56} {:<8} {:<24} {:>12} bytes at {} of part {}\n",
+                                 tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
+                                 tensor["shape"].dump(), tensor["bytes"].get<int64_t>(),
+                                 tensor["offset"].get<int64_t>(), tensor["part"].get<int>()));
+    }
+    print_result("\n" + describe_model_support(model) + describe_text_support(text));
+}
+
+void print_report(const Json& report, const Json& model, const Json& text, bool every_tensor) {
+    if (!report.contains("version")) return print_directory(report, model, text, every_tensor);
     print_result(fmt::format("{}: GGUF v{}, {} bytes, {} tensors, {} weights\n\n", report["file"].get<std::string>(),
                              report["version"].get<int64_t>(), report["file_bytes"].get<int64_t>(),
                              report["tensors"].size(), report["weights"].get<int64_t>()));
@@ -92,7 +151,7 @@ void print_report(const Json& report, const Json& text, bool every_tensor) {
                                      tensor["bytes"].get<int64_t>(), tensor["offset"].get<int64_t>()));
         }
     }
-    print_result("\n" + describe_text_support(text));
+    print_result("\n" + describe_model_support(model) + describe_text_support(text));
 }
 
 Result<int> inspect_model(const InspectFlags& flags) {
@@ -104,13 +163,15 @@ Result<int> inspect_model(const InspectFlags& flags) {
         print_result("\n");
         return kDone;
     }
-    Json report = inspect(file.gguf());
+    Json report = inspect(file);
     Json text = text_support(file);
+    Json model = model_support(file);
     if (flags.json) {
+        report["model"] = std::move(model);
         report["text"] = std::move(text);
         print_json(report);
     } else {
-        print_report(report, text, flags.tensors);
+        print_report(report, model, text, flags.tensors);
     }
     return kDone;
 }

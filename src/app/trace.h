@@ -25,9 +25,6 @@ Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, cons
 // Says on stderr that there was one, and fails where it changed nothing.
 Result<void> report_fault(const FaultHook* fault, const std::string& given);
 
-// XXH3-128 of all bytes of the file, of a split one in the order of its parts.
-std::string hash_of_model(const Checkpoint& file);
-
 // One line: what made it.
 std::string description_of(const Recording& recording);
 

@@ -3,7 +3,6 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
-#include "base/hash.h"
 
 namespace invar::app {
 
@@ -18,12 +17,6 @@ Result<void> report_fault(const FaultHook* fault, const std::string& given) {
     if (!fault->report().struck) return fail("--inject {}: the fault changed no bit of this run", given);
     print_note(fmt::format("a fault was injected (--inject {}) and changed {} results", given, fault->report().rows));
     return {};
-}
-
-std::string hash_of_model(const Checkpoint& file) {
-    Hasher hasher;
-    for (const MappedFile* part : file.mappings()) hasher.add(part->bytes());
-    return hasher.text();
 }
 
 std::string description_of(const Recording& recording) {

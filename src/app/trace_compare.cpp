@@ -4,6 +4,7 @@
 #include "app/settings.h"
 #include "app/trace.h"
 #include "base/json.h"
+#include "files/checkpoint_digest.h"
 #include "proof/record/comparison_report.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/replay.h"
@@ -99,7 +100,7 @@ Result<int> trace_replay(const ReplayFlags& flags) {
     print_note(fmt::format("rec  {}: {}\nown  {}: {}", flags.recording, description_of(recording), flags.model,
                            runner.name()));
     const auto hash = recording.metadata.find("model_hash");
-    if (hash != recording.metadata.end() && hash->second != hash_of_model(engine->checkpoint()))
+    if (hash != recording.metadata.end() && hash->second != digest_of(engine->checkpoint()).value_or(""))
         print_note(fmt::format("note: the recording is of another file ({})", hash->second));
     TRY_ASSIGN(const std::unique_ptr<FaultHook> fault, injected_fault(flags.inject, *engine));
     ReplayRequest request{.recording = recording, .force = flags.force, .chunk = settings.chunk};

@@ -9,6 +9,7 @@
 #include "app/trace.h"
 #include "arithmetic/version.h"
 #include "base/json.h"
+#include "files/checkpoint_digest.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/sampler_recorder.h"
 #include "proof/record/statistics_recorder.h"
@@ -254,7 +255,7 @@ void describe(const RecordFlags& flags, const Task& task, const OpenModel& model
     metadata["model"] = std::filesystem::path(task.model).filename().string();
     metadata["model_name"] = model.runner->config().name;
     metadata["architecture"] = model.runner->config().architecture;
-    metadata["model_hash"] = hash_of_model(model.file());
+    metadata["model_hash"] = digest_of(model.file()).value_or("");
     metadata["runner"] = model.runner->name();
     metadata["prompt_tokens"] = fmt::format("{}", task.tokens.size());
     metadata["chunk"] = fmt::format("{}", std::min(task.settings.chunk, model.runner->chunk()));

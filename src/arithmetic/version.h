@@ -4,6 +4,6 @@
 
 namespace invar {
 
-inline constexpr int kArithmeticVersion = 1;
+inline constexpr int kArithmeticVersion = 2;
 
 }  // namespace invar

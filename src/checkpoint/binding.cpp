@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 
+#include "checkpoint/module_tensors.h"
+#include "checkpoint/quantisation_config.h"
 #include "files/printable.h"
 
 namespace invar {
@@ -14,115 +15,160 @@ namespace {
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-// Rules by the end of a name.
+// Rules by a part of a name: its end, its beginning, or a tensor that shares its storage.
 struct IgnoreRule {
-    std::string_view rule, end, because;
+    enum class Where : uint8_t { end, start } where;
+    std::string_view rule, text, because;
 };
-constexpr IgnoreRule kIgnored[] = {
-    {"*.input_scale", ".input_scale", "scales of quantised activations: here activations get scales of their own"},
+constexpr std::string_view kActivations = "scales of quantised activations: here activations get scales of their own";
+constexpr std::string_view kCacheScales = "scales of a quantised cache: here the cache is not";
+constexpr std::string_view kOtherSenses = "not part of the text model";
+using Where = IgnoreRule::Where;
+constexpr IgnoreRule kGgufRules[] = {{Where::end, "*.input_scale", ".input_scale", kActivations}};
+constexpr IgnoreRule kHuggingFaceRules[] = {
+    {Where::end, "*.input_scale", ".input_scale", kActivations},
+    {Where::end, "*.input_global_scale", ".input_global_scale", kActivations},
+    {Where::end, "*.activation_scale", ".activation_scale", kActivations},
+    {Where::end, "*.k_scale", ".k_scale", kCacheScales},
+    {Where::end, "*.v_scale", ".v_scale", kCacheScales},
+    {Where::end, "*.rotary_emb.inv_freq", ".rotary_emb.inv_freq", "rope's frequencies, which the config gives"},
+    {Where::start, "vision_tower.*", "vision_tower.", kOtherSenses},
+    {Where::start, "model.vision_tower.*", "model.vision_tower.", kOtherSenses},
+    {Where::start, "visual.*", "visual.", kOtherSenses},
+    {Where::start, "model.visual.*", "model.visual.", kOtherSenses},
+    {Where::start, "multi_modal_projector.*", "multi_modal_projector.", kOtherSenses},
+    {Where::start, "model.multi_modal_projector.*", "model.multi_modal_projector.", kOtherSenses},
+    {Where::start, "audio_tower.*", "audio_tower.", kOtherSenses},
+    {Where::start, "mtp.*", "mtp.", "a head that predicts several tokens, which is not computed"},
 };
 
-const IgnoreRule* rule_for(std::string_view name) {
-    const auto* const found = std::find_if(std::begin(kIgnored), std::end(kIgnored),
-                                           [&](const IgnoreRule& rule) { return name.ends_with(rule.end); });
-    return found == std::end(kIgnored) ? nullptr : found;
+const IgnoreRule* rule_for(std::string_view name, Dialect dialect) {
+    const std::span<const IgnoreRule> rules = dialect == Dialect::gguf ? std::span<const IgnoreRule>(kGgufRules)
+                                                                       : std::span<const IgnoreRule>(kHuggingFaceRules);
+    const auto found = std::find_if(rules.begin(), rules.end(), [&](const IgnoreRule& rule) {
+        return rule.where == Where::end ? name.ends_with(rule.text) : name.starts_with(rule.text);
+    });
+    return found == rules.end() ? nullptr : &*found;
 }
 
-// The rows of a tensor that belong to each matrix of a weight of this shape.
+// The rows of a module that belong to each matrix of a weight of this shape.
 struct Slices {
-    int64_t rows = 0;    // in the tensor, for one matrix
+    int64_t rows = 0;    // in the module, for one matrix
     int64_t wanted = 0;  // of them
     bool fits = false;
 };
 
-Slices slices_of(const TensorInfo& tensor, const std::vector<int64_t>& shape, const RowOrder& order) {
-    const bool stack = shape.size() == 3;
-    Slices slices{.wanted = shape.size() == 1 ? shape[0] : shape[shape.size() - 2]};
-    if (tensor.shape.size() != shape.size()) return slices;
-    slices.rows = shape.size() == 1 ? tensor.shape[0] : tensor.shape[shape.size() - 2];
-    const bool same_matrices = !stack || tensor.shape[0] == shape[0];
-    const bool same_columns = shape.size() == 1 || tensor.columns() == shape.back();
-    // The tensor itself has to be used up; of a fused one a part is taken (count_rows() sees to the others).
-    const bool enough =
-        order.first == 0 && order.step == 1 ? true : order.first + (slices.wanted - 1) * order.step < slices.rows;
-    slices.fits = same_matrices && same_columns && enough && slices.wanted <= slices.rows;
+Slices slices_of(const std::vector<int64_t>& stored, const std::vector<int64_t>& wanted, const RowOrder& order) {
+    const auto rows_of = [](const std::vector<int64_t>& shape) {
+        return shape.size() == 1 ? shape[0] : shape[shape.size() - 2];
+    };
+    Slices slices{.wanted = rows_of(wanted)};
+    if (stored.size() != wanted.size()) return slices;
+    slices.rows = rows_of(stored);
+    const bool same_matrices = wanted.size() < 3 || stored[0] == wanted[0];
+    const bool same_columns = wanted.size() == 1 || stored.back() == wanted.back();
+    const bool enough = order.first + (slices.wanted - 1) * order.step < slices.rows;
+    slices.fits = same_matrices && same_columns && enough;
     return slices;
 }
 
-std::string recipe_of(const TensorInfo& tensor, const WantedWeight& weight, const RowOrder& order,
-                      const Slices& slices) {
-    std::string recipe;
+std::string recipe_of(const ModuleTensors& module, const TensorChoice& choice, const Slices& slices, int64_t experts) {
+    std::vector<std::string> parts;
+    if (experts > 1) parts.push_back(fmt::format("{} experts joined", experts));
     if (slices.rows != slices.wanted) {
-        recipe = fmt::format("rows {} to {} of '{}'", order.first, order.first + slices.wanted * order.step - 1,
-                             printable(tensor.name));
+        parts.push_back(fmt::format("rows {} to {} of '{}'", choice.order.first,
+                                    choice.order.first + (slices.wanted - 1) * choice.order.step,
+                                    printable(module.weights->name)));
     }
-    if (order.head_width > 0) {
-        recipe +=
-            fmt::format("{}rope's pairs are neighbouring rows and become halves of a head", recipe.empty() ? "" : "; ");
-    }
-    return recipe;
+    if (choice.order.head_width > 0)
+        parts.emplace_back("rope's pairs are neighbouring rows and become halves of a head");
+    if (module.scales != nullptr) parts.emplace_back("codes and scales put into blocks");
+    if (!module.multipliers.empty()) parts.emplace_back("scale of the whole tensor beside it");
+    if (!module.row_multipliers.empty()) parts.emplace_back("scale of each row beside it");
+    return fmt::format("{}", fmt::join(parts, "; "));
 }
 
-// The multiplier of each matrix of NVFP4 weights, which a tensor beside them holds; an absent one is 1.
-Result<void> find_scales(const TensorInfo& tensor, const Checkpoint& checkpoint, StoredWeight& stored) {
-    constexpr std::string_view kWeight = ".weight";
-    if (stored.format->id != FormatId::nvfp4 || !tensor.name.ends_with(kWeight)) return {};
-    const std::string name = tensor.name.substr(0, tensor.name.size() - kWeight.size()) + ".scale";
-    const TensorInfo* scale = checkpoint.find(name);
-    if (scale == nullptr) return {};
-    const auto count = static_cast<int64_t>(stored.matrices.size());
-    if (!scale->format->is_float || scale->weights() != count) {
-        return fail("{}: tensor '{}' has shape {} in {}, but one number for each of {} matrices of '{}' is needed",
-                    checkpoint.name(), name, shape_text(scale->shape), scale->format->name, count, tensor.name);
+tl::unexpected<Error> misshapen(const Checkpoint& checkpoint, const TensorInfo& tensor,
+                                const std::vector<int64_t>& stored, const std::vector<int64_t>& wanted) {
+    return fail("{}: tensor '{}' has shape {}, but the {} asks for {}; the file contradicts itself", checkpoint.name(),
+                printable(tensor.name), shape_text(stored),
+                checkpoint.dialect() == Dialect::gguf ? "metadata" : "config", shape_text(wanted));
+}
+
+// Adds one module's matrices and scales to a weight. `shape` is that of the part of the weight that they are.
+Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice, const std::vector<int64_t>& shape,
+                        const Checkpoint& checkpoint, bool whole, StoredWeight& stored) {
+    const Slices slices = slices_of(module.shape, shape, choice.order);
+    if (!slices.fits || (whole && module.shape != shape))
+        return misshapen(checkpoint, *module.weights, module.shape, shape);
+    if (stored.format != nullptr && (stored.format != module.format || stored.packing != module.packing ||
+                                     stored.scales.empty() != module.multipliers.empty())) {
+        return fail(ErrorKind::unsupported,
+                    "{}: tensor '{}' is stored as {} and the experts before it as {}; experts of one layer must be "
+                    "stored alike",
+                    checkpoint.name(), printable(module.weights->name), module.format->name, stored.format->name);
     }
-    const StoredWeight numbers{
-        .name = name, .format = scale->format, .shape = {count}, .matrices = {{.weights = scale}}};
-    stored.scales.resize(static_cast<size_t>(count));
-    TRY(RowReader(RowReader::Access::read).vector(numbers, stored.scales.data()));
-    stored.scale_tensors.push_back(scale);
-    for (const float value : stored.scales) {
-        if (std::isfinite(value)) continue;
-        return fail("{}: tensor '{}' holds {}, but the scale of a tensor is a number; the file is damaged",
-                    checkpoint.name(), name, value);
+    stored.format = module.format;
+    stored.packing = module.packing;
+    const int64_t count = shape.size() == 3 ? shape[0] : 1;
+    for (int64_t i = 0; i < count; ++i) {
+        StoredMatrix matrix{.weights = module.weights, .scales = module.scales, .order = choice.order};
+        matrix.order.first += i * slices.rows;
+        stored.matrices.push_back(matrix);
+        if (!module.multipliers.empty())
+            stored.scales.push_back(module.multipliers[module.multipliers.size() == 1 ? 0 : static_cast<size_t>(i)]);
+        for (int64_t row = 0; row < slices.wanted && !module.row_multipliers.empty(); ++row)
+            stored.row_scales.push_back(module.row_multipliers[static_cast<size_t>(matrix.order.at(row))]);
     }
+    stored.read.insert(stored.read.end(), module.read.begin(), module.read.end());
     return {};
 }
 
-Result<StoredWeight> store(const WantedWeight& weight, const TensorChoice& choice, const TensorInfo& tensor,
-                           const Checkpoint& checkpoint) {
-    const Slices slices = slices_of(tensor, weight.shape, choice.order);
+// The name of an expert's tensor.
+std::string expert_name(const std::string& pattern, int64_t expert) {
+    const size_t place = pattern.find("{}");
+    return pattern.substr(0, place) + std::to_string(expert) + pattern.substr(place + 2);
+}
+
+// The weight in one of the ways that it may be stored; nothing where no tensor of it is there.
+Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, const TensorChoice& choice,
+                                                const Checkpoint& checkpoint) {
+    StoredWeight stored{.name = weight.tensor(), .shape = weight.shape, .law = choice.law};
     const bool whole = &choice == &weight.choices.front();
-    if (!slices.fits || (whole && tensor.shape != weight.shape)) {
-        return fail("{}: tensor '{}' has shape {}, but the metadata asks for {}; the file contradicts itself",
-                    checkpoint.name(), tensor.name, shape_text(tensor.shape), shape_text(weight.shape));
+    const bool apart = choice.tensor.find("{}") != std::string::npos;
+    const int64_t experts = apart ? weight.shape[0] : 1;
+    const std::vector<int64_t> shape =
+        apart ? std::vector<int64_t>(weight.shape.begin() + 1, weight.shape.end()) : weight.shape;
+    for (int64_t expert = 0; expert < experts; ++expert) {
+        const std::string name = apart ? expert_name(choice.tensor, expert) : choice.tensor;
+        TRY_ASSIGN(const std::optional<ModuleTensors> module, find_module(checkpoint, name));
+        if (!module && expert == 0) return std::optional<StoredWeight>();
+        if (!module) {
+            return fail("{}: tensor '{}' ({}, expert {} of {}) is missing; the file is incomplete", checkpoint.name(),
+                        name, to_string(weight.id), expert, experts);
+        }
+        TRY(add_module(*module, choice, shape, checkpoint, whole, stored));
+        if (expert == 0)
+            stored.recipe = recipe_of(*module, choice, slices_of(module->shape, shape, choice.order), experts);
     }
-    if (weight.kind == WeightShape::vector && !tensor.format->is_float) {
+    if (weight.kind == WeightShape::vector && !stored.format->is_float) {
         return fail("{}: tensor '{}' is a vector stored as {}, but norms and biases must be f32, f16 or bf16",
-                    checkpoint.name(), tensor.name, tensor.format->name);
+                    checkpoint.name(), choice.tensor, stored.format->name);
     }
-    StoredWeight stored{.name = weight.tensor(),
-                        .format = tensor.format,
-                        .shape = weight.shape,
-                        .law = choice.law,
-                        .recipe = recipe_of(tensor, weight, choice.order, slices)};
-    const int64_t count = weight.kind == WeightShape::stack ? weight.shape[0] : 1;
-    for (int64_t i = 0; i < count; ++i) {
-        StoredMatrix matrix{.weights = &tensor, .order = choice.order};
-        matrix.order.first += i * slices.rows;
-        stored.matrices.push_back(matrix);
-    }
-    TRY(find_scales(tensor, checkpoint, stored));
-    return stored;
+    return std::optional<StoredWeight>(std::move(stored));
 }
 
 // How many rows of each tensor the weights use.
 class RowsUsed {
   public:
     void add(const StoredWeight& stored) {
-        if (stored.matrices.empty()) return;  // an alias has no tensor of its own
+        if (stored.matrices.empty()) return;
         const int64_t rows = stored.shape.size() == 1 ? stored.shape[0] : stored.rows_of_matrix();
-        for (const StoredMatrix& matrix : stored.matrices) used_[matrix.weights->name] += rows;
-        for (const TensorInfo* scale : stored.scale_tensors) used_[scale->name] += all_rows(*scale);
+        for (const StoredMatrix& matrix : stored.matrices) {
+            used_[matrix.weights->name] += rows;
+            if (matrix.scales != nullptr) read_.insert(matrix.scales->name);
+        }
+        for (const TensorInfo* tensor : stored.read) read_.insert(tensor->name);
     }
     void add_read(const std::string& tensor) { read_.insert(tensor); }
 
@@ -130,7 +176,9 @@ class RowsUsed {
     int64_t rows(const TensorInfo& tensor) const {
         return read_.contains(tensor.name) ? all_rows(tensor) : used_.at(tensor.name);
     }
+    // Four dimensions: blocks of codes, [matrices, rows, blocks, bytes].
     static int64_t all_rows(const TensorInfo& tensor) {
+        if (tensor.shape.size() == 4) return tensor.shape[0] * tensor.shape[1];
         return tensor.shape.size() == 1 ? tensor.shape[0] : tensor.rows();
     }
 
@@ -146,7 +194,15 @@ RowsUsed count_rows(const ModelConfig& config, const std::vector<StoredWeight>& 
     return used;
 }
 
-Result<void> check_used_up(const RowsUsed& used, const Checkpoint& checkpoint, Binding& binding) {
+// A tied head that is stored all the same.
+constexpr IgnoreRule kTied{Where::end, "the head", "", "the config says that it is the embedding"};
+
+Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
+                           Binding& binding) {
+    std::set<std::string_view> tied;
+    for (const WantedWeight& weight : wanted) {
+        if (weight.alias_of) tied.insert(weight.tensor());
+    }
     for (const TensorInfo& tensor : checkpoint.tensors()) {
         if (!used.unused(tensor)) {
             const int64_t all = RowsUsed::all_rows(tensor), rows = used.rows(tensor);
@@ -154,7 +210,7 @@ Result<void> check_used_up(const RowsUsed& used, const Checkpoint& checkpoint, B
             return fail("{}: of tensor '{}' {} of {} rows are used by weights of the model; each must be used once",
                         checkpoint.name(), printable(tensor.name), rows, all);
         }
-        const IgnoreRule* rule = rule_for(tensor.name);
+        const IgnoreRule* rule = tied.contains(tensor.name) ? &kTied : rule_for(tensor.name, checkpoint.dialect());
         if (rule == nullptr) {
             return fail(
                 "{}: tensor '{}' (shape {}) is used by no weight of the model; running without it could change the "
@@ -171,14 +227,35 @@ Result<void> check_used_up(const RowsUsed& used, const Checkpoint& checkpoint, B
     return {};
 }
 
+// Every matrix that the config means to be quantised is, or its scales were lost on the way. The tables of tokens are
+// not multiplied with, and routers are often no modules of their own.
+Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
+                             const Binding& binding) {
+    TRY_ASSIGN(const std::optional<QuantisationConfig> config, QuantisationConfig::read(checkpoint));
+    if (!config || !config->ignore_is_complete) return {};
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        const WantedWeight& weight = wanted[i];
+        const bool meant = weight.kind != WeightShape::vector && !weight.looked_up_by_row && weight.id.role != "router";
+        if (!meant || weight.alias_of || !binding.weights[i].format->is_float) continue;
+        for (const StoredMatrix& matrix : binding.weights[i].matrices) {
+            std::string_view module = matrix.weights->name;
+            if (module.ends_with(".weight")) module.remove_suffix(7);
+            if (!config->means(module) || config->ignores(module)) continue;
+            return fail(
+                "{}: tensor '{}' is stored as {} without scales, but the config means it to be quantised and its "
+                "ignore list does not name it; scales are missing",
+                checkpoint.name(), printable(matrix.weights->name), binding.weights[i].format->name);
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<std::optional<StoredWeight>> find_stored(const WantedWeight& weight, const Checkpoint& checkpoint) {
     for (const TensorChoice& choice : weight.choices) {
-        const TensorInfo* tensor = checkpoint.find(choice.tensor);
-        if (tensor == nullptr) continue;
-        TRY_ASSIGN(StoredWeight stored, store(weight, choice, *tensor, checkpoint));
-        return std::optional<StoredWeight>(std::move(stored));
+        TRY_ASSIGN(std::optional<StoredWeight> stored, find_choice(weight, choice, checkpoint));
+        if (stored) return stored;
     }
     return std::optional<StoredWeight>();
 }
@@ -199,7 +276,8 @@ Result<Binding> bind_weights(const ModelConfig& config, const std::vector<Wanted
         }
         stored = std::move(*found);
     }
-    TRY(check_used_up(count_rows(config, binding.weights), checkpoint, binding));
+    TRY(check_partition(wanted, checkpoint, binding));
+    TRY(check_used_up(count_rows(config, binding.weights), wanted, checkpoint, binding));
     return binding;
 }
 
@@ -213,7 +291,7 @@ std::vector<const TensorInfo*> unused_tensors(const ModelConfig& config, const s
     const RowsUsed used = count_rows(config, weights);
     std::vector<const TensorInfo*> unused;
     for (const TensorInfo& tensor : checkpoint.tensors()) {
-        if (used.unused(tensor) && rule_for(tensor.name) == nullptr) unused.push_back(&tensor);
+        if (used.unused(tensor) && rule_for(tensor.name, checkpoint.dialect()) == nullptr) unused.push_back(&tensor);
     }
     return unused;
 }

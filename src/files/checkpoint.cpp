@@ -1,27 +1,78 @@
 #include "files/checkpoint.h"
 
+#include <unordered_map>
+#include <variant>
+
+#include "base/check.h"
+#include "base/json.h"
 #include "files/gguf.h"
+#include "files/model_directory.h"
 
 namespace invar {
+namespace {
+
+// The format whose blocks are single numbers of a dtype; null: there is none.
+const Format* format_of(Dtype dtype) {
+    switch (dtype) {
+        case Dtype::f32:
+            return &format(FormatId::f32);
+        case Dtype::f16:
+            return &format(FormatId::f16);
+        case Dtype::bf16:
+            return &format(FormatId::bf16);
+        default:
+            return nullptr;
+    }
+}
+
+TensorInfo tensor_info(const SafeTensor& tensor) {
+    return {.name = tensor.name,
+            .format = format_of(tensor.dtype),
+            .shape = tensor.shape.empty() ? std::vector<int64_t>{1} : tensor.shape,
+            .data = tensor.data,
+            .bytes = tensor.bytes,
+            .file_index = tensor.file_index,
+            .file_offset = tensor.file_offset,
+            .dtype = tensor.dtype_name};
+}
+
+}  // namespace
 
 struct Checkpoint::State {
-    explicit State(GgufFile opened) : file(std::move(opened)) {
+    explicit State(GgufFile opened) : container(std::move(opened)), empty("") {
+        const GgufFile& file = std::get<GgufFile>(container);
         for (const MappedFile& mapping : file.mappings()) mappings.push_back(&mapping);
-        for (const TensorInfo& tensor : file.tensors()) {
-            TensorInfo& own = tensors.emplace_back(tensor);
-            const auto part = static_cast<size_t>(tensor.file_index);
-            own.file = part < mappings.size() ? mappings[part] : nullptr;
-            index.emplace(own.name, tensors.size() - 1);
+        paths.assign(file.paths().begin(), file.paths().end());
+        for (const TensorInfo& tensor : file.tensors()) add(tensor);
+    }
+    explicit State(ModelDirectory opened) : container(std::move(opened)), empty("") {
+        const ModelDirectory& directory = std::get<ModelDirectory>(container);
+        for (const MappedFile& mapping : directory.mappings()) {
+            mappings.push_back(&mapping);
+            paths.push_back(mapping.path());
         }
+        for (const SafeTensor& tensor : directory.tensors()) add(tensor_info(tensor));
+    }
+    void add(TensorInfo tensor) {
+        const auto part = static_cast<size_t>(tensor.file_index);
+        tensor.file = part < mappings.size() ? mappings[part] : nullptr;
+        index.emplace(tensor.name, tensors.size());
+        tensors.push_back(std::move(tensor));
     }
 
-    GgufFile file;
+    std::variant<GgufFile, ModelDirectory> container;
+    Metadata empty;  // of a directory
     std::vector<const MappedFile*> mappings;
+    std::vector<std::filesystem::path> paths;
     std::vector<TensorInfo> tensors;
     std::unordered_map<std::string, size_t> index;
 };
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
+    if (ModelDirectory::is_meant_by(path)) {
+        TRY_ASSIGN(ModelDirectory directory, ModelDirectory::open(path));
+        return Checkpoint(std::make_shared<const State>(std::move(directory)));
+    }
     TRY_ASSIGN(GgufFile file, GgufFile::open(path));
     return Checkpoint(std::make_shared<const State>(std::move(file)));
 }
@@ -31,15 +82,31 @@ Result<Checkpoint> Checkpoint::from_bytes(std::span<const std::byte> bytes, std:
     return Checkpoint(std::make_shared<const State>(std::move(file)));
 }
 
-Dialect Checkpoint::dialect() const { return Dialect::gguf; }
-const std::string& Checkpoint::name() const { return state_->file.name(); }
+Result<Checkpoint> Checkpoint::from_files(std::vector<MemoryFile> files, std::string name) {
+    TRY_ASSIGN(ModelDirectory directory, ModelDirectory::from_files(std::move(files), std::move(name)));
+    return Checkpoint(std::make_shared<const State>(std::move(directory)));
+}
+
+const GgufFile* Checkpoint::gguf() const { return std::get_if<GgufFile>(&state_->container); }
+const ModelDirectory* Checkpoint::directory() const { return std::get_if<ModelDirectory>(&state_->container); }
+Dialect Checkpoint::dialect() const { return gguf() != nullptr ? Dialect::gguf : Dialect::hugging_face; }
+const std::string& Checkpoint::name() const { return gguf() != nullptr ? gguf()->name() : directory()->name(); }
 std::span<const TensorInfo> Checkpoint::tensors() const { return state_->tensors; }
-const Metadata& Checkpoint::metadata() const { return state_->file.metadata(); }
-std::span<const std::filesystem::path> Checkpoint::paths() const { return state_->file.paths(); }
+const Metadata& Checkpoint::metadata() const { return gguf() != nullptr ? gguf()->metadata() : state_->empty; }
+std::span<const std::filesystem::path> Checkpoint::paths() const { return state_->paths; }
 std::span<const MappedFile* const> Checkpoint::mappings() const { return state_->mappings; }
-uint64_t Checkpoint::file_bytes() const { return state_->file.file_bytes(); }
-uint64_t Checkpoint::tensor_bytes() const { return state_->file.tensor_bytes(); }
-const GgufFile& Checkpoint::gguf() const { return state_->file; }
+
+uint64_t Checkpoint::file_bytes() const { return gguf() != nullptr ? gguf()->file_bytes() : directory()->file_bytes(); }
+uint64_t Checkpoint::tensor_bytes() const {
+    return gguf() != nullptr ? gguf()->tensor_bytes() : directory()->tensor_bytes();
+}
+
+const Json& Checkpoint::config() const {
+    CHECK(directory() != nullptr, "only a directory has a config.json");
+    const Json& whole = directory()->config();
+    const auto text = whole.find("text_config");
+    return text != whole.end() && text->is_object() ? *text : whole;
+}
 
 const TensorInfo* Checkpoint::find(std::string_view tensor) const {
     const auto found = state_->index.find(std::string(tensor));

@@ -1,7 +1,7 @@
 // A model's files, opened: where every tensor's bytes are, and what the files say of the model. One type for every
-// container, the only one that is seen above this folder: what builds it from GGUF files is checkpoint.cpp. Reads
-// headers only. Which tensor is which weight is decided in models/ and checkpoint/binding.h, how the bytes of a weight
-// are made from tensors in stored_weight.h.
+// container, the only one that is seen above this folder. Reads headers and small JSON files only. Which tensor is
+// which weight is decided in models/ and checkpoint/binding.h, how the bytes of a weight are made from tensors in
+// stored_weight.h.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json_fwd.h"
 #include "base/mapped_file.h"
 #include "base/result.h"
 #include "files/metadata.h"
@@ -21,32 +22,41 @@
 namespace invar {
 
 class GgufFile;
+class ModelDirectory;
+struct MemoryFile;
 
 // How tensors and hyper-parameters are named.
 enum class Dialect : uint8_t {
-    gguf,  // "blk.0.attn_q.weight", "llama.block_count"
+    gguf,          // "blk.0.attn_q.weight", "llama.block_count"
+    hugging_face,  // "model.layers.0.self_attn.q_proj.weight", "num_hidden_layers"
 };
 
 class Checkpoint {
   public:
-    // A GGUF file, or the whole set if `path` is any part of a split one. All errors name the file, then the tensor or
-    // key, and the numbers that disagree.
+    // A GGUF file, or the whole set if `path` is any part of a split one; or a model directory, its config.json, or a
+    // .safetensors file in it (model_directory.h). All errors name the file, then the tensor or key, and the numbers
+    // that disagree.
     static Result<Checkpoint> open(const std::filesystem::path& path);
     // A GGUF file in memory, for tests and fuzzing; `bytes` must outlive the result.
     static Result<Checkpoint> from_bytes(std::span<const std::byte> bytes, std::string name);
+    // A model directory in memory, likewise.
+    static Result<Checkpoint> from_files(std::vector<MemoryFile> files, std::string name);
 
     Dialect dialect() const;
     const std::string& name() const;              // as messages call it
     std::span<const TensorInfo> tensors() const;  // in the order of the files
     const TensorInfo* find(std::string_view tensor) const;
-    const Metadata& metadata() const;  // GGUF's key-value pairs
+    const Metadata& metadata() const;  // GGUF's key-value pairs; none of a directory
+    // What config.json says of the text model: the object itself, or its text_config. Of directories only.
+    const Json& config() const;
 
     std::span<const std::filesystem::path> paths() const;  // of the files with tensors; empty after from_bytes
     std::span<const MappedFile* const> mappings() const;   // likewise
     uint64_t file_bytes() const;                           // of all of them, headers included
     uint64_t tensor_bytes() const;
 
-    const GgufFile& gguf() const;  // for files/ and make/
+    const GgufFile* gguf() const;             // null where it is none; for files/ and make/
+    const ModelDirectory* directory() const;  // null where it is none; for who reads the files beside the weights
 
   private:
     struct State;

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <cmath>
+#include <map>
 #include <string>
 
 #include "base/json.h"
+#include "files/model_directory.h"
 #include "files/printable.h"
 
 namespace invar {
@@ -96,6 +98,39 @@ Json inspect(const GgufFile& file, const InspectOptions& options) {
                 {"metadata", metadata_json(file.metadata(), options)},
                 {"tensors", std::move(tensors)},
                 {"formats", std::move(by_format)}};
+}
+
+Json inspect(const Checkpoint& checkpoint, const InspectOptions& options) {
+    if (checkpoint.gguf() != nullptr) return inspect(*checkpoint.gguf(), options);
+    const ModelDirectory& directory = *checkpoint.directory();
+    std::map<std::string_view, Total> totals;
+    Json tensors = Json::array();
+    for (const SafeTensor& tensor : directory.tensors()) {
+        Total& total = totals[tensor.dtype_name];
+        total.tensors += 1;
+        total.bytes += tensor.bytes;
+        tensors.push_back({{"name", printable(tensor.name, kGgufMostTensorNameBytes)},
+                           {"dtype", printable(tensor.dtype_name)},
+                           {"shape", tensor.shape},
+                           {"bytes", tensor.bytes},
+                           {"part", tensor.file_index},
+                           {"offset", tensor.file_offset}});
+    }
+    Json by_dtype = Json::array(), parts = Json::array(), side_files = Json::array();
+    for (const auto& [dtype, total] : totals)
+        by_dtype.push_back({{"dtype", printable(dtype)}, {"tensors", total.tensors}, {"bytes", total.bytes}});
+    for (const std::string& name : directory.file_names()) parts.push_back(printable(name, 4096));
+    for (const std::string_view name : kSideFiles) {
+        if (directory.has(name)) side_files.push_back(name);
+    }
+    return Json{{"file", printable(checkpoint.name(), 4096)},
+                {"parts", std::move(parts)},
+                {"file_bytes", checkpoint.file_bytes()},
+                {"tensor_bytes", checkpoint.tensor_bytes()},
+                {"config", directory.config()},
+                {"side_files", std::move(side_files)},
+                {"tensors", std::move(tensors)},
+                {"dtypes", std::move(by_dtype)}};
 }
 
 }  // namespace invar

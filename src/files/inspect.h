@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/json_fwd.h"
+#include "files/checkpoint.h"
 #include "files/gguf.h"
 
 namespace invar {
@@ -21,5 +22,10 @@ struct InspectOptions {
 //  table.
 // Non-finite numbers become the texts "nan", "inf", "-inf"; texts that are not UTF-8 are shown with \xNN.
 Json inspect(const GgufFile& file, const InspectOptions& options = {});
+
+// Of a GGUF file the same. Of a directory {"file", "parts", "file_bytes", "tensor_bytes", "config": config.json,
+// "side_files": [name], "tensors": [{"name", "dtype", "shape", "bytes", "part", "offset"}],
+// "dtypes": [{"dtype", "tensors", "bytes"}]}.
+Json inspect(const Checkpoint& checkpoint, const InspectOptions& options = {});
 
 }  // namespace invar

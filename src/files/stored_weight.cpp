@@ -1,11 +1,21 @@
 #include "files/stored_weight.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "arithmetic/elementary.h"
 #include "base/mapped_file.h"
+#include "files/block_packing.h"
 
 namespace invar {
+namespace {
+
+// Rows of the scales' tensor for a row of the weights': blocks of 128 rows share one in a grid.
+int64_t scale_row(CodePacking packing, int64_t row) { return packing == CodePacking::f8_grid ? row / 128 : row; }
+
+int64_t bytes_of_row(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.bytes) / tensor.rows(); }
+
+}  // namespace
 
 int64_t StoredWeight::rows() const {
     int64_t product = 1;
@@ -14,6 +24,7 @@ int64_t StoredWeight::rows() const {
 }
 
 const std::byte* StoredWeight::in_place() const {
+    if (packing != CodePacking::blocks) return nullptr;
     const StoredMatrix& first = matrices.front();
     const int64_t each = rows_of_matrix();
     for (size_t i = 0; i < matrices.size(); ++i) {
@@ -29,29 +40,63 @@ StoredWeight::Place StoredWeight::place_of(int64_t row) const {
     const int64_t each = rows_of_matrix();
     const StoredMatrix& matrix = matrices[static_cast<size_t>(row / each)];
     const TensorInfo& tensor = *matrix.weights;
-    return {tensor.file_index, static_cast<int64_t>(tensor.file_offset) + matrix.order.at(row % each) * row_bytes()};
+    return {tensor.file_index, static_cast<int64_t>(tensor.file_offset) +
+                                   matrix.order.at(row % each) * packed_row_bytes(packing, *format, columns())};
 }
 
-Result<const std::byte*> RowReader::bytes(const TensorInfo& tensor, int64_t offset, int64_t count, std::byte* room) {
+// [offset, offset + count) of a tensor, in place or copied into `room`.
+Result<const std::byte*> RowReader::bytes(const TensorInfo& tensor, int64_t offset, int64_t count,
+                                          std::vector<std::byte>& room) {
     if (access_ == Access::mapped || tensor.file == nullptr) return tensor.data + offset;
+    if (static_cast<int64_t>(room.size()) < count) room.resize(static_cast<size_t>(count));
     TRY(tensor.file->read(tensor.file_offset + static_cast<uint64_t>(offset),
-                          std::span(room, static_cast<size_t>(count))));
-    return room;
+                          std::span(room).first(static_cast<size_t>(count))));
+    return room.data();
+}
+
+// Rows [first, first + count) of one matrix as blocks.
+Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
+                                  std::byte* out) {
+    const int64_t columns = weight.columns(), row_bytes = weight.row_bytes();
+    const int64_t stored_bytes = packed_row_bytes(weight.packing, *weight.format, columns);
+    // Consecutive rows are read at once.
+    const int64_t run = matrix.order.consecutive() ? count : 1;
+    for (int64_t done = 0; done < count; done += run) {
+        const int64_t row = matrix.order.at(first + done);
+        TRY_ASSIGN(const std::byte* stored, bytes(*matrix.weights, row * stored_bytes, run * stored_bytes, weights_));
+        if (weight.packing == CodePacking::blocks) {
+            std::memcpy(out + done * row_bytes, stored, static_cast<size_t>(run * row_bytes));
+            continue;
+        }
+        const int64_t scale_bytes = bytes_of_row(*matrix.scales), first_scale = scale_row(weight.packing, row);
+        const int64_t scale_rows = scale_row(weight.packing, row + run - 1) - first_scale + 1;
+        TRY_ASSIGN(const std::byte* scales,
+                   bytes(*matrix.scales, first_scale * scale_bytes, scale_rows * scale_bytes, scales_));
+        for (int64_t i = 0; i < run; ++i) {
+            const int64_t at = scale_row(weight.packing, row + i) - first_scale;
+            pack_row(weight.packing, *weight.format,
+                     {.weights = stored + i * stored_bytes,
+                      .scales = scales + at * scale_bytes,
+                      .scale_dtype = matrix.scales->dtype,
+                      .columns = columns},
+                     out + (done + i) * row_bytes);
+        }
+    }
+    return {};
 }
 
 Result<const std::byte*> RowReader::rows(const StoredWeight& weight, int64_t first, int64_t count) {
     const int64_t each = weight.rows_of_matrix(), row_bytes = weight.row_bytes();
     const StoredMatrix& at_first = weight.matrices[static_cast<size_t>(first / each)];
+    if (weight.packing == CodePacking::blocks && at_first.order.consecutive() && first % each + count <= each)
+        return bytes(*at_first.weights, at_first.order.at(first % each) * row_bytes, count * row_bytes, buffer_);
     if (static_cast<int64_t>(buffer_.size()) < count * row_bytes)
         buffer_.resize(static_cast<size_t>(count * row_bytes));
-    std::byte* out = buffer_.data();
-    if (at_first.order.consecutive() && first % each + count <= each)
-        return bytes(*at_first.weights, at_first.order.at(first % each) * row_bytes, count * row_bytes, out);
-    for (int64_t row = first; row < first + count; ++row, out += row_bytes) {
-        const StoredMatrix& matrix = weight.matrices[static_cast<size_t>(row / each)];
-        TRY_ASSIGN(const std::byte* stored,
-                   bytes(*matrix.weights, matrix.order.at(row % each) * row_bytes, row_bytes, out));
-        if (stored != out) std::memcpy(out, stored, static_cast<size_t>(row_bytes));
+    for (int64_t done = 0; done < count;) {
+        const int64_t row = first + done, some = std::min(count - done, each - row % each);
+        TRY(make_rows(weight, weight.matrices[static_cast<size_t>(row / each)], row % each, some,
+                      buffer_.data() + done * row_bytes));
+        done += some;
     }
     return buffer_.data();
 }
@@ -60,22 +105,22 @@ Result<void> RowReader::decode(const StoredWeight& weight, int64_t row, float* o
     if (weight.shape.size() == 1) return vector(weight, out);
     TRY_ASSIGN(const std::byte* stored, rows(weight, row, 1));
     weight.format->decode(stored, weight.columns(), out);
-    const float scale = weight.scale_of(row / weight.rows_of_matrix());
-    if (scale == 1.0f) return {};
-    for (int64_t i = 0; i < weight.columns(); ++i) out[i] *= scale;
+    const auto multiply = [&](float scale) {
+        if (scale == 1.0f) return;
+        for (int64_t i = 0; i < weight.columns(); ++i) out[i] *= scale;
+    };
+    multiply(weight.scale_of(row / weight.rows_of_matrix()));
+    if (!weight.row_scales.empty()) multiply(weight.row_scales[static_cast<size_t>(row)]);
     return {};
 }
 
 Result<void> RowReader::vector(const StoredWeight& weight, float* out) {
     // A vector whose elements are in another order is read whole and picked from.
     const StoredMatrix& matrix = weight.matrices.front();
-    const int64_t size = weight.shape.front(), all = matrix.weights->weights();
-    const auto stored_bytes = static_cast<size_t>(weight.format->row_bytes(all));
-    if (buffer_.size() < stored_bytes) buffer_.resize(stored_bytes);
-    TRY_ASSIGN(const std::byte* stored, bytes(*matrix.weights, 0, static_cast<int64_t>(stored_bytes), buffer_.data()));
+    const int64_t size = weight.shape.front(), element_bytes = weight.format->block_bytes;
+    TRY_ASSIGN(const std::byte* stored, bytes(*matrix.weights, 0, matrix.weights->weights() * element_bytes, weights_));
     for (int64_t i = 0; i < size; ++i) {
-        const std::byte* element = stored + matrix.order.at(i) * weight.format->block_bytes;
-        float value = weight.format->weight(element, 0);
+        float value = weight.format->weight(stored + matrix.order.at(i) * element_bytes, 0);
         if (weight.law == VectorLaw::plus_one) value = 1.0f + value;
         if (weight.law == VectorLaw::minus_exp) value = -law::exp(value);
         out[i] = value;

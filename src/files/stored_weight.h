@@ -37,9 +37,19 @@ struct RowOrder {
 // How the numbers of a vector are to be changed.
 enum class VectorLaw : uint8_t { as_stored, plus_one, minus_exp };
 
+// What a row of the tensor of weights is, and how it becomes blocks of the format (block_packing.h).
+enum class CodePacking : uint8_t {
+    blocks,       // blocks of the format
+    nvfp4_pairs,  // U8 [rows, columns / 2], the even element low; scales E4M3 [rows, columns / 16]
+    mxfp4_pairs,  // U8 [rows, columns / 2], the even element low; scales E8M0 [rows, columns / 32]
+    f8_grid,      // E4M3 [rows, columns]; scales of blocks of 128 x 128 [rows / 128, columns / 128], rounded up
+    int4_words,   // I32 [rows, columns / 8], the first element lowest, code 8 is zero; scales [rows, columns / group]
+};
+
 // One matrix of the weight, or its vector.
 struct StoredMatrix {
-    const TensorInfo* weights = nullptr;  // the blocks of its format
+    const TensorInfo* weights = nullptr;
+    const TensorInfo* scales = nullptr;  // of its blocks, with the same rows (f8_grid: the same blocks of rows)
     RowOrder order;
 };
 
@@ -48,8 +58,10 @@ struct StoredWeight {
     const Format* format = nullptr;
     std::vector<int64_t> shape;          // outermost first: [rows, columns], [matrices, rows, columns] or [size]
     std::vector<StoredMatrix> matrices;  // one, or one for each expert
-    std::vector<float> scales;           // one for each matrix: the multiplier of all its weights; empty: none
-    std::vector<const TensorInfo*> scale_tensors;  // that these numbers were read from
+    CodePacking packing = CodePacking::blocks;
+    std::vector<float> scales;            // one for each matrix: the multiplier of all its weights; empty: none
+    std::vector<float> row_scales;        // one for each row of all matrices, likewise; empty: none
+    std::vector<const TensorInfo*> read;  // the tensors that these numbers came from, and others that were looked at
     VectorLaw law = VectorLaw::as_stored;
     std::string recipe;  // how it is made, in words; "": it is the tensor
 
@@ -88,10 +100,13 @@ class RowReader {
     Result<void> vector(const StoredWeight& weight, float* out);
 
   private:
-    Result<const std::byte*> bytes(const TensorInfo& tensor, int64_t offset, int64_t count, std::byte* room);
+    Result<const std::byte*> bytes(const TensorInfo& tensor, int64_t offset, int64_t count,
+                                   std::vector<std::byte>& room);
+    Result<void> make_rows(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
+                           std::byte* out);
 
     Access access_;
-    std::vector<std::byte> buffer_;
+    std::vector<std::byte> buffer_, weights_, scales_;
 };
 
 }  // namespace invar

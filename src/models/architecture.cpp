@@ -1,7 +1,12 @@
 #include "models/architecture.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "files/printable.h"
 #include "models/architectures.h"
+#include "models/hyperparameters.h"
 
 namespace invar {
 namespace {
@@ -15,14 +20,18 @@ constexpr const Architecture* kArchitectures[] = {INVAR_ARCHITECTURES(INVAR_ADDR
 std::span<const Architecture* const> architectures() { return kArchitectures; }
 
 Result<const Architecture*> find_architecture(const Checkpoint& checkpoint) {
-    TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.architecture"));
+    TRY_ASSIGN(const std::string name, Hyperparameters::architecture(checkpoint));
+    const bool gguf = checkpoint.dialect() == Dialect::gguf;
     std::string supported;
     for (const Architecture* architecture : kArchitectures) {
-        if (architecture->name == name) return architecture;
-        supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture->name);
+        const std::vector<std::string_view>& types = architecture->model_types;
+        if (gguf ? architecture->name == name : std::find(types.begin(), types.end(), name) != types.end())
+            return architecture;
+        supported += fmt::format("{}{}", supported.empty() ? "" : ", ",
+                                 gguf ? std::string(architecture->name) : fmt::format("{}", fmt::join(types, ", ")));
     }
-    return fail(ErrorKind::unsupported, "{}: architecture '{}' is not supported (supported: {})", checkpoint.name(),
-                printable(name), supported);
+    return fail(ErrorKind::unsupported, "{}: {} '{}' is not supported (supported: {})", checkpoint.name(),
+                gguf ? "architecture" : "the config's model_type", printable(name), supported);
 }
 
 }  // namespace invar

@@ -34,8 +34,9 @@ class Model {
 };
 
 struct Architecture {
-    std::string_view name;     // general.architecture
-    std::string_view summary;  // for `invar models`
+    std::string_view name;                      // general.architecture of GGUF
+    std::string_view summary;                   // for `invar models`
+    std::vector<std::string_view> model_types;  // of config.json
     Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint);
     // The weights for this config; the checkpoint is asked only whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const Checkpoint& checkpoint);

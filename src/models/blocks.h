@@ -60,11 +60,19 @@ void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor resi
 // residual += ffn(norm(residual))
 void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
 
+// The names in which Hugging Face's files hold a mixture; "{}" is the number of an expert.
+struct MixtureNames {
+    std::string_view router = "mlp.gate.weight";
+    std::string_view gate = "mlp.experts.{}.gate_proj.weight", up = "mlp.experts.{}.up_proj.weight";
+    std::string_view down = "mlp.experts.{}.down_proj.weight";
+};
+
 // What the files of a family hold, and how.
 struct DecoderTraits {
     bool attention_biases = false;      // query, key and value biases are wanted; else they are taken where they are
     bool head_norms = false;            // query and key norms are wanted
     bool gguf_rope_neighbours = false;  // GGUF files store query and key rows so that rope's pairs are neighbours
+    MixtureNames mixture = {};
 };
 // Every weight of a decoder of these parts; what is optional is taken when the checkpoint has it.
 std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Checkpoint& checkpoint,

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "models/decoder_weights.h"
+#include "models/hyperparameters.h"
+#include "models/tensor_names.h"
 
 namespace invar {
 namespace {
@@ -43,16 +45,17 @@ class Decoder final : public Model {
 // Lists what is visited as wanted weights, under the names of the checkpoint's dialect.
 class Declaration {
   public:
-    explicit Declaration(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+    explicit Declaration(const Checkpoint& checkpoint)
+        : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied(checkpoint)) {}
 
     Dialect dialect() const { return checkpoint_.dialect(); }
     void layer(int index) { layer_ = index; }
 
     void vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options) {
-        const bool there = checkpoint_.find(tensor_name(names.gguf)) != nullptr;
+        const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
         if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
         WantedWeight& weight = add(names, WeightShape::vector, {size});
-        weight.choices = {{.tensor = tensor_name(names.gguf), .order = options.order}};
+        weight.choices = {{.tensor = tensor_name(names), .order = options.order}};
     }
     void vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options) {
         vector(WeightVector(), names, size, options);
@@ -66,28 +69,36 @@ class Declaration {
     std::vector<WantedWeight> take() { return std::move(wanted_); }
 
   private:
-    std::string tensor_name(std::string_view name) const {
-        return layer_ < 0 ? std::string(name) : fmt::format("blk.{}.{}", layer_, name);
+    // config.json says whether the head is the embedding; in GGUF files its absence does.
+    static bool is_tied(const Checkpoint& checkpoint) {
+        if (checkpoint.dialect() == Dialect::gguf) return false;
+        return Hyperparameters(checkpoint).boolean_or("tied head", false).value_or(false);
+    }
+    std::string tensor_name(WeightNames names, bool head = false) const {
+        return names_.name(layer_, names.gguf, names.hugging_face, head);
     }
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
         wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
         return wanted_.back();
     }
     void add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options) {
-        weight.choices = {{.tensor = tensor_name(names.gguf), .order = options.order}};
-        if (!options.gguf_fused.empty()) {
-            RowOrder slice = options.order;
-            slice.first += options.fused_row;
-            weight.choices.push_back({.tensor = tensor_name(options.gguf_fused), .order = slice});
-        }
-        weight.head_width = options.head_width;
         weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
         weight.makes_logits = options.use == MatrixOptions::Use::logits;
-        if (!options.alias_of.empty() && checkpoint_.find(weight.tensor()) == nullptr)
-            weight.alias_of = WeightId{layer_, options.alias_of};
+        weight.head_width = options.head_width;
+        weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = options.order}};
+        const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
+        if (!fused.empty()) {
+            RowOrder slice = options.order;
+            slice.first += options.fused_row;
+            weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});
+        }
+        const bool absent = dialect() == Dialect::gguf ? checkpoint_.find(weight.tensor()) == nullptr : tied_;
+        if (!options.alias_of.empty() && absent) weight.alias_of = WeightId{layer_, options.alias_of};
     }
 
     const Checkpoint& checkpoint_;
+    TensorNames names_;
+    bool tied_ = false;
     int layer_ = -1;
     std::vector<WantedWeight> wanted_;
 };

@@ -4,82 +4,224 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/json.h"
+#include "files/model_directory.h"
 
 namespace invar {
 namespace {
 
-// Our word for a hyper-parameter, and each dialect's. GGUF's keys stand behind "<architecture>.".
+// Our word for a hyper-parameter, and each dialect's. GGUF's keys stand behind "<architecture>."; of those of
+// config.json the first that is there counts, new spelling first, "." leading into an object.
 struct Word {
     std::string_view ours, gguf;
+    std::vector<std::string_view> hugging_face = {};
 };
 
-constexpr Word kWords[] = {
-    {"layers", "block_count"},
-    {"width", "embedding_length"},
-    {"context", "context_length"},
-    {"vocabulary", "vocab_size"},
-    {"norm epsilon", "attention.layer_norm_rms_epsilon"},
-    {"heads", "attention.head_count"},
-    {"KV heads", "attention.head_count_kv"},
-    {"key width", "attention.key_length"},
-    {"value width", "attention.value_length"},
-    {"window", "attention.sliding_window"},
-    {"ffn width", "feed_forward_length"},
-    {"experts", "expert_count"},
-    {"experts per token", "expert_used_count"},
-    {"expert width", "expert_feed_forward_length"},
-    {"shared experts", "expert_shared_count"},
-    {"shared expert width", "expert_shared_feed_forward_length"},
-    {"query temperature", "attention.temperature_scale"},
-    {"rope width", "rope.dimension_count"},
-    {"rope base", "rope.freq_base"},
-    {"rope scaling", "rope.scaling.type"},
-    {"rope factor", "rope.scaling.factor"},
-    {"old rope factor", "rope.scale_linear"},  // of files from before rope.scaling.*
-    {"rope original context", "rope.scaling.original_context_length"},
-    {"yarn beta fast", "rope.scaling.yarn_beta_fast"},
-    {"yarn beta slow", "rope.scaling.yarn_beta_slow"},
-    {"yarn extrapolation", "rope.scaling.yarn_ext_factor"},
-    {"yarn attention", "rope.scaling.yarn_attn_factor"},
-    {"rope attention", "rope.scaling.attn_factor"},
+const std::vector<Word>& words() {
+    static const std::vector<Word> kWords = {
+        {"layers", "block_count", {"num_hidden_layers"}},
+        {"width", "embedding_length", {"hidden_size"}},
+        {"context", "context_length", {"max_position_embeddings"}},
+        {"vocabulary", "vocab_size", {"vocab_size"}},
+        {"norm epsilon", "attention.layer_norm_rms_epsilon", {"rms_norm_eps"}},
+        {"tied head", "", {"tie_word_embeddings"}},
+        {"activation", "", {"hidden_act"}},
+        {"heads", "attention.head_count", {"num_attention_heads"}},
+        {"KV heads", "attention.head_count_kv", {"num_key_value_heads"}},
+        {"key width", "attention.key_length", {"head_dim"}},
+        {"value width", "attention.value_length", {"head_dim"}},
+        {"window", "attention.sliding_window", {"sliding_window"}},
+        {"windows used", "", {"use_sliding_window"}},
+        {"first window layer", "", {"max_window_layers"}},
+        {"layer kinds", "", {"layer_types"}},
+        {"ffn width", "feed_forward_length", {"intermediate_size"}},
+        {"experts", "expert_count", {"num_experts", "num_local_experts"}},
+        {"experts per token", "expert_used_count", {"num_experts_per_tok"}},
+        {"expert width", "expert_feed_forward_length", {"moe_intermediate_size"}},
+        {"renormalise", "", {"norm_topk_prob"}},
+        {"mixture step", "", {"decoder_sparse_step"}},
+        {"dense layers", "", {"mlp_only_layers"}},
+        {"shared experts", "expert_shared_count", {"n_shared_experts"}},
+        {"shared expert width", "expert_shared_feed_forward_length", {"shared_expert_intermediate_size"}},
+        {"query temperature", "attention.temperature_scale", {"rope_parameters.llama_4_scaling_beta"}},
+        {"rope width", "rope.dimension_count", {}},
+        {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"}},
+        {"rope base", "rope.freq_base", {"rope_parameters.rope_theta", "rope_theta"}},
+        {"rope scaling",
+         "rope.scaling.type",
+         {"rope_parameters.rope_type", "rope_parameters.type", "rope_scaling.rope_type", "rope_scaling.type"}},
+        {"rope factor", "rope.scaling.factor", {"rope_parameters.factor", "rope_scaling.factor"}},
+        {"old rope factor", "rope.scale_linear", {}},  // of files from before rope.scaling.*
+        {"rope original context",
+         "rope.scaling.original_context_length",
+         {"rope_parameters.original_max_position_embeddings", "rope_scaling.original_max_position_embeddings",
+          "original_max_position_embeddings"}},
+        {"low frequency factor", "", {"rope_parameters.low_freq_factor", "rope_scaling.low_freq_factor"}},
+        {"high frequency factor", "", {"rope_parameters.high_freq_factor", "rope_scaling.high_freq_factor"}},
+        {"yarn beta fast", "rope.scaling.yarn_beta_fast", {"rope_parameters.beta_fast", "rope_scaling.beta_fast"}},
+        {"yarn beta slow", "rope.scaling.yarn_beta_slow", {"rope_parameters.beta_slow", "rope_scaling.beta_slow"}},
+        {"yarn extrapolation", "rope.scaling.yarn_ext_factor", {}},
+        {"yarn attention", "rope.scaling.yarn_attn_factor", {}},
+        {"rope attention", "rope.scaling.attn_factor", {}},
+        {"yarn multiplier", "", {"rope_parameters.attention_factor", "rope_scaling.attention_factor"}},
+        {"yarn scale", "rope.scaling.yarn_log_multiplier", {"rope_parameters.mscale", "rope_scaling.mscale"}},
+        {"yarn whole boundaries", "", {"rope_parameters.truncate", "rope_scaling.truncate"}},
+    };
+    return kWords;
+}
+
+// What the code of a model type takes where config.json has no such key; a key that is null is none.
+struct ClassDefault {
+    std::string_view model_type, word;
+    double value;
+};
+constexpr ClassDefault kClassDefaults[] = {
+    {"llama", "norm epsilon", 1e-6},     {"llama", "rope base", 1e4},     {"mistral", "norm epsilon", 1e-6},
+    {"mistral", "rope base", 1e4},       {"mistral", "KV heads", 8},      {"mistral", "window", 4096},
+    {"mixtral", "norm epsilon", 1e-5},   {"mixtral", "rope base", 1e6},   {"mixtral", "KV heads", 8},
+    {"qwen2", "norm epsilon", 1e-6},     {"qwen2", "rope base", 1e4},     {"qwen2", "KV heads", 32},
+    {"qwen3", "norm epsilon", 1e-6},     {"qwen3", "rope base", 1e4},     {"qwen3", "KV heads", 32},
+    {"qwen3_moe", "norm epsilon", 1e-6}, {"qwen3_moe", "rope base", 1e4}, {"qwen3_moe", "KV heads", 4},
 };
 
 const Word& find_word(std::string_view ours) {
-    const auto* const found =
-        std::find_if(std::begin(kWords), std::end(kWords), [&](const Word& word) { return word.ours == ours; });
-    CHECK(found != std::end(kWords), "only words of the table are asked for");
+    const auto found =
+        std::find_if(words().begin(), words().end(), [&](const Word& word) { return word.ours == ours; });
+    CHECK(found != words().end(), "only words of the table are asked for");
     return *found;
+}
+
+// The value at "a.b" of an object; null where a part is missing.
+const Json* at_path(const Json& object, std::string_view path) {
+    const Json* at = &object;
+    while (true) {
+        if (!at->is_object()) return nullptr;
+        const size_t dot = path.find('.');
+        const auto found = at->find(std::string(path.substr(0, dot)));
+        if (found == at->end()) return nullptr;
+        at = &*found;
+        if (dot == std::string_view::npos) return at;
+        path.remove_prefix(dot + 1);
+    }
+}
+
+std::optional<int64_t> as_integer(const Json& value) {
+    if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
+    if (value.is_number_integer()) return value.get<int64_t>();
+    if (!value.is_number_float()) return std::nullopt;
+    const double number = value.get<double>();
+    if (std::trunc(number) != number || std::fabs(number) > 0x1p53) return std::nullopt;
+    return static_cast<int64_t>(number);
 }
 
 }  // namespace
 
-std::string Hyperparameters::gguf_key(std::string_view word) const {
-    return fmt::format("{}.{}", architecture_, find_word(word).gguf);
+Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) {
+    if (checkpoint.dialect() == Dialect::gguf) {
+        TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.architecture"));
+        return std::string(name);
+    }
+    const auto& config = checkpoint.config();
+    const auto found = config.find("model_type");
+    if (found == config.end() || !found->is_string()) {
+        return fail("{}: config.json has no text 'model_type', which names the architecture", checkpoint.name());
+    }
+    return found->get<std::string>();
+}
+
+Hyperparameters::Hyperparameters(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
+    kind_ = architecture(checkpoint).value_or("");
+}
+
+std::string Hyperparameters::key(std::string_view word) const {
+    if (checkpoint_.dialect() == Dialect::gguf) {
+        const std::string_view gguf = find_word(word).gguf;
+        return gguf.empty() ? std::string() : fmt::format("{}.{}", kind_, gguf);
+    }
+    const std::vector<std::string_view>& paths = find_word(word).hugging_face;
+    for (const std::string_view path : paths) {
+        const Json* value = at_path(checkpoint_.config(), path);
+        if (value != nullptr && !value->is_null()) return std::string(path);
+    }
+    return paths.empty() ? std::string() : std::string(paths.back());
 }
 
 std::string Hyperparameters::spell(std::string_view word) const {
-    return fmt::format("metadata key '{}'", gguf_key(word));
+    return fmt::format("{} '{}'", checkpoint_.dialect() == Dialect::gguf ? "metadata key" : "the key", key(word));
 }
 
-bool Hyperparameters::has(std::string_view word) const { return checkpoint_.metadata().has(gguf_key(word)); }
+const Json* Hyperparameters::find(std::string_view word) const {
+    bool stated = false;
+    for (const std::string_view path : find_word(word).hugging_face) {
+        const Json* value = at_path(checkpoint_.config(), path);
+        if (value != nullptr && !value->is_null()) return value;
+        stated = stated || value != nullptr;
+    }
+    if (stated) return nullptr;
+    for (const ClassDefault& one : kClassDefaults) {
+        if (one.model_type != kind_ || one.word != word) continue;
+        static const std::vector<Json> values = [] {
+            std::vector<Json> list;
+            for (const ClassDefault& each : kClassDefaults) list.emplace_back(each.value);
+            return list;
+        }();
+        return &values[static_cast<size_t>(&one - kClassDefaults)];
+    }
+    return nullptr;
+}
+
+bool Hyperparameters::has(std::string_view word) const {
+    if (checkpoint_.dialect() == Dialect::hugging_face) return find(word) != nullptr;
+    const std::string name = key(word);
+    return !name.empty() && checkpoint_.metadata().has(name);
+}
+
+std::vector<std::string> Hyperparameters::defaults_taken() const {
+    std::vector<std::string> taken;
+    if (checkpoint_.dialect() == Dialect::gguf) return taken;
+    for (const ClassDefault& one : kClassDefaults) {
+        if (one.model_type != kind_) continue;
+        const auto& paths = find_word(one.word).hugging_face;
+        const bool stated = std::any_of(paths.begin(), paths.end(), [&](std::string_view path) {
+            return at_path(checkpoint_.config(), path) != nullptr;
+        });
+        if (!stated)
+            taken.push_back(
+                fmt::format("{} is absent; {} is what model type {} has then", spell(one.word), one.value, kind_));
+    }
+    return taken;
+}
 
 Result<int64_t> Hyperparameters::integer(std::string_view word, int64_t low, int64_t high) const {
-    TRY_ASSIGN(const int64_t value, checkpoint_.metadata().signed_integer(gguf_key(word)));
+    int64_t value = 0;
+    if (checkpoint_.dialect() == Dialect::gguf) {
+        TRY_ASSIGN(value, checkpoint_.metadata().signed_integer(key(word)));
+    } else {
+        const Json* found = find(word);
+        if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));
+        const std::optional<int64_t> number = as_integer(*found);
+        if (!number) return fail("{}: {} of the config must be an integer", file(), spell(word));
+        value = *number;
+    }
     if (value < low || value > high)
         return fail("{}: {} is {}, but must be between {} and {}", file(), spell(word), value, low, high);
     return value;
 }
 
-Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view word, size_t layers, int64_t low,
-                                                             int64_t high) const {
-    const MetadataValue* value = checkpoint_.metadata().find(gguf_key(word));
-    if (value == nullptr || !value->is_array()) {
-        TRY_ASSIGN(const int64_t one, integer(word, low, high));
-        return std::vector<int64_t>(layers, one);
+Result<std::vector<int64_t>> Hyperparameters::integers(std::string_view word, int64_t low, int64_t high) const {
+    std::vector<int64_t> all;
+    if (checkpoint_.dialect() == Dialect::gguf) {
+        TRY_ASSIGN(all, checkpoint_.metadata().integers(key(word)));
+    } else {
+        const Json* found = find(word);
+        if (found == nullptr || !found->is_array())
+            return fail("{}: {} of the config must be a list of integers", file(), spell(word));
+        for (const Json& one : *found) {
+            const std::optional<int64_t> number = as_integer(one);
+            if (!number) return fail("{}: {} of the config must be a list of integers", file(), spell(word));
+            all.push_back(*number);
+        }
     }
-    TRY_ASSIGN(std::vector<int64_t> all, checkpoint_.metadata().integers(gguf_key(word)));
-    if (all.size() != layers)
-        return fail("{}: {} has {} numbers, but the model has {} layers", file(), spell(word), all.size(), layers);
     for (const int64_t one : all) {
         if (one < low || one > high)
             return fail("{}: {} contains {}, but must be between {} and {}", file(), spell(word), one, low, high);
@@ -87,8 +229,30 @@ Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view wo
     return all;
 }
 
+Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view word, size_t layers, int64_t low,
+                                                             int64_t high) const {
+    const MetadataValue* value =
+        checkpoint_.dialect() == Dialect::gguf ? checkpoint_.metadata().find(key(word)) : nullptr;
+    if (value == nullptr || !value->is_array()) {
+        TRY_ASSIGN(const int64_t one, integer(word, low, high));
+        return std::vector<int64_t>(layers, one);
+    }
+    TRY_ASSIGN(std::vector<int64_t> all, integers(word, low, high));
+    if (all.size() != layers)
+        return fail("{}: {} has {} numbers, but the model has {} layers", file(), spell(word), all.size(), layers);
+    return all;
+}
+
 Result<double> Hyperparameters::positive(std::string_view word) const {
-    TRY_ASSIGN(const double value, checkpoint_.metadata().number(gguf_key(word)));
+    double value = 0;
+    if (checkpoint_.dialect() == Dialect::gguf) {
+        TRY_ASSIGN(value, checkpoint_.metadata().number(key(word)));
+    } else {
+        const Json* found = find(word);
+        if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));
+        if (!found->is_number()) return fail("{}: {} of the config must be a number", file(), spell(word));
+        value = found->get<double>();
+    }
     if (!(value > 0) || !std::isfinite(value))
         return fail("{}: {} is {}, but must be a positive number", file(), spell(word), value);
     return value;
@@ -100,8 +264,22 @@ Result<double> Hyperparameters::positive_or(std::string_view word, double otherw
 }
 
 Result<std::string> Hyperparameters::text(std::string_view word) const {
-    TRY_ASSIGN(const std::string_view value, checkpoint_.metadata().string(gguf_key(word)));
-    return std::string(value);
+    if (checkpoint_.dialect() == Dialect::gguf) {
+        TRY_ASSIGN(const std::string_view value, checkpoint_.metadata().string(key(word)));
+        return std::string(value);
+    }
+    const Json* found = find(word);
+    if (found == nullptr || !found->is_string())
+        return fail("{}: {} of the config must be a text", file(), spell(word));
+    return found->get<std::string>();
+}
+
+Result<bool> Hyperparameters::boolean_or(std::string_view word, bool otherwise) const {
+    if (!has(word)) return otherwise;
+    if (checkpoint_.dialect() == Dialect::gguf) return checkpoint_.metadata().boolean(key(word));
+    const Json* found = find(word);
+    if (!found->is_boolean()) return fail("{}: {} of the config must be true or false", file(), spell(word));
+    return found->get<bool>();
 }
 
 }  // namespace invar

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json_fwd.h"
 #include "base/result.h"
 #include "files/checkpoint.h"
 
@@ -15,9 +16,7 @@ namespace invar {
 
 class Hyperparameters {
   public:
-    // `architecture` is the prefix of GGUF's keys.
-    Hyperparameters(const Checkpoint& checkpoint, std::string_view architecture)
-        : checkpoint_(checkpoint), architecture_(architecture) {}
+    explicit Hyperparameters(const Checkpoint& checkpoint);
 
     const Checkpoint& checkpoint() const { return checkpoint_; }
     const std::string& file() const { return checkpoint_.name(); }
@@ -32,12 +31,20 @@ class Hyperparameters {
     Result<double> positive(std::string_view word) const;
     Result<double> positive_or(std::string_view word, double otherwise) const;
     Result<std::string> text(std::string_view word) const;
+    Result<bool> boolean_or(std::string_view word, bool otherwise) const;
+    Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
+
+    // general.architecture of GGUF, or model_type of config.json: what an architecture is found by.
+    static Result<std::string> architecture(const Checkpoint& checkpoint);
+    // Words for which the number is not in the checkpoint and the code that belongs to its kind of model has one.
+    std::vector<std::string> defaults_taken() const;
 
   private:
-    std::string gguf_key(std::string_view word) const;
+    std::string key(std::string_view word) const;
+    const Json* find(std::string_view word) const;
 
     const Checkpoint& checkpoint_;
-    std::string architecture_;
+    std::string kind_;  // as architecture()
 };
 
 }  // namespace invar

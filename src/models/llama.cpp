@@ -12,7 +12,11 @@ namespace {
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_decoder_config(checkpoint, "llama"); }
 
 std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, {.gguf_rope_neighbours = true});
+    constexpr MixtureNames kMixtral{.router = "block_sparse_moe.gate.weight",
+                                    .gate = "block_sparse_moe.experts.{}.w1.weight",
+                                    .up = "block_sparse_moe.experts.{}.w3.weight",
+                                    .down = "block_sparse_moe.experts.{}.w2.weight"};
+    return declare_decoder(config, checkpoint, {.gguf_rope_neighbours = true, .mixture = kMixtral});
 }
 
 }  // namespace
@@ -20,6 +24,7 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& c
 const Architecture kLlamaArchitecture{
     .name = "llama",
     .summary = "Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout",
+    .model_types = {"llama", "mistral", "mixtral"},
     .read_config = read_config,
     .declare = declare,
     .build = build_decoder};

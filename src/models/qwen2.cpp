@@ -17,6 +17,7 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& c
 
 const Architecture kQwen2Architecture{.name = "qwen2",
                                       .summary = "Qwen2 and Qwen2.5, dense",
+                                      .model_types = {"qwen2"},
                                       .read_config = read_config,
                                       .declare = declare,
                                       .build = build_decoder};

@@ -15,7 +15,11 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& c
 
 }  // namespace
 
-const Architecture kQwen3Architecture{
-    .name = "qwen3", .summary = "Qwen3, dense", .read_config = read_config, .declare = declare, .build = build_decoder};
+const Architecture kQwen3Architecture{.name = "qwen3",
+                                      .summary = "Qwen3, dense",
+                                      .model_types = {"qwen3"},
+                                      .read_config = read_config,
+                                      .declare = declare,
+                                      .build = build_decoder};
 
 }  // namespace invar

@@ -22,6 +22,7 @@ std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& c
 
 const Architecture kQwen3MoeArchitecture{.name = "qwen3moe",
                                          .summary = "Qwen3 mixture of experts",
+                                         .model_types = {"qwen3_moe"},
                                          .read_config = read_config,
                                          .declare = declare,
                                          .build = build_decoder};

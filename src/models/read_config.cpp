@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "files/printable.h"
 #include "files/stored_weight.h"
 #include "models/hyperparameters.h"
+#include "models/tensor_names.h"
 
 namespace invar {
 namespace {
@@ -18,13 +21,19 @@ constexpr int64_t kMaximumHeadWidth = 1024;
 constexpr int64_t kMaximumWidth = 1 << 20;
 constexpr int64_t kMaximumExperts = 65536;
 
-// The width of a head: the key, or the rows of the key projection over the KV heads, which must divide exactly.
-Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view tensor,
-                           int64_t kv_heads, std::vector<std::string>& notes) {
+bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
+
+// The width of a head: the key, or the rows of the projection over the KV heads, which must divide exactly.
+Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
+                           std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
-    const TensorInfo* projection = keys.checkpoint().find(tensor);
+    const Checkpoint& checkpoint = keys.checkpoint();
+    const std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face);
+    const TensorInfo* projection = checkpoint.find(tensor);
+    if (projection == nullptr) projection = checkpoint.find(tensor + "_packed");
     if (projection == nullptr || projection->shape.size() != 2 || kv_heads == 0 ||
-        projection->shape[0] % kv_heads != 0 || projection->shape[0] / kv_heads > kMaximumHeadWidth) {
+        projection->shape[0] % kv_heads != 0 || projection->shape[0] / kv_heads > kMaximumHeadWidth ||
+        projection->shape[0] == 0) {
         return fail("{}: {} is missing and tensor '{}' does not tell it (its rows must be a multiple of {} KV heads)",
                     keys.file(), keys.spell(word), tensor, kv_heads);
     }
@@ -34,16 +43,42 @@ Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, s
     return width;
 }
 
-Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope) {
+Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
     rope.scaling = RopeSpec::Scaling::yarn;
     TRY_ASSIGN(rope.factor, keys.positive("rope factor"));
-    TRY_ASSIGN(const int64_t original, keys.integer("rope original context", 1, int64_t{1} << 40));
-    rope.original_context = static_cast<double>(original);
+    if (is_gguf(keys) || keys.has("rope original context")) {
+        TRY_ASSIGN(const int64_t original, keys.integer("rope original context", 1, int64_t{1} << 40));
+        rope.original_context = static_cast<double>(original);
+    } else {
+        rope.original_context = static_cast<double>(config.context_length);  // as transformers has it
+    }
     TRY_ASSIGN(rope.beta_fast, keys.positive_or("yarn beta fast", 32.0));
     TRY_ASSIGN(rope.beta_slow, keys.positive_or("yarn beta slow", 1.0));
     TRY_ASSIGN(rope.ext_factor, keys.positive_or("yarn extrapolation", 1.0));
     TRY_ASSIGN(rope.attn_factor,
                keys.positive_or(keys.has("yarn attention") ? "yarn attention" : "rope attention", 1.0));
+    if (keys.has("yarn multiplier")) {
+        TRY_ASSIGN(const double multiplier, keys.positive("yarn multiplier"));
+        rope.attn_factor = multiplier / yarn_attention(rope.factor, 1.0);
+    }
+    TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
+    if (whole && !keys.has("yarn scale")) return {};
+    return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
+                keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
+}
+
+// The same scaling as numbers of config.json.
+Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
+    Llama3Scaling scaling;
+    TRY_ASSIGN(scaling.factor, keys.positive("rope factor"));
+    TRY_ASSIGN(scaling.low_frequency_factor, keys.positive("low frequency factor"));
+    TRY_ASSIGN(scaling.high_frequency_factor, keys.positive("high frequency factor"));
+    TRY_ASSIGN(scaling.original_context, keys.positive("rope original context"));
+    if (scaling.factor < 1 || scaling.low_frequency_factor >= scaling.high_frequency_factor) {
+        return fail("{}: rope scaling 'llama3' with factor {} and frequency factors {} and {} makes no sense",
+                    keys.file(), scaling.factor, scaling.low_frequency_factor, scaling.high_frequency_factor);
+    }
+    rope.frequency_factors = llama3_frequency_factors(rope, scaling);
     return {};
 }
 
@@ -71,24 +106,31 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
     return {};
 }
 
-Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
-    RopeSpec rope;
-    rope.pairing = RopePairing::halves;
-    rope.head_width = static_cast<int>(key_width);
+// How many elements of a head turn.
+Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
+    std::string_view word = "rope width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
-    } else {
-        config.notes.push_back(
-            fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
+    } else if (keys.has("rope share")) {
+        word = "rope share";
+        TRY_ASSIGN(const double share, keys.positive("rope share"));
+        if (share > 1) return fail("{}: {} is {}, but a head turns 1 at most", keys.file(), keys.spell(word), share);
+        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
+    } else if (is_gguf(keys)) {
+        config.notes.push_back(fmt::format("{} is absent; the whole head of {} rotates", keys.spell(word), key_width));
     }
-    if (rotary % 2 != 0) {
-        return fail("{}: {} is {}, but rope turns pairs and needs an even number", keys.file(),
-                    keys.spell("rope width"), rotary);
-    }
+    if (rotary % 2 == 0 && rotary > 0) return rotary;
+    return fail("{}: by {} {} elements turn, but rope turns pairs and needs an even number", keys.file(),
+                keys.spell(word), rotary);
+}
+
+Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
+    RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
+    TRY_ASSIGN(const int64_t rotary, rotary_width(keys, key_width, config));
     rope.rotary_width = static_cast<int>(rotary);
     TRY_ASSIGN(rope.base, keys.positive("rope base"));
-
+    if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
     std::string scaling = "none";
     if (keys.has("rope scaling")) {
         TRY_ASSIGN(scaling, keys.text("rope scaling"));
@@ -99,15 +141,16 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         rope.scaling = RopeSpec::Scaling::linear;
         TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope factor") ? "rope factor" : "old rope factor"));
     } else if (scaling == "yarn") {
-        TRY(read_yarn(keys, rope));
-    } else if (scaling != "none") {
-        return fail(
-            ErrorKind::unsupported,
-            "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's rope_freqs tensor)",
-            keys.file(), printable(scaling));
+        TRY(read_yarn(keys, rope, config));
+    } else if (scaling == "llama3" && !is_gguf(keys)) {
+        TRY(read_llama3(keys, rope));
+    } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
+        return fail(ErrorKind::unsupported,
+                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's)",
+                    keys.file(), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
-    TRY(read_frequency_factors(keys, rope, config));
+    if (is_gguf(keys)) TRY(read_frequency_factors(keys, rope, config));
     return rope;
 }
 
@@ -128,7 +171,41 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
                         "{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
                         keys.spell(word), shared);
     }
+    // GGUF has no key for it, and all of its families here do; transformers does not unless config.json says so.
+    // Mixtral always does.
+    TRY_ASSIGN(mixture.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
     return std::optional<MixtureGeometry>(mixture);
+}
+
+// Which layers have a dense part although the model has experts: transformers' mlp_only_layers and decoder_sparse_step.
+Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t layers) {
+    std::vector<bool> dense(layers, false);
+    if (keys.has("dense layers")) {
+        TRY_ASSIGN(const std::vector<int64_t> listed,
+                   keys.integers("dense layers", 0, static_cast<int64_t>(layers) - 1));
+        for (const int64_t layer : listed) dense[static_cast<size_t>(layer)] = true;
+    }
+    if (keys.has("mixture step")) {
+        TRY_ASSIGN(const int64_t step, keys.integer("mixture step", 1, kMaximumLayers));
+        for (size_t i = 0; i < layers; ++i) dense[i] = dense[i] || static_cast<int64_t>(i + 1) % step != 0;
+    }
+    return dense;
+}
+
+// The window of each layer, 0 for none.
+Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type) {
+    std::vector<int64_t> windows(layers, 0);
+    // Llama's code knows no windows, Qwen's only where it is told to use them.
+    const bool qwen = model_type.starts_with("qwen");
+    TRY_ASSIGN(const bool used, keys.boolean_or("windows used", is_gguf(keys) || !qwen));
+    if (!keys.has("window") || !used || (!is_gguf(keys) && model_type == "llama")) return windows;
+    TRY_ASSIGN(const int64_t window, keys.integer("window", 0, int64_t{1} << 30));
+    int64_t first = 0;
+    if (keys.has("first window layer")) {
+        TRY_ASSIGN(first, keys.integer("first window layer", 0, int64_t{1} << 30));
+    }
+    for (size_t i = 0; i < layers; ++i) windows[i] = static_cast<int64_t>(i) >= first ? window : 0;
+    return windows;
 }
 
 struct Heads {
@@ -152,33 +229,31 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
     return heads;
 }
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type) {
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
     TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys));
+    TRY_ASSIGN(const std::vector<bool> dense, read_dense_layers(keys, layers));
     TRY_ASSIGN(const Heads heads, read_heads(keys, layers, config));
     std::vector<int64_t> ffn(layers, 0);
-    if (!mixture) {
+    if (!mixture || std::find(dense.begin(), dense.end(), true) != dense.end()) {
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
     TRY_ASSIGN(const int64_t key_width,
-               head_width(keys, "key width", "blk.0.attn_k.weight", heads.kv[0], config.notes));
+               head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
     TRY_ASSIGN(const int64_t value_width,
-               head_width(keys, "value width", "blk.0.attn_v.weight", heads.kv[0], config.notes));
-    int64_t window = 0;
-    if (keys.has("window")) {
-        TRY_ASSIGN(window, keys.integer("window", 0, int64_t{1} << 30));
-    }
+               head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
+    TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
         layer.mixer = AttentionGeometry{.heads = static_cast<int>(heads.query[i]),
                                         .kv_heads = static_cast<int>(heads.kv[i]),
                                         .key_width = static_cast<int>(key_width),
                                         .value_width = static_cast<int>(value_width),
-                                        .window = static_cast<int>(window),
+                                        .window = static_cast<int>(windows[i]),
                                         .rope = 0,
                                         .scale = 1.0f / std::sqrt(static_cast<float>(key_width))};
-        if (mixture) {
+        if (mixture && !dense[i]) {
             layer.ffn = *mixture;
         } else {
             layer.ffn = DenseGeometry{.width = ffn[i]};
@@ -190,33 +265,64 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
     return {};
 }
 
+// Rows of the embedding, which the config may state too.
+Result<int64_t> read_vocabulary(const Hyperparameters& keys) {
+    const Checkpoint& checkpoint = keys.checkpoint();
+    const std::string tensor = TensorNames(checkpoint).name(-1, "token_embd.weight", "embed_tokens.weight");
+    const TensorInfo* embedding = checkpoint.find(tensor);
+    if (embedding == nullptr) return fail("{}: tensor '{}' is missing; the file is incomplete", keys.file(), tensor);
+    const int64_t rows = embedding->shape[0];
+    if (keys.has("vocabulary")) {
+        TRY_ASSIGN(const int64_t stated, keys.integer("vocabulary", 1, int64_t{1} << 31));
+        if (stated != rows) {
+            return fail("{}: {} is {}, but tensor '{}' has {} rows", keys.file(), keys.spell("vocabulary"), stated,
+                        tensor, rows);
+        }
+    }
+    return rows;
+}
+
+// general.name, or the last part of a directory's name.
+Result<std::string> read_name(const Checkpoint& checkpoint) {
+    if (checkpoint.metadata().has("general.name")) {
+        TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.name"));
+        return std::string(name);
+    }
+    if (checkpoint.dialect() == Dialect::gguf) return checkpoint.name();
+    const std::filesystem::path path(checkpoint.name());
+    return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+Result<void> check_what_is_not_computed(const Hyperparameters& keys) {
+    if (keys.has("activation")) {
+        TRY_ASSIGN(const std::string activation, keys.text("activation"));
+        if (activation != "silu") {
+            return fail(ErrorKind::unsupported, "{}: {} is '{}', but only silu is supported for this architecture",
+                        keys.file(), keys.spell("activation"), printable(activation));
+        }
+    }
+    if (!keys.has("query temperature")) return {};
+    return fail(ErrorKind::unsupported,
+                "{}: {} scales queries by their position, which is not supported for this architecture", keys.file(),
+                keys.spell("query temperature"));
+}
+
 }  // namespace
 
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    const Hyperparameters keys(checkpoint, architecture);
+    const Hyperparameters keys(checkpoint);
+    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
+    TRY(check_what_is_not_computed(keys));
     ModelConfig config;
     config.architecture = architecture;
-    config.name = checkpoint.name();
-    if (checkpoint.metadata().has("general.name")) {
-        TRY_ASSIGN(config.name, checkpoint.metadata().string("general.name"));
-    }
+    TRY_ASSIGN(config.name, read_name(checkpoint));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
-    TRY(read_layers(keys, config));
-
-    const TensorInfo* embedding = checkpoint.find("token_embd.weight");
-    if (embedding == nullptr)
-        return fail("{}: tensor 'token_embd.weight' is missing; the file is incomplete", checkpoint.name());
-    config.vocabulary = embedding->shape[0];
-    if (keys.has("vocabulary")) {
-        TRY_ASSIGN(const int64_t stated, keys.integer("vocabulary", 1, int64_t{1} << 31));
-        if (stated != config.vocabulary) {
-            return fail("{}: {} is {}, but tensor 'token_embd.weight' has {} rows", checkpoint.name(),
-                        keys.spell("vocabulary"), stated, config.vocabulary);
-        }
-    }
+    config.notes = keys.defaults_taken();
+    TRY(read_layers(keys, config, model_type));
+    TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
     return config;
 }
 
@@ -224,7 +330,7 @@ Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_
     TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, architecture));
     if (config.most_experts() == 0) return config;
     return fail("{}: architecture {} is dense, but {} is {}; the file names the wrong architecture", checkpoint.name(),
-                architecture, Hyperparameters(checkpoint, architecture).spell("experts"), config.most_experts());
+                architecture, Hyperparameters(checkpoint).spell("experts"), config.most_experts());
 }
 
 }  // namespace invar

@@ -219,14 +219,14 @@ TEST_F(WeightCacheTest, OtherFilesAndVersionsAreRefusedAndAFolderThatIsMissingIs
     start();
     const std::filesystem::path path = cache();
     std::string text(reinterpret_cast<const char*>(read(path).data()), std::filesystem::file_size(path));
-    const size_t at = text.find("layout 1, arithmetic 1");
+    const size_t at = text.find("layout 1, arithmetic 2");
     ASSERT_NE(at, std::string::npos);
     text[at + 7] = '7';
     write(path, std::as_bytes(std::span(text)));
     EXPECT_FALSE(start());
     EXPECT_EQ(notes_[0], path.string() +
-                             ": was written for layout 7, arithmetic 1, this program has layout 1, arithmetic "
-                             "1; the cache is not used and written anew");
+                             ": was written for layout 7, arithmetic 2, this program has layout 1, arithmetic "
+                             "2; the cache is not used and written anew");
     write(path, std::as_bytes(std::span("not a cache at all")));
     EXPECT_FALSE(start());
     EXPECT_NE(notes_[0].find("is not a SafeTensors file"), std::string::npos) << notes_[0];

@@ -79,6 +79,20 @@ constexpr AuditCheck kChecks[] = {
     {"odd-layer", warning,
      "A tensor's size differs much from the same tensor of the other layers: wrongly scaled or another one.",
      kLookAtOriginal},
+    {"tensor-scale", error,
+     "The weights are of a size that no trained model has: the scale of the whole tensor is inverted or missing.",
+     kLookAtOriginal},
+    {"dead-scale", warning,
+     "The scale of a whole tensor is zero, and so are its weights: no calibration text reached this expert.",
+     kLookAtOriginal},
+    {"quantised-router", warning,
+     "The router is quantised: small errors there send tokens to other experts, which answers do not survive.",
+     "Convert again from the original with the router left as it was."},
+    {"ignore-matches-nothing", note,
+     "An entry of the config's ignore list names no module of the file. Modules of other parts, and parents of "
+     "modules, "
+     "do that.",
+     "Nothing, unless it was meant to name one."},
     {"odd-expert", warning,
      "An expert's size differs much from the others of its layer: wrongly scaled or not trained.", kLookAtOriginal},
 

@@ -47,16 +47,23 @@ double rms(const MatrixSums& sums) {
 
 }  // namespace
 
-bool is_token_table(const TensorName& name) { return name.part == "token_embd.weight" || name.part == "output.weight"; }
+bool is_token_table(const TensorName& name) {
+    return name.part == "token_embd.weight" || name.part == "output.weight" ||
+           name.part.ends_with("embed_tokens.weight") || name.part.ends_with("lm_head.weight");
+}
 bool is_norm(const TensorName& name) { return name.part.ends_with("norm.weight"); }
 bool is_bias(const TensorName& name) { return name.part.ends_with(".bias"); }
-bool is_router(const TensorName& name) { return name.part == "ffn_gate_inp.weight"; }
+bool is_router(const TensorName& name) {
+    return name.part == "ffn_gate_inp.weight" || name.part == "mlp.gate.weight" ||
+           name.part == "block_sparse_moe.gate.weight";
+}
 
 TensorName take_apart(const std::string& tensor) {
-    constexpr std::string_view kPrefix = "blk.";
-    if (!tensor.starts_with(kPrefix)) return {.layer = -1, .part = tensor};
+    constexpr std::string_view kPrefix = "blk.", kLayers = "layers.";
+    const size_t layers = tensor.find(kLayers);
+    if (!tensor.starts_with(kPrefix) && layers == std::string::npos) return {.layer = -1, .part = tensor};
     int layer = 0;
-    const char* begin = tensor.data() + kPrefix.size();
+    const char* begin = tensor.data() + (tensor.starts_with(kPrefix) ? kPrefix.size() : layers + kLayers.size());
     const char* end = tensor.data() + tensor.size();
     const auto [rest, error] = std::from_chars(begin, end, layer);
     if (error != std::errc() || rest == end || *rest != '.') return {.layer = -1, .part = tensor};
@@ -80,7 +87,7 @@ void WeightAudit::add(std::string_view check, const TensorInfo& tensor, const Te
     findings_.push_back(std::move(finding));
 }
 
-void WeightAudit::look_at(const TensorInfo& tensor, const TensorScan& scan) {
+void WeightAudit::look_at(const TensorInfo& tensor, const TensorScan& scan, double scale) {
     TensorSummary summary{.tensor = &tensor, .name = take_apart(tensor.name)};
     MatrixSums all;
     for (const MatrixSums& sums : scan.matrices) {
@@ -88,7 +95,7 @@ void WeightAudit::look_at(const TensorInfo& tensor, const TensorScan& scan) {
         all.finite += sums.finite;
     }
     const bool vector = tensor.shape.size() == 1;
-    summary.typical_rms = vector ? rms(all) : Magnitudes::value_of(scan.block_rms.median());
+    summary.typical_rms = scale * (vector ? rms(all) : Magnitudes::value_of(scan.block_rms.median()));
     summary.constant = scan.least >= scan.most;
     summary.hash = vector ? short_hash_of({tensor.data, static_cast<size_t>(tensor.bytes)})
                           : short_hash_of(std::as_bytes(std::span(scan.row_hashes)));

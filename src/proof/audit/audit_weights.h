@@ -36,7 +36,8 @@ class WeightAudit {
   public:
     explicit WeightAudit(std::vector<AuditFinding>& findings) : findings_(findings) {}
 
-    void look_at(const TensorInfo& tensor, const TensorScan& scan);
+    // `scale`: the multiplier of the whole tensor, which its blocks do not know.
+    void look_at(const TensorInfo& tensor, const TensorScan& scan, double scale = 1);
     // After the last tensor.
     void compare_tensors();
 

@@ -6,9 +6,9 @@
 #include <chrono>
 
 #include "arithmetic/version.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "engine/pass_survey.h"
+#include "files/checkpoint_digest.h"
 #include "proof/verify/judge.h"
 #include "proof/verify/recorded_passes.h"
 
@@ -113,10 +113,9 @@ class Verification {
         report_.cache_type = std::string(cache_type_name(base.cache_type));
         report_.skipped_probes = probes_.skipped;
         report_.plan = std::make_shared<const Json>(plan_as_json(planned.plan));
-        TRY_ASSIGN(const FileHash hash, hash_of_file(settings_.engine.model));
-        report_.file_hash = hash.text;
+        TRY_ASSIGN(report_.file_hash, digest_of(file));
         report_.file = settings_.engine.model.filename().string();
-        report_.file_bytes = hash.bytes;
+        report_.file_bytes = static_cast<int64_t>(file.file_bytes());
         for (const Probe& probe : probes_.probes) {
             report_.probes.emplace_back(probe.name, probe.positions());
             report_.probe_tokens.push_back(probe.tokens);

@@ -1,0 +1,184 @@
+#include "checkpoint/module_tensors.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "files/printable.h"
+
+namespace invar {
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+// Tensors beside a module that change its weights in ways that are not computed.
+struct Foreign {
+    std::string_view suffix, what;
+};
+constexpr Foreign kForeign[] = {
+    {".qweight", "AWQ or GPTQ weights"},
+    {".pre_quant_scale", "NVFP4 weights that AWQ has scaled (pre_quant_scale)"},
+    {".svdquant_lora_a", "NVFP4 weights with a low-rank part beside them (SVD)"},
+    {".weight_zero_point", "weights with zero points"},
+    {".weight_g_idx", "weights whose groups are permuted (weight_g_idx)"},
+};
+
+class Finder {
+  public:
+    Finder(const Checkpoint& checkpoint, const std::string& tensor) : checkpoint_(checkpoint), tensor_(tensor) {
+        constexpr std::string_view kWeight = ".weight";
+        module_ = tensor.ends_with(kWeight) ? tensor.substr(0, tensor.size() - kWeight.size()) : tensor;
+    }
+
+    Result<std::optional<ModuleTensors>> find() {
+        if (checkpoint_.dialect() == Dialect::hugging_face) TRY(refuse_foreign());
+        const TensorInfo* weight = checkpoint_.find(tensor_);
+        if (weight != nullptr && weight->format != nullptr) {
+            found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
+            if (weight->format->id == FormatId::nvfp4) TRY(read_gguf_scales());
+        } else if (weight != nullptr) {
+            TRY(modelopt(*weight));
+        } else if (const TensorInfo* packed = beside(".weight_packed")) {
+            TRY(compressed(*packed));
+        } else if (const TensorInfo* blocks = beside("_blocks")) {
+            TRY(gpt_oss(*blocks));
+        } else {
+            return std::optional<ModuleTensors>();
+        }
+        return std::optional<ModuleTensors>(std::move(found_));
+    }
+
+  private:
+    const TensorInfo* beside(std::string_view suffix) const {
+        return checkpoint_.find(fmt::format("{}{}", module_, suffix));
+    }
+    Result<void> refuse_foreign() const {
+        for (const Foreign& foreign : kForeign) {
+            if (beside(foreign.suffix) == nullptr) continue;
+            return fail(ErrorKind::unsupported, "{}: module '{}' has {}, which are not supported", checkpoint_.name(),
+                        printable(module_), foreign.what);
+        }
+        return {};
+    }
+    tl::unexpected<Error> lacks(std::string_view suffix, std::string_view what) const {
+        return fail("{}: tensor '{}{}' ({}) is missing; without it the weights of '{}' have another size",
+                    checkpoint_.name(), printable(module_), suffix, what, printable(tensor_));
+    }
+    tl::unexpected<Error> not_known(const TensorInfo& tensor) const {
+        return fail(ErrorKind::unsupported,
+                    "{}: tensor '{}' is stored as {} with shape {}, which is no known weight "
+                    "format here",
+                    checkpoint_.name(), printable(tensor.name), tensor.dtype, shape_text(tensor.shape));
+    }
+
+    // The numbers of a small tensor, whose names say how many.
+    Result<std::vector<float>> numbers(const TensorInfo& tensor, int64_t count) {
+        if (tensor.format == nullptr || !tensor.format->is_float || tensor.weights() != count) {
+            return fail("{}: tensor '{}' has shape {} in {}, but {} numbers are needed", checkpoint_.name(),
+                        printable(tensor.name), shape_text(tensor.shape),
+                        tensor.format == nullptr ? tensor.dtype : std::string(tensor.format->name), count);
+        }
+        std::vector<float> values(static_cast<size_t>(count));
+        const StoredWeight vector{.format = tensor.format, .shape = {count}, .matrices = {{.weights = &tensor}}};
+        TRY(RowReader(RowReader::Access::read).vector(vector, values.data()));
+        for (const float value : values) {
+            if (!std::isnan(value) && std::fabs(value) != INFINITY) continue;
+            return fail("{}: tensor '{}' holds {}, but a scale is a number; the file is damaged", checkpoint_.name(),
+                        printable(tensor.name), value);
+        }
+        found_.read.push_back(&tensor);
+        return values;
+    }
+
+    // GGUF: X.scale holds the multiplier of each matrix; an absent one is 1.
+    Result<void> read_gguf_scales() {
+        const TensorInfo* scale = beside(".scale");
+        if (scale == nullptr) return {};
+        const int64_t matrices = found_.shape.size() == 3 ? found_.shape[0] : 1;
+        TRY_ASSIGN(found_.multipliers, numbers(*scale, matrices));
+        return {};
+    }
+
+    // Codes of four bits, two to a byte, with a scale for each `group` of them.
+    Result<void> pairs(const TensorInfo& codes, const TensorInfo* scales, std::string_view scale_name, int group,
+                       CodePacking packing, FormatId format_id) {
+        if (scales == nullptr) return lacks(scale_name, "the scales of its blocks");
+        const Format& blocks = format(format_id);
+        std::vector<int64_t> shape = codes.shape, wanted = codes.shape;
+        shape.back() *= 2;
+        wanted.back() = shape.back() / group;
+        if (codes.shape.size() < 2 || shape.back() % blocks.block_weights != 0) {
+            return fail(ErrorKind::unsupported, "{}: tensor '{}' has rows of {} weights, but {} needs a multiple of {}",
+                        checkpoint_.name(), printable(codes.name), shape.back(), blocks.name, blocks.block_weights);
+        }
+        if (scales->shape != wanted) {
+            return fail("{}: tensor '{}' has shape {}, but the codes in '{}' ask for {}", checkpoint_.name(),
+                        printable(scales->name), shape_text(scales->shape), printable(codes.name), shape_text(wanted));
+        }
+        found_ = {.format = &blocks, .packing = packing, .weights = &codes, .scales = scales, .shape = shape};
+        return {};
+    }
+
+    // llm-compressor: X.weight_packed, X.weight_scale, and for NVFP4 X.weight_global_scale, a divisor.
+    Result<void> compressed(const TensorInfo& packed) {
+        const TensorInfo* scale = beside(".weight_scale");
+        if (packed.dtype != "U8") return not_known(packed);
+        if (scale == nullptr) return lacks(".weight_scale", "the scales of its blocks");
+        if (scale->dtype == "U8" || scale->dtype == "F8_E8M0")
+            return pairs(packed, scale, ".weight_scale", 32, CodePacking::mxfp4_pairs, FormatId::mxfp4);
+        if (scale->dtype != "F8_E4M3") return not_known(*scale);
+        TRY(pairs(packed, scale, ".weight_scale", 16, CodePacking::nvfp4_pairs, FormatId::nvfp4));
+        const TensorInfo* global = beside(".weight_global_scale");
+        if (global == nullptr) return lacks(".weight_global_scale", "the scale of the whole tensor");
+        TRY_ASSIGN(const std::vector<float> divisor, numbers(*global, 1));
+        found_.multipliers = {ScaleDivisor{divisor[0]}.multiplier().value};
+        return {};
+    }
+
+    // ModelOpt: X.weight holds codes, X.weight_scale scales, X.weight_scale_2 the multiplier of the whole.
+    Result<void> modelopt(const TensorInfo& weight) {
+        const TensorInfo* scale = beside(".weight_scale");
+        if (weight.dtype != "U8") return not_known(weight);
+        if (scale == nullptr) return lacks(".weight_scale", "the scales of its blocks");
+        if (scale->dtype != "F8_E4M3") return not_known(*scale);
+        TRY(pairs(weight, scale, ".weight_scale", 16, CodePacking::nvfp4_pairs, FormatId::nvfp4));
+        const TensorInfo* global = beside(".weight_scale_2");
+        if (global == nullptr) return lacks(".weight_scale_2", "the scale of the whole tensor");
+        TRY_ASSIGN(const std::vector<float> multiplier, numbers(*global, 1));
+        found_.multipliers = {ScaleMultiplier{multiplier[0]}.value};
+        return {};
+    }
+
+    // gpt-oss: X_blocks [experts, rows, columns / 32, 16] and X_scales [experts, rows, columns / 32].
+    Result<void> gpt_oss(const TensorInfo& blocks) {
+        const TensorInfo* scales = beside("_scales");
+        if (scales == nullptr) return lacks("_scales", "the scales of its blocks");
+        const std::vector<int64_t>& shape = blocks.shape;
+        if (blocks.dtype != "U8" || shape.size() != 4 || shape[3] != 16) return not_known(blocks);
+        const std::vector<int64_t> wanted = {shape[0], shape[1], shape[2]};
+        if (scales->shape != wanted || scales->dtype != "U8") {
+            return fail("{}: tensor '{}' has shape {} in {}, but the codes in '{}' ask for {} in U8",
+                        checkpoint_.name(), printable(scales->name), shape_text(scales->shape), scales->dtype,
+                        printable(blocks.name), shape_text(wanted));
+        }
+        found_ = {.format = &format(FormatId::mxfp4),
+                  .packing = CodePacking::mxfp4_pairs,
+                  .weights = &blocks,
+                  .scales = scales,
+                  .shape = {shape[0], shape[1], shape[2] * 32}};
+        return {};
+    }
+
+    const Checkpoint& checkpoint_;
+    const std::string& tensor_;
+    std::string module_;
+    ModuleTensors found_;
+};
+
+}  // namespace
+
+Result<std::optional<ModuleTensors>> find_module(const Checkpoint& checkpoint, const std::string& tensor) {
+    return Finder(checkpoint, tensor).find();
+}
+
+}  // namespace invar

@@ -1,0 +1,24 @@
+// Under which names a checkpoint has the tensors of a text model: what stands before the names that an architecture
+// states. Files of models that also see or hear put the text model below another root.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "files/checkpoint.h"
+
+namespace invar {
+
+class TensorNames {
+  public:
+    explicit TensorNames(const Checkpoint& checkpoint);
+
+    // Of a weight of a layer; -1: of the whole model. `head`: the name stands beside the text model and not in it.
+    std::string name(int layer, std::string_view gguf, std::string_view hugging_face, bool head = false) const;
+
+  private:
+    Dialect dialect_;
+    std::string body_, head_;  // of Hugging Face's names: "model.", ""
+};
+
+}  // namespace invar

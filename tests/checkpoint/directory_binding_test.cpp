@@ -1,0 +1,180 @@
+// Weights of model directories: how each tool of the field stores a module, and what is refused by name.
+#include <gtest/gtest.h>
+
+#include "checkpoint/binding.h"
+#include "checkpoint/tiny_directory.h"
+
+namespace invar {
+namespace {
+
+using test::tiny_directory;
+using test::TinyDirectory;
+
+const std::string kDown = "model.layers.0.mlp.down_proj.weight";
+const std::string kCompressed =
+    R"(,"quantization_config":{"quant_method":"compressed-tensors","format":"nvfp4-pack-quantized",)"
+    R"("config_groups":{"group_0":{"targets":["Linear"]}},"ignore":["lm_head","re:.*self_attn.*","re:.*gate_proj",)"
+    R"("model.layers.0.mlp.up_proj"]})";
+
+struct Bound {
+    std::vector<WantedWeight> wanted;
+    Binding binding;
+
+    const StoredWeight& of(std::string_view role) const {
+        for (size_t i = 0; i < wanted.size(); ++i) {
+            if (wanted[i].id.role == role) return binding.weights[i];
+        }
+        ADD_FAILURE() << "no weight " << role;
+        return binding.weights.front();
+    }
+};
+
+Result<Bound> bind(const Checkpoint& checkpoint) {
+    TRY_ASSIGN(const Architecture* architecture, find_architecture(checkpoint));
+    TRY_ASSIGN(const ModelConfig config, architecture->read_config(checkpoint));
+    Bound bound{.wanted = architecture->declare(config, checkpoint)};
+    TRY_ASSIGN(bound.binding, bind_weights(config, bound.wanted, checkpoint));
+    return bound;
+}
+
+std::string refusal(TinyDirectory tiny) {
+    const auto checkpoint = tiny.open();
+    if (!checkpoint) return checkpoint.error().message;
+    const auto bound = bind(*checkpoint);
+    return bound ? "bound" : bound.error().message;
+}
+
+void expect_refused(TinyDirectory tiny, std::initializer_list<std::string_view> words) {
+    const std::string sentence = refusal(std::move(tiny));
+    EXPECT_TRUE(sentence.starts_with("tiny")) << sentence;
+    for (const std::string_view word : words) EXPECT_NE(sentence.find(word), std::string::npos) << sentence;
+}
+
+TEST(DirectoryBinding, TakesFloatTensorsInPlace) {
+    TinyDirectory tiny = tiny_directory();
+    const auto checkpoint = tiny.open();
+    ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+    const auto bound = bind(*checkpoint);
+    ASSERT_TRUE(bound) << bound.error().message;
+    EXPECT_EQ(bound->wanted.size(), 12u);
+    for (const StoredWeight& weight : bound->binding.weights) EXPECT_NE(weight.in_place(), nullptr) << weight.name;
+}
+
+TEST(DirectoryBinding, TurnsADivisorIntoAMultiplierAndTakesAMultiplierAsItIs) {
+    TinyDirectory tiny = tiny_directory(kCompressed);
+    tiny.compress(kDown, 8.0f);
+    const auto checkpoint = tiny.open();
+    const auto bound = bind(*checkpoint);
+    ASSERT_TRUE(bound) << bound.error().message;
+    const StoredWeight& down = bound->of("down");
+    EXPECT_EQ(down.format->id, FormatId::nvfp4);
+    EXPECT_EQ(down.shape, (std::vector<int64_t>{64, 128}));
+    EXPECT_EQ(down.scales, std::vector<float>{0.125f});
+
+    TinyDirectory other = tiny_directory();
+    other.compress(kDown, 8.0f);
+    other.tensors[kDown] = other.tensors[kDown + "_packed"];
+    other.tensors[kDown + "_scale_2"] = other.tensors[kDown + "_global_scale"];
+    other.tensors.erase(kDown + "_packed");
+    other.tensors.erase(kDown + "_global_scale");
+    const auto modelopt = other.open();
+    const auto bound_too = bind(*modelopt);
+    ASSERT_TRUE(bound_too) << bound_too.error().message;
+    EXPECT_EQ(bound_too->of("down").scales, std::vector<float>{8.0f});
+}
+
+TEST(DirectoryBinding, TakesADivisorOfZeroForADeadTensor) {
+    TinyDirectory tiny = tiny_directory(kCompressed);
+    tiny.compress(kDown, 0.0f);
+    const auto checkpoint = tiny.open();
+    EXPECT_EQ(bind(*checkpoint).value().of("down").scales, std::vector<float>{0.0f});
+}
+
+TEST(DirectoryBinding, RefusesCodesWithoutAllTheirScales) {
+    for (const char* lost : {"_scale", "_global_scale"}) {
+        TinyDirectory tiny = tiny_directory(kCompressed);
+        tiny.compress(kDown, 8.0f);
+        tiny.tensors.erase(kDown + lost);
+        expect_refused(tiny, {kDown, lost, "missing"});
+    }
+    TinyDirectory bent = tiny_directory(kCompressed);
+    bent.compress(kDown, 8.0f);
+    bent.tensors[kDown + "_scale"].shape = {128, 4};
+    expect_refused(bent, {"[128, 4]", "[64, 8]"});
+}
+
+TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantised) {
+    TinyDirectory tiny = tiny_directory(kCompressed);
+    expect_refused(tiny, {kDown, "ignore list"});
+    tiny.compress(kDown, 8.0f);
+    EXPECT_EQ(refusal(tiny), "bound");
+}
+
+TEST(DirectoryBinding, RefusesByNameWhatIsNotComputed) {
+    for (const auto& [suffix, word] : {std::pair{".qweight", "AWQ"},
+                                       {".pre_quant_scale", "pre_quant_scale"},
+                                       {".svdquant_lora_a", "SVD"},
+                                       {".weight_zero_point", "zero points"},
+                                       {".weight_g_idx", "permuted"}}) {
+        TinyDirectory tiny = tiny_directory();
+        tiny.number("model.layers.0.mlp.up_proj" + std::string(suffix), 1);
+        expect_refused(tiny, {"model.layers.0.mlp.up_proj", word});
+    }
+    for (const char* method : {"awq", "gptq", "bitsandbytes"}) {
+        const std::string sentence =
+            refusal(tiny_directory(fmt::format(R"(,"quantization_config":{{"quant_method":"{}"}})", method)));
+        EXPECT_NE(sentence.find(method), std::string::npos) << sentence;
+    }
+}
+
+TEST(DirectoryBinding, IgnoresByRuleAndRefusesTheRest) {
+    TinyDirectory tiny = tiny_directory();
+    tiny.number("model.layers.0.mlp.up_proj.input_scale", 1);
+    tiny.number("vision_tower.patch.weight", 1);
+    const auto checkpoint = tiny.open();
+    const auto bound = bind(*checkpoint);
+    ASSERT_TRUE(bound) << bound.error().message;
+    ASSERT_EQ(bound->binding.ignored.size(), 2u);
+    EXPECT_EQ(bound->binding.ignored[0].rule, "*.input_scale");
+    EXPECT_EQ(bound->binding.ignored[1].rule, "vision_tower.*");
+    EXPECT_EQ(bound->binding.ignored[1].bytes, 4);
+    tiny.number("model.layers.0.mlp.other.weight", 1);
+    expect_refused(tiny, {"model.layers.0.mlp.other.weight", "used by no weight"});
+}
+
+TEST(DirectoryBinding, TakesSlicesOfAFusedProjectionOfCodesAndScalesAlike) {
+    TinyDirectory tiny = tiny_directory();
+    for (const char* part : {"q", "k", "v"})
+        tiny.tensors.erase(fmt::format("model.layers.0.self_attn.{}_proj.weight", part));
+    const std::string fused = "model.layers.0.self_attn.qkv_proj.weight";
+    tiny.floats(fused, {128, 64}, std::vector<float>(128 * 64));
+    tiny.compress(fused, 4.0f);
+    const auto checkpoint = tiny.open();
+    const auto bound = bind(*checkpoint);
+    ASSERT_TRUE(bound) << bound.error().message;
+    EXPECT_EQ(bound->of("key").matrices[0].order.first, 64);
+    EXPECT_EQ(bound->of("value").matrices[0].order.first, 96);
+    EXPECT_EQ(bound->of("value").scales, std::vector<float>{0.25f});
+    EXPECT_NE(bound->of("value").recipe.find("rows 96 to 127"), std::string::npos) << bound->of("value").recipe;
+}
+
+TEST(DirectoryBinding, SaysWhichKeyOfTheConfigIsMissingOrWrong) {
+    const auto with = [](std::string_view from, std::string_view to) {
+        TinyDirectory tiny = tiny_directory();
+        tiny.config.replace(tiny.config.find(from), from.size(), to);
+        return refusal(tiny);
+    };
+    EXPECT_NE(with(R"("hidden_size":64,)", "").find("'hidden_size' is missing"), std::string::npos);
+    EXPECT_NE(with(R"("hidden_size":64)", R"("hidden_size":"64")").find("must be an integer"), std::string::npos);
+    EXPECT_NE(with(R"("hidden_act":"silu")", R"("hidden_act":"gelu")").find("only silu"), std::string::npos);
+    EXPECT_NE(with(R"("model_type":"llama")", R"("model_type":"opt")").find("model_type 'opt'"), std::string::npos);
+    EXPECT_NE(
+        with(R"("rope_theta":10000.0)", R"("rope_theta":10000.0,"rope_scaling":{"type":"dynamic"})").find("dynamic"),
+        std::string::npos);
+    EXPECT_EQ(with(R"("rope_theta":10000.0)", R"("rope_parameters":{"rope_theta":10000.0,"rope_type":"default"})"),
+              "bound");
+    EXPECT_EQ(with(R"("rms_norm_eps":1e-5,)", ""), "bound");  // the class has one
+}
+
+}  // namespace
+}  // namespace invar

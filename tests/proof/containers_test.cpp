@@ -1,0 +1,124 @@
+// One model in both containers computes the same bits: directories as transformers saves them against their GGUF twins
+// by llama.cpp's converter, weights, hyper-parameters and logits compared with ==, and both against what transformers
+// computes in float64 (tests/data/goldens_hf, made by tools/fixtures/goldens_hf.py).
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "engine/engine.h"
+#include "proof/diff/diff_checkpoints.h"
+#include "proof/record/recording_file.h"
+#include "proof/reference64/reference64.h"
+
+namespace invar {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
+const char* const kModels[] = {"llama",   "llama-biases", "llama-linear", "mistral", "mistral-window", "mistral-small",
+                               "mixtral", "qwen2",        "qwen2-yarn",   "qwen3",   "qwen3moe"};
+bool has_twin(const std::string& name) { return name != "mistral-window"; }
+
+struct Golden {
+    std::vector<int32_t> tokens;
+    std::vector<double> logits;  // [tokens, vocabulary]
+};
+
+Golden golden_of(const std::string& name) {
+    const auto recording = load_recording(kFolder / (name + ".safetensors"));
+    EXPECT_TRUE(recording) << (recording ? "" : recording.error().message);
+    Golden golden;
+    if (!recording) return golden;
+    golden.tokens = recording->tokens;
+    const StageRecord* logits = recording->find({.name = "logits"});
+    EXPECT_NE(logits, nullptr) << name;
+    if (logits == nullptr) return golden;
+    for (size_t position = 0; position < logits->positions.size(); ++position) {
+        for (int64_t i = 0; i < logits->width(); ++i)
+            golden.logits.push_back(logits->value(static_cast<int64_t>(position), i));
+    }
+    return golden;
+}
+
+// Logits of every position, or the error.
+Result<std::vector<float>> logits_of(const std::filesystem::path& model, const std::vector<int32_t>& tokens,
+                                     FormRequest form) {
+    EngineSettings settings{.model = model};
+    settings.threads = 2;
+    settings.form = form;
+    settings.cache_type = CacheType::f32;
+    settings.context = 16;
+    settings.chunk = 16;
+    settings.logits_rows = 16;
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
+    const int32_t sequence = engine->cache().add_sequence();
+    Batch batch;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        batch.rows.push_back({.token = tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
+        batch.logits_rows.push_back(static_cast<int32_t>(i));
+    }
+    TRY(engine->cache().reserve(sequence, static_cast<int64_t>(tokens.size())));
+    TRY_ASSIGN(const std::span<const float> logits, engine->evaluate(batch));
+    return std::vector<float>(logits.begin(), logits.end());
+}
+
+double relative_rms(const std::vector<float>& ours, const std::vector<double>& theirs) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < ours.size(); ++i) {
+        difference += std::pow(ours[i] - theirs[i], 2);
+        size += theirs[i] * theirs[i];
+    }
+    return std::sqrt(difference / size);
+}
+
+TEST(Containers, DirectoriesComputeWhatTransformersComputes) {
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        ASSERT_FALSE(golden.logits.empty()) << name;
+        const auto logits = logits_of(kFolder / name, golden.tokens, FormRequest::automatic);
+        ASSERT_TRUE(logits) << name << ": " << logits.error().message;
+        ASSERT_EQ(logits->size(), golden.logits.size()) << name;
+        // Binary32 against float64; rope's frequencies are exact.
+        EXPECT_LT(relative_rms(*logits, golden.logits), 2e-6) << name;
+    }
+}
+
+TEST(Containers, TwinsComputeTheSameBits) {
+    int compared = 0;
+    for (const std::string name : kModels) {
+        if (!has_twin(name)) continue;
+        const Golden golden = golden_of(name);
+        for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
+            const auto directory = logits_of(kFolder / name, golden.tokens, form);
+            const auto gguf = logits_of(kFolder / (name + ".gguf"), golden.tokens, form);
+            ASSERT_TRUE(directory && gguf) << name;
+            ASSERT_EQ(directory->size(), gguf->size());
+            EXPECT_EQ(std::memcmp(directory->data(), gguf->data(), gguf->size() * sizeof(float)), 0) << name;
+            ++compared;
+        }
+    }
+    EXPECT_EQ(compared, 20);
+}
+
+TEST(Containers, DiffFindsNoDifferenceBetweenTwins) {
+    const auto pool = ThreadPool::create({.threads = 2}).value();
+    int compared = 0;
+    for (const std::string name : kModels) {
+        if (!has_twin(name)) continue;
+        const auto a = Checkpoint::open(kFolder / name), b = Checkpoint::open(kFolder / (name + ".gguf"));
+        ASSERT_TRUE(a && b) << name;
+        const auto diff = diff_weights(*a, *b, *pool, nullptr);
+        ASSERT_TRUE(diff) << name << ": " << diff.error().message;
+        EXPECT_EQ(diff->suspicions(), 0) << name << "\n" << diff_as_text(*diff, false);
+        EXPECT_GT(diff->tensors.size(), 8u);
+        for (const TensorDistance& tensor : diff->tensors) {
+            EXPECT_EQ(tensor.relative_rms, 0) << name << " " << to_string(tensor.pair->id);
+            ++compared;
+        }
+    }
+    EXPECT_GT(compared, 100);
+}
+
+}  // namespace
+}  // namespace invar
