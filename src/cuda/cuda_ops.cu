@@ -30,7 +30,8 @@ int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAl
 // The arrays one after the other from `base` on; their bytes in all. Without memory it only counts.
 int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceBytes& base) {
     memory = base;
-    pages_of_sequence = KvCache::pages_for(settings.positions);
+    pages_of_sequence = pages_for(settings.positions);
+    pages_of_group = settings.sequences * pages_of_sequence;
     int64_t bytes = 0;
     const auto carve = [&]<class T>(ControlArray<T>& array, int64_t count) {
         if (base != nullptr) array = {.memory = DeviceBytes(base, base.get() + bytes), .count = count};
@@ -43,7 +44,7 @@ int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceB
         carve(set.rows, settings.rows);
     }
     if (base != nullptr) mirror.assign(static_cast<size_t>(bytes), std::byte{0});
-    carve(pages, settings.sequences * pages_of_sequence);
+    carve(pages, settings.page_tables * pages_of_group);
     carve(frequencies, int64_t{kRopeTables} * kMostPairs);
     carve(chunk_results, settings.chunk_result_bytes / 4);
     carve(ranking, settings.ranked_rows * kMostRankingBytes);
@@ -68,7 +69,7 @@ int64_t CudaOps::memory_bytes(int64_t scratch_bytes) const {
 }
 
 CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {
-    control_->pages_of_sequence = KvCache::pages_for(settings.positions);
+    control_->pages_of_sequence = pages_for(settings.positions);
 }
 CudaOps::~CudaOps() = default;
 
@@ -221,14 +222,18 @@ void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
     control.pages_current = true;
     std::vector<int32_t> pages = control.page_numbers;
     pages.resize(static_cast<size_t>(control.pages.count), 0);
+    CHECK(std::ssize(cache.groups()) <= settings_.page_tables, "groups are as many as planned");
     for (const BatchRow& row : batch.rows) {
-        const std::span<const int32_t> of_sequence = cache.pages_of(row.sequence);
-        CHECK(
-            row.sequence < settings_.sequences && static_cast<int64_t>(of_sequence.size()) <= control.pages_of_sequence,
-            "sequences and positions are at most as many as planned");
-        CHECK(row.position / kPagePositions < static_cast<int64_t>(of_sequence.size()),
-              "room was reserved before the pass");
-        std::copy(of_sequence.begin(), of_sequence.end(), pages.begin() + row.sequence * control.pages_of_sequence);
+        for (int group = 0; group < std::ssize(cache.groups()); ++group) {
+            if (cache.groups()[static_cast<size_t>(group)].kind == GroupKind::recurrence) continue;
+            const std::span<const int32_t> table = cache.table(row.sequence, group);
+            CHECK(row.sequence < settings_.sequences && std::ssize(table) <= control.pages_of_sequence,
+                  "sequences and positions are at most as many as planned");
+            CHECK(row.position / kPagePositions < std::ssize(table), "room was reserved before the pass");
+            // What a window has given back is not read; page 0 stands for it.
+            int32_t* const to = &pages[static_cast<size_t>(control.table_at(group, row.sequence))];
+            std::ranges::transform(table, to, [](int32_t page) { return std::max(page, 0); });
+        }
     }
     if (pages == control.page_numbers) return;
     control.page_numbers = std::move(pages);
@@ -406,11 +411,11 @@ namespace {
 
 CacheLayer cache_layer(const KvCache& cache, int layer) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
-    const KvCache::LayerPlace& place = cache.layer_place(layer);
-    const KvCache::Pool& pool = cache.pool(Place::device);
+    const LayerPlace& place = cache.layer_place(layer);
+    const StateMemory::Pool& pool = cache.pool(layer);
     CHECK(place.place == Place::device, "a device reads its own layers of the cache");
     return {.memory = simt::global(reinterpret_cast<uint8_t*>(pool.memory.get()), pool.bytes),
-            .page_bytes = pool.page_bytes,
+            .page_bytes = pool.unit_bytes,
             .keys_at = place.keys,
             .values_at = place.values,
             .key_head_bytes = place.key_head,
@@ -438,7 +443,7 @@ void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, 
     const int call = next_call("store_kv (keys)", stage);
     calls_.back().second_verb = "store_kv (values)";
     const StoreArgs args{.cache = cache_layer(cache, layer),
-                         .batch = control_->batch(),
+                         .batch = control_->batch(cache.group_of(layer)),
                          .keys = rows_of(keys),
                          .values = rows_of(values),
                          .key_inspector = Inspector::of(control_->failure.global(), call, 0),
@@ -467,12 +472,6 @@ int queries_of_block(const Batch& batch, int group, bool wide) {
 }
 
 }  // namespace
-
-int64_t attention_chunks(const Batch& batch) {
-    int64_t chunks = 1;
-    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
-    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
-}
 
 void CudaOps::write_tiles(const Batch& batch, RowTiles& tiles) {
     if (tiles.current) return;
@@ -509,7 +508,7 @@ void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& bat
     bring_pages(batch, cache);
     Control& control = *control_;
     AttentionArgs args{.cache = cache_layer(cache, spec.layer),
-                       .batch = control.batch(),
+                       .batch = control.batch(cache.group_of(spec.layer)),
                        .queries = rows_of(queries),
                        .out = rows_of(out),
                        .heads = spec.heads,

@@ -14,6 +14,7 @@
 #include "checkpoint/weight_plan.h"
 #include "cpu/cpu_ops.h"
 #include "engine/split_ops.h"
+#include "engine/step.h"
 #include "files/gguf.h"
 #include "load/weight_cache.h"
 #include "machine/isa.h"
@@ -27,14 +28,15 @@ enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the d
 
 struct EngineSettings {
     std::filesystem::path model;
-    std::optional<Isa> isa;   // highest instruction set to use; nothing: the best this machine has
-    std::string kernel;       // forced row of the linear kernel table; "": the table's choice
-    int threads = 0;          // 0: one for each CPU this process may use
-    bool pin = false;         // each thread but the first stays on one CPU
-    int64_t context = 0;      // positions; 0: the plan's default
-    int64_t chunk = 512;      // prompt tokens in one pass
-    int sequences = 1;        // that the KV cache has room for
-    int64_t logits_rows = 1;  // most rows of a batch whose logits are wanted
+    std::optional<Isa> isa;       // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;           // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;              // 0: one for each CPU this process may use
+    bool pin = false;             // each thread but the first stays on one CPU
+    int64_t context = 0;          // positions; 0: the plan's default
+    int64_t chunk = 512;          // prompt tokens in one pass
+    int sequences = 1;            // at one time
+    int64_t cache_positions = 0;  // of all sequences together; 0: each can fill its context
+    int64_t logits_rows = 1;      // most rows of a batch whose logits are wanted
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     CacheRequest weight_cache;
@@ -97,6 +99,14 @@ class Engine {
     int64_t chunk() const { return planned_.plan.chunk; }
     int sequences() const { return sequences_; }  // that it was opened for
 
+    // One pass over pieces of different sequences, at most chunk() tokens in all; those that were computed follow in
+    // their sequences. Each piece has its own result: logits or ranks, or the error that struck it alone, which is a
+    // token outside the vocabulary, a full context, pages that are lacking (busy) or a number that is not finite
+    // (numeric); its sequence stays as it was. Errors of the step itself: the machine failed.
+    Result<StepResults> step(std::span<const StepPiece> pieces);
+    // Through `verbs`, which forwards to ops(); no piece is ranked.
+    Result<StepResults> step(std::span<const StepPiece> pieces, Ops& verbs);
+
     // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
     // element.
@@ -116,6 +126,8 @@ class Engine {
     Result<void> make_ops(const EngineSettings& settings);
     Result<void> make_cache(CacheType type);
     Result<void> check_batch(const Batch& batch) const;
+    Result<void> check_token(int32_t token) const;
+    Result<void> check_piece(const StepPiece& piece);
     Result<Tensor> run_pass(const Batch& batch, Ops& verbs);
     Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
     Result<void> check_finite(const Ops& verbs) const;
@@ -134,6 +146,7 @@ class Engine {
     std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
     std::unique_ptr<KvCache> cache_;
     std::unique_ptr<Model> model_;
+    std::vector<std::vector<float>> kept_logits_;  // of a step's passes but the last
 };
 
 }  // namespace invar

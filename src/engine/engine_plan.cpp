@@ -14,7 +14,7 @@ int64_t chunk_result_bytes(const PlannedModel& planned) {
     int64_t of_query = 0;
     for (const LayerGeometry& layer : planned.config.layers)
         of_query = std::max<int64_t>(of_query, int64_t{layer.heads} * (layer.value_width + 2) * 4);
-    const int64_t chunks = KvCache::pages_for(planned.plan.context);
+    const int64_t chunks = pages_for(planned.plan.context);
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
@@ -133,6 +133,7 @@ AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const En
             .rows = planned.plan.chunk,
             .sequences = settings.sequences,
             .positions = planned.plan.context,
+            .page_tables = std::ssize(planned.plan.cache_units),
             .chunk_result_bytes = chunk_result_bytes(planned),
             .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
 }
@@ -181,6 +182,7 @@ Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& sett
                         .context = settings.context,
                         .chunk = settings.chunk,
                         .sequences = settings.sequences,
+                        .cache_positions = settings.cache_positions,
                         .memory_bytes = settings.memory_bytes,
                         .memory_source = settings.memory_source,
                         .device = std::nullopt};
