@@ -1,26 +1,34 @@
 # The two commands of the project, thin wrappers over the CMake presets (CMakePresets.json).
 #   make run    installs what is missing, builds, and asks the demonstration model a question
 #   make test   installs what is missing, builds, and runs every test
-# Others: make build | check (installs what dev, tsan, fuzz and lint need) | dev | tsan | fuzz | lint | clean
-.PHONY: all build run test check dev tsan fuzz lint clean
+# Others: make build | test-fast (two minutes of tests) | check (installs what dev, tsan, fuzz and lint need) | dev | tsan | fuzz | lint |
+# clean. CUDA is built where there is an NVIDIA driver; CUDA=1 builds it anywhere that nvcc is, and CUDA=0 nowhere.
+.PHONY: all build run test test-fast test-build check dev tsan fuzz lint clean
 
 QUESTION ?= My name is Mia and my favourite colour is green. What is the capital of France?
+CUDA ?= auto
+configure = cmake --preset release --log-level=NOTICE -DINVAR_CUDA=$(subst 0,OFF,$(subst 1,ON,$(CUDA))) >/dev/null
 
 all: build
 
 build:
 	@tools/install_dependencies.sh build
-	@cmake --preset release -DINVAR_TESTS=OFF >/dev/null
+	@$(configure) -DINVAR_TESTS=OFF
 	@cmake --build --preset release
 
 run: build
 	build/release/invar run --temperature 0 "$(QUESTION)"
 
-test:
+test-build:
 	@tools/install_dependencies.sh test
-	@cmake --preset release -DINVAR_TESTS=ON >/dev/null
+	@$(configure) -DINVAR_TESTS=ON
 	@cmake --build --preset release
+
+test: test-build
 	@ctest --preset release
+
+test-fast: test-build
+	@ctest --preset release -L fast
 
 check:
 	@tools/install_dependencies.sh check

@@ -4,10 +4,12 @@
 
 #include "proof/audit/audit.h"
 
+#include "base/json.h"
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;
     static const auto pool = ThreadPool::create({.threads = 1}).value();
-    const auto file = GgufFile::from_bytes(std::as_bytes(std::span(data, size)), "fuzz.gguf");
+    const auto file = Checkpoint::from_bytes(std::as_bytes(std::span(data, size)), "fuzz.gguf");
     if (!file) return 0;
     const auto report = audit(*file, *pool, nullptr);
     if (report) {

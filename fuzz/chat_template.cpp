@@ -6,6 +6,8 @@
 
 #include "jinja/chat_template.h"
 
+#include "base/json.h"
+
 namespace {
 
 invar::Json conversation(uint8_t choice) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -13,8 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto all = std::as_bytes(std::span(data, size));
     const auto first = cut < size ? all.subspan(2, cut - 2) : all.subspan(2);
     const auto second = cut < size ? all.subspan(cut) : all.subspan(2);
-    const auto a = GgufFile::from_bytes(first, "a.gguf");
-    const auto b = GgufFile::from_bytes(second, "b.gguf");
+    const auto a = Checkpoint::from_bytes(first, "a.gguf");
+    const auto b = Checkpoint::from_bytes(second, "b.gguf");
     if (!a && !b) return 0;
     const auto diff = diff_weights(a ? *a : *b, b ? *b : *a, *pool, nullptr);
     if (diff) {

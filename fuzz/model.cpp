@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/json.h"
 #include "checkpoint/weight_plan.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
@@ -12,7 +13,7 @@
 namespace invar {
 namespace {
 
-Result<void> read_model(const GgufFile& file) {
+Result<void> read_model(const Checkpoint& file) {
     TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
     const PlanRequest request{.memory_bytes = int64_t{1} << 30, .memory_source = "the budget"};
@@ -22,7 +23,7 @@ Result<void> read_model(const GgufFile& file) {
     return {};
 }
 
-Result<void> read_text(const GgufFile& file) {
+Result<void> read_text(const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     TRY_ASSIGN(const ChatFormat format, ChatFormat::create(file, tokenizer, ""));
     TRY(format.prompt(Json::array({{{"role", "user"}, {"content", "hello"}}}), ChatOptions{}));
@@ -34,7 +35,7 @@ Result<void> read_text(const GgufFile& file) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto bytes = std::as_bytes(std::span(data, size));
-    const auto file = invar::GgufFile::from_bytes(bytes, "fuzz.gguf");
+    const auto file = invar::Checkpoint::from_bytes(bytes, "fuzz.gguf");
     if (!file) return 0;
     invar::inspect(*file);
     (void)invar::read_model(*file);

@@ -19,7 +19,7 @@ using namespace invar;
 WeightPlan small_plan() {
     WeightPlan plan;
     for (const auto& [layer, rows] : {std::pair{0, int64_t{8}}, {1, int64_t{4}}}) {
-        PlanEntry entry{.id = {layer, Role::query}, .tensor = layer == 0 ? "a" : "b"};
+        PlanEntry entry{.id = {layer, "query"}, .tensor = layer == 0 ? "a" : "b"};
         entry.shape = {rows, 32};
         entry.source = &format(FormatId::q8_0);
         entry.form = StoredForm::rows4;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no compiler does: formatting, the direction of includes, settings read below the command line, sizes. Prints every finding and
-# ends with 1 if there is one.
+# Checks what no compiler does: formatting, the direction of includes, settings read below the command line, sizes, and that files and
+# sections exist which texts mention. Prints every finding and ends with 1 if there is one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -10,14 +10,8 @@ mapfile -t sources < <(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
 unformatted=$(clang-format --dry-run "${sources[@]}" 2>&1 | grep -oE '^[^:]+\.(cpp|h|cu|cuh)' | sort -u)
 [ -z "$unformatted" ] || report "not formatted (clang-format -i): $unformatted"
 
-# A folder of src/ may include only itself and what stands before it here.
-order=(base machine arithmetic formats files layout state ops models checkpoint load make cpu cuda jinja text engine generate proof bench app)
-for i in "${!order[@]}"; do
-    later=$(IFS='|'; echo "${order[*]:i+1}")
-    [ -n "$later" ] || continue
-    found=$(git grep -nE "#include \"($later)/" -- "src/${order[i]}" || true)
-    [ -z "$found" ] || report "includes a later folder: $found"
-done
+found=$(tools/lint_includes.py) || report "includes what CMakeLists.txt does not list: $found"
+found=$(tools/lint_references.py) || report "mentions what is not there: $found"
 
 found=$(git grep -nE '\bgetenv\(' -- src ':!src/app' || true)
 [ -z "$found" ] || report "reads the environment below src/app: $found"

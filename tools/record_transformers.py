@@ -17,8 +17,8 @@ quantised weights or caches differ by more.
 
 What is recorded is what the modules of the model compute, seen by hooks on them; three things have no module and are computed
 in a hook from what the model computed: a projection before its bias, router probabilities, and the parts of single experts (their
-sum is checked against the module's).  Queries and keys of the llama family are put into the order that GGUF files have (the two
-halves of a head interleaved), because the converter permutes the weights that way.
+sum is checked against the module's).  The elements of queries and keys are in transformers' own order (rope's pairs are the halves
+of a head), which is also the engine's, whatever the order of the rows in a file.
 
 float64 means everything: transformers casts to float32 by name inside norms, softmax and rope, so those names mean float64 during
 such a run, rope's frequencies are computed anew, and the run fails if a single operation returns another float type.
@@ -85,10 +85,14 @@ def widen(model):
     return model
 
 
-def gguf_head_order(model_type, width):
-    """Which element of a transformers head is at each place of a GGUF head."""
+def check_family(model_type):
     if model_type not in FAMILIES:
         raise SystemExit(f"model type '{model_type}' is not supported (supported: {', '.join(FAMILIES)})")
+
+
+def gguf_head_order(model_type, width):
+    """Which element of a transformers head is at each place of a GGUF head."""
+    check_family(model_type)
     order = np.arange(width)
     return order.reshape(2, width // 2).T.reshape(-1) if FAMILIES[model_type] else order
 
@@ -119,7 +123,7 @@ class Recorder:
         self.values[name] = value.cpu().numpy().copy()
 
     def put_heads(self, name, value):
-        """value: anything that is [1, positions, heads * width] in memory order; stored flat in the order of the GGUF file."""
+        """value: anything that is [1, positions, heads * width] in memory order; stored flat in the recorder's order."""
         heads = value.reshape(1, self.positions, -1, len(self.order))
         self.put(name, heads[..., self.order].flatten(2))
 
@@ -237,7 +241,7 @@ def versions(dtype):
 
 def open_model(folder, dtype):
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    gguf_head_order(config.model_type, 2)  # refuses a family that is not supported before the weights are read
+    check_family(config.model_type)  # refuses a family that is not supported before the weights are read
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
     return widen(model) if dtype == "float64" else model
@@ -271,7 +275,7 @@ def main():
     config = model.config
     if not tokens or min(tokens) < 0 or max(tokens) >= config.vocab_size:
         raise SystemExit(f"{arguments.model}: the tokens {tokens} are not all within its vocabulary of {config.vocab_size}")
-    recorder = Recorder(model, gguf_head_order(config.model_type, head_width(config)), arguments.attention_scores)
+    recorder = Recorder(model, np.arange(head_width(config)), arguments.attention_scores)
     values = recorder.run(tokens)
     if arguments.stages:
         values = {name: value for name, value in values.items() if any(fnmatch.fnmatch(name, glob) for glob in arguments.stages)}

@@ -1,6 +1,7 @@
 // invar audit FILE: what is wrong with a model file, with what it means and what to do.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/audit/audit.h"
 
 namespace invar::app {
@@ -24,7 +25,7 @@ Result<int> audit_model(const AuditFlags& flags) {
         return kDone;
     }
     TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(path));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(path));
     TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = flags.threads > 0 ? flags.threads : available_cpus()}));
     ProgressBar bar("reading");
     TRY_ASSIGN(const AuditReport report, audit(file, *pool, [&](int64_t done, int64_t total) {
@@ -42,18 +43,23 @@ Result<int> audit_model(const AuditFlags& flags) {
 
 }  // namespace
 
-void add_audit_command(CLI::App& cli, Action& action) {
+Command audit_command() {
     auto flags = std::make_shared<AuditFlags>();
-    CLI::App* command = cli.add_subcommand("audit", "Look for damage and contradictions in a model file");
-    command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
-    command->add_option("--threads", flags->threads, "Threads; 0: one for each CPU")->check(CLI::Range(0, 4096));
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--checks", flags->list, "List what is looked for, and read no file");
-    command->footer(
-        "Ends with 0 without errors (warnings and notes do not count), with 1 with errors, with 2 if it could not "
-        "run.\n"
-        "Examples:\n  invar audit model.gguf\n  invar audit model.gguf --json | jq '.findings[] | .what'");
-    command->callback([flags, &action] { action = [flags] { return audit_model(*flags); }; });
+    return {.name = "audit",
+            .summary = "Look for damage and contradictions in a model file",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model),
+                               "GGUF file (any part of a split one); default: the demonstration model"},
+                              {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--checks", flag(flags->list), "List what is looked for, and read no file"},
+                          }}},
+            .footer =
+                "Ends with 0 without errors (warnings and notes do not count), with 1 with errors, with 2 if it "
+                "could not run.\n"
+                "Examples:\n  invar audit model.gguf\n  invar audit model.gguf --json | jq '.findings[] | .what'",
+            .run = [flags](const Arguments&) { return audit_model(*flags); }};
 }
 
 }  // namespace invar::app

@@ -8,6 +8,7 @@
 #include "app/bench_compare.h"
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "bench/counted_run.h"
 #include "bench/engine_subject.h"
 #include "bench/machine_ceilings.h"
@@ -17,9 +18,10 @@ namespace {
 
 // Steps of a run with several sequences.
 constexpr int64_t kSequenceSteps = 8;
+constexpr int64_t kMostTokens = int64_t{1} << 24;
 
 struct BenchFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model, compare;
     std::vector<int64_t> prompts = {512}, generations = {64}, depths = {0};
     std::vector<int> sequences;
@@ -29,21 +31,6 @@ struct BenchFlags {
 
 double seconds_now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-Result<void> check(const BenchFlags& flags) {
-    if (flags.repetitions < 1 || flags.repetitions > 1000)
-        return fail("--runs is {}, but must be between 1 and 1000", flags.repetitions);
-    for (const auto* list : {&flags.prompts, &flags.generations, &flags.depths}) {
-        for (const int64_t tokens : *list) {
-            if (tokens < 0 || tokens > (int64_t{1} << 24))
-                return fail("{} tokens cannot be measured; give between 0 and 16777216", tokens);
-        }
-    }
-    for (const int count : flags.sequences) {
-        if (count < 1 || count > 4096) return fail("--sequences {} must be between 1 and 4096", count);
-    }
-    return {};
 }
 
 std::vector<Work> works_of(const BenchFlags& flags) {
@@ -67,7 +54,7 @@ std::vector<Work> works_of(const BenchFlags& flags) {
 
 // Large enough for every work, where the flags do not say.
 Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& path, const std::vector<Work>& works) {
-    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, path));
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, path));
     int64_t context = 0;
     for (const Work& work : works) {
         context = std::max(context, work.depth + work.tokens);
@@ -89,7 +76,7 @@ Result<Opened> open(const EngineSettings& settings) {
     double start = seconds_now();
     {
         // Once for the clock: opening the engine does the same again.
-        TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
         TRY(plan_model(file, settings));
     }
     opened.load.plan_seconds = seconds_now() - start;
@@ -202,7 +189,6 @@ Result<int> compare(const BenchFlags& flags, const EngineSettings& settings, con
 }
 
 Result<int> bench(const BenchFlags& flags, const std::vector<std::string>& arguments) {
-    TRY(check(flags));
     const std::vector<Work> works = works_of(flags);
     if (works.empty()) return fail("there is nothing to measure; give --prompt, --generate or --sequences a number");
     TRY_ASSIGN(const std::string path, model_path(flags.model));
@@ -213,57 +199,55 @@ Result<int> bench(const BenchFlags& flags, const std::vector<std::string>& argum
     return compare(flags, settings, {.with = with, .works = works, .pairs = flags.repetitions}, arguments);
 }
 
-// What was given to `command`, for another build: every option but those that a comparison sets itself.
-std::vector<std::string> arguments_for_child(const CLI::App& command) {
+// What was given, for another build: everything but what a comparison sets itself.
+std::vector<std::string> arguments_for_child(const Arguments& given) {
     std::vector<std::string> arguments;
-    for (const CLI::Option* option : command.get_options()) {
-        const std::string name = option->get_name();
-        if (option->count() == 0 || name == "--compare" || name == "--json" || name == "--runs") continue;
-        std::string values;
-        for (const std::string& value : option->results()) values += (values.empty() ? "" : ",") + value;
-        if (name.starts_with("-")) arguments.push_back(name);
-        arguments.push_back(values);
+    for (const Argument& one : given) {
+        if (one.flag == "--compare" || one.flag == "--json" || one.flag == "--runs") continue;
+        if (!one.positional()) arguments.push_back(one.flag);
+        if (one.takes_text) arguments.push_back(one.text);
     }
     return arguments;
 }
 
 }  // namespace
 
-void add_bench_command(CLI::App& cli, Action& action) {
+Command bench_command() {
     auto flags = std::make_shared<BenchFlags>();
-    CLI::App* command = cli.add_subcommand(
-        "bench", "Measure prompts and generation, as tokens a second and as shares of the machine's");
-    command->add_option("model", flags->model, "GGUF file; default: the demonstration model");
-    const auto list = [&](const char* name, auto& values, const char* help) {
-        command->add_option(name, values, help)->delimiter(',')->capture_default_str();
-    };
-    list("--prompt", flags->prompts, "Prompt lengths to measure; 0: none");
-    list("--generate", flags->generations, "Numbers of tokens to generate; 0: none");
-    list("--sequences", flags->sequences, "So many sequences together, one token of each a step");
-    list("--depth", flags->depths, "Tokens already in the context; all of the above at each");
-    command
-        ->add_option("--compare", flags->compare,
-                     "Alternate with kernel=NAME, isa=NAME or threads=N over the same weights, or with build=PATH, "
-                     "another invar")
-        ->type_name("WHAT=VALUE");
-    command->add_option("--runs", flags->repetitions, "Counted runs of each, after one that warms up")
-        ->capture_default_str();
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--paced", flags->paced,
-                      "Wait for a line on standard input before every run and print one after it, for a program that "
-                      "alternates with its own (tools/yardstick_llama_cpp.py)");
-    command->footer(
-        "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 --generate 32 "
-        "--json\n  invar bench model.gguf --prompt 0 --sequences 4,8,16,32\n  invar bench model.gguf --depth 0,16384\n"
-        "  invar bench model.gguf --device cuda --prompt 2048 --depth 0,32768\n"
-        "  invar bench model.gguf --compare isa=avx2\n  invar bench model.gguf --compare build=../other/invar");
-    command->add_flag("--once", flags->once,
-                      "Compute everything once more after a warm-up, without a clock, for a program that counts "
-                      "instructions (tools/instruction_counts.py)");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, command, &action] {
-        action = [flags, arguments = arguments_for_child(*command)] { return bench(*flags, arguments); };
-    });
+    return {
+        .name = "bench",
+        .summary = "Measure prompts and generation, as tokens a second and as shares of the machine's",
+        .settings =
+            {{"",
+              {
+                  {"model", text(flags->model), "GGUF file; default: the demonstration model"},
+                  {"--prompt", numbers(flags->prompts, 0, kMostTokens), "Prompt lengths to measure; 0: none"},
+                  {"--generate", numbers(flags->generations, 0, kMostTokens), "Numbers of tokens to generate; 0: none"},
+                  {"--sequences", numbers(flags->sequences, 1, 4096),
+                   "So many sequences together, one token of each a step"},
+                  {"--depth", numbers(flags->depths, 0, kMostTokens),
+                   "Tokens already in the context; all of the above at each"},
+                  {"--compare", text(flags->compare),
+                   "Alternate with kernel=NAME, isa=NAME or threads=N over the same weights, or with "
+                   "build=PATH, another invar"},
+                  {"--runs", number(flags->repetitions, 1, 1000), "Counted runs of each, after one that warms up"},
+                  {"--json", flag(flags->json), "Print JSON"},
+                  {"--paced", flag(flags->paced),
+                   "Wait for a line on standard input before every run and print one after it, for a "
+                   "program that alternates with its own (tools/yardstick_llama_cpp.py)"},
+                  {"--once", flag(flags->once),
+                   "Compute everything once more after a warm-up, without a clock, for a program that "
+                   "counts instructions (tools/instruction_counts.py)"},
+              }},
+             model_settings(flags->machine)},
+        .footer =
+            "Examples:\n  invar bench model.gguf --threads 2\n  invar bench model.gguf --prompt 128,512 "
+            "--generate 32 --json\n  invar bench model.gguf --prompt 0 --sequences 4,8,16,32\n"
+            "  invar bench model.gguf --depth 0,16384\n"
+            "  invar bench model.gguf --device cuda --prompt 2048 --depth 0,32768\n"
+            "  invar bench model.gguf --compare isa=avx2\n"
+            "  invar bench model.gguf --compare build=../other/invar",
+        .run = [flags](const Arguments& given) { return bench(*flags, arguments_for_child(given)); }};
 }
 
 }  // namespace invar::app

@@ -6,8 +6,10 @@
 #include <chrono>
 
 #include "app/child_process.h"
+#include "base/json.h"
 #include "bench/engine_subject.h"
 #include "bench/variant.h"
+#include "engine/engine_settings.h"
 
 namespace invar::app {
 namespace {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "arithmetic/version.h"
+#include "base/json.h"
 
 namespace invar::app {
 namespace {

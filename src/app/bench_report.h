@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "app/bench_device.h"
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "bench/alternation.h"
 #include "bench/measurement.h"
 #include "engine/engine.h"

@@ -1,6 +1,7 @@
 // invar diff A B: two checkpoints of one model, weight by weight and on a text.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -12,13 +13,13 @@ constexpr const char* kDefaultText =
     "def square(x):\n    return x * x\n\nWhat is the capital of France? The capital of France is Paris.";
 
 struct DiffFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string a, b, prompt;
     std::vector<int32_t> tokens;
     bool weights_only = false, all = false, json = false;
 };
 
-Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const GgufFile& file) {
+Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const Checkpoint& file) {
     if (!flags.tokens.empty()) return flags.tokens;
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
@@ -26,7 +27,7 @@ Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const GgufFil
 }
 
 Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::span<const int32_t> tokens) {
-    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, model));
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, model));
     settings.chunk = std::min<int64_t>(settings.chunk, static_cast<int64_t>(tokens.size()));
     settings.logits_rows = settings.chunk;
     if (settings.context == 0) settings.context = static_cast<int64_t>(tokens.size());
@@ -38,7 +39,7 @@ Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::s
 }
 
 // The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
-Result<void> add_drift(const DiffFlags& flags, const GgufFile& a, CheckpointDiff& diff) {
+Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, CheckpointDiff& diff) {
     if (flags.weights_only) return {};
     if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
         diff.not_compared.push_back("runs: the files do not hold the same tensors");
@@ -60,9 +61,9 @@ Result<void> add_drift(const DiffFlags& flags, const GgufFile& a, CheckpointDiff
 }
 
 Result<int> diff_models(const DiffFlags& flags) {
-    TRY_ASSIGN(const GgufFile a, GgufFile::open(flags.a));
-    TRY_ASSIGN(const GgufFile b, GgufFile::open(flags.b));
-    const int threads = flags.model_flags.threads > 0 ? flags.model_flags.threads : available_cpus();
+    TRY_ASSIGN(const Checkpoint a, Checkpoint::open(flags.a));
+    TRY_ASSIGN(const Checkpoint b, Checkpoint::open(flags.b));
+    const int threads = flags.machine.engine.threads > 0 ? flags.machine.engine.threads : available_cpus();
     CheckpointDiff diff;
     {
         TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = threads}));
@@ -83,24 +84,27 @@ Result<int> diff_models(const DiffFlags& flags) {
 
 }  // namespace
 
-void add_diff_command(CLI::App& cli, Action& action) {
+Command diff_command() {
     auto flags = std::make_shared<DiffFlags>();
-    CLI::App* command =
-        cli.add_subcommand("diff", "Compare two checkpoints of one model: weights, and a run on a text");
-    command->add_option("a", flags->a, "GGUF file, the original")->required();
-    command->add_option("b", flags->b, "GGUF file of the same model, e.g. in another format")->required();
-    command->add_option("--prompt", flags->prompt, "Text to run both on; default: a built-in one");
-    command->add_option("--tokens", flags->tokens, "Token ids instead of a text")->delimiter(',');
-    command->add_flag("--weights-only", flags->weights_only, "Run nothing");
-    command->add_flag("--all", flags->all, "A line for every tensor");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->footer(
-        "Ends with 1 if something is suspicious: a distance that the formats do not explain. Quantisation alone is "
-        "not.\n"
-        "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
-        "  invar diff a.gguf b.gguf --weights-only --all");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return diff_models(*flags); }; });
+    return {.name = "diff",
+            .summary = "Compare two checkpoints of one model: weights, and a run on a text",
+            .settings = {{"",
+                          {
+                              {"a", text(flags->a), "GGUF file, the original", kRequired},
+                              {"b", text(flags->b), "GGUF file of the same model, e.g. in another format", kRequired},
+                              {"--prompt", text(flags->prompt), "Text to run both on; default: a built-in one"},
+                              {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
+                              {"--weights-only", flag(flags->weights_only), "Run nothing"},
+                              {"--all", flag(flags->all), "A line for every tensor"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                          }},
+                         model_settings(flags->machine)},
+            .footer =
+                "Ends with 1 if something is suspicious: a distance that the formats do not explain. Quantisation "
+                "alone is not.\n"
+                "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
+                "  invar diff a.gguf b.gguf --weights-only --all",
+            .run = [flags](const Arguments&) { return diff_models(*flags); }};
 }
 
 }  // namespace invar::app

@@ -6,6 +6,7 @@
 #include "app/settings.h"
 #include "arithmetic/version.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
 #include "proof/eval/eval_run.h"
@@ -21,7 +22,7 @@ constexpr int64_t kDefaultWindow = 512;
 constexpr int64_t kMostChunk = 128;
 
 struct EvalFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model, text, against, state;
     int64_t stride = 0, windows = 0;
     bool parse_specials = false, json = false;
@@ -33,10 +34,10 @@ struct Opened {
     std::unique_ptr<ModelRunner> runner;
 };
 
-Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int64_t context) {
-    TRY_ASSIGN(EngineSettings settings, engine_settings(flags, path));
+Result<Opened> open_engine(const ModelSettings& given, const std::string& path, int64_t context) {
+    TRY_ASSIGN(EngineSettings settings, engine_settings(given, path));
     settings.context = context;
-    settings.chunk = std::min({flags.chunk, kMostChunk, context});
+    settings.chunk = std::min({settings.chunk, kMostChunk, context});
     settings.logits_rows = settings.chunk;
     ProgressBar bar("loading");
     Opened opened;
@@ -48,18 +49,19 @@ Result<Opened> open_engine(const ModelFlags& flags, const std::string& path, int
 }
 
 Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
-    if (flags.against != kReference) return open_engine(flags.model_flags, flags.against, context);
+    if (flags.against != kReference) return open_engine(flags.machine, flags.against, context);
     Opened opened;
-    TRY_ASSIGN(opened.runner, Reference64::open({.model = flags.model,
-                                                 .threads = flags.model_flags.threads,
-                                                 .context = context,
-                                                 .chunk = std::min({flags.model_flags.chunk, kMostChunk, context})}));
+    TRY_ASSIGN(opened.runner,
+               Reference64::open({.model = flags.model,
+                                  .threads = flags.machine.engine.threads,
+                                  .context = context,
+                                  .chunk = std::min({flags.machine.engine.chunk, kMostChunk, context})}));
     return opened;
 }
 
 // Models can be compared token by token only if a token means the same to both.
-Result<void> check_same_tokens(const GgufFile& file, const std::string& other_path) {
-    TRY_ASSIGN(const GgufFile other, GgufFile::open(other_path));
+Result<void> check_same_tokens(const Checkpoint& file, const std::string& other_path) {
+    TRY_ASSIGN(const Checkpoint other, Checkpoint::open(other_path));
     TRY_ASSIGN(const VocabularySource mine, vocabulary_from_gguf(file.metadata()));
     TRY_ASSIGN(const VocabularySource theirs, vocabulary_from_gguf(other.metadata()));
     const size_t common = std::min(mine.tokens.size(), theirs.tokens.size());
@@ -77,16 +79,16 @@ Result<void> check_same_tokens(const GgufFile& file, const std::string& other_pa
     return {};
 }
 
-std::string hash_of_model(const GgufFile& file) {
+std::string hash_of_model(const Checkpoint& file) {
     Hasher hasher;
-    for (const MappedFile& part : file.mappings()) {
-        hasher.add(part.bytes());
-        part.drop(0, part.bytes().size());
+    for (const MappedFile* part : file.mappings()) {
+        hasher.add(part->bytes());
+        part->drop(0, part->bytes().size());
     }
     return hasher.text();
 }
 
-Result<EvalText> read_text(const EvalFlags& flags, const GgufFile& file) {
+Result<EvalText> read_text(const EvalFlags& flags, const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     TRY_ASSIGN(const MappedFile bytes, MappedFile::open(flags.text));
     const std::string_view text(reinterpret_cast<const char*>(bytes.bytes().data()), bytes.bytes().size());
@@ -97,7 +99,7 @@ Result<EvalText> read_text(const EvalFlags& flags, const GgufFile& file) {
                     .bos = tokenizer.adds_bos() ? tokenizer.bos() : std::optional<int32_t>()};
 }
 
-Result<EvalIdentity> identity_of(const EvalFlags& flags, const GgufFile& file, const EvalText& text,
+Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file, const EvalText& text,
                                  const WindowSettings& settings) {
     EvalIdentity identity = {{"model", hash_of_model(file)},
                              {"against", flags.against.empty() ? "nothing" : std::string(kReference)},
@@ -105,10 +107,10 @@ Result<EvalIdentity> identity_of(const EvalFlags& flags, const GgufFile& file, c
                              {"bos", text.bos ? std::to_string(*text.bos) : "none"},
                              {"context", std::to_string(settings.context)},
                              {"stride", std::to_string(settings.stride)},
-                             {"cache", flags.model_flags.cache_type},
+                             {"cache", std::string(cache_type_name(flags.machine.engine.cache_type))},
                              {"arithmetic", fmt::format("{}", kArithmeticVersion)}};
     if (!flags.against.empty() && flags.against != kReference) {
-        TRY_ASSIGN(const GgufFile other, GgufFile::open(flags.against));
+        TRY_ASSIGN(const Checkpoint other, Checkpoint::open(flags.against));
         identity[1].second = hash_of_model(other);
     }
     return identity;
@@ -138,8 +140,8 @@ class EvalNews {
     Clock::time_point due_ = Clock::now() + std::chrono::seconds(10);
 };
 
-Result<WindowSettings> window_settings(const EvalFlags& flags, const GgufFile& file) {
-    WindowSettings settings{.context = flags.model_flags.context, .stride = flags.stride};
+Result<WindowSettings> window_settings(const EvalFlags& flags, const Checkpoint& file) {
+    WindowSettings settings{.context = flags.machine.engine.context, .stride = flags.stride};
     if (settings.context == 0) {
         TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
         TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
@@ -150,7 +152,7 @@ Result<WindowSettings> window_settings(const EvalFlags& flags, const GgufFile& f
 }
 
 Result<int> evaluate(const EvalFlags& flags) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     EvalRequest request{.state = flags.state, .most_windows = flags.windows};
     TRY_ASSIGN(request.text, read_text(flags, file));
     TRY_ASSIGN(const WindowSettings settings, window_settings(flags, file));
@@ -159,7 +161,7 @@ Result<int> evaluate(const EvalFlags& flags) {
     if (!flags.state.empty()) {
         TRY_ASSIGN(request.identity, identity_of(flags, file, request.text, settings));
     }
-    TRY_ASSIGN(const Opened model, open_engine(flags.model_flags, flags.model, settings.context));
+    TRY_ASSIGN(const Opened model, open_engine(flags.machine, flags.model, settings.context));
     Opened other;
     if (!flags.against.empty()) {
         TRY_ASSIGN(other, open_other(flags, settings.context));
@@ -187,28 +189,31 @@ Result<int> evaluate(const EvalFlags& flags) {
 
 }  // namespace
 
-void add_eval_command(CLI::App& cli, Action& action) {
+Command eval_command() {
     auto flags = std::make_shared<EvalFlags>();
-    CLI::App* command =
-        cli.add_subcommand("eval", "Measure how well a model predicts a text, and how far it is from another");
-    command->add_option("model", flags->model, "GGUF file")->required();
-    command->add_option("text", flags->text, "UTF-8 text file")->required();
-    command->add_option("--against", flags->against,
-                        "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)");
-    command->add_option("--stride", flags->stride,
-                        "Tokens from one window to the next; default: half of --context (default: 512)");
-    command->add_option("--windows", flags->windows, "Stop after so many windows; 0: all")
-        ->check(CLI::NonNegativeNumber);
-    command->add_option("--state", flags->state,
-                        "Keep the scores in this file (SafeTensors) and go on from it when it is there");
-    command->add_flag("--parse-special", flags->parse_specials, "Special tokens spelled out in the text are tokens");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->footer(
-        "Examples:\n  invar eval model-q4_k_m.gguf book.txt\n"
-        "  invar eval model-q4_k_m.gguf book.txt --against model-bf16.gguf --state book.safetensors\n"
-        "  invar eval model.gguf book.txt --against reference64 --windows 2");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return evaluate(*flags); }; });
+    return {.name = "eval",
+            .summary = "Measure how well a model predicts a text, and how far it is from another",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file", kRequired},
+                              {"text", text(flags->text), "UTF-8 text file", kRequired},
+                              {"--against", text(flags->against),
+                               "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)"},
+                              {"--stride", number(flags->stride, 0),
+                               "Tokens from one window to the next; 0: half of --context (default: 512)"},
+                              {"--windows", number(flags->windows, 0), "Stop after so many windows; 0: all"},
+                              {"--state", text(flags->state),
+                               "Keep the scores in this file (SafeTensors) and go on from it when it is there"},
+                              {"--parse-special", flag(flags->parse_specials),
+                               "Special tokens spelled out in the text are tokens"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                          }},
+                         model_settings(flags->machine)},
+            .footer =
+                "Examples:\n  invar eval model-q4_k_m.gguf book.txt\n"
+                "  invar eval model-q4_k_m.gguf book.txt --against model-bf16.gguf --state book.safetensors\n"
+                "  invar eval model.gguf book.txt --against reference64 --windows 2",
+            .run = [flags](const Arguments&) { return evaluate(*flags); }};
 }
 
 }  // namespace invar::app

@@ -3,6 +3,8 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
+#include "files/gguf.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
@@ -16,7 +18,7 @@ struct InspectFlags {
 };
 
 // What the tokenizer and the template come to, or the sentence why they do not.
-Json text_support(const GgufFile& file) {
+Json text_support(const Checkpoint& file) {
     Json result = Json::object();
     const auto tokenizer = tokenizer_from_gguf(file.metadata());
     if (!tokenizer) {
@@ -95,14 +97,14 @@ void print_report(const Json& report, const Json& text, bool every_tensor) {
 
 Result<int> inspect_model(const InspectFlags& flags) {
     TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(path));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(path));
     if (flags.chat_template) {
         TRY_ASSIGN(const std::string_view source, file.metadata().string("tokenizer.chat_template"));
         print_result(source);
         print_result("\n");
         return kDone;
     }
-    Json report = inspect(file);
+    Json report = inspect(file.gguf());
     Json text = text_support(file);
     if (flags.json) {
         report["text"] = std::move(text);
@@ -115,15 +117,18 @@ Result<int> inspect_model(const InspectFlags& flags) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& cli, Action& action) {
+Command inspect_command() {
     auto flags = std::make_shared<InspectFlags>();
-    CLI::App* command =
-        cli.add_subcommand("inspect", "Show what a file says of itself: metadata, tensors, tokenizer, template");
-    command->add_option("model", flags->model, "GGUF file; default: the demonstration model");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--tensors", flags->tensors, "List every tensor");
-    command->add_flag("--template", flags->chat_template, "Print the chat template and nothing else");
-    command->callback([flags, &action] { action = [flags] { return inspect_model(*flags); }; });
+    return {.name = "inspect",
+            .summary = "Show what a file says of itself: metadata, tensors, tokenizer, template",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file; default: the demonstration model"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--tensors", flag(flags->tensors), "List every tensor"},
+                              {"--template", flag(flags->chat_template), "Print the chat template and nothing else"},
+                          }}},
+            .run = [flags](const Arguments&) { return inspect_model(*flags); }};
 }
 
 }  // namespace invar::app

@@ -8,6 +8,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "generate/session.h"
 #include "text/tokenizer/from_gguf.h"
@@ -16,7 +17,7 @@ namespace invar::app {
 namespace {
 
 struct LogitsFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model, text, out;
     std::vector<int32_t> tokens;
     int top = 5;
@@ -76,8 +77,8 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
 }
 
 Result<int> logits(const LogitsFlags& flags) {
-    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.model_flags, flags.model));
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+    TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {
@@ -112,19 +113,26 @@ Result<int> logits(const LogitsFlags& flags) {
 
 }  // namespace
 
-void add_logits_command(CLI::App& cli, Action& action) {
+Command logits_command() {
     auto flags = std::make_shared<LogitsFlags>();
-    CLI::App* command = cli.add_subcommand("logits", "Compute the logits of every position of a text");
-    command->add_option("model", flags->model, "GGUF file")->required();
-    command->add_option("text", flags->text, "The text (special tokens are parsed, BOS added as the model asks)");
-    command->add_option("--tokens", flags->tokens, "Token ids instead of a text")->delimiter(',');
-    command->add_option("--out", flags->out, "Write all of them to this .npy file (binary32 [tokens, vocabulary])");
-    command->add_option("--top", flags->top, "How many to print of each position")->capture_default_str();
-    command->add_flag("--json", flags->json, "Print JSON, one line a position");
-    command->footer(
-        "Examples:\n  invar logits model.gguf \"Hello\"\n  invar logits model.gguf --tokens 1,15043 --out logits.npy");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return logits(*flags); }; });
+    return {
+        .name = "logits",
+        .summary = "Compute the logits of every position of a text",
+        .settings =
+            {{"",
+              {
+                  {"model", text(flags->model), "GGUF file", kRequired},
+                  {"text", text(flags->text), "The text (special tokens are parsed, BOS added as the model asks)"},
+                  {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
+                  {"--out", text(flags->out), "Write all of them to this .npy file (binary32 [tokens, vocabulary])"},
+                  {"--top", number(flags->top, 0), "How many to print of each position"},
+                  {"--json", flag(flags->json), "Print JSON, one line a position"},
+              }},
+             model_settings(flags->machine)},
+        .footer =
+            "Examples:\n  invar logits model.gguf \"Hello\"\n"
+            "  invar logits model.gguf --tokens 1,15043 --out logits.npy",
+        .run = [flags](const Arguments&) { return logits(*flags); }};
 }
 
 }  // namespace invar::app

@@ -1,6 +1,7 @@
 // invar models: what this build and this machine support.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "cpu/linear.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -64,12 +65,12 @@ int print_support(bool as_json) {
 
 }  // namespace
 
-void add_models_command(CLI::App& cli, Action& action) {
+Command models_command() {
     auto json = std::make_shared<bool>(false);
-    CLI::App* command =
-        cli.add_subcommand("models", "List the architectures, formats, tokenizers and kernels supported");
-    command->add_flag("--json", *json, "Print JSON");
-    command->callback([json, &action] { action = [json]() -> Result<int> { return print_support(*json); }; });
+    return {.name = "models",
+            .summary = "List the architectures, formats, tokenizers and kernels supported",
+            .settings = {{"", {{"--json", flag(*json), "Print JSON"}}}},
+            .run = [json](const Arguments&) -> Result<int> { return print_support(*json); }};
 }
 
 }  // namespace invar::app

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/json.h"
+
 namespace invar::app {
 
 void print_result(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }

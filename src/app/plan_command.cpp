@@ -3,13 +3,14 @@
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "proof/verify/plan_check.h"
 
 namespace invar::app {
 namespace {
 
 struct PlanFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model;
     bool json = false, summary = false, check = false;
 };
@@ -30,9 +31,9 @@ Result<int> check(const PlanFlags& flags, const EngineSettings& settings) {
 Result<int> plan(const PlanFlags& flags) {
     const auto start = std::chrono::steady_clock::now();
     TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model_flags, path));
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, path));
     if (flags.check) return check(flags, settings);
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(settings.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
     plan_with_cache(planned.plan, file, settings.weight_cache.folder);
     if (flags.json) {
@@ -49,21 +50,28 @@ Result<int> plan(const PlanFlags& flags) {
 
 }  // namespace
 
-void add_plan_command(CLI::App& cli, Action& action) {
+Command plan_command() {
     auto flags = std::make_shared<PlanFlags>();
-    CLI::App* command = cli.add_subcommand("plan", "Print every byte a model would take, before loading any");
-    command->add_option("model", flags->model, "GGUF file (any part of a split one); default: the demonstration model");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--summary", flags->summary, "Totals only");
-    command->add_flag(
-        "--check", flags->check,
-        "Load the model and compare it with its plan: every entry, and the memory that the system counts");
-    command->footer(
-        "--check ends with 1 if an entry differs or the memory is off by more than 3 %, a device's by 2 %.\n"
-        "Examples:\n  invar plan model.gguf\n  invar plan model.gguf --context 32768 --cache f32 --summary\n"
-        "  invar plan model.gguf --check --summary");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return plan(*flags); }; });
+    return {.name = "plan",
+            .summary = "Print every byte a model would take, before loading any",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model),
+                               "GGUF file (any part of a split one); default: the demonstration model"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--summary", flag(flags->summary), "Totals only"},
+                              {"--check", flag(flags->check),
+                               "Load the model and compare it with its plan: every entry, and the memory that the "
+                               "system counts"},
+                          }},
+                         model_settings(flags->machine)},
+            .footer =
+                "--check ends with 1 if an entry differs or the memory is off by more than 3 %, a device's by "
+                "2 %.\n"
+                "Examples:\n  invar plan model.gguf\n"
+                "  invar plan model.gguf --context 32768 --cache f32 --summary\n"
+                "  invar plan model.gguf --check --summary",
+            .run = [flags](const Arguments&) { return plan(*flags); }};
 }
 
 }  // namespace invar::app

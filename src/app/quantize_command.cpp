@@ -1,6 +1,7 @@
 // invar quantize IN OUT MIX: writes a smaller file and says what each tensor became and what was lost.
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "make/quantize.h"
 
 #include <fmt/format.h>
@@ -62,19 +63,24 @@ Result<int> quantize_model(const QuantizeFlags& flags) {
 
 }  // namespace
 
-void add_quantize_command(CLI::App& cli, Action& action) {
+Command quantize_command() {
     auto flags = std::make_shared<QuantizeFlags>();
-    CLI::App* command = cli.add_subcommand("quantize", "Write an F32, F16 or BF16 GGUF file in a smaller format");
-    command->add_option("in", flags->in, "GGUF file to read")->required();
-    command->add_option("out", flags->out, "GGUF file to write; appears whole or not at all")->required();
-    command->add_option("mix", flags->mix, "Format or mix, e.g. q4_k_m")->required();
-    command->add_option("--threads", flags->threads, "Threads; 0: one for each CPU")->check(CLI::Range(0, 4096));
-    command->add_flag("--allow-requantize", flags->allow_requantize, "Accept input that has lost accuracy already");
-    command->add_flag("--dry-run", flags->dry_run, "Only print what would be written");
-    command->add_flag("--quiet", flags->quiet, "Print the summary only");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->footer(mix_list());
-    command->callback([flags, &action] { action = [flags] { return quantize_model(*flags); }; });
+    return {.name = "quantize",
+            .summary = "Write an F32, F16 or BF16 GGUF file in a smaller format",
+            .settings = {{"",
+                          {
+                              {"in", text(flags->in), "GGUF file to read", kRequired},
+                              {"out", text(flags->out), "GGUF file to write; appears whole or not at all", kRequired},
+                              {"mix", text(flags->mix), "Format or mix, e.g. q4_k_m", kRequired},
+                              {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
+                              {"--allow-requantize", flag(flags->allow_requantize),
+                               "Accept input that has lost accuracy already"},
+                              {"--dry-run", flag(flags->dry_run), "Only print what would be written"},
+                              {"--quiet", flag(flags->quiet), "Print the summary only"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                          }}},
+            .footer = mix_list(),
+            .run = [flags](const Arguments&) { return quantize_model(*flags); }};
 }
 
 }  // namespace invar::app

@@ -9,6 +9,7 @@
 #include "app/output.h"
 #include "app/run_settings.h"
 #include "arithmetic/version.h"
+#include "base/json.h"
 #include "generate/conversation.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -50,15 +51,16 @@ Result<std::string> read_file(const std::string& path) {
     return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
 }
 
-Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string& model) {
+Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::string& model) {
     auto chat = std::make_unique<Chat>();
-    TRY_ASSIGN(chat->generation, generation_settings(flags));
-    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model_flags, model));
+    chat->generation = flags.generation;
+    TRY(chat->generation.sampler.validate());
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.model, model));
     ProgressBar bar("loading");
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     say_placement(chat->engine->plan());
-    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->file().metadata()));
+    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->checkpoint().metadata()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,
                     chat->tokenizer->size(), chat->engine->config().vocabulary);
@@ -68,7 +70,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string
         if (!flags.chat_template.empty()) {
             TRY_ASSIGN(source, read_file(flags.chat_template));
         }
-        TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->file(), *chat->tokenizer, std::move(source)));
+        TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->checkpoint(), *chat->tokenizer, std::move(source)));
     }
     chat->options.now_seconds = static_cast<int64_t>(std::time(nullptr));
     if (flags.no_thinking) chat->options.variables["enable_thinking"] = false;
@@ -77,17 +79,18 @@ Result<std::unique_ptr<Chat>> open_chat(const RunFlags& flags, const std::string
 }
 
 void print_figures(const Chat& chat, const Generation& generation) {
+    const SamplerSettings& sampler = chat.generation.sampler;
     const int64_t computed = generation.prompt_tokens - generation.reused_tokens;
     const auto made = static_cast<int64_t>(generation.tokens.size());
     print_note(fmt::format(
         "[prompt {} tokens ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} tokens in {:.2f} s, {:.1f} tok/s; {}; {}, "
         "{} "
-        "threads, arithmetic {}]",
+        "threads, arithmetic {}{}]",
         generation.prompt_tokens, generation.reused_tokens, generation.prompt_seconds,
         static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), made, generation.generation_seconds,
         static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9),
         finish_reason_name(generation.reason), isa_name(chat.engine->machine().isa), chat.engine->machine().threads,
-        kArithmeticVersion));
+        kArithmeticVersion, sampler.temperature == 0 ? "" : fmt::format(", seed {}", sampler.seed)));
 }
 
 Json as_json(const Chat& chat, const Answer& answer) {
@@ -102,6 +105,7 @@ Json as_json(const Chat& chat, const Answer& answer) {
             {"generation_seconds", generation.generation_seconds},
             {"isa", isa_name(chat.engine->machine().isa)},
             {"threads", chat.engine->machine().threads},
+            {"seed", chat.generation.sampler.seed},
             {"arithmetic", kArithmeticVersion}};
 }
 
@@ -130,7 +134,7 @@ class AnswerPrinter {
     bool quiet_, hide_reasoning_, aside_ = false;
 };
 
-Result<Answer> answer_raw(Chat& chat, const RunFlags& flags, const std::string& prompt) {
+Result<Answer> answer_raw(Chat& chat, const RunSettings& flags, const std::string& prompt) {
     TRY_ASSIGN(const std::vector<int32_t> tokens,
                chat.tokenizer->encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add));
     const TextSink sink = [&](std::string_view text) {
@@ -146,7 +150,7 @@ Result<Answer> answer_raw(Chat& chat, const RunFlags& flags, const std::string& 
     return answer;
 }
 
-Result<Answer> answer_next(Chat& chat, const RunFlags& flags, Conversation& conversation) {
+Result<Answer> answer_next(Chat& chat, const RunSettings& flags, Conversation& conversation) {
     AnswerPrinter printer(flags.json || !flags.conversations.empty(), flags.hide_reasoning);
     ProgressBar bar("reading");
     const auto progress = [&](int64_t done, int64_t total) {
@@ -158,13 +162,13 @@ Result<Answer> answer_next(Chat& chat, const RunFlags& flags, Conversation& conv
         chat.generation, [&](Channel channel, std::string_view text) { return printer.show(channel, text); }, progress);
 }
 
-Conversation start_conversation(Chat& chat, const RunFlags& flags) {
+Conversation start_conversation(Chat& chat, const RunSettings& flags) {
     Conversation conversation(*chat.session, *chat.tokenizer, *chat.format, chat.options);
     if (!flags.system.empty()) conversation.add_message({{"role", "system"}, {"content", flags.system}});
     return conversation;
 }
 
-Result<int> answer_once(Chat& chat, const RunFlags& flags, const std::string& prompt) {
+Result<int> answer_once(Chat& chat, const RunSettings& flags, const std::string& prompt) {
     const InterruptGuard guard;
     Answer answer;
     if (flags.raw) {
@@ -189,7 +193,7 @@ constexpr const char* kInteractiveHelp =
     "leave (also Ctrl-D); Ctrl-C "
     "stops an answer";
 
-Result<int> talk(Chat& chat, const RunFlags& flags) {
+Result<int> talk(Chat& chat, const RunSettings& flags) {
     print_note(fmt::format("{} ({}), context {} tokens; /help lists the commands", chat.engine->config().name,
                            chat.engine->config().architecture, chat.engine->context()));
     LineEditor editor("> ");
@@ -241,7 +245,7 @@ Result<int> talk(Chat& chat, const RunFlags& flags) {
 }
 
 // Each line of the file: {"id": ..., "turns": ["user text", ...]}; each line of output: {"id": ..., "answers": [...]}.
-Result<int> answer_conversations(Chat& chat, const RunFlags& flags) {
+Result<int> answer_conversations(Chat& chat, const RunSettings& flags) {
     TRY_ASSIGN(const std::string text, read_file(flags.conversations));
     const InterruptGuard guard;
     ProgressBar bar("conversations");
@@ -273,13 +277,10 @@ Result<int> answer_conversations(Chat& chat, const RunFlags& flags) {
     return kDone;
 }
 
-Result<int> run(RunFlags flags) {
-    if (flags.positionals.size() == 1 && !looks_like_model(flags.positionals[0]))
-        flags.positionals.insert(flags.positionals.begin(), "");
-    const std::string given = flags.positionals.empty() ? std::string() : flags.positionals[0];
-    TRY_ASSIGN(const std::string model, model_path(given));
-    std::optional<std::string> prompt;
-    if (flags.positionals.size() > 1) prompt = flags.positionals[1];
+Result<int> run(const RunSettings& flags) {
+    ModelAndPrompt given = model_and_prompt(flags.given);
+    TRY_ASSIGN(const std::string model, model_path(given.model.value_or("")));
+    std::optional<std::string> prompt = std::move(given.prompt);
     if (!flags.prompt_file.empty()) {
         if (prompt) return fail("a prompt and --prompt-file were given; choose one");
         TRY_ASSIGN(prompt, read_file(flags.prompt_file));
@@ -303,11 +304,19 @@ Result<int> run(RunFlags flags) {
 
 }  // namespace
 
-void add_run_command(CLI::App& cli, Action& action) {
-    auto flags = std::make_shared<RunFlags>();
-    CLI::App* command = cli.add_subcommand("run", "Answer a prompt, or talk when there is none");
-    add_run_flags(*command, *flags);
-    command->callback([flags, &action] { action = [flags] { return run(*flags); }; });
+Command run_command() {
+    auto flags = std::make_shared<RunSettings>();
+    return {.name = "run",
+            .summary = "Answer a prompt, or talk when there is none",
+            .settings = run_settings(*flags),
+            .footer =
+                "Examples:\n"
+                "  invar run                                         talk to the demonstration model\n"
+                "  invar run model.gguf                              talk to a model\n"
+                "  invar run model.gguf \"Why is the sky blue?\" -t 0   one answer, always the same\n"
+                "  echo \"Summarise: ...\" | invar run model.gguf --json\n"
+                "  invar run model.gguf \"Once upon a time\" --raw -n 100 --seed 7",
+            .run = [flags](const Arguments&) { return run(*flags); }};
 }
 
 }  // namespace invar::app

@@ -1,4 +1,4 @@
-// The settings of `invar run` beyond those of every model command, as one table: flag, default, help.
+// The settings of `invar run` beyond those of every model command, and those of choosing tokens, as tables.
 #pragma once
 
 #include <string>
@@ -9,19 +9,16 @@
 
 namespace invar::app {
 
-struct RunFlags {
-    ModelFlags model_flags;
-    std::vector<std::string> positionals;  // [MODEL] [PROMPT]
+struct RunSettings {
+    ModelSettings model;
+    ModelAndPrompt given;
     std::string prompt_file, system, chat_template, conversations;
-    bool raw = false, json = false, hide_reasoning = false, no_thinking = false, ignore_end = false;
-    SamplerSettings sampler = {.temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f};
-    int64_t max_tokens = 0;
-    std::vector<std::string> stop, bias;
+    bool raw = false, json = false, hide_reasoning = false, no_thinking = false;
+    GenerationSettings generation = {.sampler = {.temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f}};
 };
 
-void add_run_flags(CLI::App& command, RunFlags& flags);
+std::vector<SettingGroup> run_settings(RunSettings& settings);
 // Those of the sampler alone, for other commands that choose tokens; the defaults shown are what `sampler` holds.
-void add_sampler_flags(CLI::App& command, SamplerSettings& sampler);
-Result<GenerationSettings> generation_settings(const RunFlags& flags);
+SettingGroup sampler_settings(SamplerSettings& sampler);
 
 }  // namespace invar::app

@@ -1,5 +1,5 @@
 // invar synth SHAPE MIX OUT: a model of a real shape with random weights, for measuring a machine without a download.
-#include "app/cli.h"
+#include "app/command.h"
 #include "app/output.h"
 #include "make/quantize_mixes.h"
 #include "make/synth.h"
@@ -29,22 +29,26 @@ Result<int> synth(const SynthFlags& flags) {
 
 }  // namespace
 
-void add_synth_command(CLI::App& cli, Action& action) {
+Command synth_command() {
     auto flags = std::make_shared<SynthFlags>();
-    CLI::App* command =
-        cli.add_subcommand("synth", "Write a model of a real shape with random weights, to measure with");
     std::string names;
     for (const SynthShape& shape : synth_shapes()) names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
-    command->add_option("shape", flags->shape, names)->required();
-    command->add_option("mix", flags->options.mix, "Format or mix, as for invar quantize, e.g. q4_k_m")->required();
-    command->add_option("out", flags->out, "GGUF file to write; appears whole or not at all")->required();
-    command->add_option("--layers", flags->options.layers, "Only this many layers; 0: all");
-    command->add_option("--seed", flags->options.seed, "Of the weights")->capture_default_str();
-    command->footer(
-        "Examples:\n  invar synth qwen3-4b q4_k_m qwen3-4b.gguf\n  invar synth qwen3-30b-a3b q4_k_m moe.gguf --layers "
-        "12\n"
-        "  invar bench qwen3-4b.gguf");
-    command->callback([flags, &action] { action = [flags] { return synth(*flags); }; });
+    return {.name = "synth",
+            .summary = "Write a model of a real shape with random weights, to measure with",
+            .settings = {{"",
+                          {
+                              {"shape", text(flags->shape), names, kRequired},
+                              {"mix", text(flags->options.mix), "Format or mix, as for invar quantize, e.g. q4_k_m",
+                               kRequired},
+                              {"out", text(flags->out), "GGUF file to write; appears whole or not at all", kRequired},
+                              {"--layers", number(flags->options.layers, 0), "Only this many layers; 0: all"},
+                              {"--seed", seed(flags->options.seed), "Of the weights; -1: a random one"},
+                          }}},
+            .footer =
+                "Examples:\n  invar synth qwen3-4b q4_k_m qwen3-4b.gguf\n"
+                "  invar synth qwen3-30b-a3b q4_k_m moe.gguf --layers 12\n"
+                "  invar bench qwen3-4b.gguf",
+            .run = [flags](const Arguments&) { return synth(*flags); }};
 }
 
 }  // namespace invar::app

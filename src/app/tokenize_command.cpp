@@ -3,9 +3,11 @@
 
 #include <iostream>
 #include <iterator>
+#include <optional>
 
 #include "app/output.h"
 #include "app/settings.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -13,15 +15,16 @@ namespace invar::app {
 namespace {
 
 struct TokenizeFlags {
-    std::string model, text;
+    std::string model;
+    std::optional<std::string> text;
     std::vector<int32_t> decode;
     bool json = false, ids_only = false, no_specials = false, no_ends = false;
 };
 
 std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()}; }
 
-Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(flags.model));
+Result<int> tokenize(const TokenizeFlags& flags) {
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     if (!flags.decode.empty()) {
         for (const int32_t id : flags.decode) {
@@ -32,7 +35,7 @@ Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
         print_result("\n");
         return kDone;
     }
-    const std::string text = text_given ? flags.text : standard_input();
+    const std::string text = flags.text ? *flags.text : standard_input();
     const auto specials = flags.no_specials ? Tokenizer::Specials::as_text : Tokenizer::Specials::parse;
     TRY_ASSIGN(const std::vector<int32_t> ids,
                tokenizer.encode(text, specials, flags.no_ends ? Tokenizer::Ends::none : Tokenizer::Ends::add));
@@ -53,20 +56,24 @@ Result<int> tokenize(const TokenizeFlags& flags, bool text_given) {
 
 }  // namespace
 
-void add_tokenize_command(CLI::App& cli, Action& action) {
+Command tokenize_command() {
     auto flags = std::make_shared<TokenizeFlags>();
-    CLI::App* command = cli.add_subcommand("tokenize", "Show the tokens of a text, or the text of tokens");
-    command->add_option("model", flags->model, "GGUF file")->required();
-    CLI::Option* text = command->add_option("text", flags->text, "The text; default: standard input");
-    command->add_option("--decode", flags->decode, "Token ids to turn into text")->expected(1, 1 << 20);
-    command->add_flag("--ids", flags->ids_only, "Print the ids on one line");
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_flag("--no-specials", flags->no_specials, "Take the texts of special tokens literally");
-    command->add_flag("--no-ends", flags->no_ends, "Add no BOS or EOS");
-    command->footer(
-        "Examples:\n  invar tokenize model.gguf \"Hello world\"\n  invar tokenize model.gguf --decode 9906 1917");
-    command->callback(
-        [flags, text, &action] { action = [flags, text] { return tokenize(*flags, text->count() > 0); }; });
+    return {.name = "tokenize",
+            .summary = "Show the tokens of a text, or the text of tokens",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file", kRequired},
+                              {"text", text(flags->text), "The text; default: standard input"},
+                              {"--decode", numbers(flags->decode, 0), "Token ids to turn into text"},
+                              {"--ids", flag(flags->ids_only), "Print the ids on one line"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--no-specials", flag(flags->no_specials), "Take the texts of special tokens literally"},
+                              {"--no-ends", flag(flags->no_ends), "Add no BOS or EOS"},
+                          }}},
+            .footer =
+                "Examples:\n  invar tokenize model.gguf \"Hello world\"\n"
+                "  invar tokenize model.gguf --decode 9906,1917",
+            .run = [flags](const Arguments&) { return tokenize(*flags); }};
 }
 
 }  // namespace invar::app

@@ -1,4 +1,4 @@
-// What the trace commands share: their registration, ranges on the command line, and the description of a recording.
+// What the trace commands share: their makers, injected faults, and the description of a recording.
 #pragma once
 
 #include <cstdint>
@@ -7,21 +7,18 @@
 #include <utility>
 #include <vector>
 
-#include "app/cli.h"
+#include "app/command.h"
 #include "engine/engine.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "proof/faults/faults.h"
 #include "proof/record/recording.h"
 
 namespace invar::app {
 
-void add_trace_record(CLI::App& trace, Action& action);
-void add_trace_show(CLI::App& trace, Action& action);
-void add_trace_diff(CLI::App& trace, Action& action);
-void add_trace_replay(CLI::App& trace, Action& action);
-
-// "3", "0-5", "0-2,7" as first and last; "" is none. `flag` is shown in errors.
-Result<std::vector<std::pair<int64_t, int64_t>>> parse_ranges(const std::string& text, std::string_view flag);
+Command trace_record_command();
+Command trace_show_command();
+Command trace_diff_command();
+Command trace_replay_command();
 
 // The fault of --inject; nullptr for "".
 Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, const Engine& engine);
@@ -29,7 +26,7 @@ Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, cons
 Result<void> report_fault(const FaultHook* fault, const std::string& given);
 
 // XXH3-128 of all bytes of the file, of a split one in the order of its parts.
-std::string hash_of_model(const GgufFile& file);
+std::string hash_of_model(const Checkpoint& file);
 
 // One line: what made it.
 std::string description_of(const Recording& recording);

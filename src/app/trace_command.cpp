@@ -1,36 +1,11 @@
 // invar trace record | show | diff | replay: what every stage of a pass came to, kept in a file, looked at, compared
 // with another, and replayed verb by verb. Each has a file beside this one.
-#include <charconv>
-
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
 #include "base/hash.h"
 
 namespace invar::app {
-
-Result<std::vector<std::pair<int64_t, int64_t>>> parse_ranges(const std::string& text, std::string_view flag) {
-    std::vector<std::pair<int64_t, int64_t>> ranges;
-    const char *at = text.data(), *end = text.data() + text.size();
-    const auto wrong = [&] {
-        return fail("{} '{}' is no range; write one as 3 or 0-5, several with commas between them", flag, text);
-    };
-    while (at != end) {
-        int64_t first = 0;
-        auto parsed = std::from_chars(at, end, first);
-        if (parsed.ec != std::errc() || first < 0) return wrong();
-        int64_t last = first;
-        if (parsed.ptr != end && *parsed.ptr == '-') {
-            parsed = std::from_chars(parsed.ptr + 1, end, last);
-            if (parsed.ec != std::errc() || last < first) return wrong();
-        }
-        ranges.emplace_back(first, last);
-        if (parsed.ptr == end) return ranges;
-        if (*parsed.ptr != ',' || parsed.ptr + 1 == end) return wrong();
-        at = parsed.ptr + 1;
-    }
-    return ranges;
-}
 
 Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, const Engine& engine) {
     if (given.empty()) return nullptr;
@@ -45,9 +20,9 @@ Result<void> report_fault(const FaultHook* fault, const std::string& given) {
     return {};
 }
 
-std::string hash_of_model(const GgufFile& file) {
+std::string hash_of_model(const Checkpoint& file) {
     Hasher hasher;
-    for (const MappedFile& part : file.mappings()) hasher.add(part.bytes());
+    for (const MappedFile* part : file.mappings()) hasher.add(part->bytes());
     return hasher.text();
 }
 
@@ -62,22 +37,19 @@ std::string description_of(const Recording& recording) {
                               recording.statistics_only() ? ", statistics only" : "");
 }
 
-void add_trace_command(CLI::App& cli, Action& action) {
-    CLI::App* trace = cli.add_subcommand("trace", "Record, show, compare and replay every stage of a pass");
-    trace->require_subcommand(1);
-    trace->footer(
-        "A recording is a SafeTensors file, one tensor a stage: numpy and torch open it "
-        "(safetensors.numpy.load_file).\n"
-        "Examples:\n"
-        "  invar trace record model.gguf \"Hello\" --out a.safetensors\n"
-        "  invar trace show a.safetensors 'layer.3.*'\n"
-        "  invar trace diff a.safetensors b.safetensors       the first stage that differs, and how\n"
-        "  invar trace replay model.gguf a.safetensors        which verb is wrong, whatever it was given\n"
-        "  invar trace record --help                          all options of a command");
-    add_trace_record(*trace, action);
-    add_trace_show(*trace, action);
-    add_trace_diff(*trace, action);
-    add_trace_replay(*trace, action);
+Command trace_command() {
+    return {.name = "trace",
+            .summary = "Record, show, compare and replay every stage of a pass",
+            .footer =
+                "A recording is a SafeTensors file, one tensor a stage: numpy and torch open it "
+                "(safetensors.numpy.load_file).\n"
+                "Examples:\n"
+                "  invar trace record model.gguf \"Hello\" --out a.safetensors\n"
+                "  invar trace show a.safetensors 'layer.3.*'\n"
+                "  invar trace diff a.safetensors b.safetensors       the first stage that differs, and how\n"
+                "  invar trace replay model.gguf a.safetensors        which verb is wrong, whatever it was given\n"
+                "  invar trace record --help                          all options of a command",
+            .commands = {trace_record_command(), trace_show_command(), trace_diff_command(), trace_replay_command()}};
 }
 
 }  // namespace invar::app

@@ -8,6 +8,7 @@
 #include "app/run_settings.h"
 #include "app/trace.h"
 #include "arithmetic/version.h"
+#include "base/json.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/sampler_recorder.h"
 #include "proof/record/statistics_recorder.h"
@@ -19,10 +20,11 @@ namespace invar::app {
 namespace {
 
 struct RecordFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     SamplerSettings sampler = {.temperature = 0};
-    std::vector<std::string> positionals;  // [MODEL] [PROMPT]
-    std::string out, system, layers, positions, inject;
+    ModelAndPrompt given;
+    std::string out, system, inject;
+    Ranges layers, positions;
     std::vector<std::string> stages;
     std::vector<int32_t> tokens;
     int64_t generate = 0;
@@ -47,7 +49,7 @@ struct OpenModel {
     ModelRunner* runner = nullptr;
     int64_t plan_bytes = 0;
 
-    const GgufFile& file() const { return engine ? engine->file() : reference->file(); }
+    const Checkpoint& file() const { return engine ? engine->checkpoint() : reference->checkpoint(); }
 };
 
 // Either kind of recorder, behind one face.
@@ -72,19 +74,20 @@ class AnyRecorder {
     std::unique_ptr<StatisticsRecorder> statistics_;
 };
 
-Result<StageSelection> selection_of(const RecordFlags& flags) {
+StageSelection selection_of(const RecordFlags& flags) {
     StageSelection selection;
     selection.stages = flags.stages;
     selection.attention_scores = flags.scores;
-    TRY_ASSIGN(const auto layers, parse_ranges(flags.layers, "--layer"));
-    for (const auto& [first, last] : layers)
-        selection.layers.emplace_back(static_cast<int>(first), static_cast<int>(std::min<int64_t>(last, INT32_MAX)));
-    TRY_ASSIGN(selection.positions, parse_ranges(flags.positions, "--position"));
+    for (const auto& [first, last] : flags.layers) {
+        selection.layers.emplace_back(static_cast<int>(std::min<int64_t>(first, INT32_MAX)),
+                                      static_cast<int>(std::min<int64_t>(last, INT32_MAX)));
+    }
+    selection.positions = flags.positions;
     return selection;
 }
 
 Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const std::string& prompt, Task& task) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::open(task.model));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(task.model));
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     if (flags.raw) {
         task.prompt = prompt;
@@ -102,32 +105,29 @@ Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const st
     return made.tokens;
 }
 
-Result<Task> task_of(RecordFlags flags) {
-    if (flags.positionals.size() == 1 && !looks_like_model(flags.positionals[0]))
-        flags.positionals.insert(flags.positionals.begin(), "");
+Result<Task> task_of(const RecordFlags& flags) {
+    const auto [model, prompt] = model_and_prompt(flags.given);
     Task task;
-    TRY_ASSIGN(task.model, model_path(flags.positionals.empty() ? "" : flags.positionals[0]));
-    TRY_ASSIGN(task.selection, selection_of(flags));
+    TRY_ASSIGN(task.model, model_path(model.value_or("")));
+    task.selection = selection_of(flags);
     TRY(flags.sampler.validate());
-    const bool has_prompt = flags.positionals.size() > 1;
-    if (has_prompt == !flags.tokens.empty())
+    if (prompt.has_value() == !flags.tokens.empty())
         return fail("{}; one of them says what to record",
-                    has_prompt ? "a prompt and --tokens were given" : "neither a prompt nor --tokens was given");
+                    prompt ? "a prompt and --tokens were given" : "neither a prompt nor --tokens was given");
     if (flags.raw && !flags.system.empty())
         return fail("--raw uses no chat template, so --system has no place; leave one out");
-    if (flags.generate < 0) return fail("--generate is {}, but must be 0 or more", flags.generate);
     task.tokens = flags.tokens;
-    if (has_prompt) {
-        TRY_ASSIGN(task.tokens, tokens_of_prompt(flags, flags.positionals[1], task));
+    if (prompt) {
+        TRY_ASSIGN(task.tokens, tokens_of_prompt(flags, *prompt, task));
     }
     if (task.tokens.empty()) return fail("the prompt has no tokens");
-    TRY_ASSIGN(task.settings, engine_settings(flags.model_flags, task.model));
+    TRY_ASSIGN(task.settings, engine_settings(flags.machine, task.model));
     if (!flags.last_logits) task.settings.logits_rows = task.settings.chunk;
-    const ModelFlags defaults;
-    const ModelFlags& given = flags.model_flags;
-    if (flags.reference &&
-        (given.isa != defaults.isa || !given.kernel.empty() || given.form != defaults.form ||
-         given.cache_type != defaults.cache_type || given.device != defaults.device || !flags.inject.empty())) {
+    const EngineSettings defaults;
+    const EngineSettings& given = flags.machine.engine;
+    if (flags.reference && (given.isa != defaults.isa || !given.kernel.empty() || given.form != defaults.form ||
+                            given.cache_type != defaults.cache_type ||
+                            flags.machine.device.kind != DeviceChoice::Kind::cpu || !flags.inject.empty())) {
         return fail(
             "--reference computes in float64 without kernels; leave out --isa, --kernel, --form, --cache, --device and "
             "--inject");
@@ -177,7 +177,9 @@ Result<void> check_memory(const RecordFlags& flags, const Task& task, const Open
     int64_t positions = 0, scores = 0;
     for (int64_t p = 0; p < total; ++p) positions += task.selection.wants_position(p);
     if (flags.scores) {
-        for (const LayerGeometry& layer : model.runner->config().layers) scores += layer.heads * total * 8;
+        for (const LayerSpec& layer : model.runner->config().layers) {
+            if (const AttentionGeometry* attention = layer.attention()) scores += attention->heads * total * 8;
+        }
     }
     const int64_t needed = (probe.bytes() + scores) * positions, room = *task.settings.memory_bytes - model.plan_bytes;
     if (needed <= room) return {};
@@ -268,8 +270,8 @@ void describe(const RecordFlags& flags, const Task& task, const OpenModel& model
     metadata["isa"] = isa_name(model.engine->machine().isa);
     metadata["threads"] = fmt::format("{}", model.engine->machine().threads);
     metadata["cache"] = cache_type_name(model.engine->cache().type());
-    metadata["form"] = flags.model_flags.form;
-    if (!flags.model_flags.kernel.empty()) metadata["kernel"] = flags.model_flags.kernel;
+    metadata["form"] = form_request_name(task.settings.form);
+    if (!task.settings.kernel.empty()) metadata["kernel"] = task.settings.kernel;
 }
 
 Result<int> trace_record(const RecordFlags& flags) {
@@ -304,46 +306,50 @@ Result<int> trace_record(const RecordFlags& flags) {
 
 }  // namespace
 
-void add_trace_record(CLI::App& trace, Action& action) {
+Command trace_record_command() {
     auto flags = std::make_shared<RecordFlags>();
-    CLI::App* command = trace.add_subcommand("record", "Keep what every stage of a pass came to");
-    command
-        ->add_option("model_and_prompt", flags->positionals,
-                     "[MODEL] PROMPT; the prompt goes through the chat template")
-        ->expected(0, 2);
-    command->add_option("--out,-o", flags->out, "The recording, a SafeTensors file")->required();
-    command->add_option("--tokens", flags->tokens, "Token ids instead of a prompt")->delimiter(',');
-    command->add_flag("--raw", flags->raw, "No chat template: the prompt as it is");
-    command->add_option("--system", flags->system, "System prompt");
-    command->add_flag("--no-thinking", flags->no_thinking, "Ask the template for an answer without reasoning");
-    command->add_option("--generate,-n", flags->generate, "Also this many tokens after the prompt, past end tokens too")
-        ->capture_default_str();
-    command->add_flag("--reference", flags->reference, "Record the float64 reference instead of the engine");
-    command->add_flag("--json", flags->json, "Print what was recorded as JSON");
-    command->add_option("--inject", flags->inject,
-                        "Put this fault into the engine (see invar verify --help; @FILE: read it)");
-    const auto what = "What to keep (default: everything but attention scores)";
-    command
-        ->add_option("--stage", flags->stages, "Stages whose name fits this glob, e.g. 'attention*'; may be repeated")
-        ->group(what);
-    command->add_option("--layer", flags->layers, "Layers, e.g. 3 or 0-5,10; without it also what is in no layer")
-        ->group(what);
-    command->add_option("--position", flags->positions, "Positions, e.g. 10-20")->group(what);
-    command->add_flag("--scores", flags->scores, "Also attention scores, [heads, positions] at each position")
-        ->group(what);
-    command->add_flag("--last-logits", flags->last_logits, "Logits of the prompt's last token only")->group(what);
-    command->add_flag("--statistics", flags->statistics, "Statistics and a hash of each result instead of its values")
-        ->group(what);
-    command->footer(
-        "Ends with 0, with 1 if the run failed (it is recorded up to there), with 2 if it could not run.\n"
-        "Examples:\n"
-        "  invar trace record model.gguf \"Hello\" --out a.safetensors\n"
-        "  invar trace record model.gguf --tokens 785,6722,315 --layer 3 --stage 'expert_*' --out moe.safetensors\n"
-        "  invar trace record model.gguf \"Hello\" --generate 8 --reference --out exact.safetensors\n"
-        "  invar trace record big.gguf \"Hello\" --statistics --isa avx2 --out avx2.safetensors");
-    add_sampler_flags(*command, flags->sampler);
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return trace_record(*flags); }; });
+    return {
+        .name = "record",
+        .summary = "Keep what every stage of a pass came to",
+        .settings =
+            {{"",
+              {
+                  {"model", text(flags->given.model), "GGUF file; default: the demonstration model"},
+                  {"prompt", text(flags->given.prompt), "Goes through the chat template"},
+                  {"--out,-o", text(flags->out), "The recording, a SafeTensors file", kRequired},
+                  {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a prompt"},
+                  {"--raw", flag(flags->raw), "No chat template: the prompt as it is"},
+                  {"--system", text(flags->system), "System prompt"},
+                  {"--no-thinking", flag(flags->no_thinking), "Ask the template for an answer without reasoning"},
+                  {"--generate,-n", number(flags->generate, 0),
+                   "Also this many tokens after the prompt, past end tokens too"},
+                  {"--reference", flag(flags->reference), "Record the float64 reference instead of the engine"},
+                  {"--json", flag(flags->json), "Print what was recorded as JSON"},
+                  {"--inject", text(flags->inject),
+                   "Put this fault into the engine (see invar verify --help; @FILE: read it)"},
+              }},
+             {"What to keep (default: everything but attention scores)",
+              {
+                  {"--stage", texts(flags->stages),
+                   "Stages whose name fits this glob, e.g. 'attention*'; may be repeated"},
+                  {"--layer", ranges(flags->layers), "Layers, e.g. 3 or 0-5,10; without it also what is in no layer"},
+                  {"--position", ranges(flags->positions), "Positions, e.g. 10-20"},
+                  {"--scores", flag(flags->scores), "Also attention scores, [heads, positions] at each position"},
+                  {"--last-logits", flag(flags->last_logits), "Logits of the prompt's last token only"},
+                  {"--statistics", flag(flags->statistics),
+                   "Statistics and a hash of each result instead of its values"},
+              }},
+             sampler_settings(flags->sampler),
+             model_settings(flags->machine)},
+        .footer =
+            "Ends with 0, with 1 if the run failed (it is recorded up to there), with 2 if it could not run.\n"
+            "Examples:\n"
+            "  invar trace record model.gguf \"Hello\" --out a.safetensors\n"
+            "  invar trace record model.gguf --tokens 785,6722,315 --layer 3 --stage 'expert_*' --out "
+            "moe.safetensors\n"
+            "  invar trace record model.gguf \"Hello\" --generate 8 --reference --out exact.safetensors\n"
+            "  invar trace record big.gguf \"Hello\" --statistics --isa avx2 --out avx2.safetensors",
+        .run = [flags](const Arguments&) { return trace_record(*flags); }};
 }
 
 }  // namespace invar::app

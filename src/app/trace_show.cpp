@@ -8,6 +8,7 @@
 
 #include "app/output.h"
 #include "app/trace.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/record/comparison_report.h"
 #include "proof/record/recording_file.h"
@@ -16,11 +17,10 @@ namespace invar::app {
 namespace {
 
 struct ShowFlags {
-    std::string file, stage, positions, elements;
+    std::string file, stage;
+    Ranges positions, elements;
     bool values = false, json = false;
 };
-
-using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 
 bool wanted(const Ranges& ranges, int64_t number) {
     return ranges.empty() || std::any_of(ranges.begin(), ranges.end(), [&](const auto& range) {
@@ -118,14 +118,14 @@ std::vector<std::pair<int64_t, double>> values_of(const StageRecord& stage, int6
     return values;
 }
 
-void show_stage(const StageRecord& stage, const ShowFlags& flags, const Ranges& positions, const Ranges& elements) {
+void show_stage(const StageRecord& stage, const ShowFlags& flags) {
     print_result(fmt::format("{} ({}{}{}), {} {}\n", printable(to_string(stage.key)), printable(stage.verb),
                              stage.kernel.empty() ? "" : ", ", printable(stage.kernel), type_name(stage.type),
                              shape_text(stage)));
     print_result(fmt::format("  {:>8}  {:>14} {:>14} {:>14} {:>14} {:>10}  {}\n", "position", "least", "greatest",
                              "mean", "RMS", "not finite", "hash"));
     for (size_t i = 0; i < stage.positions.size(); ++i) {
-        if (!wanted(positions, stage.positions[i])) continue;
+        if (!wanted(flags.positions, stage.positions[i])) continue;
         const auto index = static_cast<int64_t>(i);
         const StageStatistics one = statistics_at(stage, index);
         print_result(fmt::format("  {:>8}  {:>14.7g} {:>14.7g} {:>14.7g} {:>14.7g} {:>10}  {}\n", stage.positions[i],
@@ -134,17 +134,17 @@ void show_stage(const StageRecord& stage, const ShowFlags& flags, const Ranges& 
         const RowValues row{stage.type, stage.at(index), stage.width()};
         for (int64_t k = 0; k < row.count; ++k) {
             const int64_t element = stage.elements.empty() ? k : stage.elements[static_cast<size_t>(k)];
-            if (wanted(elements, element))
+            if (wanted(flags.elements, element))
                 print_result(fmt::format("  {:>12}  {}\n", element, number_text(row.value(k), row.bits(k))));
         }
     }
 }
 
-Json stage_details(const StageRecord& stage, const ShowFlags& flags, const Ranges& positions, const Ranges& elements) {
+Json stage_details(const StageRecord& stage, const ShowFlags& flags) {
     Json value = stage_json(stage);
     Json rows = Json::array();
     for (size_t i = 0; i < stage.positions.size(); ++i) {
-        if (!wanted(positions, stage.positions[i])) continue;
+        if (!wanted(flags.positions, stage.positions[i])) continue;
         const auto index = static_cast<int64_t>(i);
         const StageStatistics one = statistics_at(stage, index);
         Json row = {{"position", stage.positions[i]},
@@ -156,7 +156,7 @@ Json stage_details(const StageRecord& stage, const ShowFlags& flags, const Range
                     {"hash", one.hash}};
         if (flags.values) {
             Json values = Json::array();
-            for (const auto& [element, number] : values_of(stage, index, elements))
+            for (const auto& [element, number] : values_of(stage, index, flags.elements))
                 values.push_back({element, std::isfinite(number) ? Json(number) : Json(fmt::format("{}", number))});
             row["values"] = std::move(values);  // [element, value]
         }
@@ -185,8 +185,6 @@ Result<std::vector<const StageRecord*>> stages_called(const Recording& recording
 }
 
 Result<int> trace_show(const ShowFlags& flags) {
-    TRY_ASSIGN(const Ranges positions, parse_ranges(flags.positions, "--position"));
-    TRY_ASSIGN(const Ranges elements, parse_ranges(flags.elements, "--element"));
     TRY_ASSIGN(const Recording recording, load_recording(flags.file));
     if (flags.stage.empty()) {
         if (!flags.json) {
@@ -203,9 +201,9 @@ Result<int> trace_show(const ShowFlags& flags) {
         if (flags.values && !stage->statistics.empty())
             return fail("{}: holds statistics only, no values; leave out --values", flags.file);
         if (flags.json) {
-            print_json(stage_details(*stage, flags, positions, elements));
+            print_json(stage_details(*stage, flags));
         } else {
-            show_stage(*stage, flags, positions, elements);
+            show_stage(*stage, flags);
         }
     }
     return kDone;
@@ -213,21 +211,25 @@ Result<int> trace_show(const ShowFlags& flags) {
 
 }  // namespace
 
-void add_trace_show(CLI::App& trace, Action& action) {
+Command trace_show_command() {
     auto flags = std::make_shared<ShowFlags>();
-    CLI::App* command = trace.add_subcommand("show", "List a recording's stages, or show some of them");
-    command->add_option("recording", flags->file, "Recording, of any engine")->required();
-    command->add_option("stage", flags->stage, "A stage, or a glob such as 'layer.3.*'; none: the list");
-    command->add_option("--position", flags->positions, "Positions, e.g. 3 or 0-5");
-    command->add_flag("--values", flags->values, "Every value, in decimal and in bits");
-    command->add_option("--element", flags->elements, "Which values, e.g. 0-15");
-    command->add_flag("--json", flags->json, "Print JSON, one line a stage");
-    command->footer(
-        "Examples:\n"
-        "  invar trace show a.safetensors\n"
-        "  invar trace show a.safetensors layer.3.expert_ids --values\n"
-        "  invar trace show a.safetensors 'layer.*.residual_after_ffn' --position 0");
-    command->callback([flags, &action] { action = [flags] { return trace_show(*flags); }; });
+    return {.name = "show",
+            .summary = "List a recording's stages, or show some of them",
+            .settings = {{"",
+                          {
+                              {"recording", text(flags->file), "Recording, of any engine", kRequired},
+                              {"stage", text(flags->stage), "A stage, or a glob such as 'layer.3.*'; none: the list"},
+                              {"--position", ranges(flags->positions), "Positions, e.g. 3 or 0-5"},
+                              {"--values", flag(flags->values), "Every value, in decimal and in bits"},
+                              {"--element", ranges(flags->elements), "Which values, e.g. 0-15"},
+                              {"--json", flag(flags->json), "Print JSON, one line a stage"},
+                          }}},
+            .footer =
+                "Examples:\n"
+                "  invar trace show a.safetensors\n"
+                "  invar trace show a.safetensors layer.3.expert_ids --values\n"
+                "  invar trace show a.safetensors 'layer.*.residual_after_ffn' --position 0",
+            .run = [flags](const Arguments&) { return trace_show(*flags); }};
 }
 
 }  // namespace invar::app

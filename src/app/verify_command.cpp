@@ -6,6 +6,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "proof/faults/fault_suite.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify.h"
@@ -15,7 +16,7 @@ namespace invar::app {
 namespace {
 
 struct VerifyFlags {
-    ModelFlags model_flags;
+    ModelSettings machine;
     std::string model, only, inject, html;
     double seconds = 8;
     int64_t most_places = 0;
@@ -74,7 +75,7 @@ Result<int> verify_model(const VerifyFlags& flags) {
         TRY_ASSIGN(page, AtomicFile::create(flags.html));
     }
     VerifySettings settings;
-    TRY_ASSIGN(settings.engine, engine_settings(flags.model_flags, model));
+    TRY_ASSIGN(settings.engine, engine_settings(flags.machine, model));
     if (flags.faults && page) return fail("--html shows the report of a verification, not of --faults; leave one out");
     if (flags.faults) return try_all_faults(flags, settings.engine);
     settings.only = flags.only;
@@ -113,33 +114,37 @@ Result<int> verify_model(const VerifyFlags& flags) {
 
 }  // namespace
 
-void add_verify_command(CLI::App& cli, Action& action) {
+Command verify_command() {
     auto flags = std::make_shared<VerifyFlags>();
-    CLI::App* command = cli.add_subcommand("verify", "Show that every path of this machine computes the same bits");
-    command->add_option("model", flags->model, "GGUF file (default: the demonstration model)");
-    command->add_option("--seconds", flags->seconds, "Time for a path; a slower one computes fewer positions")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    command->add_flag("--no-accuracy", flags->no_accuracy, "Leave out the distance to the float64 reference");
-    command->add_option("--only", flags->only, "Only paths whose name this glob fits, e.g. 'avx512*'");
-    command->add_flag("--each", flags->each, "Print a line for every schedule of every path");
-    command->add_option("--inject", flags->inject,
-                        "Put this fault into every path but the one compared with (@FILE: read it there)");
-    command->add_flag("--faults", flags->faults,
-                      "Put every fault at every place, and count what is caught and located");
-    command->add_option("--places", flags->most_places, "With --faults, at most this many places of a fault; 0: all")
-        ->check(CLI::NonNegativeNumber);
-    command->add_flag("--json", flags->json, "Print JSON");
-    command->add_option("--html", flags->html, "Write the report as a page to this file");
     std::string faults = "Faults for --inject, as NAME[@PART=VALUE,...]:\n";
     for (const FaultSummary& fault : fault_kinds()) faults += fmt::format("  {:<24} {}\n", fault.name, fault.meaning);
-    command->footer(faults +
-                    "Exit status: 0 equal, 1 different, 2 could not run.\n"
-                    "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html "
-                    "report.html\n  invar verify --only 'avx2*' --inject wrong_expert@layer=2,position=17\n"
-                    "  invar verify model.gguf --faults");
-    add_model_flags(*command, flags->model_flags);
-    command->callback([flags, &action] { action = [flags] { return verify_model(*flags); }; });
+    return {.name = "verify",
+            .summary = "Show that every path of this machine computes the same bits",
+            .settings = {{"",
+                          {
+                              {"model", text(flags->model), "GGUF file; default: the demonstration model"},
+                              {"--seconds", number(flags->seconds, 0.001, 1e6),
+                               "Time for a path; a slower one computes fewer positions"},
+                              {"--no-accuracy", flag(flags->no_accuracy),
+                               "Leave out the distance to the float64 reference"},
+                              {"--only", text(flags->only), "Only paths whose name this glob fits, e.g. 'avx512*'"},
+                              {"--each", flag(flags->each), "Print a line for every schedule of every path"},
+                              {"--inject", text(flags->inject),
+                               "Put this fault into every path but the one compared with (@FILE: read it there)"},
+                              {"--faults", flag(flags->faults),
+                               "Put every fault at every place, and count what is caught and located"},
+                              {"--places", number(flags->most_places, 0),
+                               "With --faults, at most this many places of a fault; 0: all"},
+                              {"--json", flag(flags->json), "Print JSON"},
+                              {"--html", text(flags->html), "Write the report as a page to this file"},
+                          }},
+                         model_settings(flags->machine)},
+            .footer = faults +
+                      "Exit status: 0 equal, 1 different, 2 could not run.\n"
+                      "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html "
+                      "report.html\n  invar verify --only 'avx2*' --inject wrong_expert@layer=2,position=17\n"
+                      "  invar verify model.gguf --faults",
+            .run = [flags](const Arguments&) { return verify_model(*flags); }};
 }
 
 }  // namespace invar::app

@@ -1,4 +1,4 @@
-// Attention of one query and head by the law (docs/arithmetic.md, section 4): chunks of 64 positions that can be
+// Attention of one query and head by the law (docs/arithmetic.md, section 5): chunks of 64 positions that can be
 // computed anywhere and merge to the same bits. Grouped heads, caches and batches are loops of the caller; here keys
 // and values are rows already widened to f32.
 #pragma once

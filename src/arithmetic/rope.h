@@ -1,7 +1,7 @@
 // Rotary position embedding: which angle each pair turns by (binary64, rounded once to f32), and the turn itself.
 // Covers plain, linear, YaRN and Llama-3 frequencies and both pairings. It does not read checkpoints: the model fills
 // RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071). Formulas: docs/arithmetic.md,
-// section 3.
+// section 4.
 #pragma once
 
 #include <cstdint>

@@ -31,8 +31,4 @@ void renormalise(Routing& routing) {
     for (RoutedExpert& chosen : routing.experts) chosen.weight = chosen.weight / total;
 }
 
-void scale(Routing& routing, float factor) {
-    for (RoutedExpert& chosen : routing.experts) chosen.weight = chosen.weight * factor;
-}
-
 }  // namespace invar::law

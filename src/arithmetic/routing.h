@@ -1,4 +1,4 @@
-// Which experts a token visits, in which order, with which weights (docs/arithmetic.md, section 5). The ranking is a
+// Which experts a token visits, in which order, with which weights (docs/arithmetic.md, section 6). The ranking is a
 // total order, so that no two machines choose differently. It does not compute the logits (dot law) nor the softmax
 // (softmax.h).
 #pragma once
@@ -28,9 +28,6 @@ Routing top_k(const float* probabilities, int64_t n, int64_t k);
 
 // Divides each weight by their sum, taken in rank order from the first: ((w0 + w1) + w2) + ...
 void renormalise(Routing& routing);
-
-// weight = weight * factor: the last step, where a model has a routed scaling factor.
-void scale(Routing& routing, float factor);
 
 }  // namespace law
 }  // namespace invar

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "bench/expert_counter.h"
@@ -16,37 +15,11 @@ int64_t bytes_of(Tensor x) { return x.rows() * x.width() * 4; }
 
 bool has_weights_of_bytes(const Format& format) { return !format.is_float; }
 
-// Positions of the cache that are read at least: those of each sequence that some row of it sees, once.
-int64_t positions_read(const Batch& batch, int window) {
-    std::map<int32_t, std::pair<int64_t, int64_t>> seen;  // first and last, by sequence
-    for (const BatchRow& row : batch.rows) {
-        const int64_t first = window > 0 ? std::max<int64_t>(0, row.position + 1 - window) : 0;
-        const auto [at, fresh] = seen.try_emplace(row.sequence, first, row.position);
-        if (fresh) continue;
-        at->second.first = std::min(at->second.first, first);
-        at->second.second = std::max(at->second.second, row.position);
-    }
-    int64_t positions = 0;
-    for (const auto& [sequence, range] : seen) positions += range.second - range.first + 1;
-    return positions;
-}
-
-CallCost cost_of_attention(const VerbCall& call, const LayerGeometry& layer, CacheType cache) {
-    CallCost cost{.bytes = bytes_of(call.x) + bytes_of(call.out)};
-    const int64_t widths = layer.key_width + layer.value_width;
-    cost.bytes += positions_read(*call.batch, layer.window) * layer.kv_heads * widths * cache_type_bytes(cache);
-    for (const BatchRow& row : call.batch->rows) {
-        const int64_t seen = layer.window > 0 ? std::min<int64_t>(row.position + 1, layer.window) : row.position + 1;
-        cost.multiply_adds += seen * layer.heads * widths;
-    }
-    return cost;
-}
-
 // The calls that one or several launches compute together, and what these launches were.
 struct Group {
     std::string verb;
     std::vector<std::string> formats;  // each once
-    CallCost cost;
+    int64_t bytes = 0, multiply_adds = 0;
     bool on_tensor_cores = false;
     bool open = true;
     int calls = 0;
@@ -65,18 +38,19 @@ class CallMarker final : public VerbHook {
             engine_.device()->mark_kernels(static_cast<int64_t>(groups_.size()) - 1);
         }
         Group& group = groups_.back();
-        const Format* format = call.matrix != nullptr  ? call.matrix->format
-                               : call.stack != nullptr ? call.stack->first.format
-                                                       : nullptr;
-        if (format != nullptr) {
+        if (const Format* format = call.format()) {
             if (std::find(group.formats.begin(), group.formats.end(), format->name) == group.formats.end())
                 group.formats.emplace_back(format->name);
             group.on_tensor_cores = call.verb != Verb::embed && has_weights_of_bytes(*format);
         }
-        const CallCost cost = cost_of_call(call, engine_.config(), engine_.plan().cache_type, experts_read_);
+        const VerbCost cost = cost_of(call.verb, call);
+        const auto layer = static_cast<size_t>(std::max(0, call.stage.layer));
+        const int64_t experts = layer < experts_read_.size() ? experts_read_[layer] : 0;
+        const int64_t bytes =
+            cost.weight_bytes + experts * cost.expert_bytes + cost.cache_bytes + cost.activation_bytes;
         // Calls of one launch have one input, which is read once.
-        group.cost.bytes += cost.bytes - (group.calls++ == 0 ? 0 : bytes_of(call.x));
-        group.cost.multiply_adds += cost.multiply_adds;
+        group.bytes += bytes - (group.calls++ == 0 ? 0 : bytes_of(call.x));
+        group.multiply_adds += cost.multiply_adds;
     }
     void after(const VerbCall&) override { groups_.back().open = false; }
     const std::vector<Group>& groups() const { return groups_; }
@@ -108,8 +82,8 @@ std::vector<StepLine> lines_of(const std::vector<Group>& groups, const std::vect
         if (launched[number]) continue;
         launched[number] = true;
         ++line->calls;
-        line->bytes += group.cost.bytes;
-        line->multiply_adds += group.cost.multiply_adds;
+        line->bytes += group.bytes;
+        line->multiply_adds += group.multiply_adds;
     }
     std::stable_sort(lines.begin(), lines.end(),
                      [](const StepLine& a, const StepLine& b) { return a.milliseconds > b.milliseconds; });
@@ -137,35 +111,6 @@ Result<double> seconds_of_pass(const Work& work, EngineSubject& subject, const C
 }
 
 }  // namespace
-
-CallCost cost_of_call(const VerbCall& call, const ModelConfig& config, CacheType cache,
-                      std::span<const int64_t> experts_read) {
-    const auto layer = static_cast<size_t>(std::max(0, call.stage.layer));
-    CallCost cost{.bytes = bytes_of(call.x) + bytes_of(call.x2) + bytes_of(call.out)};
-    switch (call.verb) {
-        case Verb::embed:
-            cost.bytes += call.out.rows() * call.matrix->format->row_bytes(call.matrix->columns);
-            return cost;
-        case Verb::linear:
-            cost.bytes += call.matrix->bytes;
-            cost.multiply_adds = call.x.rows() * call.matrix->rows * call.matrix->columns;
-            return cost;
-        case Verb::expert_linear: {
-            const int64_t read = layer < experts_read.size() ? experts_read[layer] : 0;
-            cost.bytes += read * call.stack->first.bytes;
-            cost.multiply_adds = call.out.rows() * call.stack->first.rows * call.stack->first.columns;
-            return cost;
-        }
-        case Verb::attention:
-            return cost_of_attention(call, config.layers[static_cast<size_t>(call.attention->layer)], cache);
-        case Verb::store_kv:
-            cost.bytes += call.x.rows() * (call.x.width() + call.x2.width()) * cache_type_bytes(cache);
-            return cost;
-        default:
-            if (call.vector != nullptr) cost.bytes += call.vector->size * 4;
-            return cost;
-    }
-}
 
 Result<DeviceStep> measure_step(const Work& work, EngineSubject& subject, Engine& engine,
                                 const StepSettings& settings) {

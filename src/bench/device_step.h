@@ -1,13 +1,13 @@
 // One pass taken apart: which kernels a device runs for which verbs, how long each takes between two events, and what
-// of the pass is in no kernel. What a verb must read, write and multiply is counted from shapes, weights and positions
-// alone. Ceilings and shares: machine_ceilings.h, who prints.
+// of the pass is in no kernel. What a call must read, write and multiply is what its row of the verb table says
+// (ops/verbs.h). Ceilings and shares: machine_ceilings.h and the command that prints.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "bench/engine_subject.h"
-#include "proof/record/verb_call.h"
+#include "ops/verb_call.h"
 
 namespace invar {
 
@@ -46,12 +46,5 @@ struct StepSettings {
     Clock clock;
 };
 Result<DeviceStep> measure_step(const Work& work, EngineSubject& subject, Engine& engine, const StepSettings& settings);
-
-// What a call must read and write, and multiply. `experts_read`: by layer, distinct experts of the pass.
-struct CallCost {
-    int64_t bytes = 0, multiply_adds = 0;
-};
-CallCost cost_of_call(const VerbCall& call, const ModelConfig& config, CacheType cache,
-                      std::span<const int64_t> experts_read);
 
 }  // namespace invar

@@ -109,7 +109,7 @@ Result<void> EngineSubject::choose_token() {
 }
 
 Result<WorkCost> EngineSubject::cost(const Work& work) {
-    const bool counted = work.kind != WorkKind::prompt && work.sequences > 1 && engine_.config().experts.count > 0;
+    const bool counted = work.kind != WorkKind::prompt && work.sequences > 1 && engine_.config().most_experts() > 0;
     if (!counted) return cost_of(work, engine_.plan(), engine_.config(), {});
     // Which experts are read is decided by the router. The same tokens take the same way every time, so what one run
     // reads, every run does.

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "proof/record/verb_call.h"
+#include "ops/verb_call.h"
 
 namespace invar {
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cpu/linear.h"
+
 namespace invar {
 
 Result<Ceilings> device_ceilings(AcceleratorProbes& probes) {
@@ -11,11 +13,8 @@ Result<Ceilings> device_ceilings(AcceleratorProbes& probes) {
                     .copy_gigabytes = measured.copy_gigabytes};
 }
 
-// Rope's frequencies stay on the host, which makes angles of them: they are not read in a pass.
 bool device_does_all(const WeightPlan& plan) {
-    const auto there = [](const PlanEntry& entry) {
-        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
-    };
+    const auto there = [](const PlanEntry& entry) { return entry.place == Place::device; };
     return !plan.device.empty() && std::all_of(plan.entries.begin(), plan.entries.end(), there);
 }
 

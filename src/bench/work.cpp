@@ -1,22 +1,9 @@
 #include "bench/work.h"
 
 #include <algorithm>
+#include <map>
 
 namespace invar {
-namespace {
-
-int64_t elements_of(const std::vector<int64_t>& shape) {
-    int64_t elements = 1;
-    for (const int64_t side : shape) elements *= side;
-    return elements;
-}
-
-int64_t seen_at(int64_t position, const LayerGeometry& layer) {
-    return layer.window > 0 ? std::min<int64_t>(position + 1, layer.window) : position + 1;
-}
-
-}  // namespace
-
 std::string_view work_kind_name(WorkKind kind) {
     switch (kind) {
         case WorkKind::prompt:
@@ -36,67 +23,75 @@ std::string describe(const Work& work) {
     return work.depth > 0 ? fmt::format("{} at depth {}", what, work.depth) : what;
 }
 
-PassCost::PassCost(const WeightPlan& plan, const ModelConfig& config) : plan_(plan), config_(config) {
-    const ExpertGeometry& experts = config.experts;
-    const PlanEntry* head = nullptr;
-    for (const PlanEntry& entry : plan.entries) {
-        if (entry.id.role == Role::output_head) head = &entry;
-    }
-    const bool tied = head == nullptr || head->alias_of.has_value();
-    for (const PlanEntry& entry : plan.entries) {
-        if (entry.alias_of) continue;
-        const bool is_embedding = entry.id.role == Role::token_embedding;
-        if (entry.kind == WeightShape::stack) {
-            expert_bytes_.resize(config.layers.size());
-            expert_bytes_[static_cast<size_t>(entry.id.layer)] += entry.bytes / experts.count;
-            row_multiply_adds_ += elements_of(entry.shape) / experts.count * experts.per_token;
-        } else if (is_embedding && !tied) {
-            looked_up_bytes_ += entry.bytes / entry.shape[0];
-        } else {
-            fixed_bytes_ += entry.bytes;
-            const bool is_head = is_embedding || entry.id.role == Role::output_head;
-            if (entry.kind == WeightShape::matrix)
-                (is_head ? logits_multiply_adds_ : row_multiply_adds_) += elements_of(entry.shape);
+PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan) {
+    const auto owner_of = [&](WeightId id) {
+        const auto at =
+            std::find_if(plan.entries.begin(), plan.entries.end(), [&](const PlanEntry& one) { return one.id == id; });
+        return at != plan.entries.end() && at->alias_of ? *at->alias_of : id;
+    };
+    PassCost pass;
+    std::map<WeightId, int64_t> read;  // bytes: a weight that several calls need is read once
+    for (const VerbCall& call : survey.calls()) {
+        const VerbCost cost = cost_of(call.verb, call);
+        const auto layer = static_cast<size_t>(std::max(0, call.stage.layer));
+        if (cost.expert_bytes > 0) {
+            pass.expert_bytes.resize(std::max(pass.expert_bytes.size(), layer + 1));
+            pass.slots.resize(pass.expert_bytes.size());
+            pass.expert_bytes[layer] += cost.expert_bytes;
+            pass.slots[layer] = call.slots.rows * call.slots.experts_per_row;
         }
+        if (call.matrix != nullptr || call.vector != nullptr) {
+            int64_t& bytes = read[owner_of(call.matrix != nullptr ? call.matrix->id : call.vector->id)];
+            bytes = std::max(bytes, cost.weight_bytes);
+        }
+        const bool reads_cache = row_of(call.verb).reads(verb_field::cache);
+        if (reads_cache) pass.cache_bytes += cost.cache_bytes;
+        (reads_cache ? pass.attention_multiply_adds : pass.weight_multiply_adds) += cost.multiply_adds;
     }
+    for (const auto& [id, bytes] : read) pass.weight_bytes += bytes;
+    return pass;
 }
 
-int64_t PassCost::cache_bytes(int64_t position) const {
-    int64_t total = 0;
-    for (const LayerGeometry& layer : config_.layers) {
-        total += seen_at(position, layer) * layer.kv_heads * (layer.key_width + layer.value_width);
-    }
-    return total * cache_type_bytes(plan_.cache_type);
-}
+namespace {
 
-int64_t PassCost::attention_multiply_adds(int64_t position) const {
-    int64_t total = 0;
-    for (const LayerGeometry& layer : config_.layers) {
-        total += seen_at(position, layer) * layer.heads * (layer.key_width + layer.value_width);
-    }
-    return total;
-}
-
-WorkCost cost_of(const Work& work, const WeightPlan& plan, const ModelConfig& config,
-                 std::span<const int64_t> experts_read) {
-    const PassCost pass(plan, config);
+// In chunks, each of which gives one row of logits.
+Result<WorkCost> cost_of_prompt(const Work& work, const WeightPlan& plan, const ModelConfig& config) {
     WorkCost cost;
-    for (int64_t i = 0; i < work.tokens; ++i) {
-        const int64_t position = work.depth + i;
-        cost.attention_multiply_adds += work.sequences * pass.attention_multiply_adds(position);
-        if (work.kind != WorkKind::prompt) cost.cache_bytes += work.sequences * pass.cache_bytes(position);
+    for (int64_t done = 0; done < work.tokens; done += plan.chunk) {
+        const int64_t rows = std::min(plan.chunk, work.tokens - done);
+        TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(config, plan, batch_of(work.depth + done, rows, 1)));
+        const PassCost pass = cost_of(survey, plan);
+        cost.weight_multiply_adds += pass.weight_multiply_adds;
+        cost.attention_multiply_adds += pass.attention_multiply_adds;
     }
-    if (work.kind == WorkKind::prompt) {
-        const int64_t chunks = (work.tokens + plan.chunk - 1) / plan.chunk;  // each gives one row of logits
-        cost.weight_multiply_adds = pass.weight_multiply_adds(work.tokens, chunks);
-        return cost;
+    return cost;
+}
+
+}  // namespace
+
+Result<WorkCost> cost_of(const Work& work, const WeightPlan& plan, const ModelConfig& config,
+                         std::span<const int64_t> experts_read) {
+    if (work.kind == WorkKind::prompt) return cost_of_prompt(work, plan, config);
+    Batch batch;
+    for (int32_t i = 0; i < work.sequences; ++i) {
+        batch.rows.push_back({.token = 0, .sequence = i, .position = work.depth});
+        batch.logits_rows.push_back(i);
     }
-    cost.weight_bytes = work.tokens * pass.weight_bytes(work.sequences);
-    for (size_t layer = 0; layer < pass.expert_bytes().size(); ++layer) {
-        const int64_t experts = experts_read.empty() ? work.tokens * config.experts.per_token : experts_read[layer];
-        cost.weight_bytes += experts * pass.expert_bytes()[layer];
+    TRY_ASSIGN(PassSurvey survey, PassSurvey::of(config, plan, std::move(batch)));
+    WorkCost cost;
+    for (int64_t step = 0; step < work.tokens; ++step) {
+        for (BatchRow& row : survey.batch().rows) row.position = work.depth + step;
+        const PassCost pass = cost_of(survey, plan);
+        cost.weight_bytes += pass.weight_bytes;
+        for (size_t layer = 0; layer < pass.slots.size() && experts_read.empty(); ++layer)
+            cost.weight_bytes += pass.slots[layer] * pass.expert_bytes[layer];
+        cost.cache_bytes += pass.cache_bytes;
+        cost.weight_multiply_adds += pass.weight_multiply_adds;
+        cost.attention_multiply_adds += pass.attention_multiply_adds;
     }
-    cost.weight_multiply_adds = pass.weight_multiply_adds(work.computed(), work.computed());
+    const PassCost pass = cost_of(survey, plan);
+    for (size_t layer = 0; layer < pass.expert_bytes.size() && !experts_read.empty(); ++layer)
+        cost.weight_bytes += experts_read[layer] * pass.expert_bytes[layer];
     return cost;
 }
 

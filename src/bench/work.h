@@ -1,5 +1,5 @@
 // The pieces of work that are measured, and what each costs: bytes that must be read and multiply-adds that must be
-// done, counted from the plan and the geometry alone. It does not run anything (measurement.h).
+// done, summed over the calls of its passes (engine/pass_survey.h). It does not run anything (measurement.h).
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/weight_plan.h"
+#include "engine/pass_survey.h"
 #include "models/config.h"
 
 namespace invar {
@@ -37,33 +38,19 @@ struct WorkCost {
     int64_t weight_multiply_adds = 0, attention_multiply_adds = 0;
 };
 
-// What one pass over some rows costs.
-class PassCost {
-  public:
-    PassCost(const WeightPlan& plan, const ModelConfig& config);
-
-    // Weights that a pass of `rows` rows reads, less its experts.
-    int64_t weight_bytes(int64_t rows) const { return fixed_bytes_ + rows * looked_up_bytes_; }
-    // Of one expert, by layer; empty for a dense model. A row is sent to config.experts.per_token of them.
-    std::span<const int64_t> expert_bytes() const { return expert_bytes_; }
-    int64_t weight_multiply_adds(int64_t rows, int64_t logits_rows) const {
-        return rows * row_multiply_adds_ + logits_rows * logits_multiply_adds_;
-    }
-    // Of the query at `position`, which sees itself and what is before it (or its window).
-    int64_t cache_bytes(int64_t position) const;
-    int64_t attention_multiply_adds(int64_t position) const;
-
-  private:
-    const WeightPlan& plan_;
-    const ModelConfig& config_;
-    int64_t fixed_bytes_ = 0, looked_up_bytes_ = 0;
-    std::vector<int64_t> expert_bytes_;
-    int64_t row_multiply_adds_ = 0, logits_multiply_adds_ = 0;
+// What one pass costs: its calls' rows of the verb table (ops/verbs.h), summed.
+struct PassCost {
+    int64_t weight_bytes = 0;  // each weight once, without experts; of a table that is only looked up, the rows
+    // By layer: bytes of one expert, over all matrices it has, and the slots of the pass, the most experts it can read.
+    std::vector<int64_t> expert_bytes, slots;
+    int64_t cache_bytes = 0;  // read
+    int64_t weight_multiply_adds = 0, attention_multiply_adds = 0;
 };
+PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan);
 
-// `experts_read`: by layer, how many experts the passes of the work read in all, counted by who ran it; empty where
-// that follows from the geometry, because each pass has one row.
-WorkCost cost_of(const Work& work, const WeightPlan& plan, const ModelConfig& config,
-                 std::span<const int64_t> experts_read);
+// `experts_read`: by layer, how many experts the passes of the work read in all, counted where it ran; empty where that
+// follows from the geometry, because each pass has one row. Errors: those of the survey.
+Result<WorkCost> cost_of(const Work& work, const WeightPlan& plan, const ModelConfig& config,
+                         std::span<const int64_t> experts_read);
 
 }  // namespace invar

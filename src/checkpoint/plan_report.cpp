@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "base/json.h"
 #include "checkpoint/weight_plan.h"
 
 namespace invar {
@@ -39,7 +40,7 @@ Json plan_as_json(const WeightPlan& plan) {
     for (const PlanEntry& entry : plan.entries) {
         Json one = {{"weight", to_string(entry.id)},
                     {"layer", entry.id.layer},
-                    {"role", role_name(entry.id.role)},
+                    {"role", entry.id.role},
                     {"tensor", entry.tensor},
                     {"shape", entry.shape},
                     {"format", entry.source->name},
@@ -49,7 +50,13 @@ Json plan_as_json(const WeightPlan& plan) {
                     {"file_bytes", entry.file_bytes},
                     {"reason", entry.reason}};
         if (entry.alias_of) one["alias_of"] = to_string(*entry.alias_of);
+        if (!entry.stored.scales.empty()) one["scales"] = entry.stored.scales.size();
         entries.push_back(std::move(one));
+    }
+    Json ignored = Json::array();
+    for (const IgnoredTensors& one : plan.ignored) {
+        ignored.push_back(
+            {{"rule", one.rule}, {"because", one.because}, {"tensors", one.tensors}, {"bytes", one.bytes}});
     }
     Json reserves = Json::array();
     for (const PlanReserve& reserve : plan.reserves) {
@@ -73,6 +80,7 @@ Json plan_as_json(const WeightPlan& plan) {
                  {"file_bytes", plan.file_bytes},
                  {"above_file_bytes", plan.above_file_bytes()},
                  {"cache_file", plan.cache_file},
+                 {"ignored", std::move(ignored)},
                  {"notes", plan.notes}};
     if (!plan.device.empty()) {
         json["device"] = plan.device;
@@ -122,6 +130,9 @@ std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
                         above < 0 ? "below" : "above", plan.file_bytes);
     if (!plan.placement.empty()) text += plan.placement + "\n";
     for (const std::string& note : plan.device_notes) text += note + "\n";
+    for (const IgnoredTensors& one : plan.ignored) {
+        text += fmt::format("ignored: {} tensors {} ({} bytes), {}\n", one.tensors, one.rule, one.bytes, one.because);
+    }
     for (const std::string& note : plan.notes) text += fmt::format("note: {}\n", note);
     return text;
 }

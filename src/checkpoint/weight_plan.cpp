@@ -26,24 +26,31 @@ struct FormChoice {
     std::string reason;
 };
 
-bool is_expert_role(Role role) {
-    return role == Role::expert_gate || role == Role::expert_up || role == Role::expert_down;
-}
-
-Place place_of(WeightId id, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
-    if (!device || id.role == Role::rope_frequencies) return Place::host;
-    if (device->experts_on_host && is_expert_role(id.role)) return Place::host;
+// Of what belongs to a layer, or (-1) to the whole model.
+Place place_of(int layer, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
+    if (!device) return Place::host;
     const int64_t layers = static_cast<int64_t>(config.layers.size());
-    const bool there = id.layer < 0 ? device->layers > layers : id.layer >= layers - device->layers;
+    const bool there = layer < 0 ? device->layers > layers : layer >= layers - device->layers;
     return there ? Place::device : Place::host;
 }
 
-FormChoice choose_form(const WantedWeight& weight, bool multiplied, const Format& format, const PlanRequest& request) {
+Place place_of(const WantedWeight& weight, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
+    if (device && device->experts_on_host && weight.kind == WeightShape::stack) return Place::host;
+    return place_of(weight.id.layer, config, device);
+}
+
+FormChoice choose_form(const WantedWeight& weight, bool multiplied, const StoredWeight& stored,
+                       const PlanRequest& request) {
     if (weight.kind == WeightShape::vector) return {StoredForm::binary32, "vectors are widened exactly"};
-    if (request.form == FormRequest::as_stored) return {StoredForm::as_stored, "asked for; stays in the mapped file"};
-    if (!multiplied) return {StoredForm::as_stored, "rows are only looked up; stays in the mapped file"};
-    if (!request.vector_kernels) return {StoredForm::as_stored, "scalar kernels read the file's blocks"};
-    if (!has_rows4(format)) return {StoredForm::as_stored, "no repacked layout for this format"};
+    const bool made = stored.in_place() == nullptr;
+    const std::string_view stays = made ? "kept in blocks" : "stays in the mapped file";
+    const auto as_stored = [&](std::string_view why) {
+        return FormChoice{StoredForm::as_stored, fmt::format("{}; {}", why, stays)};
+    };
+    if (request.form == FormRequest::as_stored) return as_stored("asked for");
+    if (!multiplied) return as_stored("rows are only looked up");
+    if (!request.vector_kernels) return as_stored("scalar kernels read blocks");
+    if (!has_rows4(*stored.format)) return as_stored("no repacked layout for this format");
     if (weight.looked_up_by_row) return {StoredForm::rows4, "repacked for vector kernels; also serves the row look-up"};
     return {StoredForm::rows4, "repacked for vector kernels"};
 }
@@ -60,35 +67,31 @@ int64_t device_bytes(const WantedWeight& weight, const Format& format, const Acc
     return weight.kind == WeightShape::stack ? weight.shape[0] * one : one;
 }
 
-PlanEntry plan_entry(const WantedWeight& weight, const ModelConfig& config, const std::vector<WantedWeight>& wanted,
-                     const GgufFile& file, const PlanRequest& request) {
-    const TensorInfo& tensor = *file.find(weight.tensor);
-    if (place_of(weight.id, config, request.device) == Place::device) {
+PlanEntry plan_entry(const WantedWeight& weight, StoredWeight stored, const ModelConfig& config,
+                     const std::vector<WantedWeight>& wanted, const PlanRequest& request) {
+    PlanEntry entry{.id = weight.id,
+                    .tensor = stored.name,
+                    .kind = weight.kind,
+                    .shape = weight.shape,
+                    .source = stored.format,
+                    .place = place_of(weight, config, request.device),
+                    .file_bytes = stored.bytes(),
+                    .makes_logits = weight.makes_logits,
+                    .looked_up_by_row = weight.looked_up_by_row};
+    if (entry.place == Place::device) {
         const bool vector = weight.kind == WeightShape::vector;
-        return {.id = weight.id,
-                .tensor = weight.tensor,
-                .kind = weight.kind,
-                .shape = weight.shape,
-                .source = tensor.format,
-                .form = vector ? StoredForm::binary32 : StoredForm::device_lanes,
-                .place = Place::device,
-                .bytes = device_bytes(weight, *tensor.format, request.device->accelerator),
-                .file_bytes = static_cast<int64_t>(tensor.bytes),
-                .alias_of = std::nullopt,
-                .reason = vector ? "on the device, widened exactly" : "on the device, packed for its lanes"};
+        entry.form = vector ? StoredForm::binary32 : StoredForm::device_lanes;
+        entry.bytes = device_bytes(weight, *stored.format, request.device->accelerator);
+        entry.reason = vector ? "on the device, widened exactly" : "on the device, packed for its lanes";
+    } else {
+        const FormChoice choice = choose_form(weight, is_multiplied(weight, wanted), stored, request);
+        entry.form = choice.form;
+        entry.bytes = stored_bytes(*stored.format, choice.form, weight.shape);
+        entry.reason = choice.reason;
     }
-    const FormChoice choice = choose_form(weight, is_multiplied(weight, wanted), *tensor.format, request);
-    return {.id = weight.id,
-            .tensor = weight.tensor,
-            .kind = weight.kind,
-            .shape = weight.shape,
-            .source = tensor.format,
-            .form = choice.form,
-            .place = Place::host,
-            .bytes = stored_bytes(*tensor.format, choice.form, weight.shape),
-            .file_bytes = static_cast<int64_t>(tensor.bytes),
-            .alias_of = std::nullopt,
-            .reason = choice.reason};
+    if (!stored.recipe.empty()) entry.reason += "; " + stored.recipe;
+    entry.stored = std::move(stored);
+    return entry;
 }
 
 // An entry of no bytes that shows the owner's storage.
@@ -98,7 +101,10 @@ PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& 
     CHECK(owner != planned.end(), "an alias is declared after its owner");
     PlanEntry entry = *owner;
     entry.id = weight.id;
-    entry.tensor = weight.tensor;
+    entry.tensor = weight.tensor();
+    entry.stored = {};
+    entry.makes_logits = weight.makes_logits;
+    entry.looked_up_by_row = weight.looked_up_by_row;
     entry.bytes = 0;
     entry.file_bytes = 0;
     entry.alias_of = weight.alias_of;
@@ -107,37 +113,6 @@ PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& 
 }
 
 }  // namespace
-
-Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFile& file) {
-    std::set<std::string_view> consumed;
-    std::set<WeightId> filled;
-    for (const WantedWeight& weight : wanted) {
-        CHECK(filled.insert(weight.id).second, "a weight is declared once");
-        if (weight.alias_of) continue;
-        const TensorInfo* tensor = file.find(weight.tensor);
-        if (tensor == nullptr) {
-            return fail(
-                "{}: tensor '{}' ({}, shape {}) is missing; the file is incomplete or names the wrong architecture",
-                file.name(), weight.tensor, to_string(weight.id), shape_text(weight.shape));
-        }
-        if (tensor->shape != weight.shape) {
-            return fail("{}: tensor '{}' has shape {}, but the metadata asks for {}; the file contradicts itself",
-                        file.name(), weight.tensor, shape_text(tensor->shape), shape_text(weight.shape));
-        }
-        if (weight.kind == WeightShape::vector && !tensor->format->is_float) {
-            return fail("{}: tensor '{}' is a vector stored as {}, but norms and biases must be f32, f16 or bf16",
-                        file.name(), weight.tensor, tensor->format->name);
-        }
-        CHECK(consumed.insert(tensor->name).second, "a tensor is consumed by one weight");
-    }
-    for (const TensorInfo& tensor : file.tensors()) {
-        if (consumed.contains(tensor.name)) continue;
-        return fail(
-            "{}: tensor '{}' (shape {}) is used by no weight of the model; running without it could change the answers",
-            file.name(), printable(tensor.name), shape_text(tensor.shape));
-    }
-    return {};
-}
 
 int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }
 
@@ -184,34 +159,6 @@ int64_t WeightPlan::device_block_bytes() const {
 }
 
 namespace {
-
-Result<void> check_device_limits(const ModelConfig& config, const WeightPlan& plan, const AcceleratorLimits& limits) {
-    const int64_t rows = plan.chunk * std::max(1, config.experts.per_token);
-    if (rows > limits.rows) {
-        return fail("a pass of {} tokens has {} rows, but the device computes at most {}; use a smaller --chunk",
-                    plan.chunk, rows, limits.rows);
-    }
-    if (config.experts.count > limits.experts) {
-        return fail(ErrorKind::unsupported,
-                    "{} has {} experts, but the device chooses among at most {}; use --device cpu", config.name,
-                    config.experts.count, limits.experts);
-    }
-    for (const LayerGeometry& layer : config.layers) {
-        const int64_t width = std::max(layer.key_width, layer.value_width);
-        if (width <= limits.head_width) continue;
-        return fail(ErrorKind::unsupported,
-                    "{} has heads of {} elements, but the device computes at most {}; use --device cpu", config.name,
-                    width, limits.head_width);
-    }
-    for (const PlanEntry& entry : plan.entries) {
-        const bool small =
-            entry.kind == WeightShape::vector || entry.shape[entry.shape.size() - 2] <= limits.row_elements;
-        if (entry.place == Place::host || small) continue;
-        return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",
-                    to_string(entry.id), entry.shape[entry.shape.size() - 2], limits.row_elements);
-    }
-    return {};
-}
 
 // "64 pages of 64 positions x 147456 bytes in f16 + 25 pages ... in windows of 1024"
 std::string cache_text(const StateLayout& layout, std::span<const int64_t> units, Place place, CacheType type) {
@@ -274,8 +221,8 @@ Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const Pl
 }  // namespace
 
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
-                                    const GgufFile& file, const PlanRequest& request) {
-    TRY(check_binding(wanted, file));
+                                    const Checkpoint& checkpoint, const PlanRequest& request) {
+    TRY_ASSIGN(Binding binding, bind_weights(config, wanted, checkpoint));
     if (request.chunk < 1)
         return fail("--chunk is {}, but a prompt is read in chunks of at least 1 token", request.chunk);
     if (request.chunk > kMostChunk)
@@ -283,7 +230,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     if (request.context < 0) return fail("--context is {}, but it must be a number of tokens", request.context);
     if (request.context > config.context_length) {
         return fail("{}: --context {} is more than the {} tokens the model was trained for; ask for at most that",
-                    file.name(), request.context, config.context_length);
+                    checkpoint.name(), request.context, config.context_length);
     }
     WeightPlan plan;
     plan.architecture = config.architecture;
@@ -296,17 +243,17 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.chunk = std::min(request.chunk, plan.context);
     plan.cache_type = request.cache_type;
     plan.notes = config.notes;
-    plan.file_bytes = static_cast<int64_t>(file.file_bytes());
-    for (const WantedWeight& weight : wanted) {
-        plan.entries.push_back(weight.alias_of ? alias_entry(weight, plan.entries)
-                                               : plan_entry(weight, config, wanted, file, request));
+    plan.file_bytes = static_cast<int64_t>(checkpoint.file_bytes());
+    plan.ignored = std::move(binding.ignored);
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        const WantedWeight& weight = wanted[i];
+        plan.entries.push_back(weight.alias_of
+                                   ? alias_entry(weight, plan.entries)
+                                   : plan_entry(weight, std::move(binding.weights[i]), config, wanted, request));
     }
     for (int layer = 0; layer < static_cast<int>(config.layers.size()); ++layer)
-        plan.layer_places.push_back(place_of({layer, Role::attention_norm}, config, request.device));
-    if (request.device) {
-        plan.device = request.device->facts.name;
-        TRY(check_device_limits(config, plan, request.device->accelerator.limits()));
-    }
+        plan.layer_places.push_back(place_of(layer, config, request.device));
+    if (request.device) plan.device = request.device->facts.name;
     TRY(reserve_cache(plan, config, request));
     return plan;
 }

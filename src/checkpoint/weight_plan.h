@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/result.h"
-#include "files/gguf.h"
+#include "checkpoint/binding.h"
 #include "models/architecture.h"
 #include "ops/accelerator.h"
 #include "state/kv_cache.h"
@@ -55,16 +55,23 @@ struct PlanEntry {
     std::string tensor;  // its name in the file; for an alias the name it would have had
     WeightShape kind = WeightShape::matrix;
     std::vector<int64_t> shape;      // outermost first
-    const Format* source = nullptr;  // format in the file
+    StoredWeight stored;             // how the checkpoint holds it; of an alias without matrices
+    const Format* source = nullptr;  // format in which the checkpoint hands it out
     StoredForm form = StoredForm::as_stored;
     Place place = Place::host;
-    int64_t bytes = 0;  // resident; for as_stored these are bytes of the mapped file; 0 for an alias
+    int64_t bytes = 0;  // resident; for as_stored, where they are not made, bytes of the mapped file; 0 for an alias
     int64_t file_bytes = 0;
     std::optional<WeightId> alias_of;
+    bool makes_logits = false;      // the head
+    bool looked_up_by_row = false;  // an embedding table
     std::string reason;
 
-    // Whether it is kept in host memory in a form that is not the file's.
-    bool has_own_bytes() const { return !alias_of && place == Place::host && form != StoredForm::as_stored; }
+    // Whether its rows lie nowhere in the files as they are wanted.
+    bool is_made() const { return !stored.matrices.empty() && stored.in_place() == nullptr; }
+    // Whether host memory is taken for it.
+    bool has_own_bytes() const {
+        return !alias_of && place == Place::host && (form != StoredForm::as_stored || is_made());
+    }
 };
 
 struct PlanReserve {
@@ -88,6 +95,7 @@ struct WeightPlan {
     std::vector<std::string> device_notes;  // why not more
     int64_t file_bytes = 0;                 // of the model file, all parts
     std::string cache_file;                 // that packed weights are mapped from (weight_cache.h); "": none
+    std::vector<IgnoredTensors> ignored;
     std::vector<std::string> notes;
 
     int64_t weight_bytes() const;  // over entries
@@ -104,14 +112,10 @@ struct WeightPlan {
     int64_t above_file_bytes() const;
 };
 
-// Proves that the declared weights and the file's tensors correspond one to one with equal shapes. Errors name the
-// weight or tensor: missing, unexpected, or both shapes.
-Result<void> check_binding(const std::vector<WantedWeight>& wanted, const GgufFile& file);
-
 // `scratch_bytes`: what the backend measured for the request's chunk (a pass without arithmetic, see
 // engine/engine.cpp).
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
-                                    const GgufFile& file, const PlanRequest& request);
+                                    const Checkpoint& checkpoint, const PlanRequest& request);
 // Adds the scratch lines and checks the budgets; the error shows the arithmetic.
 struct ScratchBytes {
     int64_t host = 0;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "cpu/linear.h"
 
 namespace invar {
 namespace {
@@ -126,8 +127,9 @@ void CpuOps::report_finding(std::string_view verb, std::span<const Stage> stage_
     std::fill(findings_.begin(), findings_.end(), Finding{});
 }
 
-void CpuOps::record_use(std::string_view verb, std::string_view format, int64_t tokens, std::string_view kernel) {
+void CpuOps::record_use(Verb of, std::string_view format, int64_t tokens, std::string_view kernel) {
     const ShapeClass shape = shape_class(tokens);
+    const std::string_view verb = verb_name(of);
     const KernelUse use{.verb = verb, .format = format, .shape = shape, .kernel = kernel};
     // Names are static text, so the same call names them by the same pointers: about 2 ns an entry in place of 10.
     const auto same_text = [&](const KernelUse& known) {
@@ -152,104 +154,26 @@ void CpuOps::for_each_part(int64_t rows, int64_t width, PartBody body) {
     });
 }
 
+// ---- which body computes a call
+
+const CpuOps::Body* CpuOps::body_of(Verb verb) {
+    static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
+    return kTable.find(verb);
+}
+
+void CpuOps::run(const VerbCall& call) {
+    const Body* body = body_of(call.verb);
+    if (body != nullptr) return body->run(*this, call);
+    if (lacking_) lacking_ = fail(ErrorKind::unsupported, "the CPU has no kernel for {}", describe(call));
+}
+
+void CpuOps::run_together(std::span<const VerbCall> calls) {
+    const Body* body = body_of(calls.front().verb);
+    if (body == nullptr || body->run_together == nullptr) return Ops::run_together(calls);
+    body->run_together(*this, calls);
+}
+
 // ---- the verbs that work row by row
-
-void CpuOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-    CHECK(out.rows() == batch.size() && out.width() == table.columns,
-          "an embedding has a row for each row of the batch");
-    const ArenaScope scope(arena_);
-    const int64_t row_bytes = table.format->row_bytes(table.columns);
-    const int64_t worker_bytes = Arena::rounded(row_bytes);
-    std::byte* unpacked = arena_.take<std::byte>(worker_bytes * pool_.threads());
-    if (measuring()) return;
-    pool_.parallel_for(batch.size(), rows_for_a_thread(table.columns), [&](int64_t first, int64_t last, int worker) {
-        for (int64_t row = first; row < last; ++row) {
-            const int64_t token = batch.rows[static_cast<size_t>(row)].token;
-            CHECK(token >= 0 && token < table.rows, "tokens were checked against the vocabulary before the pass");
-            const std::byte* stored = table.data + token * row_bytes;
-            if (table.form == StoredForm::rows4) {
-                std::byte* place = unpacked + worker * worker_bytes;
-                unpack_row(*table.format, table.data, table.rows, table.columns, token, place);
-                stored = place;
-            }
-            float* decoded = out.host_row(row);
-            table.format->decode(stored, table.columns, decoded);
-            if (table.scale != 1.0f) row_kernels_.scale(decoded, table.scale, table.columns);
-            inspect(worker, 0, row, 0, decoded, table.columns);
-        }
-    });
-    report_finding("embed", stage);
-}
-
-void CpuOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    check_same_shape(x, y);
-    CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
-    record_use("rms_norm", "", x.rows(), row_kernels_.name);
-    if (measuring()) return;
-    const int64_t groups = x.width() / weight.size;
-    pool_.parallel_for(x.rows() * groups, rows_for_a_thread(weight.size), [&](int64_t first, int64_t last, int worker) {
-        for (int64_t item = first; item < last; ++item) {
-            const int64_t row = item / groups, element = item % groups * weight.size;
-            float* normalised = y.host_row(row) + element;
-            row_kernels_.rms_norm(x.host_row(row) + element, weight.data, weight.size, epsilon, normalised);
-            inspect(worker, 0, row, element, normalised, weight.size);
-        }
-    });
-    report_finding("rms_norm", stage);
-}
-
-void CpuOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
-    CHECK(y.width() == bias.size, "a bias has an element for each of the row");
-    record_use("add_bias", "", y.rows(), row_kernels_.name);
-    if (measuring()) return;
-    for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
-        float* part = y.host_row(row) + first;
-        row_kernels_.add(part, bias.data + first, count);
-        inspect(worker, 0, row, first, part, count);
-    });
-    report_finding("add_bias", stage);
-}
-
-void CpuOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
-    check_same_shape(gate, up);
-    check_same_shape(gate, out);
-    record_use("silu_multiply", "", gate.rows(), row_kernels_.name);
-    if (measuring()) return;
-    for_each_part(gate.rows(), gate.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
-        float* part = out.host_row(row) + first;
-        row_kernels_.silu_multiply(gate.host_row(row) + first, up.host_row(row) + first, count, part);
-        inspect(worker, 0, row, first, part, count);
-    });
-    report_finding("silu_multiply", stage);
-}
-
-void CpuOps::add(Stage stage, Tensor x, Tensor y) {
-    check_same_shape(x, y);
-    record_use("add", "", x.rows(), row_kernels_.name);
-    if (measuring()) return;
-    for_each_part(x.rows(), x.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
-        float* part = x.host_row(row) + first;
-        row_kernels_.add(part, y.host_row(row) + first, count);
-        inspect(worker, 0, row, first, part, count);
-    });
-    report_finding("add", stage);
-}
-
-void CpuOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
-    CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(), "one row of out for each index");
-    if (measuring()) return;
-    pool_.parallel_for(out.rows(), rows_for_a_thread(x.width()), [&](int64_t first, int64_t last, int worker) {
-        for (int64_t row = first; row < last; ++row) {
-            const int64_t source = rows[static_cast<size_t>(row)];
-            CHECK(source >= 0 && source < x.rows(), "a gathered row exists");
-            std::memcpy(out.host_row(row), x.host_row(source), static_cast<size_t>(x.width()) * sizeof(float));
-            inspect(worker, 0, row, 0, out.host_row(row), x.width());
-        }
-    });
-    report_finding("gather_rows", stage);
-}
-
-// ---- routing
 
 namespace {
 
@@ -276,51 +200,184 @@ float rank_experts(const float* probabilities, int64_t experts, int k, Ranked* r
 
 }  // namespace
 
-void CpuOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
-    const int k = spec.experts_per_row;
-    CHECK(k >= 1 && k <= logits.width(), "the loader refuses a model that chooses more experts than it has");
-    CHECK(routing.rows == logits.rows() && routing.experts_per_row == k, "routing has k slots for each row of logits");
-    const ArenaScope scope(arena_);
-    const int64_t experts = logits.width();
-    float* all_probabilities = arena_.take<float>(experts * pool_.threads());
-    Ranked* all_ranked = arena_.take<Ranked>(int64_t{k + 1} * pool_.threads());
-    record_use("route", "", logits.rows(), row_kernels_.name);
-    if (measuring()) return;
-    pool_.parallel_for(logits.rows(), rows_for_a_thread(experts * 4), [&](int64_t first, int64_t last, int worker) {
-        float* probabilities = all_probabilities + worker * experts;
-        Ranked* ranked = all_ranked + int64_t{worker} * (k + 1);
-        for (int64_t row = first; row < last; ++row) {
-            row_kernels_.softmax(logits.host_row(row), experts, probabilities);
-            inspect(worker, 0, row, 0, probabilities, experts);
-            routing.margins[row] = rank_experts(probabilities, experts, k, ranked);
-            float total = ranked[0].probability;
-            for (int j = 1; j < k; ++j) total = total + ranked[j].probability;
-            for (int j = 0; j < k; ++j) {
-                const float weight = ranked[j].probability;
-                routing.experts[row * k + j] = ranked[j].expert;
-                routing.weights[row * k + j] = spec.renormalise ? weight / total : weight;
-            }
-            inspect(worker, 0, row, experts, routing.weights + row * k, k);
-        }
-    });
-    report_finding("route", stage);
-}
+struct CpuOps::RowVerbs {
+    static void embed(CpuOps& cpu, const VerbCall& call) {
+        const WeightMatrix& table = *call.matrix;
+        const Batch& batch = *call.batch;
+        const Tensor out = call.out;
+        CHECK(out.rows() == batch.size() && out.width() == table.columns,
+              "an embedding has a row for each row of the batch");
+        const ArenaScope scope(cpu.arena_);
+        const int64_t row_bytes = table.format->row_bytes(table.columns);
+        const int64_t worker_bytes = Arena::rounded(row_bytes);
+        std::byte* unpacked = cpu.arena_.take<std::byte>(worker_bytes * cpu.pool_.threads());
+        if (cpu.measuring()) return;
+        cpu.pool_.parallel_for(
+            batch.size(), cpu.rows_for_a_thread(table.columns), [&](int64_t first, int64_t last, int worker) {
+                for (int64_t row = first; row < last; ++row) {
+                    const int64_t token = batch.rows[static_cast<size_t>(row)].token;
+                    CHECK(token >= 0 && token < table.rows,
+                          "tokens were checked against the vocabulary before the pass");
+                    const std::byte* stored = table.data + token * row_bytes;
+                    if (table.form == StoredForm::rows4) {
+                        std::byte* place = unpacked + worker * worker_bytes;
+                        unpack_row(*table.format, table.data, table.rows, table.columns, token, place);
+                        stored = place;
+                    }
+                    float* decoded = out.host_row(row);
+                    table.format->decode(stored, table.columns, decoded);
+                    if (table.scale != 1.0f) cpu.row_kernels_.scale(decoded, table.scale, table.columns);
+                    if (table.row_scales != nullptr)
+                        cpu.row_kernels_.scale(decoded, table.row_scales[token], table.columns);
+                    cpu.inspect(worker, 0, row, 0, decoded, table.columns);
+                }
+            });
+        cpu.report_finding(call);
+    }
 
-void CpuOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-    const int64_t k = routing.experts_per_row;
-    CHECK(slots.rows() == routing.rows * k && y.rows() == routing.rows && slots.width() == y.width(),
-          "there is a slot for each row and rank");
-    record_use("combine_experts", "", y.rows(), row_kernels_.name);
-    if (measuring()) return;
-    for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
-        float* part = y.host_row(row) + first;
-        std::fill_n(part, count, 0.0f);
-        for (int64_t j = 0; j < k; ++j) {
-            row_kernels_.add_scaled(part, routing.weights[row * k + j], slots.host_row(row * k + j) + first, count);
-        }
-        inspect(worker, 0, row, first, part, count);
-    });
-    report_finding("combine_experts", stage);
+    static void rms_norm(CpuOps& cpu, const VerbCall& call) {
+        const Tensor x = call.x, y = call.out;
+        const WeightVector& weight = *call.vector;
+        check_same_shape(x, y);
+        CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+        cpu.record_use(call.verb, "", x.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        const int64_t groups = x.width() / weight.size;
+        cpu.pool_.parallel_for(x.rows() * groups, cpu.rows_for_a_thread(weight.size),
+                               [&](int64_t first, int64_t last, int worker) {
+                                   for (int64_t item = first; item < last; ++item) {
+                                       const int64_t row = item / groups, element = item % groups * weight.size;
+                                       float* normalised = y.host_row(row) + element;
+                                       cpu.row_kernels_.rms_norm(x.host_row(row) + element, weight.data, weight.size,
+                                                                 call.epsilon, normalised);
+                                       cpu.inspect(worker, 0, row, element, normalised, weight.size);
+                                   }
+                               });
+        cpu.report_finding(call);
+    }
+
+    static void add_bias(CpuOps& cpu, const VerbCall& call) {
+        const Tensor y = call.out;
+        const WeightVector& bias = *call.vector;
+        CHECK(y.width() == bias.size, "a bias has an element for each of the row");
+        cpu.record_use(call.verb, "", y.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        cpu.for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* part = y.host_row(row) + first;
+            cpu.row_kernels_.add(part, bias.data + first, count);
+            cpu.inspect(worker, 0, row, first, part, count);
+        });
+        cpu.report_finding(call);
+    }
+
+    static void silu_multiply(CpuOps& cpu, const VerbCall& call) {
+        const Tensor gate = call.x, up = call.x2, out = call.out;
+        check_same_shape(gate, up);
+        check_same_shape(gate, out);
+        cpu.record_use(call.verb, "", gate.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        cpu.for_each_part(gate.rows(), gate.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* part = out.host_row(row) + first;
+            cpu.row_kernels_.silu_multiply(gate.host_row(row) + first, up.host_row(row) + first, count, part);
+            cpu.inspect(worker, 0, row, first, part, count);
+        });
+        cpu.report_finding(call);
+    }
+
+    static void add(CpuOps& cpu, const VerbCall& call) {
+        const Tensor x = call.out, y = call.x2;
+        check_same_shape(x, y);
+        cpu.record_use(call.verb, "", x.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        cpu.for_each_part(x.rows(), x.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* part = x.host_row(row) + first;
+            cpu.row_kernels_.add(part, y.host_row(row) + first, count);
+            cpu.inspect(worker, 0, row, first, part, count);
+        });
+        cpu.report_finding(call);
+    }
+
+    static void gather_rows(CpuOps& cpu, const VerbCall& call) {
+        const Tensor x = call.x, out = call.out;
+        const std::span<const int32_t> rows = call.gathered;
+        CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(),
+              "one row of out for each index");
+        if (cpu.measuring()) return;
+        cpu.pool_.parallel_for(
+            out.rows(), cpu.rows_for_a_thread(x.width()), [&](int64_t first, int64_t last, int worker) {
+                for (int64_t row = first; row < last; ++row) {
+                    const int64_t source = rows[static_cast<size_t>(row)];
+                    CHECK(source >= 0 && source < x.rows(), "a gathered row exists");
+                    std::memcpy(out.host_row(row), x.host_row(source), static_cast<size_t>(x.width()) * sizeof(float));
+                    cpu.inspect(worker, 0, row, 0, out.host_row(row), x.width());
+                }
+            });
+        cpu.report_finding(call);
+    }
+
+    static void route(CpuOps& cpu, const VerbCall& call) {
+        const Tensor logits = call.x;
+        const ExpertSlots& routing = call.slots;
+        const int k = call.route->experts_per_row;
+        CHECK(k >= 1 && k <= logits.width(), "the loader refuses a model that chooses more experts than it has");
+        CHECK(routing.rows == logits.rows() && routing.experts_per_row == k,
+              "routing has k slots for each row of logits");
+        const ArenaScope scope(cpu.arena_);
+        const int64_t experts = logits.width();
+        float* all_probabilities = cpu.arena_.take<float>(experts * cpu.pool_.threads());
+        Ranked* all_ranked = cpu.arena_.take<Ranked>(int64_t{k + 1} * cpu.pool_.threads());
+        cpu.record_use(call.verb, "", logits.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        cpu.pool_.parallel_for(
+            logits.rows(), cpu.rows_for_a_thread(experts * 4), [&](int64_t first, int64_t last, int worker) {
+                float* probabilities = all_probabilities + worker * experts;
+                Ranked* ranked = all_ranked + int64_t{worker} * (k + 1);
+                for (int64_t row = first; row < last; ++row) {
+                    cpu.row_kernels_.softmax(logits.host_row(row), experts, probabilities);
+                    cpu.inspect(worker, 0, row, 0, probabilities, experts);
+                    routing.margins[row] = rank_experts(probabilities, experts, k, ranked);
+                    float total = ranked[0].probability;
+                    for (int j = 1; j < k; ++j) total = total + ranked[j].probability;
+                    for (int j = 0; j < k; ++j) {
+                        const float weight = ranked[j].probability;
+                        routing.experts[row * k + j] = ranked[j].expert;
+                        routing.weights[row * k + j] = call.route->renormalise ? weight / total : weight;
+                    }
+                    cpu.inspect(worker, 0, row, experts, routing.weights + row * k, k);
+                }
+            });
+        cpu.report_finding(call);
+    }
+
+    static void combine_experts(CpuOps& cpu, const VerbCall& call) {
+        const Tensor slots = call.x, y = call.out;
+        const ExpertSlots& routing = call.slots;
+        const int64_t k = routing.experts_per_row;
+        CHECK(slots.rows() == routing.rows * k && y.rows() == routing.rows && slots.width() == y.width(),
+              "there is a slot for each row and rank");
+        cpu.record_use(call.verb, "", y.rows(), cpu.row_kernels_.name);
+        if (cpu.measuring()) return;
+        cpu.for_each_part(y.rows(), y.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* part = y.host_row(row) + first;
+            std::fill_n(part, count, 0.0f);
+            for (int64_t j = 0; j < k; ++j) {
+                cpu.row_kernels_.add_scaled(part, routing.weights[row * k + j], slots.host_row(row * k + j) + first,
+                                            count);
+            }
+            cpu.inspect(worker, 0, row, first, part, count);
+        });
+        cpu.report_finding(call);
+    }
+};
+
+std::span<const CpuOps::Body> CpuOps::row_bodies() {
+    static constexpr Body kBodies[] = {
+        {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
+        {Verb::add_bias, RowVerbs::add_bias}, {Verb::silu_multiply, RowVerbs::silu_multiply},
+        {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
+        {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
+    };
+    return kBodies;
 }
 
 }  // namespace invar

@@ -12,13 +12,14 @@
 #include "base/result.h"
 #include "cpu/arena.h"
 #include "cpu/attention_kernels.h"
-#include "cpu/linear.h"
 #include "cpu/row_kernels.h"
 #include "machine/isa.h"
 #include "machine/thread_pool.h"
 #include "ops/ops.h"
 
 namespace invar {
+
+enum class ActivationForm : uint8_t;  // cpu/linear.h
 
 struct CpuOpsSettings {
     ThreadPool& pool;  // outlives the CpuOps
@@ -59,36 +60,29 @@ class CpuOps final : public Ops {
     void begin_pass() override;
     std::optional<NonFinite> failure() const override { return failure_; }
 
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override;
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
-    void add(Stage stage, Tensor x, Tensor y) override;
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                       Tensor out) override;
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
-    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
-    void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                            const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
-                            Tensor x) override;
+    void run(const VerbCall& call) override;
+    void run_together(std::span<const VerbCall> calls) override;
+    Result<void> finish() override { return lacking_; }
 
   private:
+    // The body of a verb: a row of one of the lists below. A verb without one is an error of the plan.
+    struct Body {
+        Verb verb = Verb::count;
+        void (*run)(CpuOps& cpu, const VerbCall& call) = nullptr;
+        // Several calls as one, where that is faster; else nullptr.
+        void (*run_together)(CpuOps& cpu, std::span<const VerbCall> calls) = nullptr;
+    };
+    struct RowVerbs;                                 // the bodies that work row by row (cpu_ops.cpp)
+    static std::span<const Body> row_bodies();       // cpu_ops.cpp
+    static std::span<const Body> product_bodies();   // cpu_ops_linear.cpp
+    static std::span<const Body> position_bodies();  // cpu_ops_attention.cpp
+    static const Body* body_of(Verb verb);
+
     // The first non-finite output a worker met in a verb, by (job, row, element).
     struct alignas(64) Finding {
         bool found = false;
         int64_t job = 0, row = 0, element = 0;
         float value = 0;
-    };
-    struct PreparedForm {
-        ActivationForm form = ActivationForm::rows;
-        const std::byte* data = nullptr;
     };
     struct ExpertJob {
         Stage stage;
@@ -110,14 +104,17 @@ class CpuOps final : public Ops {
     // The same for 16-bit floats as they were stored.
     void inspect_halves(int worker, int64_t job, int64_t row, int64_t first_element, CachedFloat type,
                         const uint16_t* halves, int64_t n);
-    void report_finding(std::string_view verb, Stage stage) { report_finding(verb, std::span<const Stage>(&stage, 1)); }
+    void report_finding(const VerbCall& call) {
+        report_finding(verb_name(call.verb), std::span<const Stage>(&call.stage, 1));
+    }
     void report_finding(std::string_view verb, std::span<const Stage> stage_of_job);
-    void record_use(std::string_view verb, std::string_view format, int64_t tokens, std::string_view kernel);
+    void record_use(Verb verb, std::string_view format, int64_t tokens, std::string_view kernel);
 
     // body over all elements of [rows, width], in parts of a row that are worth a thread together.
     using PartBody = FunctionRef<void(int64_t row, int64_t first, int64_t count, int worker)>;
     void for_each_part(int64_t rows, int64_t width, PartBody body);
 
+    void multiply(std::span<const LinearJob> jobs, Tensor x);
     const std::byte* prepare(ActivationForm form, Tensor x);
     void run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x);
     void multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker);
@@ -125,6 +122,9 @@ class CpuOps final : public Ops {
     const std::byte* prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
                                    SlotInput input, Tensor x);
 
+    void rotate(const VerbCall& call);
+    void store(const VerbCall& call);
+    void attend(const VerbCall& call);
     const float* angles_of(const RopeTable& table, const Batch& batch);
     void attend_tiles(const AttentionPlan& plan);
     void attend_in_waves(const AttentionPlan& plan, int64_t most_chunks);
@@ -137,6 +137,7 @@ class CpuOps final : public Ops {
     const AttentionKernels& attention_kernels_;
     Arena arena_;
 
+    Result<void> lacking_;  // the first call that has no body here
     std::optional<NonFinite> failure_;
     std::vector<Finding> findings_;  // by worker
     std::vector<KernelUse> kernels_used_;

@@ -1,6 +1,6 @@
 // Positions: rope, storing keys and values, and attention over the cache. Attention is split by tiles of rows and
 // heads, or, where those are too few for the threads, by chunks of positions too; chunks merge in rising order either
-// way, so the split does not show in the bits (docs/arithmetic.md, section 4). The kernels: attention_kernels.h.
+// way, so the split does not show in the bits (docs/arithmetic.md, section 5). The kernels: attention_kernels.h.
 #include <algorithm>
 #include <cstring>
 
@@ -88,11 +88,13 @@ const float* CpuOps::angles_of(const RopeTable& table, const Batch& batch) {
     return values;
 }
 
-void CpuOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
-    const RopeSpec& spec = table.spec();
+void CpuOps::rotate(const VerbCall& call) {
+    const Batch& batch = *call.batch;
+    const Tensor x = call.out;
+    const RopeSpec& spec = call.rope->spec();
     CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
-    const float* angles = angles_of(table, batch);
-    record_use("rope", "", x.rows(), row_kernels_.name);
+    const float* angles = angles_of(*call.rope, batch);
+    record_use(call.verb, "", x.rows(), row_kernels_.name);
     if (measuring()) return;
     const int64_t heads = x.width() / spec.head_width, pairs = spec.pairs();
     const auto turn = spec.pairing == RopePairing::halves ? row_kernels_.rope_halves : row_kernels_.rope_adjacent;
@@ -106,7 +108,7 @@ void CpuOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tenso
                                inspect(worker, 0, row, element, head, spec.head_width);
                            }
                        });
-    report_finding("rope", stage);
+    report_finding(call);
 }
 
 // ---- the cache
@@ -124,7 +126,11 @@ void CpuOps::inspect_halves(int worker, int64_t job, int64_t row, int64_t first_
     }
 }
 
-void CpuOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+void CpuOps::store(const VerbCall& call) {
+    const int layer = call.cache_layer;
+    const Batch& batch = *call.batch;
+    const Tensor keys = call.x, values = call.x2;
+    KvCache& cache = *call.cache;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     const int64_t key_width = geometry.key_width, value_width = geometry.value_width, heads = geometry.kv_heads;
     CHECK(keys.rows() == batch.size() && keys.width() == heads * key_width && values.rows() == batch.size() &&
@@ -132,7 +138,7 @@ void CpuOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, T
           "a row has a key and a value for each head of the layer");
     const ArenaScope scope(arena_);
     uint16_t* all_narrowed = arena_.take<uint16_t>(key_width * pool_.threads());
-    record_use("store_kv", cache_type_name(cache.type()), batch.size(), row_kernels_.name);
+    record_use(call.verb, cache_type_name(cache.type()), batch.size(), row_kernels_.name);
     if (measuring()) return;
 
     const CachedFloat type = cached_float(cache.type());
@@ -178,7 +184,7 @@ void CpuOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, T
     // Keys are job 0, values job 1: the verb's name tells them apart.
     const bool in_keys = std::any_of(findings_.begin(), findings_.end(),
                                      [](const Finding& finding) { return finding.found && finding.job == 0; });
-    const Stage stages[2] = {stage, stage};
+    const Stage stages[2] = {call.stage, call.stage};
     report_finding(in_keys ? "store_kv (keys)" : "store_kv (values)", stages);
 }
 
@@ -268,8 +274,11 @@ struct CpuOps::AttentionPlan {
     }
 };
 
-void CpuOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                       Tensor out) {
+void CpuOps::attend(const VerbCall& call) {
+    const AttentionCall& spec = *call.attention;
+    const Batch& batch = *call.batch;
+    const Tensor queries = call.x, out = call.out;
+    const KvCache& cache = *call.cache_read;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     CHECK(geometry.kv_heads > 0 && spec.heads % geometry.kv_heads == 0,
           "query heads are shared evenly among key heads");
@@ -298,7 +307,7 @@ void CpuOps::attention(Stage stage, const AttentionCall& spec, const Batch& batc
         worker.query = arena_.take<const float*>(plan.most_queries);
         worker.visible = arena_.take<VisibleLanes>(plan.most_queries);
     }
-    record_use("attention", cache_type_name(cache.type()), batch.size(), attention_kernels_.name);
+    record_use(call.verb, cache_type_name(cache.type()), batch.size(), attention_kernels_.name);
     if (measuring()) return;
     std::copy(memory.begin(), memory.end(), plan.workers);
 
@@ -323,7 +332,7 @@ void CpuOps::attention(Stage stage, const AttentionCall& spec, const Batch& batc
     } else {
         attend_tiles(plan);
     }
-    report_finding("attention", stage);
+    report_finding(call);
 }
 
 // out of one query, from its merged state.
@@ -405,6 +414,15 @@ void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
             finish_query(plan, row, head * group + query % group, *state.l, state.o, worker_index);
         });
     }
+}
+
+std::span<const CpuOps::Body> CpuOps::position_bodies() {
+    static constexpr Body kBodies[] = {
+        {Verb::rope, [](CpuOps& cpu, const VerbCall& call) { cpu.rotate(call); }},
+        {Verb::store_kv, [](CpuOps& cpu, const VerbCall& call) { cpu.store(call); }},
+        {Verb::attention, [](CpuOps& cpu, const VerbCall& call) { cpu.attend(call); }},
+    };
+    return kBodies;
 }
 
 }  // namespace invar

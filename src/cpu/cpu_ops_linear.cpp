@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/linear.h"
 
 namespace invar {
 namespace {
@@ -73,14 +74,8 @@ const std::byte* CpuOps::prepare(ActivationForm form, Tensor x) {
     return prepared;
 }
 
-void CpuOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
-    const LinearJob job{.stage = stage, .weight = &weight, .out = y};
-    linear_many(std::span<const LinearJob>(&job, 1), x);
-}
-
-void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
-    constexpr size_t kMostJobs = 8;
-    CHECK(!jobs.empty() && jobs.size() <= kMostJobs, "a fused product has one to eight jobs");
+void CpuOps::multiply(std::span<const LinearJob> jobs, Tensor x) {
+    CHECK(!jobs.empty() && jobs.size() <= kMostTogether, "a fused product has one to eight jobs");
     const ArenaScope scope(arena_);
     struct Planned {
         const LinearKernel* kernel = nullptr;
@@ -88,8 +83,8 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
         RowItems rows;
         int64_t items_before = 0;
     };
-    Planned planned[kMostJobs];
-    Stage stages[kMostJobs];
+    Planned planned[kMostTogether];
+    Stage stages[kMostTogether];
     int64_t rows = 0;
     for (const LinearJob& job : jobs) rows += job.weight->rows;
     const int64_t rows_each = rows_of_item(rows, pool_.threads());
@@ -101,7 +96,7 @@ void CpuOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
               "y = W x needs matching shapes");
         stages[i] = job.stage;
         planned[i].kernel = &choose_linear_kernel(problem_of(weight, x.rows()), highest_, forced_linear_);
-        record_use("linear", weight.format->name, x.rows(), planned[i].kernel->name);
+        record_use(Verb::linear, weight.format->name, x.rows(), planned[i].kernel->name);
         const auto same_form = [&](const Planned& other) { return other.kernel->reads == planned[i].kernel->reads; };
         const Planned* earlier = std::find_if(planned, planned + i, same_form);
         planned[i].activations = earlier != planned + i ? earlier->activations : prepare(planned[i].kernel->reads, x);
@@ -210,20 +205,6 @@ const std::byte* CpuOps::prepare_slots(ActivationForm form, const SlotOrder& ord
     return prepared;
 }
 
-void CpuOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
-                           Tensor x, Tensor out) {
-    const ExpertJob job{.stage = stage, .experts = &experts, .out = out};
-    run_experts(std::span<const ExpertJob>(&job, 1), routing, input, x);
-}
-
-void CpuOps::expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                                const WeightStack& second, Tensor second_out, const ExpertSlots& routing,
-                                SlotInput input, Tensor x) {
-    const ExpertJob jobs[2] = {{.stage = first_stage, .experts = &first, .out = first_out},
-                               {.stage = second_stage, .experts = &second, .out = second_out}};
-    run_experts(jobs, routing, input, x);
-}
-
 struct CpuOps::ExpertPlan {
     SlotOrder order;
     const LinearKernel* kernels[kMostExpertJobs] = {};
@@ -271,7 +252,7 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
         // The kernel is chosen for the tokens an expert has on average.
         const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, plan.order.actives));
         plan.kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
-        record_use("expert_linear", weight.format->name, tokens, plan.kernels[i]->name);
+        record_use(Verb::expert_linear, weight.format->name, tokens, plan.kernels[i]->name);
         plan.rows[i] =
             RowItems(pool_.row_homes(), weight.rows,
                      std::min(kMostExpertRows, rows_of_item(weight.rows * plan.order.actives, pool_.threads())));
@@ -317,6 +298,34 @@ void CpuOps::multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> 
             inspect(worker, static_cast<int64_t>(i), slot, first_row, part, rows);
         }
     }
+}
+
+// ---- the bodies
+
+std::span<const CpuOps::Body> CpuOps::product_bodies() {
+    struct Products {
+        static void linear(CpuOps& cpu, std::span<const VerbCall> calls) {
+            LinearJob jobs[kMostTogether];
+            for (size_t i = 0; i < calls.size(); ++i)
+                jobs[i] = {.stage = calls[i].stage, .weight = calls[i].matrix, .out = calls[i].out};
+            cpu.multiply(std::span(jobs).first(calls.size()), calls.front().x);
+        }
+        static void experts(CpuOps& cpu, std::span<const VerbCall> calls) {
+            const VerbCall& first = calls.front();
+            for (size_t done = 0; done < calls.size(); done += kMostExpertJobs) {
+                ExpertJob jobs[kMostExpertJobs];
+                const auto some = calls.subspan(done, std::min(kMostExpertJobs, calls.size() - done));
+                for (size_t i = 0; i < some.size(); ++i)
+                    jobs[i] = {.stage = some[i].stage, .experts = some[i].stack, .out = some[i].out};
+                cpu.run_experts(std::span(jobs).first(some.size()), first.slots, first.slot_input, first.x);
+            }
+        }
+        static void one_linear(CpuOps& cpu, const VerbCall& call) { linear(cpu, std::span(&call, 1)); }
+        static void one_expert(CpuOps& cpu, const VerbCall& call) { experts(cpu, std::span(&call, 1)); }
+    };
+    static constexpr Body kBodies[] = {{Verb::linear, Products::one_linear, Products::linear},
+                                       {Verb::expert_linear, Products::one_expert, Products::experts}};
+    return kBodies;
 }
 
 }  // namespace invar

@@ -39,7 +39,6 @@ void linear_scalar(const LinearTask& task) {
                 }
                 y = strands.total();
             }
-            if (format.id == FormatId::nvfp4) y = y * weight.scale;
             task.out[token * task.out_stride + row] = y;
         }
     }
@@ -89,6 +88,16 @@ constexpr bool levels_agree() {
 static_assert(levels_agree());
 
 }  // namespace
+
+void LinearKernel::run(const LinearTask& task) const {
+    unscaled(task);
+    const WeightMatrix& weight = *task.weight;
+    if (weight.scale == 1.0f && weight.row_scales == nullptr) return;
+    for (int64_t token = 0; token < task.tokens; ++token) {
+        float* const y = task.out + token * task.out_stride;
+        for (int64_t row = task.first_row; row < task.last_row; ++row) y[row] = scaled(weight, row, y[row]);
+    }
+}
 
 std::span<const LinearKernel> linear_kernels() { return kTable; }
 

@@ -60,10 +60,13 @@ struct LinearKernel {
     Isa isa = Isa::scalar;
     ActivationForm reads = ActivationForm::blocks;
     bool (*fits)(const LinearProblem&) = nullptr;  // where the row is the choice; run itself takes any number of tokens
-    void (*run)(const LinearTask&) = nullptr;
+    void (*unscaled)(const LinearTask&) = nullptr;  // the dot law, without the scales beside the format
     // Tokens whose activations it keeps in the L2 cache before it takes the next: a call for more is several in a row.
     // 0: all.
     int64_t tokens_at_once = 0;
+
+    // The dot law, then the weight's scales of the tensor and of its rows, in this order (scaled() in ops/weight.h).
+    void run(const LinearTask& task) const;
 };
 
 // The kernels in order of preference. For every problem some scalar row fits.

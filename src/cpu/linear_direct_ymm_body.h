@@ -109,8 +109,8 @@ template <FormatId kId, int kT>
         }
     }
     INVAR_UNROLL for (int t = 0; t < kT; ++t) {
-        store_results<kId>(p, first_token + t, group,
-                           strand_totals(strands[0][t], strands[1][t], strands[2][t], strands[3][t]));
+        store_results(p, first_token + t, group,
+                      strand_totals(strands[0][t], strands[1][t], strands[2][t], strands[3][t]));
     }
 }
 

@@ -309,7 +309,6 @@ void store_panel(const Product& p, const Chunk& chunk, int64_t first_row, int64_
             INVAR_UNROLL for (int strand = 1; strand < 8; ++strand) {
                 y = _mm512_add_ps(y, _mm512_load_ps(s + kTileRows * strand));
             }
-            if constexpr (kId == FormatId::nvfp4) y = _mm512_mul_ps(y, _mm512_set1_ps(p.tensor_scale));
             float* const out = p.out + (chunk.token_of_tile(tile) + t) * p.out_stride + first_row;
             _mm512_mask_storeu_ps(out, mask, rows_in_order(y));
         }

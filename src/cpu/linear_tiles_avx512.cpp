@@ -207,7 +207,7 @@ template <FormatId kId, int kP, int kT>
     INVAR_UNROLL for (int t = 0; t < kT; ++t) {
         INVAR_UNROLL for (int a = 0; a < kP; a += 2) {
             if (job.last_chunk) {
-                store_results<kId>(p, token + t, group + a / 2, strand_totals(strands[a][t], strands[a + 1][t]));
+                store_results(p, token + t, group + a / 2, strand_totals(strands[a][t], strands[a + 1][t]));
             } else {
                 _mm512_store_ps(job.strands + (t * kP + a) * 16, strands[a][t]);
                 _mm512_store_ps(job.strands + (t * kP + a + 1) * 16, strands[a + 1][t]);

@@ -251,7 +251,7 @@ void tiles(const LinearTask& task) {
                 const float* s = strands + 32 * t;
                 const __m128 y = strand_totals(_mm256_load_ps(s), _mm256_load_ps(s + 8), _mm256_load_ps(s + 16),
                                                _mm256_load_ps(s + 24));
-                store_results<kId>(p, chunk.first_token + t, group, y);
+                store_results(p, chunk.first_token + t, group, y);
             }
         }
     }

@@ -275,7 +275,6 @@ struct Product {
     const LaneRecord* x;  // token t: x + t * records
     float* out;           // out[t * out_stride + row]
     int64_t out_stride, rows;
-    float tensor_scale;
 };
 
 template <FormatId kId>
@@ -290,14 +289,11 @@ Product product_of(const LinearTask& task) {
             .x = reinterpret_cast<const LaneRecord*>(task.activations),
             .out = task.out,
             .out_stride = task.out_stride,
-            .rows = weight.rows,
-            .tensor_scale = weight.scale};
+            .rows = weight.rows};
 }
 
-// Four results of a token, fewer at the matrix's last rows. The tensor scale is NVFP4's, applied once.
-template <FormatId kId>
+// Four results of a token, fewer at the matrix's last rows.
 [[gnu::always_inline]] inline void store_results(const Product& p, int64_t token, int64_t group, __m128 y) {
-    if constexpr (kId == FormatId::nvfp4) y = _mm_mul_ps(y, _mm_set1_ps(p.tensor_scale));
     const int64_t left = p.rows - 4 * group;
     const __mmask8 mask = left >= 4 ? 15 : static_cast<__mmask8>((1 << left) - 1);
     _mm_mask_storeu_ps(p.out + token * p.out_stride + 4 * group, mask, y);

@@ -270,7 +270,6 @@ struct Product {
     const LaneRecord* x;  // token t: x + t * records
     float* out;           // out[t * out_stride + row]
     int64_t out_stride, rows;
-    float tensor_scale;
 };
 
 template <FormatId kId>
@@ -285,14 +284,11 @@ Product product_of(const LinearTask& task) {
             .x = reinterpret_cast<const LaneRecord*>(task.activations),
             .out = task.out,
             .out_stride = task.out_stride,
-            .rows = weight.rows,
-            .tensor_scale = weight.scale};
+            .rows = weight.rows};
 }
 
-// Four results of a token, fewer at the matrix's last rows. The tensor scale is NVFP4's, applied once.
-template <FormatId kId>
+// Four results of a token, fewer at the matrix's last rows.
 [[gnu::always_inline]] inline void store_results(const Product& p, int64_t token, int64_t group, __m128 y) {
-    if constexpr (kId == FormatId::nvfp4) y = _mm_mul_ps(y, _mm_set1_ps(p.tensor_scale));
     float* const out = p.out + token * p.out_stride + 4 * group;
     const int left = p.rows - 4 * group < 4 ? static_cast<int>(p.rows - 4 * group) : 4;
     const __m128i mask = _mm_cmpgt_epi32(_mm_set1_epi32(left), _mm_setr_epi32(0, 1, 2, 3));

@@ -1,4 +1,5 @@
-// Scratch, control arrays, and the verbs that are not products. See cuda_ops.h; products: cuda_ops_linear.cu.
+// Scratch, control arrays, which body computes a call, and the verbs that work row by row. See cuda_ops.h; products:
+// cuda_ops_linear.cu; rope, cache and attention: cuda_ops_positions.cu.
 #include "cuda/cuda_ops.h"
 
 #include <algorithm>
@@ -20,8 +21,6 @@ constexpr int64_t kArenaAlignment = 256;
 // Of a row of logits: its ranks, what is wrong with it, its request (PreselectRow), the request's edits.
 constexpr int64_t kMostRankingBytes =
     8 * kMostPreselected + 8 + 24 + int64_t{kMostLogitEdits} * static_cast<int64_t>(sizeof(LogitEdit));
-// Fewer blocks than this leave multiprocessors idle, so that attention is split over chunks as well (an H200 has 132).
-constexpr int64_t kEnoughBlocks = 264;
 
 int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
 
@@ -241,6 +240,25 @@ void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
                                  static_cast<int64_t>(control.page_numbers.size()) * 4));
 }
 
+// ---- which body computes a call
+
+const CudaOps::Body* CudaOps::body_of(Verb verb) {
+    static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
+    return kTable.find(verb);
+}
+
+void CudaOps::run(const VerbCall& call) {
+    const Body* body = body_of(call.verb);
+    if (body != nullptr) return body->run(*this, call);
+    keep(fail(ErrorKind::unsupported, "the CUDA device has no kernel for {}; use --device cpu", describe(call)));
+}
+
+void CudaOps::run_together(std::span<const VerbCall> calls) {
+    const Body* body = body_of(calls.front().verb);
+    if (body == nullptr || body->run_together == nullptr) return Ops::run_together(calls);
+    body->run_together(*this, calls);
+}
+
 // ---- row by row
 
 namespace {
@@ -260,335 +278,160 @@ simt::Global<const float> vector_of(const WeightVector& weight) { return simt::g
 
 }  // namespace
 
-void CudaOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-    CHECK(table.form == StoredForm::device_lanes, "matrices of a device are packed for it");
-    if (settings_.measuring) return;
-    bring_batch(batch);
-    const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
-                         .columns = table.columns,
-                         .scale = table.scale,
-                         .tokens = control_->tokens.constant(),
-                         .out = rows_of(out),
-                         .inspector = Inspector::of(control_->failure.global(), next_call("embed", stage))};
-    const simt::Grid grid{.x = static_cast<int>(records_of(table.columns)),
-                          .y = static_cast<int>(batch.size()),
-                          .threads = kRecordColumns,
-                          .name = "embed"};
-    const simt::Stream stream = stream_of(settings_.device);
-    const FormatId id = table.format->id;
-    if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); })) return;
-    if (id == FormatId::f32) return simt::launch(stream, grid, embed_kernel<FormatId::f32>, args);
-    if (id == FormatId::f16) return simt::launch(stream, grid, embed_kernel<FormatId::f16>, args);
-    simt::launch(stream, grid, embed_kernel<FormatId::bf16>, args);
-}
-
-void CudaOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    check_same_shape(x, y);
-    CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
-    if (settings_.measuring) return;
-    const NormArgs args{.x = rows_of(x),
-                        .y = rows_of(y),
-                        .weight = vector_of(weight),
-                        .size = weight.size,
-                        .epsilon = epsilon,
-                        .inspector = Inspector::of(control_->failure.global(), next_call("rms_norm", stage))};
-    simt::launch(stream_of(settings_.device),
-                 {.x = static_cast<int>(x.width() / weight.size),
-                  .y = static_cast<int>(x.rows()),
-                  .threads = kReduceThreads,
-                  .name = "rms_norm"},
-                 rms_norm_kernel, args);
-}
-
-void CudaOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
-    CHECK(y.width() == bias.size, "a bias has an element for each of the row");
-    if (settings_.measuring) return;
-    // The kernel only reads b: the constant goes away for the sake of one Rows type.
-    const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
-    const ElementArgs args{.a = rows_of(y),
-                           .b = every_row,
-                           .out = rows_of(y),
-                           .width = y.width(),
-                           .inspector = Inspector::of(control_->failure.global(), next_call("add_bias", stage))};
-    simt::launch(stream_of(settings_.device), parts_grid(y, "add_bias"), add_kernel, args);
-}
-
-void CudaOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
-    check_same_shape(gate, up);
-    check_same_shape(gate, out);
-    if (settings_.measuring) return;
-    const ElementArgs args{.a = rows_of(gate),
-                           .b = rows_of(up),
-                           .out = rows_of(out),
-                           .width = out.width(),
-                           .inspector = Inspector::of(control_->failure.global(), next_call("silu_multiply", stage))};
-    simt::launch(stream_of(settings_.device), parts_grid(out, "silu_multiply"), silu_multiply_kernel, args);
-}
-
-void CudaOps::add(Stage stage, Tensor x, Tensor y) {
-    check_same_shape(x, y);
-    if (settings_.measuring) return;
-    const ElementArgs args{.a = rows_of(x),
-                           .b = rows_of(y),
-                           .out = rows_of(x),
-                           .width = x.width(),
-                           .inspector = Inspector::of(control_->failure.global(), next_call("add", stage))};
-    simt::launch(stream_of(settings_.device), parts_grid(x, "add"), add_kernel, args);
-}
-
-void CudaOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
-    CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(), "one row of out for each index");
-    CHECK(out.rows() <= settings_.rows, "no more rows are chosen than a batch has");
-    for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "a gathered row exists");
-    if (settings_.measuring) return;
-    if (rows.empty()) return;
-    control_->write(control_->gathered, rows.data(), rows.size());
-    send_cells();
-    const GatherArgs args{.x = rows_of(x),
-                          .out = rows_of(out),
-                          .rows = control_->gathered.constant(),
-                          .width = x.width(),
-                          .inspector = Inspector::of(control_->failure.global(), next_call("gather_rows", stage))};
-    simt::launch(stream_of(settings_.device), parts_grid(out, "gather_rows"), gather_kernel, args);
-}
-
-// ---- positions
-
-// Where the table's frequencies are; tables stay.
-int64_t CudaOps::bring_frequencies(const RopeTable& table) {
-    std::vector<std::vector<double>>& known = control_->rope_frequencies;
-    const std::vector<double> wanted(table.frequencies().begin(), table.frequencies().end());
-    const auto found = std::find(known.begin(), known.end(), wanted);
-    const auto place = static_cast<int64_t>(found - known.begin());
-    if (found != known.end()) return place;
-    CHECK(place < kRopeTables && wanted.size() <= kMostPairs, "a model has at most 8 rope tables for heads of 256");
-    known.push_back(wanted);
-    keep(settings_.device.upload(reinterpret_cast<std::byte*>(control_->frequencies.data() + place * kMostPairs),
-                                 wanted.data(), static_cast<int64_t>(wanted.size() * sizeof(double))));
-    return place;
-}
-
-const float* CudaOps::angles_of(const RopeTable& table, const Batch& batch) {
-    bring_batch(batch);
-    for (const Control::Angles& known : control_->angles)
-        if (known.table == &table) return known.values;
-    const int pairs = table.spec().pairs();
-    auto* angles = take_elements<float>(batch.size() * 2 * pairs);
-    control_->angles.push_back({.table = &table, .values = angles});
-    if (settings_.measuring) return angles;
-    const double* const frequencies = control_->frequencies.data() + bring_frequencies(table) * kMostPairs;
-    const RopeAnglesArgs args{.frequencies = simt::global(frequencies, pairs),
-                              .attention_factor = table.attention_factor(),
-                              .pairs = pairs,
-                              .positions = control_->positions.constant(),
-                              .angles = simt::global(angles, batch.size() * 2 * pairs)};
-    simt::launch(stream_of(settings_.device),
-                 {.x = parts_of(pairs, 64), .y = static_cast<int>(batch.size()), .threads = 64, .name = "rope_angles"},
-                 rope_angles_kernel, args);
-    return angles;
-}
-
-void CudaOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
-    const RopeSpec& spec = table.spec();
-    CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
-    const float* const angles = angles_of(table, batch);
-    if (settings_.measuring) return;
-    const RopeArgs args{.x = rows_of(x),
-                        .angles = simt::global(angles, batch.size() * 2 * spec.pairs()),
-                        .head_width = spec.head_width,
-                        .pairs = spec.pairs(),
-                        .adjacent = spec.pairing == RopePairing::adjacent ? 1 : 0,
-                        .inspector = Inspector::of(control_->failure.global(), next_call("rope", stage))};
-    simt::launch(stream_of(settings_.device),
-                 {.x = static_cast<int>(x.width() / spec.head_width),
-                  .y = static_cast<int>(x.rows()),
-                  .threads = 64,
-                  .name = "rope"},
-                 rope_kernel, args);
-}
-
-namespace {
-
-CacheLayer cache_layer(const KvCache& cache, int layer) {
-    const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
-    const LayerPlace& place = cache.layer_place(layer);
-    const StateMemory::Pool& pool = cache.pool(layer);
-    CHECK(place.place == Place::device, "a device reads its own layers of the cache");
-    return {.memory = simt::global(reinterpret_cast<uint8_t*>(pool.memory.get()), pool.bytes),
-            .page_bytes = pool.unit_bytes,
-            .keys_at = place.keys,
-            .values_at = place.values,
-            .key_head_bytes = place.key_head,
-            .value_head_bytes = place.value_head,
-            .kv_heads = geometry.kv_heads,
-            .key_width = geometry.key_width,
-            .value_width = geometry.value_width,
-            .window = geometry.window};
-}
-
-// Calls use.operator()<type>().
-template <class Use>
-void with_cache_type(CacheType type, Use use) {
-    if (type == CacheType::f16) return use.template operator()<CacheType::f16>();
-    if (type == CacheType::bf16) return use.template operator()<CacheType::bf16>();
-    use.template operator()<CacheType::f32>();
-}
-
-}  // namespace
-
-void CudaOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
-    if (settings_.measuring) return;
-    bring_batch(batch);
-    bring_pages(batch, cache);
-    const int call = next_call("store_kv (keys)", stage);
-    calls_.back().second_verb = "store_kv (values)";
-    const StoreArgs args{.cache = cache_layer(cache, layer),
-                         .batch = control_->batch(cache.group_of(layer)),
-                         .keys = rows_of(keys),
-                         .values = rows_of(values),
-                         .key_inspector = Inspector::of(control_->failure.global(), call, 0),
-                         .value_inspector = Inspector::of(control_->failure.global(), call, 1)};
-    const simt::Grid grid{
-        .x = args.cache.kv_heads, .y = static_cast<int>(batch.size()), .threads = 64, .name = "store_kv"};
-    with_cache_type(cache.type(), [&]<CacheType kType>() {
-        simt::launch(stream_of(settings_.device), grid, store_kv_kernel<kType>, args);
-    });
-}
-
-namespace {
-
-// Rows of one sequence that follow each other.
-int64_t runs_of(const Batch& batch) {
-    int64_t runs = 0;
-    for (size_t i = 0; i < batch.rows.size(); ++i)
-        runs += i == 0 || batch.rows[i].sequence != batch.rows[i - 1].sequence ? 1 : 0;
-    return runs;
-}
-
-// Queries of a block: many in prompts, else as few as there are heads to share a key.
-int queries_of_block(const Batch& batch, int group, bool wide) {
-    if (batch.size() >= 4 * runs_of(batch) && batch.size() * group > 8) return wide ? 16 : 32;
-    return group <= 4 && !wide ? 4 : 8;
-}
-
-}  // namespace
-
-void CudaOps::write_tiles(const Batch& batch, RowTiles& tiles) {
-    if (tiles.current) return;
-    std::vector<int32_t> first, rows;
-    for (size_t i = 0; i < batch.rows.size(); ++i) {
-        const bool joins =
-            !first.empty() && rows.back() < tiles.limit && batch.rows[i].sequence == batch.rows[i - 1].sequence;
-        if (!joins) first.push_back(static_cast<int32_t>(i)), rows.push_back(0);
-        ++rows.back();
+struct CudaOps::RowVerbs {
+    static void embed(CudaOps& cuda, const VerbCall& call) {
+        const WeightMatrix& table = *call.matrix;
+        const Batch& batch = *call.batch;
+        const Tensor out = call.out;
+        CHECK(table.form == StoredForm::device_lanes, "matrices of a device are packed for it");
+        if (cuda.settings_.measuring) return;
+        cuda.bring_batch(batch);
+        const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
+                             .rows = table.rows,
+                             .columns = table.columns,
+                             .scales = result_scales(table),
+                             .tokens = cuda.control_->tokens.constant(),
+                             .out = rows_of(out),
+                             .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        const simt::Grid grid{.x = static_cast<int>(records_of(table.columns)),
+                              .y = static_cast<int>(batch.size()),
+                              .threads = kRecordColumns,
+                              .name = "embed"};
+        const simt::Stream stream = stream_of(cuda.settings_.device);
+        const FormatId id = table.format->id;
+        if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); }))
+            return;
+        if (id == FormatId::f32) return simt::launch(stream, grid, embed_kernel<FormatId::f32>, args);
+        if (id == FormatId::f16) return simt::launch(stream, grid, embed_kernel<FormatId::f16>, args);
+        simt::launch(stream, grid, embed_kernel<FormatId::bf16>, args);
     }
-    tiles.count = static_cast<int64_t>(first.size());
-    tiles.current = true;
-    control_->write(tiles.first, first.data(), first.size());
-    control_->write(tiles.rows, rows.data(), rows.size());
-}
 
-const RowTiles& CudaOps::bring_tiles(const Batch& batch, int rows_of_tile) {
-    const auto fits = [&](const RowTiles& tiles) { return tiles.limit == rows_of_tile || tiles.limit == 0; };
-    auto found = std::find_if(control_->tiles.begin(), control_->tiles.end(), fits);
-    if (found == control_->tiles.end()) found = control_->tiles.begin();  // written anew each time it changes
-    if (found->limit != rows_of_tile) {
-        found->limit = rows_of_tile;
-        found->current = false;
+    static void rms_norm(CudaOps& cuda, const VerbCall& call) {
+        const Tensor x = call.x, y = call.out;
+        const WeightVector& weight = *call.vector;
+        check_same_shape(x, y);
+        CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+        if (cuda.settings_.measuring) return;
+        const NormArgs args{.x = rows_of(x),
+                            .y = rows_of(y),
+                            .weight = vector_of(weight),
+                            .size = weight.size,
+                            .epsilon = call.epsilon,
+                            .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device),
+                     {.x = static_cast<int>(x.width() / weight.size),
+                      .y = static_cast<int>(x.rows()),
+                      .threads = kReduceThreads,
+                      .name = "rms_norm"},
+                     rms_norm_kernel, args);
     }
-    write_tiles(batch, *found);
-    send_cells();
-    return *found;
-}
 
-void CudaOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                        const KvCache& cache, Tensor out) {
-    if (settings_.measuring) return;
-    bring_batch(batch);
-    bring_pages(batch, cache);
-    Control& control = *control_;
-    AttentionArgs args{.cache = cache_layer(cache, spec.layer),
-                       .batch = control.batch(cache.group_of(spec.layer)),
-                       .queries = rows_of(queries),
-                       .out = rows_of(out),
-                       .heads = spec.heads,
-                       .scale = spec.scale,
-                       .softcap = spec.softcap,
-                       .inspector = Inspector::of(control.failure.global(), next_call("attention", stage))};
-    const CacheLayer& layer = args.cache;
-    CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth,
-          "the plan keeps layers with wider heads on the CPU");
-    const bool wide = std::max(layer.key_width, layer.value_width) > 128;
-    const int group = spec.heads / layer.kv_heads;
-    const int of_block = queries_of_block(batch, group, wide), of_part = std::min(group, of_block);
-    const int parts = parts_of(group, of_part);
-    const RowTiles& tiles = bring_tiles(batch, std::max(1, of_block / of_part));
-    args.tile_first = tiles.first.constant();
-    args.tile_rows = tiles.rows.constant();
-    const int64_t chunks = attention_chunks(batch);
-    const int64_t results = batch.size() * spec.heads * chunks;
-    const bool split = chunks > 1 && tiles.count * layer.kv_heads * parts < kEnoughBlocks &&
-                       results * (2 + layer.value_width) <= control.chunk_results.count;
-    if (split) {
-        float* const values = control.chunk_results.data();
-        args.chunks = chunks;
-        args.chunk_m = simt::global(values, results);
-        args.chunk_l = simt::global(values + results, results);
-        args.chunk_o = simt::global(values + 2 * results, results * layer.value_width);
+    static void add_bias(CudaOps& cuda, const VerbCall& call) {
+        const Tensor y = call.out;
+        const WeightVector& bias = *call.vector;
+        CHECK(y.width() == bias.size, "a bias has an element for each of the row");
+        if (cuda.settings_.measuring) return;
+        // The kernel only reads b: the constant goes away for the sake of one Rows type.
+        const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
+        const ElementArgs args{.a = rows_of(y),
+                               .b = every_row,
+                               .out = rows_of(y),
+                               .width = y.width(),
+                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(y, "add_bias"), add_kernel, args);
     }
-    const simt::Stream stream = stream_of(settings_.device);
-    const simt::Grid grid{.x = static_cast<int>(tiles.count),
-                          .y = layer.kv_heads * parts,
-                          .z = split ? static_cast<int>(chunks) : 1,
-                          .threads = wide ? 256 : 128,
-                          .name = "attention"};
-    with_cache_type(cache.type(), [&]<CacheType kType>() {
-        if (wide && of_block == 16) return simt::launch(stream, grid, attention_kernel<kType, 256, 16>, args);
-        if (wide) return simt::launch(stream, grid, attention_kernel<kType, 256, 8>, args);
-        if (of_block == 32) return simt::launch(stream, grid, attention_kernel<kType, 128, 32>, args);
-        if (of_block == 8) return simt::launch(stream, grid, attention_kernel<kType, 128, 8>, args);
-        simt::launch(stream, grid, attention_kernel<kType, 128, 4>, args);
-    });
-    if (!split) return;
-    const simt::Grid merge{
-        .x = spec.heads, .y = static_cast<int>(batch.size()), .threads = grid.threads, .name = "attention_merge"};
-    if (wide) return simt::launch(stream, merge, attention_merge_kernel<256>, args);
-    simt::launch(stream, merge, attention_merge_kernel<128>, args);
-}
 
-// ---- routing
+    static void silu_multiply(CudaOps& cuda, const VerbCall& call) {
+        const Tensor gate = call.x, up = call.x2, out = call.out;
+        check_same_shape(gate, up);
+        check_same_shape(gate, out);
+        if (cuda.settings_.measuring) return;
+        const ElementArgs args{.a = rows_of(gate),
+                               .b = rows_of(up),
+                               .out = rows_of(out),
+                               .width = out.width(),
+                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(out, "silu_multiply"), silu_multiply_kernel, args);
+    }
 
-void CudaOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
-    const int experts = static_cast<int>(logits.width()), k = spec.experts_per_row;
-    CHECK(k >= 1 && k <= experts && experts <= kMostExperts, "a model chooses among at most 1024 experts");
-    CHECK(routing.rows == logits.rows() && routing.experts_per_row == k, "routing has k slots for each row of logits");
-    if (settings_.measuring) return;
-    const int64_t slots = routing.rows * k;
-    const RouteArgs args{.logits = rows_of(logits),
-                         .experts = experts,
-                         .chosen = k,
-                         .renormalise = spec.renormalise ? 1 : 0,
-                         .expert_of_slot = simt::global(routing.experts, slots),
-                         .weight_of_slot = simt::global(routing.weights, slots),
-                         .margins = simt::global(routing.margins, routing.rows),
-                         .inspector = Inspector::of(control_->failure.global(), next_call("route", stage))};
-    simt::launch(stream_of(settings_.device),
-                 {.x = static_cast<int>(logits.rows()), .threads = kReduceThreads, .name = "route"}, route_kernel,
-                 args);
-}
+    static void add(CudaOps& cuda, const VerbCall& call) {
+        const Tensor x = call.out, y = call.x2;
+        check_same_shape(x, y);
+        if (cuda.settings_.measuring) return;
+        const ElementArgs args{.a = rows_of(x),
+                               .b = rows_of(y),
+                               .out = rows_of(x),
+                               .width = x.width(),
+                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(x, "add"), add_kernel, args);
+    }
 
-void CudaOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-    const int64_t count = routing.rows * routing.experts_per_row;
-    CHECK(slots.rows() == count && y.rows() == routing.rows && slots.width() == y.width(),
-          "there is a slot for each row and rank");
-    if (settings_.measuring) return;
-    const CombineArgs args{.slots = rows_of(slots),
-                           .y = rows_of(y),
-                           .weight_of_slot = simt::global(static_cast<const float*>(routing.weights), count),
-                           .chosen = routing.experts_per_row,
-                           .width = y.width(),
-                           .inspector = Inspector::of(control_->failure.global(), next_call("combine_experts", stage))};
-    simt::launch(stream_of(settings_.device), parts_grid(y, "combine_experts"), combine_kernel, args);
+    static void gather_rows(CudaOps& cuda, const VerbCall& call) {
+        const Tensor x = call.x, out = call.out;
+        const std::span<const int32_t> rows = call.gathered;
+        CHECK(out.rows() == static_cast<int64_t>(rows.size()) && out.width() == x.width(),
+              "one row of out for each index");
+        CHECK(out.rows() <= cuda.settings_.rows, "no more rows are chosen than a batch has");
+        for (const int32_t row : rows) CHECK(row >= 0 && row < x.rows(), "a gathered row exists");
+        if (cuda.settings_.measuring) return;
+        if (rows.empty()) return;
+        cuda.control_->write(cuda.control_->gathered, rows.data(), rows.size());
+        cuda.send_cells();
+        const GatherArgs args{.x = rows_of(x),
+                              .out = rows_of(out),
+                              .rows = cuda.control_->gathered.constant(),
+                              .width = x.width(),
+                              .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(out, "gather_rows"), gather_kernel, args);
+    }
+
+    static void route(CudaOps& cuda, const VerbCall& call) {
+        const Tensor logits = call.x;
+        const ExpertSlots& routing = call.slots;
+        const int experts = static_cast<int>(logits.width()), k = call.route->experts_per_row;
+        CHECK(k >= 1 && k <= experts && experts <= kMostExperts, "a model chooses among at most 1024 experts");
+        CHECK(routing.rows == logits.rows() && routing.experts_per_row == k,
+              "routing has k slots for each row of logits");
+        if (cuda.settings_.measuring) return;
+        const int64_t slots = routing.rows * k;
+        const RouteArgs args{.logits = rows_of(logits),
+                             .experts = experts,
+                             .chosen = k,
+                             .renormalise = call.route->renormalise ? 1 : 0,
+                             .expert_of_slot = simt::global(routing.experts, slots),
+                             .weight_of_slot = simt::global(routing.weights, slots),
+                             .margins = simt::global(routing.margins, routing.rows),
+                             .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device),
+                     {.x = static_cast<int>(logits.rows()), .threads = kReduceThreads, .name = "route"}, route_kernel,
+                     args);
+    }
+
+    static void combine_experts(CudaOps& cuda, const VerbCall& call) {
+        const Tensor slots = call.x, y = call.out;
+        const ExpertSlots& routing = call.slots;
+        const int64_t count = routing.rows * routing.experts_per_row;
+        CHECK(slots.rows() == count && y.rows() == routing.rows && slots.width() == y.width(),
+              "there is a slot for each row and rank");
+        if (cuda.settings_.measuring) return;
+        const CombineArgs args{.slots = rows_of(slots),
+                               .y = rows_of(y),
+                               .weight_of_slot = simt::global(static_cast<const float*>(routing.weights), count),
+                               .chosen = routing.experts_per_row,
+                               .width = y.width(),
+                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(y, "combine_experts"), combine_kernel, args);
+    }
+};
+
+std::span<const CudaOps::Body> CudaOps::row_bodies() {
+    static constexpr Body kBodies[] = {
+        {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
+        {Verb::add_bias, RowVerbs::add_bias}, {Verb::silu_multiply, RowVerbs::silu_multiply},
+        {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
+        {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
+    };
+    return kBodies;
 }
 
 const void* cuda::kernel_of_verbs() { return reinterpret_cast<const void*>(add_kernel); }

@@ -53,27 +53,26 @@ class CudaOps final : public AcceleratorOps {
     void begin_pass() override;
     std::optional<NonFinite> failure() const override;
 
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
-    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override;
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
-    void add(Stage stage, Tensor x, Tensor y) override;
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                       Tensor out) override;
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
+    void run(const VerbCall& call) override;
+    void run_together(std::span<const VerbCall> calls) override;
 
   private:
     friend class PassGraphs;
     struct Control;
     struct Operand;  // a quantised or reordered x (cuda_ops_linear.cu)
+
+    // The body of a verb: a row of one of the lists below. A verb without one is an error of the plan.
+    struct Body {
+        Verb verb = Verb::count;
+        void (*run)(CudaOps& cuda, const VerbCall& call) = nullptr;
+        // Several calls as one, where that is faster; else nullptr.
+        void (*run_together)(CudaOps& cuda, std::span<const VerbCall> calls) = nullptr;
+    };
+    struct RowVerbs;                                 // the bodies that work row by row (cuda_ops.cu)
+    static std::span<const Body> row_bodies();       // cuda_ops.cu
+    static std::span<const Body> product_bodies();   // cuda_ops_linear.cu
+    static std::span<const Body> position_bodies();  // cuda_ops_positions.cu
+    static const Body* body_of(Verb verb);
 
     explicit CudaOps(const CudaOpsSettings& settings);
     std::byte* take(int64_t bytes);
@@ -86,6 +85,7 @@ class CudaOps final : public AcceleratorOps {
     };
     std::optional<Failed> failed() const;
     void keep(Result<void> result);
+    int next_call(const VerbCall& call) { return next_call(verb_name(call.verb), call.stage); }
     int next_call(std::string_view verb, Stage stage);
     void reset_pass();
     void start_pass(const Batch& batch, const KvCache& cache);
@@ -97,8 +97,13 @@ class CudaOps final : public AcceleratorOps {
     const RowTiles& bring_tiles(const Batch& batch, int rows_of_tile);
     int64_t bring_frequencies(const RopeTable& table);
     const float* angles_of(const RopeTable& table, const Batch& batch);
+    void rotate(const VerbCall& call);
+    void store(const VerbCall& call);
+    void attend(const VerbCall& call);
     Operand prepare(bool quantised, bool tiles, Tensor x);
-    void product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y);
+    void multiply(std::span<const VerbCall> calls);
+    void product(const VerbCall& call, const Operand& x);
+    void expert_product(const VerbCall& call);
 
     CudaOpsSettings settings_;
     DeviceBytes memory_;

@@ -10,6 +10,7 @@
 #include "cuda/attention.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/device_stream.cuh"
+#include "cuda/result_scales.cuh"
 
 namespace invar {
 
@@ -96,6 +97,18 @@ struct CudaOps::Control {
 inline cuda::Rows rows_of(Tensor tensor) {
     const int64_t count = tensor.rows() == 0 ? 0 : (tensor.rows() - 1) * tensor.stride() + tensor.width();
     return {.data = simt::global(tensor.device(), count), .stride = tensor.stride()};
+}
+
+// The scales beside a matrix, or beside a stack's experts.
+inline cuda::ResultScales result_scales(const WeightMatrix& weight, int64_t matrices = 1) {
+    cuda::ResultScales scales{.tensor = weight.scale, .experts = {}, .rows = {}};
+    if (weight.row_scales != nullptr) scales.rows = simt::global(weight.row_scales, matrices * weight.rows);
+    return scales;
+}
+inline cuda::ResultScales result_scales(const WeightStack& stack) {
+    cuda::ResultScales scales = result_scales(stack.first, stack.count);
+    if (stack.scales != nullptr) scales.experts = simt::global(stack.scales, stack.count);
+    return scales;
 }
 
 // Chunks of the longest sequence of the batch, rounded up to a power of two, so that a pass of the same shape is the

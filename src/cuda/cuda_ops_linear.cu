@@ -90,20 +90,22 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
     return operand;
 }
 
-void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x, Tensor y) {
+void CudaOps::product(const VerbCall& call, const Operand& x) {
+    const WeightMatrix& weight = *call.matrix;
+    const Tensor y = call.out;
     CHECK(weight.form == StoredForm::device_lanes, "matrices of a device are packed for it");
     CHECK(
         weight.rows < kMostElements && x.columns == weight.columns && y.width() == weight.rows && y.rows() == x.tokens,
         "a product has a row of y for each row of x");
     if (settings_.measuring) return;
     const simt::Stream stream = stream_of(settings_.device);
-    const Inspector inspector = Inspector::of(control_->failure.global(), next_call("linear", stage));
+    const Inspector inspector = Inspector::of(control_->failure.global(), next_call(call));
     if (!x.tiles) {
         launch_decode(stream, weight.format->id,
                       {.weights = bytes_of(weight.data, weight.bytes),
                        .rows = weight.rows,
                        .columns = weight.columns,
-                       .scale = weight.scale,
+                       .scales = result_scales(weight),
                        .activations = x.rows,
                        .tokens = x.tokens,
                        .out = rows_of(y).data,
@@ -114,7 +116,7 @@ void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x,
     TileArgs args{.weights = bytes_of(weight.data, weight.bytes),
                   .rows = weight.rows,
                   .columns = weight.columns,
-                  .scale = weight.scale,
+                  .scales = result_scales(weight),
                   .x = x.tile_rows,
                   .tokens = x.tokens,
                   .out = rows_of(y).data,
@@ -124,27 +126,25 @@ void CudaOps::product(Stage stage, const WeightMatrix& weight, const Operand& x,
     launch_tiles(stream, weight.format->id, args, tile, parts_of(x.tokens, tile));
 }
 
-void CudaOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
-    const LinearJob job{.stage = stage, .weight = &weight, .out = y};
-    linear_many(std::span(&job, 1), x);
-}
-
-void CudaOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
+void CudaOps::multiply(std::span<const VerbCall> calls) {
+    const Tensor x = calls.front().x;
     if (x.rows() == 0) return;
     const int64_t before = taken_;
     // Jobs share what is prepared: quantised in one form, reordered in another.
     std::optional<Operand> prepared[2];
-    for (const LinearJob& job : jobs) {
-        const bool quantised = !job.weight->format->is_float;
+    for (const VerbCall& call : calls) {
+        const bool quantised = !call.matrix->format->is_float;
         std::optional<Operand>& operand = prepared[quantised ? 1 : 0];
         if (!operand) operand = prepare(quantised, x.rows() > kMostDecodeTokens, x);
-        product(job.stage, *job.weight, *operand, job.out);
+        product(call, *operand);
     }
     taken_ = before;  // whoever takes it next is launched later
 }
 
-void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
-                            Tensor x, Tensor out) {
+void CudaOps::expert_product(const VerbCall& call) {
+    const WeightStack& experts = *call.stack;
+    const ExpertSlots& routing = call.slots;
+    const Tensor x = call.x, out = call.out;
     const WeightMatrix& first = experts.first;
     const int64_t slots = routing.rows * routing.experts_per_row;
     CHECK(first.form == StoredForm::device_lanes, "matrices of a device are packed for it");
@@ -153,12 +153,11 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     const bool tiles = slots > kMostDecodeSlots;
     const Operand operand = prepare(!first.format->is_float, tiles, x);
     const simt::Stream stream = stream_of(settings_.device);
-    const Inspector inspector = settings_.measuring
-                                    ? Inspector{}
-                                    : Inspector::of(control_->failure.global(), next_call("expert_linear", stage));
+    const Inspector inspector =
+        settings_.measuring ? Inspector{} : Inspector::of(control_->failure.global(), next_call(call));
     const auto weights = bytes_of(first.data, experts.stride_bytes * (experts.count - 1) + first.bytes);
     const auto expert_of_slot = simt::global(static_cast<const int32_t*>(routing.experts), slots);
-    const int slots_of_row = input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
+    const int slots_of_row = call.slot_input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
     if (!tiles) {
         taken_ = before;  // whoever takes it next is launched later
         if (settings_.measuring) return;
@@ -166,7 +165,7 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
                       {.weights = weights,
                        .rows = first.rows,
                        .columns = first.columns,
-                       .scale = first.scale,
+                       .scales = result_scales(experts),
                        .activations = operand.rows,
                        .tokens = slots,
                        .out = rows_of(out).data,
@@ -197,7 +196,7 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     TileArgs args{.weights = weights,
                   .rows = first.rows,
                   .columns = first.columns,
-                  .scale = first.scale,
+                  .scales = result_scales(experts),
                   .x = operand.tile_rows,
                   .tokens = slots,
                   .out = rows_of(out).data,
@@ -211,6 +210,15 @@ void CudaOps::expert_linear(Stage stage, const WeightStack& experts, const Exper
     args.slots_of_row = slots_of_row;
     launch_tiles(stream, first.format->id, args, kTile, most_tiles);
     taken_ = before;
+}
+
+std::span<const CudaOps::Body> CudaOps::product_bodies() {
+    static constexpr Body kBodies[] = {
+        {Verb::linear, [](CudaOps& cuda, const VerbCall& call) { cuda.multiply(std::span(&call, 1)); },
+         [](CudaOps& cuda, std::span<const VerbCall> calls) { cuda.multiply(calls); }},
+        {Verb::expert_linear, [](CudaOps& cuda, const VerbCall& call) { cuda.expert_product(call); }},
+    };
+    return kBodies;
 }
 
 const void* cuda::kernel_of_grouping() { return reinterpret_cast<const void*>(group_slots_kernel); }

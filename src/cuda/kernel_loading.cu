@@ -54,8 +54,8 @@ CUresult load_module(const Driver& driver, CUfunction known) {
 Result<bool> load_every_kernel() {
     Driver driver;
     if (!driver.find()) return false;
-    for (const void* kernel : {kernel_of_verbs(), kernel_of_grouping(), kernel_of_sampling(), kernel_of_decode(),
-                               kernel_of_tiles(), kernel_of_float_tiles(), kernel_of_probes()}) {
+    for (const void* kernel : {kernel_of_verbs(), kernel_of_positions(), kernel_of_grouping(), kernel_of_sampling(),
+                               kernel_of_decode(), kernel_of_tiles(), kernel_of_float_tiles(), kernel_of_probes()}) {
         cudaFunction_t function = nullptr;
         const cudaError_t error = cudaGetFuncBySymbol(&function, kernel);
         if (error != cudaSuccess)

@@ -11,6 +11,7 @@ Result<bool> load_every_kernel();
 
 // A kernel of each source that has some: the runtime finds the others by it.
 const void* kernel_of_verbs();        // cuda_ops.cu
+const void* kernel_of_positions();    // cuda_ops_positions.cu
 const void* kernel_of_grouping();     // cuda_ops_linear.cu
 const void* kernel_of_sampling();     // cuda_ops_sampling.cu
 const void* kernel_of_decode();       // linear_decode.cu

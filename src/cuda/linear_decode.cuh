@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cuda/failure.cuh"
+#include "cuda/result_scales.cuh"
 #include "cuda/weight_pieces.cuh"
 
 namespace invar::cuda {
@@ -14,7 +15,7 @@ inline constexpr int kDecodeWarps = 4;  // a block; they share nothing
 struct DecodeArgs {
     Global<const uint8_t> weights;
     int64_t rows = 0, columns = 0;
-    float scale = 1;  // multiplies y at the end, where it is not 1
+    ResultScales scales;
     Global<const uint8_t>
         activations;  // quantised: [tokens][records] ActivationRecord; float: [tokens][records][256] reordered
     int64_t tokens = 0;
@@ -40,11 +41,12 @@ template <int kTokens>
 SIMT_DEVICE void store_rows(const DecodeArgs& args, int64_t group, int64_t first_token, const float (&s)[kTokens]) {
     const int row_in_group = simt::lane_index() % kGroupRows;
     const int64_t row = group * kGroupRows + row_in_group;
+    const int64_t expert = simt::is_null(args.experts) ? 0 : args.experts[first_token];  // then kTokens is 1
     SIMT_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         const float total = add_strands(s[t]);
-        const float y = args.scale == 1.0f ? total : total * args.scale;
         if (simt::lane_index() >= kGroupRows || row >= args.rows || first_token + t >= args.tokens) continue;
+        const float y = scaled(args.scales, expert, row, args.rows, total);
         args.out[(first_token + t) * args.out_stride + row] = y;
         inspect(args.inspector, first_token + t, row, y);
     }

@@ -8,6 +8,7 @@
 
 #include "cuda/activations.cuh"
 #include "cuda/failure.cuh"
+#include "cuda/result_scales.cuh"
 #include "cuda/weight_pieces.cuh"
 
 namespace invar::cuda {
@@ -23,7 +24,7 @@ inline constexpr float kFloatStartValue = 12582912.0f;
 struct TileArgs {
     Global<const uint8_t> weights;
     int64_t rows = 0, columns = 0;
-    float scale = 1;
+    ResultScales scales;
     TileActivations x;
     int64_t tokens = 0;
     Global<float> out;  // [tokens or slots][out_stride]
@@ -70,7 +71,8 @@ SIMT_DEVICE int64_t row_of_token(const TileArgs& args, int64_t i) {
 SIMT_DEVICE void store_output(const TileArgs& args, int64_t i, int64_t output, float total) {
     if (output >= args.rows) return;
     const int64_t to = simt::is_null(args.sorted) ? i : int64_t{args.sorted[i]};
-    const float y = args.scale == 1.0f ? total : total * args.scale;
+    const int64_t expert = simt::is_null(args.sorted) ? 0 : args.tile_expert[simt::block_index_y()];
+    const float y = scaled(args.scales, expert, output, args.rows, total);
     args.out[to * args.out_stride + output] = y;
     inspect(args.inspector, to, output, y);
 }

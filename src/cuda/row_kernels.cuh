@@ -6,6 +6,7 @@
 #include "arithmetic/elementary_steps.h"
 #include "arithmetic/trigonometry_steps.h"
 #include "cuda/failure.cuh"
+#include "cuda/result_scales.cuh"
 #include "cuda/weight_pieces.cuh"
 
 namespace invar::cuda {
@@ -119,8 +120,8 @@ SIMT_KERNEL(kPartThreads) gather_kernel(GatherArgs args) {
 
 struct EmbedArgs {
     Global<const uint8_t> weights;
-    int64_t columns = 0;
-    float scale = 1;
+    int64_t rows = 0, columns = 0;
+    ResultScales scales;
     Global<const int32_t> tokens;
     Rows out;
     Inspector inspector;
@@ -161,7 +162,7 @@ embed_kernel(EmbedArgs args) {
     const int64_t bytes = group_bytes(weight_layout(kId), records_of(args.columns));
     const float value =
         weight_at<kId>(args.weights + token / kGroupRows * bytes, token % kGroupRows, record, simt::thread_index());
-    const float result = args.scale == 1.0f ? value : value * args.scale;
+    const float result = scaled(args.scales, 0, token, args.rows, value);
     args.out.row(row)[column] = result;
     inspect(args.inspector, row, column, result);
 }

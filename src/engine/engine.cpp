@@ -6,11 +6,13 @@
 
 #include "arithmetic/version.h"
 
+#include "engine/engine_settings.h"
+
 namespace invar {
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
-    TRY_ASSIGN(GgufFile file, GgufFile::open(settings.model));
-    TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
-    std::unique_ptr<Engine> engine(new Engine(std::move(file), std::move(planned)));
+    TRY_ASSIGN(Checkpoint checkpoint, Checkpoint::open(settings.model));
+    TRY_ASSIGN(PlannedModel planned, plan_model(checkpoint, settings));
+    std::unique_ptr<Engine> engine(new Engine(std::move(checkpoint), std::move(planned)));
     engine->sequences_ = settings.sequences;
     const std::vector<NumaNode> nodes = system_numa_nodes();
     TRY_ASSIGN(engine->threads_,
@@ -20,8 +22,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
                               engine->threads_->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
                           }};
     if (engine->planned_.uses_device()) engine->device_ = settings.device;
-    TRY_ASSIGN(CachedWeights loaded, load_with_cache(engine->planned_.plan, engine->file_, settings.weight_cache, homed,
-                                                     progress, engine->device_.get()));
+    TRY_ASSIGN(CachedWeights loaded, load_with_cache(engine->planned_.plan, engine->checkpoint_, settings.weight_cache,
+                                                     homed, progress, engine->device_.get()));
     engine->weight_cache_ = std::move(loaded.cache);
     engine->weights_ = std::move(loaded.weights);
     TRY(engine->make_ops(settings));
@@ -39,10 +41,10 @@ Result<void> Engine::make_ops(const EngineSettings& settings) {
                                          .scratch_bytes = plan().reserve("scratch", Place::host)->bytes,
                                          .measuring = false}));
     if (device_ == nullptr) return {};
-    AcceleratorOpsSettings of_device = device_ops_settings(planned_, settings);
+    TRY_ASSIGN(AcceleratorOpsSettings of_device, device_ops_settings(planned_, settings));
     of_device.scratch_bytes = plan().device_scratch;
     TRY_ASSIGN(device_ops_, device_->make_ops(of_device));
-    source_.emplace(plan(), file_);
+    source_.emplace(plan());
     split_ops_.emplace(SplitOpsSettings{
         .host = *cpu_ops_, .device = *device_ops_, .accelerator = *device_, .source = *source_, .measuring = false});
     if (settings.passes == Passes::recorded && planned_.wholly_on_device())
@@ -108,7 +110,7 @@ Result<void> Engine::check_finite(const Ops& verbs) const {
     return fail(ErrorKind::numeric,
                 "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
                 "overflow, run invar inspect",
-                file_.name(), failure->stage.name, failure->verb, where,
+                checkpoint_.name(), failure->stage.name, failure->verb, where,
                 std::isnan(failure->value) ? std::string("nan")
                                            : fmt::format("{}", failure->value),  // its sign is no bit of the law
                 failure->row, failure->element);

@@ -1,9 +1,8 @@
 // One model, ready to compute: the file, its plan, its weights on the CPU or a device, a thread pool, the verbs and the
-// KV cache, made in that order. It turns a batch into logits and decides nothing about text (chat.h) or choice of
-// tokens (sampler.h).
+// KV cache, made in that order. It turns a batch into logits and decides nothing about text (conversation.h) or choice
+// of tokens (sampler.h).
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,7 +14,7 @@
 #include "cpu/cpu_ops.h"
 #include "engine/split_ops.h"
 #include "engine/step.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "load/weight_cache.h"
 #include "machine/isa.h"
 #include "machine/thread_pool.h"
@@ -23,34 +22,7 @@
 
 namespace invar {
 
-enum class ExpertPlace : uint8_t { with_their_layer, host };
-enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the device */, plain };
-
-struct EngineSettings {
-    std::filesystem::path model;
-    std::optional<Isa> isa;       // highest instruction set to use; nothing: the best this machine has
-    std::string kernel;           // forced row of the linear kernel table; "": the table's choice
-    int threads = 0;              // 0: one for each CPU this process may use
-    bool pin = false;             // each thread but the first stays on one CPU
-    int64_t context = 0;          // positions; 0: the plan's default
-    int64_t chunk = 512;          // prompt tokens in one pass
-    int sequences = 1;            // at one time
-    int64_t cache_positions = 0;  // of all sequences together; 0: each can fill its context
-    int64_t logits_rows = 1;      // most rows of a batch whose logits are wanted
-    CacheType cache_type = CacheType::f16;
-    FormRequest form = FormRequest::automatic;
-    CacheRequest weight_cache;
-    std::optional<int64_t> memory_bytes;  // budget for the plan
-    std::string memory_source;
-
-    std::shared_ptr<Accelerator> device;  // beside the CPU; nothing: the CPU alone
-    // The last so many layers are on the device, the output counting as one more; nothing: as many as fit.
-    std::optional<int64_t> gpu_layers;
-    ExpertPlace experts = ExpertPlace::with_their_layer;
-    std::optional<int64_t> device_memory_bytes;  // nothing: what is free there
-    Passes passes = Passes::recorded;            // of a device; no result depends on it
-    OpenAccelerator open_device = nullptr;       // what this program can open, for proofs that compare with it
-};
+struct EngineSettings;  // engine/engine_settings.h
 
 // What the machine and the settings come to: refuses an instruction set or a kernel that this machine or build lacks.
 struct ResolvedMachine {
@@ -70,15 +42,15 @@ struct PlannedModel {
     bool wholly_on_device() const;  // every verb of a pass: no weight and no layer of the cache is on the CPU
     bool logits_on_device() const;  // are made there
 };
-Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings);
+Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings);
 // All but scratch_bytes.
-AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
+Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
 
 class Engine {
   public:
     static Result<std::unique_ptr<Engine>> open(const EngineSettings& settings, const LoadProgress& progress);
 
-    const GgufFile& file() const { return file_; }
+    const Checkpoint& checkpoint() const { return checkpoint_; }
     const ModelConfig& config() const { return planned_.config; }
     const WeightPlan& plan() const { return planned_.plan; }
     const WeightRegistry& weights() const { return weights_; }
@@ -121,7 +93,8 @@ class Engine {
     Result<std::vector<RankedLogits>> evaluate_ranked(const Batch& batch, std::span<const Preselection> requests);
 
   private:
-    Engine(GgufFile file, PlannedModel planned) : file_(std::move(file)), planned_(std::move(planned)) {}
+    Engine(Checkpoint checkpoint, PlannedModel planned)
+        : checkpoint_(std::move(checkpoint)), planned_(std::move(planned)) {}
 
     Result<void> make_ops(const EngineSettings& settings);
     Result<void> make_cache(CacheType type);
@@ -132,7 +105,7 @@ class Engine {
     Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
     Result<void> check_finite(const Ops& verbs) const;
 
-    GgufFile file_;
+    Checkpoint checkpoint_;
     PlannedModel planned_;
     int sequences_ = 1;
     std::unique_ptr<ThreadPool> threads_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
+#include "engine/pass_survey.h"
 #include "engine/split_ops.h"
 
 namespace invar {
@@ -10,24 +12,60 @@ namespace {
 
 // The most that chunks of attention can use: (m, l, o) of every query of a batch and chunk. Beyond 64 MiB a batch has
 // enough blocks without them.
-int64_t chunk_result_bytes(const PlannedModel& planned) {
+Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
     int64_t of_query = 0;
-    for (const LayerGeometry& layer : planned.config.layers)
-        of_query = std::max<int64_t>(of_query, int64_t{layer.heads} * (layer.value_width + 2) * 4);
+    for (const VerbCall& call : survey.calls()) {
+        if (!call.attention) continue;
+        const int64_t value_width = call.out.width() / call.attention->heads;
+        of_query = std::max<int64_t>(of_query, int64_t{call.attention->heads} * (value_width + 2) * 4);
+    }
     const int64_t chunks = pages_for(planned.plan.context);
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
+// What the kernels of a device cannot index is an error here, and no crash of a pass.
+Result<void> check_device_limits(const PlannedModel& planned, const AcceleratorLimits& limits) {
+    const std::string& name = planned.config.name;
+    const int64_t chunk = planned.plan.chunk;
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, chunk, 1)));
+    for (const VerbCall& call : survey.calls()) {
+        if (call.out.rows() > limits.rows) {
+            return fail("a pass of {} tokens has {} rows, but the device computes at most {}; use a smaller --chunk",
+                        chunk, call.out.rows(), limits.rows);
+        }
+        if (call.route && call.x.width() > limits.experts) {
+            return fail(ErrorKind::unsupported,
+                        "{} has {} experts, but the device chooses among at most {}; use --device cpu", name,
+                        call.x.width(), limits.experts);
+        }
+        if (call.attention) {
+            const KvGeometry& layer = call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
+            const int64_t width = std::max(layer.key_width, layer.value_width);
+            if (width > limits.head_width) {
+                return fail(ErrorKind::unsupported,
+                            "{} has heads of {} elements, but the device computes at most {}; use --device cpu", name,
+                            width, limits.head_width);
+            }
+        }
+        const WeightMatrix* weights = call.weights();
+        if (weights != nullptr && weights->place() == Place::device && weights->rows > limits.row_elements) {
+            return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",
+                        to_string(weights->id), weights->rows, limits.row_elements);
+        }
+    }
+    return {};
+}
+
 Result<std::unique_ptr<AcceleratorOps>> make_measuring_ops(const PlannedModel& planned,
                                                            const EngineSettings& settings) {
-    AcceleratorOpsSettings of_device = device_ops_settings(planned, settings);
+    TRY_ASSIGN(AcceleratorOpsSettings of_device, device_ops_settings(planned, settings));
     of_device.measuring = true;
     return settings.device->make_ops(of_device);
 }
 
 // A pass without arithmetic over the largest batches there will be: what scratch memory they take.
-Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings,
-                                     const GgufFile& file) {
+Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings) {
     TRY_ASSIGN(auto pool, ThreadPool::create({.threads = planned.machine.threads}));
     TRY_ASSIGN(auto host, CpuOps::create({.pool = *pool,
                                           .highest = planned.machine.isa,
@@ -35,9 +73,10 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
                                           .scratch_bytes = 0,
                                           .measuring = true}));
     std::unique_ptr<AcceleratorOps> device;
-    SourceWeights source(planned.plan, file);
+    SourceWeights source(planned.plan);
     std::optional<SplitOps> split;
     if (planned.uses_device()) {
+        TRY(check_device_limits(planned, settings.device->limits()));
         TRY_ASSIGN(device, make_measuring_ops(planned, settings));
         split.emplace(SplitOpsSettings{
             .host = *host, .device = *device, .accelerator = *settings.device, .source = source, .measuring = true});
@@ -58,6 +97,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         ops.begin_pass();
         const Tensor logits = model->forward(ops, batch, *cache);
         ops.to_host(logits);
+        if (const Result<void> computable = ops.finish(); !computable)
+            return fail(computable.error().kind, "{}: {}", planned.config.name, computable.error().message);
         if (planned.logits_on_device()) {
             // One row of a sequence is ranked at once, behind what the pass has taken.
             const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
@@ -90,7 +131,7 @@ Result<DeviceRequest> device_request(const EngineSettings& settings, const Model
 struct Planning {
     PlannedModel& planned;
     const std::vector<WantedWeight>& wanted;
-    const GgufFile& file;
+    const Checkpoint& checkpoint;
     const EngineSettings& settings;
     PlanRequest& request;
 };
@@ -103,9 +144,9 @@ Result<void> choose_layers(const Planning& p) {
     for (int64_t layers = device.layers; layers > 0; --layers) {
         const int64_t needed_before = needed;
         device.layers = layers;
-        TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.file, p.request));
+        TRY_ASSIGN(p.planned.plan, make_weight_plan(p.planned.config, p.wanted, p.checkpoint, p.request));
         if (scratch == 0 || layers == most_device_layers(p.planned.config) - 1) {
-            TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings, p.file));
+            TRY_ASSIGN(const ScratchBytes measured, measure_scratch(p.planned, p.settings));
             scratch = measured.device;
         }
         needed = planned_device_bytes(p.planned.plan, device, scratch);
@@ -128,30 +169,28 @@ Result<void> choose_layers(const Planning& p) {
 
 }  // namespace
 
-AcceleratorOpsSettings device_ops_settings(const PlannedModel& planned, const EngineSettings& settings) {
-    return {.scratch_bytes = 0,
-            .rows = planned.plan.chunk,
-            .sequences = settings.sequences,
-            .positions = planned.plan.context,
-            .page_tables = std::ssize(planned.plan.cache_units),
-            .chunk_result_bytes = chunk_result_bytes(planned),
-            .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
+Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings) {
+    TRY_ASSIGN(const int64_t chunk_results, chunk_result_bytes(planned));
+    return AcceleratorOpsSettings{.scratch_bytes = 0,
+                                  .rows = planned.plan.chunk,
+                                  .sequences = settings.sequences,
+                                  .positions = planned.plan.context,
+                                  .page_tables = std::ssize(planned.plan.cache_units),
+                                  .chunk_result_bytes = chunk_results,
+                                  .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
 }
 
 bool PlannedModel::wholly_on_device() const {
-    // Frequencies are read when the model is built, and by no verb.
-    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
-        return entry.place == Place::device || entry.id.role == Role::rope_frequencies;
-    });
+    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(),
+                                     [](const PlanEntry& entry) { return entry.place == Place::device; });
     return uses_device() && weights && std::all_of(plan.layer_places.begin(), plan.layer_places.end(), [](Place place) {
                return place == Place::device;
            });
 }
 
 bool PlannedModel::logits_on_device() const {
-    return std::any_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
-        return entry.id.role == Role::output_head && entry.place == Place::device;
-    });
+    return std::any_of(plan.entries.begin(), plan.entries.end(),
+                       [](const PlanEntry& entry) { return entry.makes_logits && entry.place == Place::device; });
 }
 
 Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
@@ -169,13 +208,13 @@ Result<ResolvedMachine> resolve_machine(const EngineSettings& settings) {
     return machine;
 }
 
-Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& settings) {
+Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings) {
     PlannedModel planned;
     TRY_ASSIGN(planned.machine, resolve_machine(settings));
     const ResolvedMachine& machine = planned.machine;
-    TRY_ASSIGN(planned.architecture, find_architecture(file));
-    TRY_ASSIGN(planned.config, planned.architecture->read_config(file));
-    const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, file);
+    TRY_ASSIGN(planned.architecture, find_architecture(checkpoint));
+    TRY_ASSIGN(planned.config, planned.architecture->read_config(checkpoint));
+    const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, checkpoint);
     PlanRequest request{.vector_kernels = machine.isa != Isa::scalar,
                         .form = settings.form,
                         .cache_type = settings.cache_type,
@@ -191,11 +230,11 @@ Result<PlannedModel> plan_model(const GgufFile& file, const EngineSettings& sett
         request.device.emplace(std::move(device));
     }
     if (request.device && !settings.gpu_layers) {
-        TRY(choose_layers({planned, wanted, file, settings, request}));
+        TRY(choose_layers({planned, wanted, checkpoint, settings, request}));
     } else {
-        TRY_ASSIGN(planned.plan, make_weight_plan(planned.config, wanted, file, request));
+        TRY_ASSIGN(planned.plan, make_weight_plan(planned.config, wanted, checkpoint, request));
     }
-    TRY_ASSIGN(const ScratchBytes scratch, measure_scratch(planned, settings, file));
+    TRY_ASSIGN(const ScratchBytes scratch, measure_scratch(planned, settings));
     TRY(finish_plan(planned.plan, request, scratch));
     return planned;
 }

@@ -4,7 +4,7 @@
 
 namespace invar {
 
-const TensorInfo& SourceWeights::tensor_of(WeightId id) const {
+const StoredWeight& SourceWeights::stored(WeightId id) const {
     const auto entry_of = [&](WeightId wanted) {
         const auto found = std::find_if(plan_.entries.begin(), plan_.entries.end(),
                                         [&](const PlanEntry& entry) { return entry.id == wanted; });
@@ -13,44 +13,56 @@ const TensorInfo& SourceWeights::tensor_of(WeightId id) const {
     };
     auto entry = entry_of(id);
     if (entry->alias_of) entry = entry_of(*entry->alias_of);
-    const TensorInfo* tensor = file_.find(entry->tensor);
-    CHECK(tensor != nullptr, "a loaded weight has a tensor in the file");
-    return *tensor;
+    return entry->stored;
 }
 
-WeightMatrix SourceWeights::matrix(WeightId id) const {
-    const TensorInfo& tensor = tensor_of(id);
+const std::byte* SourceWeights::rows_of(WeightId id) {
+    const StoredWeight& weight = stored(id);
+    if (const std::byte* rows = weight.in_place()) return rows;
+    std::vector<std::byte>& made = made_[id];
+    if (!made.empty()) return made.data();
+    RowReader reader(RowReader::Access::mapped);
+    const auto rows = reader.rows(weight, 0, weight.rows());
+    CHECK(rows.has_value(), "mapped rows cannot fail to be read");
+    made.assign(*rows, *rows + weight.bytes());
+    return made.data();
+}
+
+WeightMatrix SourceWeights::matrix(WeightId id) {
+    const StoredWeight& weight = stored(id);
     return {.id = id,
-            .format = tensor.format,
+            .format = weight.format,
             .form = StoredForm::as_stored,
-            .rows = tensor.shape[0],
-            .columns = tensor.shape[1],
-            .data = tensor.data,
-            .bytes = static_cast<int64_t>(tensor.bytes)};
+            .rows = weight.shape[0],
+            .columns = weight.shape[1],
+            .data = rows_of(id),
+            .bytes = weight.bytes(),
+            .scale = weight.scale_of(0)};
 }
 
-WeightStack SourceWeights::stack(WeightId id) const {
-    const TensorInfo& tensor = tensor_of(id);
-    const int64_t stride = static_cast<int64_t>(tensor.bytes) / tensor.shape[0];
+WeightStack SourceWeights::stack(WeightId id) {
+    const StoredWeight& weight = stored(id);
+    const int64_t stride = weight.bytes() / weight.shape[0];
     return {.first = {.id = id,
-                      .format = tensor.format,
+                      .format = weight.format,
                       .form = StoredForm::as_stored,
-                      .rows = tensor.shape[1],
-                      .columns = tensor.shape[2],
-                      .data = tensor.data,
+                      .rows = weight.shape[1],
+                      .columns = weight.shape[2],
+                      .data = rows_of(id),
                       .bytes = stride},
-            .count = tensor.shape[0],
+            .count = weight.shape[0],
             .stride_bytes = stride};
 }
 
 WeightVector SourceWeights::vector(WeightId id) {
-    const TensorInfo& tensor = tensor_of(id);
+    const StoredWeight& weight = stored(id);
     std::vector<float>& values = vectors_[id];
     if (values.empty()) {
-        values.resize(static_cast<size_t>(tensor.weights()));
-        tensor.format->decode(tensor.data, tensor.weights(), values.data());
+        values.resize(static_cast<size_t>(weight.shape[0]));
+        const auto read = RowReader(RowReader::Access::mapped).vector(weight, values.data());
+        CHECK(read.has_value(), "a mapped vector cannot fail to be read");
     }
-    return {.id = id, .data = values.data(), .size = tensor.weights()};
+    return {.id = id, .data = values.data(), .size = weight.shape[0]};
 }
 
 }  // namespace invar

@@ -1,5 +1,6 @@
 // Weights as the file has them, by identity: what observers on the host read where the loaded weight is on a device.
-// Nothing is loaded: matrices are views of the mapped file, and a vector is widened when it is first asked for.
+// Nothing is loaded: matrices are views of the mapped files, and what has to be made (a vector, rows in another order)
+// is made when it is first asked for.
 #pragma once
 
 #include <map>
@@ -11,19 +12,20 @@ namespace invar {
 
 class SourceWeights {
   public:
-    // Both outlive it.
-    SourceWeights(const WeightPlan& plan, const GgufFile& file) : plan_(plan), file_(file) {}
+    // The plan and its checkpoint outlive it.
+    explicit SourceWeights(const WeightPlan& plan) : plan_(plan) {}
 
-    WeightMatrix matrix(WeightId id) const;
-    WeightStack stack(WeightId id) const;
+    WeightMatrix matrix(WeightId id);
+    WeightStack stack(WeightId id);
     WeightVector vector(WeightId id);
 
   private:
-    const TensorInfo& tensor_of(WeightId id) const;
+    const StoredWeight& stored(WeightId id) const;
+    const std::byte* rows_of(WeightId id);
 
     const WeightPlan& plan_;
-    const GgufFile& file_;
     std::map<WeightId, std::vector<float>> vectors_;
+    std::map<WeightId, std::vector<std::byte>> made_;
 };
 
 }  // namespace invar

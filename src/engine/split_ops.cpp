@@ -1,6 +1,7 @@
 #include "engine/split_ops.h"
 
 #include <algorithm>
+#include <array>
 
 namespace invar {
 
@@ -168,19 +169,23 @@ std::optional<NonFinite> SplitOps::failure() const {
 
 Result<void> SplitOps::finish() {
     TRY(error_);
+    TRY(settings_.host.finish());
     return settings_.device.finish();
 }
 
-template <class Verb>
-void SplitOps::run(Place place, const Verb& verb) {
+void SplitOps::run_at(Place place, std::span<const VerbCall> calls) {
     ++verb_;
     last_place_ = place;
+    Ops& machine = place == Place::host ? static_cast<Ops&>(settings_.host) : settings_.device;
+    if (calls.size() == 1) {
+        machine.run(calls.front());
+    } else {
+        machine.run_together(calls);
+    }
     if (place == Place::host) {
-        verb(static_cast<Ops&>(settings_.host));
         if (!failed_on_host_ && settings_.host.failure()) failed_on_host_ = verb_;
         return;
     }
-    verb(static_cast<Ops&>(settings_.device));
     verb_of_call_.resize(static_cast<size_t>(settings_.device.calls()), verb_);
 }
 
@@ -266,121 +271,50 @@ std::optional<WeightVector> SplitOps::host_vector(const WeightVector& weight) {
     return settings_.source.vector(weight.id);
 }
 
-// ---- verbs with a weight: where it is
+// ---- calls
 
-void SplitOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-    const Tensor there = result(out, table.place());
-    run(table.place(), [&](Ops& ops) { ops.embed(stage, table, batch, there); });
-}
-
-void SplitOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    const Tensor from = input(x, weight.place), to = result(y, weight.place);
-    run(weight.place, [&](Ops& ops) { ops.rms_norm(stage, from, weight, epsilon, to); });
-}
-
-void SplitOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
-    const Tensor from = input(x, weight.place()), to = result(y, weight.place());
-    run(weight.place(), [&](Ops& ops) { ops.linear(stage, weight, from, to); });
-}
-
-void SplitOps::linear_many(std::span<const LinearJob> jobs, Tensor x) {
-    const Place place = jobs.front().weight->place();
-    for (const LinearJob& job : jobs) {
-        if (job.weight->place() != place) return Ops::linear_many(jobs, x);
+Place SplitOps::place_of(const VerbCall& call) {
+    switch (row_of(call.verb).placed_by) {
+        case PlacedBy::weight:
+            return call.weight_place();
+        case PlacedBy::cache:
+            return call.cache_read->place(call.cache_layer);
+        case PlacedBy::data:
+            return place_of(call.x, call.x2.rows() == 0 ? call.x : call.x2);
     }
-    const Tensor from = input(x, place);
-    std::vector<LinearJob> there(jobs.begin(), jobs.end());
-    for (LinearJob& job : there) job.out = result(job.out, place);
-    run(place, [&](Ops& ops) { ops.linear_many(there, from); });
+    return Place::host;
 }
 
-void SplitOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
-    input(y, bias.place);
-    const Tensor there = result(y, bias.place);
-    run(bias.place, [&](Ops& ops) { ops.add_bias(stage, there, bias); });
+VerbCall SplitOps::moved(const VerbCall& call, Place place) {
+    const VerbRow& row = row_of(call.verb);
+    VerbCall there = call;
+    if (row.reads(verb_field::x)) there.x = input(row.in_place() ? call.out : call.x, place);
+    if (row.reads(verb_field::x2)) there.x2 = input(call.x2, place);
+    if (row.reads(verb_field::experts)) there.slots.experts = input_slots(call.slots.experts, place);
+    if (row.reads(verb_field::weights)) there.slots.weights = input_slots(call.slots.weights, place);
+    if (row.makes(verb_field::slots)) there.slots = result_slots(call.slots, place);
+    if (row.makes(verb_field::out)) there.out = result(call.out, place);
+    return there;
 }
 
-void SplitOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput slot_input,
-                             Tensor x, Tensor out) {
-    const Place place = experts.first.place();
-    const Tensor from = input(x, place), to = result(out, place);
-    ExpertSlots there = routing;
-    there.experts = input_slots(routing.experts, place);
-    run(place, [&](Ops& ops) { ops.expert_linear(stage, experts, there, slot_input, from, to); });
+void SplitOps::run(const VerbCall& call) {
+    const Place place = place_of(call);
+    const VerbCall there = moved(call, place);
+    run_at(place, std::span(&there, 1));
 }
 
-void SplitOps::expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                                  const WeightStack& second, Tensor second_out, const ExpertSlots& routing,
-                                  SlotInput slot_input, Tensor x) {
-    const Place place = first.first.place();
-    if (second.first.place() != place) {
-        return Ops::expert_linear_pair(first_stage, first, first_out, second_stage, second, second_out, routing,
-                                       slot_input, x);
+void SplitOps::run_together(std::span<const VerbCall> calls) {
+    const Place place = place_of(calls.front());
+    for (const VerbCall& call : calls) {
+        if (place_of(call) != place) return Ops::run_together(calls);
     }
-    const Tensor from = input(x, place), one = result(first_out, place), two = result(second_out, place);
-    ExpertSlots there = routing;
-    there.experts = input_slots(routing.experts, place);
-    run(place, [&](Ops& ops) {
-        ops.expert_linear_pair(first_stage, first, one, second_stage, second, two, there, slot_input, from);
-    });
-}
-
-// ---- verbs of the cache: where the layer is
-
-void SplitOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
-    const Place place = cache.place(layer);
-    const Tensor from_keys = input(keys, place), from_values = input(values, place);
-    run(place, [&](Ops& ops) { ops.store_kv(stage, layer, batch, from_keys, from_values, cache); });
-}
-
-void SplitOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                         const KvCache& cache, Tensor out) {
-    const Place place = cache.place(spec.layer);
-    const Tensor from = input(queries, place), to = result(out, place);
-    run(place, [&](Ops& ops) { ops.attention(stage, spec, batch, from, cache, to); });
-}
-
-// ---- verbs of activations alone: where the first was made
-
-void SplitOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
-    const Place place = place_of(x);
-    input(x, place);
-    const Tensor there = result(x, place);
-    run(place, [&](Ops& ops) { ops.rope(stage, table, batch, there); });
-}
-
-void SplitOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
-    const Place place = place_of(gate, up);
-    const Tensor from_gate = input(gate, place), from_up = input(up, place), to = result(out, place);
-    run(place, [&](Ops& ops) { ops.silu_multiply(stage, from_gate, from_up, to); });
-}
-
-void SplitOps::add(Stage stage, Tensor x, Tensor y) {
-    const Place place = place_of(x, y);
-    input(x, place);
-    const Tensor from = input(y, place), there = result(x, place);
-    run(place, [&](Ops& ops) { ops.add(stage, there, from); });
-}
-
-void SplitOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
-    const Place place = place_of(logits);
-    const Tensor from = input(logits, place);
-    const ExpertSlots there = result_slots(routing, place);
-    run(place, [&](Ops& ops) { ops.route(stage, spec, from, there); });
-}
-
-void SplitOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-    const Place place = place_of(slots);
-    const Tensor from = input(slots, place), to = result(y, place);
-    ExpertSlots there = routing;
-    there.weights = input_slots(routing.weights, place);
-    run(place, [&](Ops& ops) { ops.combine_experts(stage, there, from, to); });
-}
-
-void SplitOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
-    const Place place = place_of(x);
-    const Tensor from = input(x, place), to = result(out, place);
-    run(place, [&](Ops& ops) { ops.gather_rows(stage, from, rows, to); });
+    std::array<VerbCall, kMostTogether> there;
+    for (size_t i = 0; i < calls.size(); ++i) {
+        VerbCall call = calls[i];
+        if (i > 0) call.x = calls.front().x;  // an observer may have given the first an input of its own
+        there[i] = moved(call, place);
+    }
+    run_at(place, std::span(there).first(calls.size()));
 }
 
 }  // namespace invar

@@ -54,25 +54,8 @@ class SplitOps final : public Ops {
     std::optional<WeightStack> host_stack(const WeightStack& weight) override;
     std::optional<WeightVector> host_vector(const WeightVector& weight) override;
 
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override;
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
-    void add(Stage stage, Tensor x, Tensor y) override;
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                       Tensor out) override;
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
-    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
-    void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                            const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
-                            Tensor x) override;
+    void run(const VerbCall& call) override;
+    void run_together(std::span<const VerbCall> calls) override;
 
   private:
     // One scratch tensor, or one array of slots.
@@ -102,13 +85,15 @@ class SplitOps final : public Ops {
     ExpertSlots result_slots(const ExpertSlots& slots, Place place);
     // Where x was made; where it is current at both places, where `other` is.
     Place place_of(Tensor x, Tensor other);
-    Place place_of(Tensor x) { return place_of(x, x); }
+    // Where a call runs, as its row of the verb table decides.
+    Place place_of(const VerbCall& call);
+    // The call with its inputs brought to a place and its results going there.
+    VerbCall moved(const VerbCall& call, Place place);
     void each_page(const KvCache& cache, int layer, const Batch& batch,
                    const std::function<void(std::byte* host, std::byte* device, int64_t bytes)>& use);
 
-    // Runs the verb on the machine of a place and numbers it, so that the first failure of a pass can be found.
-    template <class Verb>
-    void run(Place place, const Verb& verb);
+    // Runs calls on the machine of a place and numbers them, so that the first failure of a pass can be found.
+    void run_at(Place place, std::span<const VerbCall> calls);
 
     SplitOpsSettings settings_;
     std::vector<Buffer> buffers_;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "base/json.h"
 #include "files/printable.h"
 
 namespace invar {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "files/gguf.h"
 
 namespace invar {

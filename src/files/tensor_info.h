@@ -11,9 +11,11 @@
 
 namespace invar {
 
+class MappedFile;
+
 struct TensorInfo {
     std::string name;
-    const Format* format;
+    const Format* format;  // null: bytes that are no weights by themselves (codes or scales, see stored_weight.h)
     // Outermost first: [experts,] rows, columns. The last dimension runs contiguously in the file (GGUF stores the
     // dimensions the other way round). 1 to 4 dimensions, each at least 1, the last a multiple of
     // format->block_weights; the number of weights is below 2^63.
@@ -21,8 +23,10 @@ struct TensorInfo {
     // Into the file's bytes. Aligned to the file's alignment (32 by default, but a file may state less: use memcpy).
     const std::byte* data;
     uint64_t bytes;
-    int file_index;        // which part of a split file, 0 for the first
-    uint64_t file_offset;  // from the start of that part
+    int file_index;                    // which part of a split file, 0 for the first
+    uint64_t file_offset;              // from the start of that part
+    const MappedFile* file = nullptr;  // that part; null: the bytes are memory, or nobody asked for it
+    std::string dtype;                 // of a SafeTensors file, as it spells it; "" elsewhere
 
     int64_t columns() const { return shape.back(); }
     // Over all outer dimensions: experts * rows.

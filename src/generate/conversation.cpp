@@ -1,5 +1,7 @@
 #include "generate/conversation.h"
 
+#include "base/json.h"
+
 namespace invar {
 
 Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink,

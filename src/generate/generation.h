@@ -1,5 +1,5 @@
 // From a prompt to an answer on one sequence: drives a Request (request.h) step by step, and delivers its text. One
-// loop for commands and tests; it does not know chat templates (chat.h) nor how a token is chosen (sampler.h).
+// loop for commands and tests; it does not know chat templates (conversation.h) nor how a token is chosen (sampler.h).
 #pragma once
 
 #include <cstdint>

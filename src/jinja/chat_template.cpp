@@ -2,6 +2,7 @@
 // line in every error.
 #include "jinja/chat_template.h"
 
+#include "base/json.h"
 #include "jinja/characters.h"
 #include "jinja/evaluator.h"
 #include "jinja/parser.h"

@@ -5,8 +5,6 @@
 #include <mutex>
 #include <vector>
 
-#include "load/tensor_source.h"
-
 namespace invar {
 namespace {
 
@@ -15,7 +13,6 @@ constexpr int64_t kRunBytes = int64_t{128} << 10;  // packed by a thread at once
 // Where an entry lies in the block.
 struct Placed {
     const PlanEntry* entry = nullptr;
-    const TensorInfo* tensor = nullptr;
     int64_t begin = 0, end = 0;
 };
 
@@ -30,12 +27,7 @@ class DeviceLoader {
         for (size_t i = 0; i < offsets.size(); ++i) {
             const PlanEntry& entry = load_.plan.entries[i];
             if (offsets[i] < 0) continue;
-            const TensorInfo* tensor = load_.file.find(entry.tensor);
-            if (tensor == nullptr)
-                return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file",
-                            load_.file.name(), entry.tensor);
-            placed_.push_back(
-                {.entry = &entry, .tensor = tensor, .begin = offsets[i], .end = offsets[i] + entry.bytes});
+            placed_.push_back({.entry = &entry, .begin = offsets[i], .end = offsets[i] + entry.bytes});
             total_ += entry.file_bytes;
         }
         TRY(load_.accelerator.upload_filled(
@@ -80,10 +72,8 @@ class DeviceLoader {
     // Bytes of the entry as it is on the device, from `first` on.
     Result<void> widen(const Placed& placed, int64_t first, std::span<std::byte> to) const {
         const PlanEntry& entry = *placed.entry;
-        TensorSource source(load_.file);
-        TRY_ASSIGN(const std::byte* from, source.bytes(*placed.tensor, 0, entry.file_bytes));
         std::vector<float> values(static_cast<size_t>(entry.shape[0]));
-        entry.source->decode(from, entry.shape[0], values.data());
+        TRY(RowReader(RowReader::Access::read).vector(entry.stored, values.data()));
         std::memcpy(to.data(), reinterpret_cast<const std::byte*>(values.data()) + first, to.size());
         return {};
     }
@@ -119,7 +109,7 @@ class DeviceLoader {
         const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
         const auto pack_cut = [&](int64_t group) -> Result<void> {
             std::vector<std::byte> whole(static_cast<size_t>(group_bytes));
-            TRY(pack_run(*placed.entry, *placed.tensor, group, group + 1, whole.data()));
+            TRY(pack_run(*placed.entry, group, group + 1, whole.data()));
             const int64_t begin = std::max(first, group * group_bytes);
             const int64_t end = std::min(last, (group + 1) * group_bytes);
             std::memcpy(to.data() + (begin - first), whole.data() + (begin - group * group_bytes),
@@ -129,23 +119,21 @@ class DeviceLoader {
         if (groups.first * group_bytes < first) TRY(pack_cut(groups.first++));
         if (groups.first < groups.last && groups.last * group_bytes > last) TRY(pack_cut(--groups.last));
         if (groups.first == groups.last) return {};
-        return pack_run(*placed.entry, *placed.tensor, groups.first, groups.last,
-                        to.data() + (groups.first * group_bytes - first));
+        return pack_run(*placed.entry, groups.first, groups.last, to.data() + (groups.first * group_bytes - first));
     }
 
     // Groups [first, last) of all matrices of a tensor, packed one behind the other.
-    Result<void> pack_run(const PlanEntry& entry, const TensorInfo& tensor, int64_t first, int64_t last,
-                          std::byte* to) const {
+    Result<void> pack_run(const PlanEntry& entry, int64_t first, int64_t last, std::byte* to) const {
         const int64_t columns = entry.shape.back(), rows = entry.shape[entry.shape.size() - 2];
         const int64_t of_group = load_.accelerator.group_rows(), groups = (rows + of_group - 1) / of_group;
-        const int64_t row_bytes = entry.source->row_bytes(columns), group_bytes = bytes_of_group(entry);
-        TensorSource source(load_.file);
+        const int64_t group_bytes = bytes_of_group(entry);
+        RowReader reader(RowReader::Access::read);
         while (first < last) {
             const int64_t matrix = first / groups, group = first % groups;
             const int64_t end = std::min(groups, group + (last - first));
             const int64_t start_row = group * of_group, end_row = std::min(rows, end * of_group);
-            TRY_ASSIGN(const std::byte* from, source.bytes(tensor, (matrix * rows + start_row) * row_bytes,
-                                                           (end_row - start_row) * row_bytes));
+            TRY_ASSIGN(const std::byte* from,
+                       reader.rows(entry.stored, matrix * rows + start_row, end_row - start_row));
             load_.accelerator.pack({.format = *entry.source,
                                     .stored = from,
                                     .rows = end_row - start_row,

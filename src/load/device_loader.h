@@ -11,7 +11,6 @@ namespace invar {
 
 struct DeviceLoad {
     const WeightPlan& plan;
-    const GgufFile& file;
     const ParallelRanges& parallel;
     const LoadProgress& progress;
     Accelerator& accelerator;

@@ -3,7 +3,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "checkpoint/stored_bytes.h"
 #include "load/device_loader.h"
@@ -20,21 +19,22 @@ int64_t loaded_bytes(const PlanEntry& entry) {
 
 // The file's pages that belong to no weight that stays as stored, its header among them, have been read into this
 // process and are of no more use: without this they would count as its memory.
-void drop_rest(const WeightPlan& plan, const GgufFile& file) {
-    for (size_t part = 0; part < file.mappings().size(); ++part) {
-        uint64_t first = std::numeric_limits<uint64_t>::max();
-        for (const TensorInfo& tensor : file.tensors()) {
+void drop_rest(const WeightPlan& plan, const Checkpoint& checkpoint) {
+    for (size_t part = 0; part < checkpoint.mappings().size(); ++part) {
+        const MappedFile& mapping = *checkpoint.mappings()[part];
+        uint64_t first = mapping.bytes().size();  // behind the header, which the tokenizer reads
+        for (const TensorInfo& tensor : checkpoint.tensors()) {
             if (static_cast<size_t>(tensor.file_index) == part) first = std::min(first, tensor.file_offset);
         }
         std::vector<std::pair<uint64_t, uint64_t>> kept;  // begin, end
         for (const PlanEntry& entry : plan.entries) {
-            const TensorInfo* tensor = entry.alias_of ? nullptr : file.find(entry.tensor);
-            if (tensor == nullptr || entry.form != StoredForm::as_stored) continue;
-            if (static_cast<size_t>(tensor->file_index) == part)
-                kept.emplace_back(tensor->file_offset, tensor->file_offset + tensor->bytes);
+            if (entry.alias_of || entry.place == Place::device || entry.has_own_bytes()) continue;
+            const StoredWeight::Place place = entry.stored.place_of(0);
+            if (static_cast<size_t>(place.file_index) != part) continue;
+            const auto begin = static_cast<uint64_t>(place.offset);
+            kept.emplace_back(begin, begin + static_cast<uint64_t>(entry.stored.bytes()));
         }
         std::sort(kept.begin(), kept.end());
-        const MappedFile& mapping = file.mappings()[part];
         for (const auto& [begin, end] : kept) {
             if (begin > first) mapping.drop(first, begin - first);
             first = std::max(first, end);
@@ -48,19 +48,20 @@ struct Storage {
     AlignedBytes owned;
 };
 
-Result<DeviceMemory> load_device(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
-                                 const LoadProgress& progress, Accelerator* accelerator) {
+Result<DeviceMemory> load_device(const WeightPlan& plan, const HomedWork& homed, const LoadProgress& progress,
+                                 Accelerator* accelerator) {
     if (plan.device_block_bytes() == 0) return DeviceMemory();
     CHECK(accelerator != nullptr, "a plan with a device is loaded with one");
     const ParallelRanges anywhere = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
         homed.run(
             count, [](int64_t) { return 0; }, [&](int64_t item) { work(item, item + 1); });
     };
-    return fill_device({plan, file, anywhere, progress, *accelerator});
+    return fill_device({plan, anywhere, progress, *accelerator});
 }
 
 // `storage_of(index)` of the entries with bytes of their own; those of the device are in `device_block`.
-Result<WeightRegistry> register_weights(const WeightPlan& plan, const GgufFile& file, const DeviceMemory& device_block,
+Result<WeightRegistry> register_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
+                                        const DeviceMemory& device_block,
                                         const std::function<Storage(size_t index)>& storage_of) {
     const std::vector<int64_t> device_offsets = plan.device_offsets();
     WeightRegistry registry;
@@ -71,6 +72,7 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const GgufFile& 
                                      .format = entry.source,
                                      .form = entry.form,
                                      .bytes = loaded_bytes(entry),
+                                     .scales = entry.stored.scales,
                                      .data = nullptr,
                                      .owned = {},
                                      .alias_of = entry.alias_of,
@@ -84,17 +86,13 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const GgufFile& 
             loaded.data = storage.data;
             loaded.owned = std::move(storage.owned);
         } else if (!entry.alias_of) {
-            const TensorInfo* tensor = file.find(entry.tensor);
-            if (tensor == nullptr)
-                return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file", file.name(),
-                            entry.tensor);
-            loaded.data = tensor->data;
-            loaded.shape = tensor->shape;
-            loaded.format = tensor->format;
+            loaded.data = entry.stored.in_place();
+            loaded.shape = entry.stored.shape;
+            loaded.format = entry.stored.format;
         }
         registry.add(entry.id, std::move(loaded));
     }
-    drop_rest(plan, file);
+    drop_rest(plan, checkpoint);
     TRY(registry.compare_with(plan));
 #ifdef __GLIBC__
     ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident beside the plan
@@ -113,27 +111,28 @@ HomedWork homeless(const ParallelRanges& parallel) {
     return {.homes = RowHomes(), .run = run};
 }
 
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
-                                    const LoadProgress& progress, Accelerator* accelerator) {
-    return load_weights(plan, file, homeless(parallel), progress, accelerator);
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
+                                    const ParallelRanges& parallel, const LoadProgress& progress,
+                                    Accelerator* accelerator) {
+    return load_weights(plan, checkpoint, homeless(parallel), progress, accelerator);
 }
 
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint, const HomedWork& homed,
                                     const LoadProgress& progress, Accelerator* accelerator) {
     const PackedPlaces places = packed_places(plan);
     TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
-    TRY(fill_packed(plan, file, places, homed, progress, block.data()));
-    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, file, homed, progress, accelerator));
-    return register_weights(plan, file, device_block, [&](size_t index) {
+    TRY(fill_packed(plan, places, homed, progress, block.data()));
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, homed, progress, accelerator));
+    return register_weights(plan, checkpoint, device_block, [&](size_t index) {
         AlignedBytes own = block.part(places.offsets[index], plan.entries[index].bytes);
         return Storage{own.data(), own};
     });
 }
 
-Result<WeightRegistry> load_mapped(const WeightPlan& plan, const GgufFile& file, const PackedBytes& packed,
+Result<WeightRegistry> load_mapped(const WeightPlan& plan, const Checkpoint& checkpoint, const PackedBytes& packed,
                                    const HomedWork& homed, const LoadProgress& progress, Accelerator* accelerator) {
-    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, file, homed, progress, accelerator));
-    return register_weights(plan, file, device_block, [&](size_t index) {
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, homed, progress, accelerator));
+    return register_weights(plan, checkpoint, device_block, [&](size_t index) {
         return Storage{packed(plan.entries[index]), {}};
     });
 }

@@ -27,16 +27,17 @@ struct HomedWork {
 HomedWork homeless(const ParallelRanges& parallel);
 
 // `accelerator` is the device of a plan that has one; its weights are one allocation there.
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const ParallelRanges& parallel,
-                                    const LoadProgress& progress, Accelerator* accelerator = nullptr);
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
+                                    const ParallelRanges& parallel, const LoadProgress& progress,
+                                    Accelerator* accelerator = nullptr);
 // Each row of a matrix is written first by a thread of its home.
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const GgufFile& file, const HomedWork& homed,
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint, const HomedWork& homed,
                                     const LoadProgress& progress, Accelerator* accelerator = nullptr);
 
 // The same where packed weights of host memory are mapped from elsewhere: packed(entry) gives their bytes, which live
 // as long as the result.
 using PackedBytes = std::function<const std::byte*(const PlanEntry& entry)>;
-Result<WeightRegistry> load_mapped(const WeightPlan& plan, const GgufFile& file, const PackedBytes& packed,
+Result<WeightRegistry> load_mapped(const WeightPlan& plan, const Checkpoint& checkpoint, const PackedBytes& packed,
                                    const HomedWork& homed, const LoadProgress& progress,
                                    Accelerator* accelerator = nullptr);
 

@@ -54,6 +54,7 @@ WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
                                 .format = entry.source,
                                 .form = entry.form,
                                 .bytes = entry.bytes,
+                                .scales = entry.stored.scales,
                                 .data = nullptr,
                                 .owned = {},
                                 .alias_of = entry.alias_of,
@@ -89,7 +90,8 @@ WeightMatrix WeightRegistry::matrix(WeightId id) const {
             .rows = entry.shape[0],
             .columns = entry.shape[1],
             .data = entry.data,
-            .bytes = entry.bytes};
+            .bytes = entry.bytes,
+            .scale = entry.scales.empty() ? 1.0f : entry.scales[0]};
 }
 
 WeightStack WeightRegistry::stack(WeightId id) const {

@@ -33,7 +33,8 @@ class WeightRegistry final : public WeightSource {
         std::vector<int64_t> shape;
         const Format* format = nullptr;
         StoredForm form = StoredForm::as_stored;
-        int64_t bytes = 0;  // of its storage; shared by aliases
+        int64_t bytes = 0;               // of its storage; shared by aliases
+        std::vector<float> scales = {};  // one for each matrix: the multiplier of its weights; empty: none
         const std::byte* data = nullptr;
         AlignedBytes owned;  // empty: the bytes are a mapped file's, another entry's, or the device's
         std::optional<WeightId> alias_of;

@@ -9,7 +9,6 @@
 #include <mutex>
 
 #include "layout/rows4.h"
-#include "load/tensor_source.h"
 #include "load/work_progress.h"
 
 namespace invar {
@@ -21,7 +20,6 @@ constexpr int64_t kRunBytes = int64_t{128} << 10;  // of file; what is read at o
 // Row groups [first, last) of one matrix, or a whole vector.
 struct Piece {
     const PlanEntry* entry;
-    const TensorInfo* tensor;
     std::byte* out;  // of the matrix
     int64_t matrix = 0, first = 0, last = 0;
     int home = 0;
@@ -35,14 +33,16 @@ struct MatrixShape {
     explicit MatrixShape(const PlanEntry& entry)
         : format(*entry.source), rows(entry.shape[entry.shape.size() - 2]), columns(entry.shape.back()) {}
     int64_t row_bytes() const { return format.row_bytes(columns); }
-    int64_t group_bytes() const { return rows4_bytes(format, kRowGroup, columns); }
+    // Of a row group in the entry's form.
+    int64_t group_bytes(StoredForm form) const {
+        return form == StoredForm::rows4 ? rows4_bytes(format, kRowGroup, columns) : kRowGroup * row_bytes();
+    }
     int64_t rows_of(int64_t first, int64_t last) const { return std::min(rows, last * kRowGroup) - first * kRowGroup; }
 };
 
-void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, const RowHomes& homes, std::byte* out,
-                std::vector<Piece>& pieces) {
+void add_pieces(const PlanEntry& entry, const RowHomes& homes, std::byte* out, std::vector<Piece>& pieces) {
     if (entry.form == StoredForm::binary32) {
-        pieces.push_back({.entry = &entry, .tensor = &tensor, .out = out, .file_bytes = entry.file_bytes});
+        pieces.push_back({.entry = &entry, .out = out, .file_bytes = entry.file_bytes});
         return;
     }
     const MatrixShape shape(entry);
@@ -53,8 +53,7 @@ void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, const RowHomes
         for (int64_t item = 0; item < items.count(); ++item) {
             const auto [home, first_row, last_row] = items.at(item);
             pieces.push_back({.entry = &entry,
-                              .tensor = &tensor,
-                              .out = out + matrix * rows4_bytes(shape.format, shape.rows, shape.columns),
+                              .out = out + matrix * (entry.bytes / count),
                               .matrix = matrix,
                               .first = first_row / kRowGroup,
                               .last = (last_row + kRowGroup - 1) / kRowGroup,
@@ -64,22 +63,26 @@ void add_pieces(const PlanEntry& entry, const TensorInfo& tensor, const RowHomes
     }
 }
 
-Result<void> pack_piece(const Piece& piece, TensorSource& source) {
-    const Format& format = *piece.entry->source;
-    if (piece.entry->form == StoredForm::binary32) {
-        TRY_ASSIGN(const std::byte* stored, source.bytes(*piece.tensor, 0, piece.file_bytes));
-        format.decode(stored, piece.entry->shape[0], reinterpret_cast<float*>(piece.out));
-        const int64_t bytes = piece.entry->bytes;
-        std::memset(piece.out + bytes, 0, static_cast<size_t>(padded_bytes(bytes) - bytes));
+Result<void> pack_piece(const Piece& piece, RowReader& reader) {
+    const PlanEntry& entry = *piece.entry;
+    if (entry.form == StoredForm::binary32) {
+        TRY(reader.vector(entry.stored, reinterpret_cast<float*>(piece.out)));
+        std::memset(piece.out + entry.bytes, 0, static_cast<size_t>(padded_bytes(entry.bytes) - entry.bytes));
         return {};
     }
-    const MatrixShape shape(*piece.entry);
+    const MatrixShape shape(entry);
+    const int64_t group_bytes = shape.group_bytes(entry.form);
     const int64_t groups_each = std::max<int64_t>(1, kRunBytes / (kRowGroup * shape.row_bytes()));
     for (int64_t first = piece.first; first < piece.last; first += groups_each) {
         const int64_t last = std::min(piece.last, first + groups_each), rows = shape.rows_of(first, last);
-        const int64_t offset = (piece.matrix * shape.rows + first * kRowGroup) * shape.row_bytes();
-        TRY_ASSIGN(const std::byte* stored, source.bytes(*piece.tensor, offset, rows * shape.row_bytes()));
-        pack_rows4(format, stored, rows, shape.columns, 0, last - first, piece.out + first * shape.group_bytes());
+        TRY_ASSIGN(const std::byte* stored,
+                   reader.rows(entry.stored, piece.matrix * shape.rows + first * kRowGroup, rows));
+        std::byte* out = piece.out + first * group_bytes;
+        if (entry.form == StoredForm::rows4) {
+            pack_rows4(shape.format, stored, rows, shape.columns, 0, last - first, out);
+        } else {
+            std::memcpy(out, stored, static_cast<size_t>(rows * shape.row_bytes()));
+        }
     }
     return {};
 }
@@ -87,38 +90,37 @@ Result<void> pack_piece(const Piece& piece, TensorSource& source) {
 // What the threads share: buffers to borrow, the first error.
 class Work {
   public:
-    Work(const GgufFile& file, WorkProgress& progress) : file_(file), progress_(progress) {}
+    explicit Work(WorkProgress& progress) : progress_(progress) {}
 
     void run(const Piece& piece) {
         if (failed_.load(std::memory_order_relaxed)) return;
-        std::unique_ptr<TensorSource> source = borrow();
-        const Result<void> packed = pack_piece(piece, *source);
-        give_back(std::move(source), packed);
+        std::unique_ptr<RowReader> reader = borrow();
+        const Result<void> packed = pack_piece(piece, *reader);
+        give_back(std::move(reader), packed);
         progress_.add(piece.file_bytes);
     }
     const Result<void>& result() const { return result_; }
 
   private:
-    std::unique_ptr<TensorSource> borrow() {
+    std::unique_ptr<RowReader> borrow() {
         const std::lock_guard lock(mutex_);
-        if (sources_.empty()) return std::make_unique<TensorSource>(file_);
-        std::unique_ptr<TensorSource> source = std::move(sources_.back());
-        sources_.pop_back();
-        return source;
+        if (readers_.empty()) return std::make_unique<RowReader>(RowReader::Access::read);
+        std::unique_ptr<RowReader> reader = std::move(readers_.back());
+        readers_.pop_back();
+        return reader;
     }
-    void give_back(std::unique_ptr<TensorSource> source, const Result<void>& packed) {
+    void give_back(std::unique_ptr<RowReader> reader, const Result<void>& packed) {
         const std::lock_guard lock(mutex_);
-        sources_.push_back(std::move(source));
+        readers_.push_back(std::move(reader));
         if (packed || !result_) return;
         result_ = packed;
         failed_.store(true);
     }
 
-    const GgufFile& file_;
     WorkProgress& progress_;
     std::atomic<bool> failed_{false};
     std::mutex mutex_;
-    std::vector<std::unique_ptr<TensorSource>> sources_;
+    std::vector<std::unique_ptr<RowReader>> readers_;
     Result<void> result_;
 };
 
@@ -135,22 +137,18 @@ PackedPlaces packed_places(const WeightPlan& plan) {
     return places;
 }
 
-Result<void> fill_packed(const WeightPlan& plan, const GgufFile& file, const PackedPlaces& places,
-                         const HomedWork& homed, const LoadProgress& progress, std::byte* block) {
+Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, const HomedWork& homed,
+                         const LoadProgress& progress, std::byte* block) {
     std::vector<Piece> pieces;
     int64_t total = 0;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
         if (places.offsets[i] < 0) continue;
         const PlanEntry& entry = plan.entries[i];
-        const TensorInfo* tensor = file.find(entry.tensor);
-        if (tensor == nullptr)
-            return fail(ErrorKind::internal, "{}: tensor '{}' is in the plan but not in the file", file.name(),
-                        entry.tensor);
-        add_pieces(entry, *tensor, homed.homes, block + places.offsets[i], pieces);
+        add_pieces(entry, homed.homes, block + places.offsets[i], pieces);
         total += entry.file_bytes;
     }
     WorkProgress shared_progress(progress, total);
-    Work work(file, shared_progress);
+    Work work(shared_progress);
     homed.run(
         static_cast<int64_t>(pieces.size()), [&](int64_t piece) { return pieces[static_cast<size_t>(piece)].home; },
         [&](int64_t piece) { work.run(pieces[static_cast<size_t>(piece)]); });

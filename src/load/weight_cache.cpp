@@ -79,21 +79,22 @@ void add_text(Hasher& hasher, std::string_view text) {
 
 void add_forms(Hasher& hasher, const WeightPlan& plan) {
     for (const PlanEntry& entry : plan.entries) {
-        add_text(hasher, fmt::format("{} {} {} {} {}", to_string(entry.id), entry.tensor, stored_form_name(entry.form),
-                                     entry.bytes, entry.alias_of ? to_string(*entry.alias_of) : ""));
+        add_text(hasher,
+                 fmt::format("{} {} {} {} {} {}", to_string(entry.id), entry.tensor, stored_form_name(entry.form),
+                             entry.bytes, entry.alias_of ? to_string(*entry.alias_of) : "", entry.stored.recipe));
     }
     add_text(hasher, versions());
 }
 
 }  // namespace
 
-Result<std::string> cache_key(const GgufFile& file, const WeightPlan& plan) {
+Result<std::string> cache_key(const Checkpoint& checkpoint, const WeightPlan& plan) {
     Hasher hasher;
-    std::vector<uint64_t> header_bytes(file.mappings().size());
+    std::vector<uint64_t> header_bytes(checkpoint.mappings().size());
     for (size_t part = 0; part < header_bytes.size(); ++part) {
-        header_bytes[part] = file.mappings()[part].bytes().size();
+        header_bytes[part] = checkpoint.mappings()[part]->bytes().size();
     }
-    for (const TensorInfo& tensor : file.tensors()) {
+    for (const TensorInfo& tensor : checkpoint.tensors()) {
         const auto part = static_cast<size_t>(tensor.file_index);
         if (part < header_bytes.size()) header_bytes[part] = std::min(header_bytes[part], tensor.file_offset);
         const std::span<const std::byte> bytes(tensor.data, tensor.bytes);
@@ -102,7 +103,7 @@ Result<std::string> cache_key(const GgufFile& file, const WeightPlan& plan) {
         hasher.add(bytes.last(sample));
     }
     for (size_t part = 0; part < header_bytes.size(); ++part) {
-        const MappedFile& mapping = file.mappings()[part];
+        const MappedFile& mapping = *checkpoint.mappings()[part];
         hasher.add(mapping.bytes().first(header_bytes[part]));
         std::error_code error;
         const auto changed = std::filesystem::last_write_time(mapping.path(), error);
@@ -115,8 +116,10 @@ Result<std::string> cache_key(const GgufFile& file, const WeightPlan& plan) {
     return hasher.text();
 }
 
-std::filesystem::path cache_path(const std::filesystem::path& folder, const GgufFile& file, const WeightPlan& plan) {
-    const std::filesystem::path model = file.paths().empty() ? std::filesystem::path("model") : file.paths()[0];
+std::filesystem::path cache_path(const std::filesystem::path& folder, const Checkpoint& checkpoint,
+                                 const WeightPlan& plan) {
+    const std::filesystem::path model =
+        checkpoint.paths().empty() ? std::filesystem::path("model") : checkpoint.paths()[0];
     std::error_code error;
     const std::filesystem::path whole = std::filesystem::weakly_canonical(model, error);
     Hasher hasher;
@@ -220,26 +223,26 @@ void say_in_plan(WeightPlan& plan, const std::string& cache_file) {
 
 }  // namespace
 
-void plan_with_cache(WeightPlan& plan, const GgufFile& file, const std::filesystem::path& folder) {
+void plan_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const std::filesystem::path& folder) {
     if (folder.empty() || packed_places(plan).bytes == 0) return;
-    const auto key = cache_key(file, plan);
+    const auto key = cache_key(checkpoint, plan);
     if (!key) return;
-    const std::filesystem::path path = cache_path(folder, file, plan);
+    const std::filesystem::path path = cache_path(folder, checkpoint, plan);
     if (WeightCache::open(path, *key, plan)) say_in_plan(plan, path.string());
 }
 
-Result<CachedWeights> load_with_cache(WeightPlan& plan, const GgufFile& file, const CacheRequest& request,
+Result<CachedWeights> load_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const CacheRequest& request,
                                       const HomedWork& work, const LoadProgress& progress, Accelerator* accelerator) {
     CachedWeights result;
     if (request.folder.empty() || packed_places(plan).bytes == 0) {
-        TRY_ASSIGN(result.weights, load_weights(plan, file, work, progress, accelerator));
+        TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, work, progress, accelerator));
         return result;
     }
     const auto say = [&](const std::string& note) {
         if (request.notice) request.notice(note);
     };
-    TRY_ASSIGN(const std::string key, cache_key(file, plan));
-    const std::filesystem::path path = cache_path(request.folder, file, plan);
+    TRY_ASSIGN(const std::string key, cache_key(checkpoint, plan));
+    const std::filesystem::path path = cache_path(request.folder, checkpoint, plan);
     std::error_code error;
     if (std::filesystem::exists(path, error)) {
         Result<WeightCache> cache = WeightCache::open(path, key, plan);
@@ -248,12 +251,12 @@ Result<CachedWeights> load_with_cache(WeightPlan& plan, const GgufFile& file, co
             result.cache = std::make_unique<WeightCache>(std::move(*cache));
             say_in_plan(plan, path.string());
             const auto bytes_of = [&](const PlanEntry& entry) { return result.cache->find(entry); };
-            TRY_ASSIGN(result.weights, load_mapped(plan, file, bytes_of, work, progress, accelerator));
+            TRY_ASSIGN(result.weights, load_mapped(plan, checkpoint, bytes_of, work, progress, accelerator));
             return result;
         }
         say(fmt::format("{}; the cache is not used and written anew", verified.error().message));
     }
-    TRY_ASSIGN(result.weights, load_weights(plan, file, work, progress, accelerator));
+    TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, work, progress, accelerator));
     const Result<void> written = write_weight_cache(path, key, plan, result.weights, work);
     say(written ? fmt::format("{}: the repacked weights are kept here for the next start", path.string())
                 : fmt::format("the repacked weights are not kept: {}", written.error().message));

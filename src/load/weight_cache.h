@@ -19,11 +19,12 @@ inline constexpr int kLayoutVersion = 1;  // of layout/record.h and PackedPlaces
 // Tells model files apart, without reading all of one: hash of every part's header, size and time of last change, of
 // the first and last 4 KiB of each tensor, and of what the plan makes of it. A file whose weights were changed in
 // place, elsewhere, with its time put back, is not told apart.
-Result<std::string> cache_key(const GgufFile& file, const WeightPlan& plan);
+Result<std::string> cache_key(const Checkpoint& checkpoint, const WeightPlan& plan);
 
 // Where the cache of a model file is looked for: FOLDER/NAME-DIGITS.packed.safetensors, the digits from the model's
 // path and the plan's forms. So a model that changed finds its old cache, refuses it by its key, and overwrites it.
-std::filesystem::path cache_path(const std::filesystem::path& folder, const GgufFile& file, const WeightPlan& plan);
+std::filesystem::path cache_path(const std::filesystem::path& folder, const Checkpoint& checkpoint,
+                                 const WeightPlan& plan);
 
 class WeightCache {
   public:
@@ -68,10 +69,10 @@ struct CachedWeights {
 // Loads the weights of the plan: from the cache file where there is a good one, which the plan then says, and else from
 // the model file; then the cache file is written, over a stale or damaged one. A cache that cannot be used or written
 // is a notice and no error.
-Result<CachedWeights> load_with_cache(WeightPlan& plan, const GgufFile& file, const CacheRequest& request,
+Result<CachedWeights> load_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const CacheRequest& request,
                                       const HomedWork& work, const LoadProgress& progress,
                                       Accelerator* accelerator = nullptr);
 // The same for a plan alone, from the headers: says in the plan whether a cache file would be used.
-void plan_with_cache(WeightPlan& plan, const GgufFile& file, const std::filesystem::path& folder);
+void plan_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const std::filesystem::path& folder);
 
 }  // namespace invar

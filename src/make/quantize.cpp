@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "files/gguf_writer.h"
 #include "files/printable.h"
 

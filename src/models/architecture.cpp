@@ -1,32 +1,27 @@
 #include "models/architecture.h"
 
-#include <array>
-
 #include "files/printable.h"
 #include "models/architectures.h"
 
 namespace invar {
 namespace {
 
-constexpr std::array<const Architecture*, 4> kArchitectures = {
-    &kLlamaArchitecture,
-    &kQwen2Architecture,
-    &kQwen3Architecture,
-    &kQwen3MoeArchitecture,
-};
+#define INVAR_ADDRESS(architecture) &architecture,
+constexpr const Architecture* kArchitectures[] = {INVAR_ARCHITECTURES(INVAR_ADDRESS)};
+#undef INVAR_ADDRESS
 
 }  // namespace
 
 std::span<const Architecture* const> architectures() { return kArchitectures; }
 
-Result<const Architecture*> find_architecture(const GgufFile& file) {
-    TRY_ASSIGN(const std::string_view name, file.metadata().string("general.architecture"));
+Result<const Architecture*> find_architecture(const Checkpoint& checkpoint) {
+    TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.architecture"));
     std::string supported;
     for (const Architecture* architecture : kArchitectures) {
         if (architecture->name == name) return architecture;
         supported += fmt::format("{}{}", supported.empty() ? "" : ", ", architecture->name);
     }
-    return fail(ErrorKind::unsupported, "{}: architecture '{}' is not supported (supported: {})", file.name(),
+    return fail(ErrorKind::unsupported, "{}: architecture '{}' is not supported (supported: {})", checkpoint.name(),
                 printable(name), supported);
 }
 

@@ -1,13 +1,19 @@
-// The supported architectures, one line each; each is defined in the file of its name.
+// The supported architectures, one line each; each is defined in a file of its own.
 #pragma once
 
 #include "models/architecture.h"
 
+// In the order in which they are listed to users.
+#define INVAR_ARCHITECTURES(EACH) \
+    EACH(kLlamaArchitecture)      \
+    EACH(kQwen2Architecture)      \
+    EACH(kQwen3Architecture)      \
+    EACH(kQwen3MoeArchitecture)
+
 namespace invar {
 
-extern const Architecture kLlamaArchitecture;
-extern const Architecture kQwen2Architecture;
-extern const Architecture kQwen3Architecture;
-extern const Architecture kQwen3MoeArchitecture;
+#define INVAR_DECLARE(architecture) extern const Architecture architecture;
+INVAR_ARCHITECTURES(INVAR_DECLARE)
+#undef INVAR_DECLARE
 
 }  // namespace invar

@@ -1,52 +1,70 @@
-// The verbs of a decoder layer, in order. Which verbs a model has follows from the weights it has, never from its name.
+// The verbs of a decoder layer, in order. Which verbs a model has follows from its config and the weights it has, never
+// from its name.
 #include "models/blocks.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 namespace invar {
+namespace {
+
+// The widest of a kind over all layers; 0: no layer has it.
+template <class Width>
+int64_t widest(const ModelConfig& config, const Width& width) {
+    int64_t most = 0;
+    for (const LayerSpec& layer : config.layers) most = std::max<int64_t>(most, width(layer));
+    return most;
+}
+
+template <class Width>
+int64_t widest_attention(const ModelConfig& config, const Width& width) {
+    return widest(config, [&](const LayerSpec& layer) {
+        return layer.attention() == nullptr ? int64_t{0} : width(*layer.attention());
+    });
+}
+
+}  // namespace
 
 DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows) {
-    int64_t query = 0, key = 0, value = 0, attended = 0, ffn = 0;
-    for (const LayerGeometry& layer : config.layers) {
-        query = std::max<int64_t>(query, int64_t{layer.heads} * layer.key_width);
-        key = std::max<int64_t>(key, int64_t{layer.kv_heads} * layer.key_width);
-        value = std::max<int64_t>(value, int64_t{layer.kv_heads} * layer.value_width);
-        attended = std::max<int64_t>(attended, int64_t{layer.heads} * layer.value_width);
-        ffn = std::max(ffn, layer.ffn_width);
-    }
     DecoderScratch scratch;
     scratch.normed = ops.scratch(rows, config.width);
     scratch.branch = ops.scratch(rows, config.width);
-    scratch.query = ops.scratch(rows, query);
-    scratch.key = ops.scratch(rows, key);
-    scratch.value = ops.scratch(rows, value);
-    scratch.attended = ops.scratch(rows, attended);
-    const ExpertGeometry& experts = config.experts;
-    if (experts.count > 0) {
-        const int64_t slots = rows * experts.per_token;
-        scratch.router = ops.scratch(rows, experts.count);
-        scratch.routing = ops.scratch_slots(rows, experts.per_token);
-        scratch.gate = ops.scratch(slots, experts.width);
-        scratch.up = ops.scratch(slots, experts.width);
+    const auto attention = [&](auto&& width) { return ops.scratch(rows, widest_attention(config, width)); };
+    scratch.query = attention([](const AttentionGeometry& a) { return int64_t{a.heads} * a.key_width; });
+    scratch.key = attention([](const AttentionGeometry& a) { return int64_t{a.kv_heads} * a.key_width; });
+    scratch.value = attention([](const AttentionGeometry& a) { return int64_t{a.kv_heads} * a.value_width; });
+    scratch.attended = attention([](const AttentionGeometry& a) { return int64_t{a.heads} * a.value_width; });
+    const int64_t dense =
+        widest(config, [](const LayerSpec& layer) { return layer.dense() ? layer.dense()->width : 0; });
+    const int64_t expert =
+        widest(config, [](const LayerSpec& layer) { return layer.mixture() ? layer.mixture()->width : 0; });
+    const int per_token = config.most_experts_per_token();
+    if (per_token > 0) {
+        const int64_t slots = rows * per_token;
+        scratch.router = ops.scratch(rows, config.most_experts());
+        scratch.routing = ops.scratch_slots(rows, per_token);
+        scratch.expert_gate = ops.scratch(slots, expert);
+        scratch.expert_up = ops.scratch(slots, expert);
         scratch.slots = ops.scratch(slots, config.width);
-    } else {
-        scratch.gate = ops.scratch(rows, ffn);
-        scratch.up = ops.scratch(rows, ffn);
+    }
+    if (dense > 0) {
+        scratch.gate = ops.scratch(rows, dense);
+        scratch.up = ops.scratch(rows, dense);
     }
     return scratch;
 }
 
-void attention_block(Ops& ops, const ModelConfig& config, int layer, const AttentionWeights& weights,
-                     const RopeTable& rope, const Batch& batch, KvCache& cache, const DecoderScratch& scratch,
-                     Tensor residual) {
-    const LayerGeometry& geometry = config.layers[static_cast<size_t>(layer)];
-    const Tensor query = scratch.query.columns(0, int64_t{geometry.heads} * geometry.key_width);
-    const Tensor key = scratch.key.columns(0, int64_t{geometry.kv_heads} * geometry.key_width);
-    const Tensor value = scratch.value.columns(0, int64_t{geometry.kv_heads} * geometry.value_width);
-    const Tensor attended = scratch.attended.columns(0, int64_t{geometry.heads} * geometry.value_width);
+namespace {
 
-    ops.rms_norm({layer, "attention_norm"}, residual, weights.norm, config.norm_epsilon, scratch.normed);
+// scratch.branch = what the mixer makes of scratch.normed.
+void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const AttentionWeights& weights) {
+    const auto& [ops, config, ropes, layer, batch, cache, scratch] = call;
+    const float epsilon = config.layers[static_cast<size_t>(layer)].norm_epsilon;
+    const Tensor query = scratch.query.columns(0, int64_t{spec.heads} * spec.key_width);
+    const Tensor key = scratch.key.columns(0, int64_t{spec.kv_heads} * spec.key_width);
+    const Tensor value = scratch.value.columns(0, int64_t{spec.kv_heads} * spec.value_width);
+    const Tensor attended = scratch.attended.columns(0, int64_t{spec.heads} * spec.value_width);
+
     const LinearJob projections[] = {{{layer, "query"}, &weights.query, query},
                                      {{layer, "key"}, &weights.key, key},
                                      {{layer, "value"}, &weights.value, value}};
@@ -54,55 +72,66 @@ void attention_block(Ops& ops, const ModelConfig& config, int layer, const Atten
     if (weights.query_bias) ops.add_bias({layer, "query_biased"}, query, *weights.query_bias);
     if (weights.key_bias) ops.add_bias({layer, "key_biased"}, key, *weights.key_bias);
     if (weights.value_bias) ops.add_bias({layer, "value_biased"}, value, *weights.value_bias);
-    if (weights.query_norm) ops.rms_norm({layer, "query_norm"}, query, *weights.query_norm, config.norm_epsilon, query);
-    if (weights.key_norm) ops.rms_norm({layer, "key_norm"}, key, *weights.key_norm, config.norm_epsilon, key);
-    ops.rope({layer, "query_rope"}, rope, batch, query);
-    ops.rope({layer, "key_rope"}, rope, batch, key);
+    if (weights.query_norm) ops.rms_norm({layer, "query_norm"}, query, *weights.query_norm, epsilon, query);
+    if (weights.key_norm) ops.rms_norm({layer, "key_norm"}, key, *weights.key_norm, epsilon, key);
+    if (spec.rope >= 0) {
+        const RopeTable& rope = ropes[static_cast<size_t>(spec.rope)];
+        ops.rope({layer, "query_rope"}, rope, batch, query);
+        ops.rope({layer, "key_rope"}, rope, batch, key);
+    }
     ops.store_kv({layer, "kv_stored"}, layer, batch, key, value, cache);
-    const AttentionCall spec{.layer = layer,
-                             .heads = geometry.heads,
-                             .scale = 1.0f / std::sqrt(static_cast<float>(geometry.key_width)),
-                             .softcap = 0.0f};
-    ops.attention({layer, "attention"}, spec, batch, query, cache, attended);
+    const AttentionCall attention{.layer = layer, .heads = spec.heads, .scale = spec.scale, .softcap = 0.0f};
+    ops.attention({layer, "attention"}, attention, batch, query, cache, attended);
     ops.linear({layer, "attention_output"}, weights.output, attended, scratch.branch);
     if (weights.output_bias) ops.add_bias({layer, "attention_output_biased"}, scratch.branch, *weights.output_bias);
-    ops.add({layer, "residual_after_attention"}, residual, scratch.branch);
 }
 
-namespace {
-
-void dense_ffn(Ops& ops, int layer, const DenseFfn& weights, const DecoderScratch& scratch) {
+// scratch.branch = what the feed-forward part makes of scratch.normed.
+void run_ffn(const LayerCall& call, const DenseGeometry&, const DenseFfn& weights) {
+    const DecoderScratch& scratch = call.scratch;
+    const int layer = call.layer;
     const LinearJob pair[] = {{{layer, "gate"}, &weights.gate, scratch.gate.columns(0, weights.gate.rows)},
                               {{layer, "up"}, &weights.up, scratch.up.columns(0, weights.up.rows)}};
-    ops.linear_many(pair, scratch.normed);
-    ops.silu_multiply({layer, "activation"}, pair[0].out, pair[1].out, pair[0].out);
-    ops.linear({layer, "down"}, weights.down, pair[0].out, scratch.branch);
+    call.ops.linear_many(pair, scratch.normed);
+    call.ops.silu_multiply({layer, "activation"}, pair[0].out, pair[1].out, pair[0].out);
+    call.ops.linear({layer, "down"}, weights.down, pair[0].out, scratch.branch);
 }
 
-void mixture_ffn(Ops& ops, const ExpertGeometry& experts, int layer, const MixtureFfn& weights,
-                 const DecoderScratch& scratch) {
-    ops.linear({layer, "router"}, weights.router, scratch.normed, scratch.router);
-    const RouteSpec spec{.experts_per_row = experts.per_token, .renormalise = experts.renormalise};
-    ops.route({layer, "routing"}, spec, scratch.router, scratch.routing);
-    ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, scratch.gate, {layer, "expert_up"}, weights.up,
-                           scratch.up, scratch.routing, SlotInput::row_of_slot, scratch.normed);
-    ops.silu_multiply({layer, "expert_activation"}, scratch.gate, scratch.up, scratch.gate);
-    ops.expert_linear({layer, "expert_down"}, weights.down, scratch.routing, SlotInput::slot, scratch.gate,
-                      scratch.slots);
+void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights) {
+    Ops& ops = call.ops;
+    const DecoderScratch& scratch = call.scratch;
+    const int layer = call.layer;
+    const Tensor logits = scratch.router.columns(0, spec.experts);
+    const Tensor gate = scratch.expert_gate.columns(0, spec.width), up = scratch.expert_up.columns(0, spec.width);
+    ops.linear({layer, "router"}, weights.router, scratch.normed, logits);
+    const RouteSpec route{.experts_per_row = spec.per_token, .renormalise = spec.renormalise};
+    ops.route({layer, "routing"}, route, logits, scratch.routing);
+    ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, gate, {layer, "expert_up"}, weights.up, up,
+                           scratch.routing, SlotInput::row_of_slot, scratch.normed);
+    ops.silu_multiply({layer, "expert_activation"}, gate, up, gate);
+    ops.expert_linear({layer, "expert_down"}, weights.down, scratch.routing, SlotInput::slot, gate, scratch.slots);
     ops.combine_experts({layer, "expert_sum"}, scratch.routing, scratch.slots, scratch.branch);
 }
 
 }  // namespace
 
-void ffn_block(Ops& ops, const ModelConfig& config, int layer, const DecoderLayer& weights,
-               const DecoderScratch& scratch, Tensor residual) {
-    ops.rms_norm({layer, "ffn_norm"}, residual, weights.ffn_norm, config.norm_epsilon, scratch.normed);
-    if (const auto* dense = std::get_if<DenseFfn>(&weights.ffn)) {
-        dense_ffn(ops, layer, *dense, scratch);
+void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
+    call.ops.rms_norm({call.layer, "attention_norm"}, residual, weights.mixer_norm, layer.norm_epsilon,
+                      call.scratch.normed);
+    run_mixer(call, std::get<AttentionGeometry>(layer.mixer), std::get<AttentionWeights>(weights.mixer));
+    call.ops.add({call.layer, "residual_after_attention"}, residual, call.scratch.branch);
+}
+
+void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
+    call.ops.rms_norm({call.layer, "ffn_norm"}, residual, weights.ffn_norm, layer.norm_epsilon, call.scratch.normed);
+    if (const DenseGeometry* dense = layer.dense()) {
+        run_ffn(call, *dense, std::get<DenseFfn>(weights.ffn));
     } else {
-        mixture_ffn(ops, config.experts, layer, std::get<MixtureFfn>(weights.ffn), scratch);
+        run_ffn(call, *layer.mixture(), std::get<MixtureFfn>(weights.ffn));
     }
-    ops.add({layer, "residual_after_ffn"}, residual, scratch.branch);
+    call.ops.add({call.layer, "residual_after_ffn"}, residual, call.scratch.branch);
 }
 
 }  // namespace invar

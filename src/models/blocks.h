@@ -11,7 +11,6 @@
 namespace invar {
 
 struct AttentionWeights {
-    WeightVector norm;
     WeightMatrix query, key, value, output;
     std::optional<WeightVector> query_bias, key_bias, value_bias, output_bias;
     std::optional<WeightVector> query_norm, key_norm;  // on each head, before rope
@@ -27,7 +26,8 @@ struct MixtureFfn {
 };
 
 struct DecoderLayer {
-    AttentionWeights attention;
+    WeightVector mixer_norm;
+    std::variant<AttentionWeights> mixer;
     WeightVector ffn_norm;
     std::variant<DenseFfn, MixtureFfn> ffn;
 };
@@ -37,28 +37,38 @@ struct DecoderScratch {
     Tensor normed;  // [rows, width]
     Tensor branch;  // [rows, width], what a branch adds to the residual stream
     Tensor query, key, value, attended;
-    Tensor gate, up;  // [rows, ffn width] or [slots, expert width]
-    Tensor router;    // [rows, experts]
-    Tensor slots;     // [slots, width]
+    Tensor gate, up;                // [rows, ffn width]
+    Tensor expert_gate, expert_up;  // [slots, expert width]
+    Tensor router;                  // [rows, experts]
+    Tensor slots;                   // [slots, width]
     ExpertSlots routing;
 };
 DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows);
 
-// residual += attention(norm(residual))
-void attention_block(Ops& ops, const ModelConfig& config, int layer, const AttentionWeights& weights,
-                     const RopeTable& rope, const Batch& batch, KvCache& cache, const DecoderScratch& scratch,
-                     Tensor residual);
-// residual += ffn(norm(residual))
-void ffn_block(Ops& ops, const ModelConfig& config, int layer, const DecoderLayer& weights,
-               const DecoderScratch& scratch, Tensor residual);
-
-// The weights of the parts above under GGUF's names "blk.N.*". What is optional is taken when the file has it.
-struct DeclareOptions {
-    bool attention_biases = false;  // query, key and value biases are wanted
-    bool head_norms = false;        // query and key norms are wanted
+// What a layer's parts share in a pass.
+struct LayerCall {
+    Ops& ops;
+    const ModelConfig& config;
+    const std::vector<RopeTable>& ropes;  // as config.ropes
+    int layer = 0;
+    const Batch& batch;
+    KvCache& cache;
+    const DecoderScratch& scratch;
 };
-std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const GgufFile& file,
-                                          const DeclareOptions& options);
+// residual += mixer(norm(residual))
+void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
+// residual += ffn(norm(residual))
+void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
+
+// What the files of a family hold, and how.
+struct DecoderTraits {
+    bool attention_biases = false;      // query, key and value biases are wanted; else they are taken where they are
+    bool head_norms = false;            // query and key norms are wanted
+    bool gguf_rope_neighbours = false;  // GGUF files store query and key rows so that rope's pairs are neighbours
+};
+// Every weight of a decoder of these parts; what is optional is taken when the checkpoint has it.
+std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Checkpoint& checkpoint,
+                                          const DecoderTraits& traits);
 
 // A decoder of these parts with a final norm and head: the forward pass of llama, qwen2, qwen3 and qwen3moe alike.
 Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights);

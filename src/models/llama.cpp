@@ -1,21 +1,18 @@
 // Architecture "llama": Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout.
-// GGUF files of this family store query and key rows permuted, so that rope pairs neighbours (2i, 2i + 1). Llama 3's
-// scaled frequencies come as the tensor rope_freqs.weight. Biases are taken where the file has them; experts make it
-// Mixtral.
+// GGUF files of this family store query and key rows permuted, so that rope's pairs are neighbours; they are read in
+// the order of Hugging Face's files, whose pairs are halves of a head. Llama 3's scaled frequencies come as the tensor
+// rope_freqs.weight. Biases are taken where the file has them; experts make it Mixtral.
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/read_config.h"
 
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const GgufFile& file) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "llama", RopePairing::adjacent));
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_decoder_config(checkpoint, "llama"); }
 
-    return config;
-}
-
-std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& file) {
-    return declare_decoder(config, file, {});
+std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, {.gguf_rope_neighbours = true});
 }
 
 }  // namespace

@@ -2,22 +2,15 @@
 // Query, key and value have biases; rope pairs the halves of a head.
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/read_config.h"
 
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const GgufFile& file) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "qwen2", RopePairing::halves));
-    if (config.experts.count > 0) {
-        return fail(
-            "{}: architecture qwen2 is dense, but qwen2.expert_count is {}; the file names the wrong architecture",
-            file.name(), config.experts.count);
-    }
-    return config;
-}
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_dense_config(checkpoint, "qwen2"); }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& file) {
-    return declare_decoder(config, file, {.attention_biases = true});
+std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, {.attention_biases = true});
 }
 
 }  // namespace

@@ -2,22 +2,15 @@
 // Query and key are normalised per head before rope, which pairs the halves of a head; no biases.
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/read_config.h"
 
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const GgufFile& file) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "qwen3", RopePairing::halves));
-    if (config.experts.count > 0) {
-        return fail(
-            "{}: architecture qwen3 is dense, but qwen3.expert_count is {}; the file names the wrong architecture",
-            file.name(), config.experts.count);
-    }
-    return config;
-}
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_dense_config(checkpoint, "qwen3"); }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& file) {
-    return declare_decoder(config, file, {.head_norms = true});
+std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, {.head_norms = true});
 }
 
 }  // namespace

@@ -2,22 +2,20 @@
 // As qwen3, with a mixture of experts in every layer: softmax over all experts, the best k renormalised.
 #include "models/architectures.h"
 #include "models/blocks.h"
+#include "models/read_config.h"
 
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const GgufFile& file) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(file, "qwen3moe", RopePairing::halves));
-    if (config.experts.count == 0) {
-        return fail(
-            "{}: qwen3moe.expert_count is missing or 0, but a mixture of experts needs it; the file is incomplete",
-            file.name());
-    }
-    return config;
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
+    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, "qwen3moe"));
+    if (config.most_experts() > 0) return config;
+    return fail("{}: the number of experts is missing or 0, but a mixture of experts needs it; the file is incomplete",
+                checkpoint.name());
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const GgufFile& file) {
-    return declare_decoder(config, file, {.head_norms = true});
+std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, {.head_norms = true});
 }
 
 }  // namespace

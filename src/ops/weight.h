@@ -13,38 +13,11 @@
 
 namespace invar {
 
-// Every kind of weight any supported architecture has. One weight = (layer, role); the experts of a layer are one
-// stack.
-enum class Role : uint8_t {
-    token_embedding,
-    output_norm,
-    output_head,
-    rope_frequencies,  // layer -1
-    attention_norm,
-    query,
-    query_bias,
-    query_norm,
-    key,
-    key_bias,
-    key_norm,
-    value,
-    value_bias,
-    attention_output,
-    attention_output_bias,
-    ffn_norm,
-    gate,
-    up,
-    down,
-    router,
-    expert_gate,
-    expert_up,
-    expert_down,
-};
-std::string_view role_name(Role role);  // as in the enum
-
+// A weight by the layer it belongs to and its role there. The roles are the models' (models/decoder_weights.h): here
+// they are names that are compared. The experts of a layer are one weight.
 struct WeightId {
-    int layer = -1;  // -1: belongs to the model, not to a layer
-    Role role = Role::token_embedding;
+    int layer = -1;         // -1: belongs to the model, not to a layer
+    std::string_view role;  // "query"; points to static text
     auto operator<=>(const WeightId&) const = default;
 };
 std::string to_string(WeightId id);  // "layer 3 query", "token_embedding"
@@ -65,19 +38,34 @@ struct WeightMatrix {  // [rows, columns]; y = W x has `rows` elements
     int64_t rows = 0, columns = 0;
     const std::byte* data = nullptr;
     int64_t bytes = 0;
-    float scale = 1.0f;  // NVFP4's scale of the whole tensor; y is multiplied by it once at the end when it is not 1
+    // Scales beside the format: y[r] is multiplied by them once, after the last sum of the law (scaled() below).
+    float scale = 1.0f;  // of the whole tensor: NVFP4, FP8; 1 where there is none
+    const float* row_scales =
+        nullptr;  // [rows], beside `data` (same place): FP8 per channel; null where there are none
 
     Place place() const { return form == StoredForm::device_lanes ? Place::device : Place::host; }
 };
 
-struct WeightStack {  // [count, rows, columns]: the experts of a layer
-    WeightMatrix first;
+// The end of a product (docs/arithmetic.md, section 1): y of row `row`, times the tensor's scale, then times the row's.
+// Each is one multiplication in binary32, which is left out where there is no such scale (or it is 1). Weights on the
+// host.
+inline float scaled(const WeightMatrix& weight, int64_t row, float y) {
+    if (weight.scale != 1.0f) y = y * weight.scale;
+    if (weight.row_scales != nullptr) y = y * weight.row_scales[row];
+    return y;
+}
+
+struct WeightStack {     // [count, rows, columns]: the experts of a layer
+    WeightMatrix first;  // its row_scales, if any, are [count, rows]
     int64_t count = 0;
-    int64_t stride_bytes = 0;  // from one expert to the next
+    int64_t stride_bytes = 0;       // from one expert to the next
+    const float* scales = nullptr;  // [count], beside the data: each expert's own in place of first.scale; or null
 
     WeightMatrix at(int64_t expert) const {
         WeightMatrix matrix = first;
         matrix.data = first.data == nullptr ? nullptr : first.data + expert * stride_bytes;
+        if (scales != nullptr && first.place() == Place::host) matrix.scale = scales[expert];
+        if (first.row_scales != nullptr) matrix.row_scales = first.row_scales + expert * first.rows;
         return matrix;
     }
 };

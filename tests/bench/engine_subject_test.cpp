@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "bench/variant.h"
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {
@@ -69,8 +70,8 @@ TEST(EngineSubject, CostsOfADenseModelAreThoseOfItsShapes) {
 TEST(EngineSubject, CountsTheExpertsThatARunReads) {
     constexpr int kSequences = 3;
     Opened opened("qwen3moe", FormatId::f32, kSequences);
-    const ExpertGeometry& experts = opened.engine().config().experts;
-    ASSERT_GT(experts.count, experts.per_token);
+    const MixtureGeometry& experts = *opened.engine().config().layers[0].mixture();
+    ASSERT_GT(experts.experts, experts.per_token);
     EngineSubject subject(opened.engine(), opened.engine().ops());
     const int64_t one = 4 * 3 * kWidth * experts.width;  // bytes of an expert
     const auto single = subject.cost({.kind = WorkKind::sequences, .tokens = 4, .sequences = 1});
@@ -82,7 +83,7 @@ TEST(EngineSubject, CountsTheExpertsThatARunReads) {
     const int64_t least = 4 * kLayers * experts.per_token;
     const int64_t counted = distinct + least;
     EXPECT_GT(counted, least);
-    EXPECT_LE(counted, 4 * kLayers * std::min<int64_t>(experts.count, kSequences * experts.per_token));
+    EXPECT_LE(counted, 4 * kLayers * std::min<int64_t>(experts.experts, kSequences * experts.per_token));
     std::printf("[experts] %d sequences read %lld experts in 4 steps, one reads %lld\n", kSequences,
                 static_cast<long long>(counted), static_cast<long long>(least));
     // The same work again is the same computation.

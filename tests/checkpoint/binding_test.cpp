@@ -18,7 +18,7 @@ TinyModel tiny(const std::string& architecture) {
 }
 
 Result<WeightPlan> plan_of(const std::vector<std::byte>& bytes, const PlanRequest& request = {}) {
-    TRY_ASSIGN(const GgufFile file, GgufFile::from_bytes(bytes, "tiny.gguf"));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::from_bytes(bytes, "tiny.gguf"));
     TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
     return make_weight_plan(config, architecture->declare(config, file), file, request);
@@ -119,7 +119,7 @@ TEST(Binding, RefusesExpertsInADenseArchitecture) {
         writer.add("qwen3.expert_count", uint32_t{8});
         writer.add("qwen3.expert_used_count", uint32_t{2});
     };
-    EXPECT_NE(error_of(model).find("qwen3.expert_count is 8"), std::string::npos) << error_of(model);
+    EXPECT_NE(error_of(model).find("'qwen3.expert_count' is 8"), std::string::npos) << error_of(model);
 }
 
 TEST(Config, TakesAMissingHeadWidthFromTheKeyProjectionAndSaysSo) {

@@ -148,53 +148,27 @@ class MutatedOps final : public Ops {
     ExpertSlots scratch_slots(int64_t rows, int k) override { return inner_.scratch_slots(rows, k); }
     void begin_pass() override { inner_.begin_pass(); }
     std::optional<NonFinite> failure() const override { return inner_.failure(); }
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override {
-        inner_.embed(stage, table, batch, out);
-    }
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override {
-        inner_.rms_norm(stage, x, weight, epsilon, y);
-    }
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override {
-        inner_.linear(stage, weight, x, y);
-    }
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override {
-        if (fault_ != Fault::bias_lost) inner_.add_bias(stage, y, bias);
-    }
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override {
-        Batch moved = batch;
-        if (fault_ == Fault::stale_rope && stage.layer == 1) moved.rows.back().position += 1;
-        inner_.rope(stage, table, moved, x);
-    }
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override {
-        inner_.store_kv(stage, layer, batch, keys, values, cache);
-    }
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override {
-        Batch moved = batch;
-        if (fault_ == Fault::key_skipped && moved.rows.back().position > 0) moved.rows.back().position -= 1;
-        if (fault_ == Fault::position_off && moved.rows.size() > 1) moved.rows[0].position += 1;
-        inner_.attention(stage, spec, moved, queries, cache, out);
-        if (fault_ == Fault::heads_swapped)
-            std::swap_ranges(out.host_row(0), out.host_row(0) + kHeadWidth, out.host_row(0) + kHeadWidth);
-    }
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override {
-        inner_.silu_multiply(stage, gate, up, out);
-    }
-    void add(Stage stage, Tensor x, Tensor y) override { inner_.add(stage, x, y); }
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots slots) override {
-        inner_.route(stage, spec, logits, slots);
-        if (fault_ == Fault::expert_dropped) slots.weights[slots.experts_per_row - 1] = 0;
-        if (fault_ == Fault::experts_swapped) std::swap(slots.experts[0], slots.experts[1]);
-    }
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& slots, SlotInput input, Tensor x,
-                       Tensor out) override {
-        inner_.expert_linear(stage, experts, slots, input, x, out);
-    }
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override {
-        inner_.combine_experts(stage, routing, slots, y);
-    }
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override {
-        inner_.gather_rows(stage, x, rows, out);
+    void run(const VerbCall& given) override {
+        VerbCall call = given;
+        Batch batch;
+        if (call.batch != nullptr) {
+            batch = *call.batch;
+            call.batch = &batch;
+        }
+        if (call.verb == Verb::add_bias && fault_ == Fault::bias_lost) return;
+        if (call.verb == Verb::rope && fault_ == Fault::stale_rope && call.stage.layer == 1)
+            batch.rows.back().position += 1;
+        if (call.verb == Verb::attention) {
+            if (fault_ == Fault::key_skipped && batch.rows.back().position > 0) batch.rows.back().position -= 1;
+            if (fault_ == Fault::position_off && batch.rows.size() > 1) batch.rows[0].position += 1;
+        }
+        inner_.run(call);
+        if (call.verb == Verb::attention && fault_ == Fault::heads_swapped)
+            std::swap_ranges(call.out.host_row(0), call.out.host_row(0) + kHeadWidth,
+                             call.out.host_row(0) + kHeadWidth);
+        if (call.verb != Verb::route) return;
+        if (fault_ == Fault::expert_dropped) call.slots.weights[call.slots.experts_per_row - 1] = 0;
+        if (fault_ == Fault::experts_swapped) std::swap(call.slots.experts[0], call.slots.experts[1]);
     }
 
   private:

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cpu/linear.h"
 #include "verb_case.h"
 
 namespace invar {
@@ -113,11 +114,15 @@ TEST(CpuOps, RopeTurnsEveryHeadAtItsRowsPosition) {
 TEST(CpuOps, EmbeddingDecodesTheTokensRowInEveryFormatAndForm) {
     std::mt19937 random(34);
     Comparison comparison;
+    int tables = 0;
     for (const Format* format_of : formats()) {
         for (const StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {
             const int64_t columns = 512, rows = 37;
             OwnedMatrix table = make_matrix(random, format_of->id, form, rows, columns);
-            if (format_of->id == FormatId::nvfp4) table.view.scale = 0.3f;
+            std::vector<float> row_scales(static_cast<size_t>(rows), 0.7f);
+            row_scales[3] = 1.9f;
+            if (tables++ % 2 == 0) table.view.scale = 0.3f;
+            if (tables % 3 == 0) table.view.row_scales = row_scales.data();
             Batch batch;
             for (int i = 0; i < 20; ++i)
                 batch.rows.push_back({.token = static_cast<int32_t>(random() % rows), .sequence = 0, .position = i});
@@ -146,10 +151,14 @@ TEST(CpuOps, ProductsOfSeveralMatricesEqualTheLaw) {
         for (const int64_t tokens : {1, 2, 9, 40}) {
             const int64_t columns = 512;
             std::vector<OwnedMatrix> weights;
+            std::vector<std::vector<float>> row_scales;
             int64_t rows = 5;
             for (const auto& [id, form] : mix) {
                 weights.push_back(make_matrix(random, id, form, rows, columns));
-                if (id == nvfp4) weights.back().view.scale = 0.37f;
+                if (id == nvfp4 || id == f32) weights.back().view.scale = 0.37f;
+                row_scales.emplace_back(static_cast<size_t>(rows), 0.6f);
+                row_scales.back()[1] = 1.7f;
+                if (tokens % 2 != 0) weights.back().view.row_scales = row_scales.back().data();
                 rows = rows * 9 + 3;
             }
             const auto x = make_inputs(random, tokens * columns);
@@ -243,8 +252,9 @@ TEST(CpuOps, ExpertsEqualTheLawHoweverSkewedTheRouting) {
     for (const auto& [id, form] : {std::pair{FormatId::q4_k, StoredForm::rows4},
                                    {FormatId::q8_0, StoredForm::as_stored},
                                    {FormatId::f16, StoredForm::rows4}}) {
-        const OwnedStack gate = make_stack(random, id, form, experts, hidden, width),
-                         up = make_stack(random, FormatId::q6_k, StoredForm::rows4, experts, hidden + 20, width);
+        OwnedStack gate = make_stack(random, id, form, experts, hidden, width);
+        give_scales(gate, random);
+        const OwnedStack up = make_stack(random, FormatId::q6_k, StoredForm::rows4, experts, hidden + 20, width);
         const OwnedStack down = make_stack(random, FormatId::f32, StoredForm::rows4, experts, width, hidden);
         for (const int64_t rows : {1, 2, 30, 160}) {
             if (rows == 160 && id != FormatId::q4_k) continue;

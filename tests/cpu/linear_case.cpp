@@ -174,6 +174,13 @@ std::vector<float> random_activations(int64_t tokens, int64_t columns, uint64_t 
     return x;
 }
 
+std::vector<float> random_row_scales(int64_t rows, uint64_t seed) {
+    Random random(seed);
+    std::vector<float> scales(static_cast<size_t>(rows));
+    for (float& scale : scales) scale = 0.01f * (0.5f + static_cast<float>(random() >> 40) * 0x1p-24f);
+    return scales;
+}
+
 WeightMatrix LinearCase::matrix(StoredForm form) const {
     WeightMatrix weight;
     weight.format = format;
@@ -182,6 +189,7 @@ WeightMatrix LinearCase::matrix(StoredForm form) const {
     weight.columns = columns;
     weight.data = form == StoredForm::rows4 ? packed.get() : stored.data();
     weight.scale = tensor_scale;
+    weight.row_scales = row_scales.empty() ? nullptr : row_scales.data();
     return weight;
 }
 
@@ -193,6 +201,8 @@ LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_
     c.columns = columns;
     c.tokens = tokens;
     c.tensor_scale = tensor_scale;
+    if (seed % 3 == 0) c.row_scales = random_row_scales(rows, seed);
+    const WeightMatrix weight = c.matrix(StoredForm::as_stored);
     c.stored = random_weights(format, rows, columns, kind, seed);
     c.packed = aligned_bytes(rows4_bytes(format, rows, columns));
     pack_rows4(format, c.stored.data(), rows, columns, 0, (rows + 3) / 4, c.packed.get());
@@ -204,7 +214,7 @@ LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_
         for (int64_t r = 0; r < rows; ++r) {
             const std::byte* row = c.stored.data() + r * format.row_bytes(columns);
             const float y = dot_quantised(format, row, blocks.data(), columns);
-            c.expected[static_cast<size_t>(t * rows + r)] = format.id == FormatId::nvfp4 ? y * c.tensor_scale : y;
+            c.expected[static_cast<size_t>(t * rows + r)] = scaled(weight, r, y);
         }
     }
     return c;

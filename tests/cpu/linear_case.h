@@ -39,14 +39,16 @@ struct LinearCase {
     const Format* format = nullptr;
     int64_t rows = 0, columns = 0, tokens = 0;
     float tensor_scale = 1.0f;
+    std::vector<float> row_scales;  // [rows], or none
     std::vector<std::byte> stored;
     AlignedBytes packed;
     std::vector<float> x;
-    std::vector<float> expected;  // [tokens, rows]: dot_quantised over quantise_row blocks, times the scale for NVFP4
+    std::vector<float> expected;  // [tokens, rows]: dot_quantised over quantise_row blocks, then the scales
 
     WeightMatrix matrix(StoredForm form) const;
 };
-// `tensor_scale` must be ignored by all formats but NVFP4.
+// Every third seed has scales of rows beside the tensor's.
+std::vector<float> random_row_scales(int64_t rows, uint64_t seed);
 LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,
                      uint64_t seed, float tensor_scale = 0.37f);
 

@@ -156,7 +156,9 @@ TEST(LinearMutation, EveryMutantOfEveryKernelIsSeen) {
         kernels += (kernels.empty() ? "" : ", ") + std::string(kernel->name);
     }
     for (const Format* format : quantised_formats()) {
-        const LinearCase c = make_case(*format, kRows, kColumns, kTokens, WeightKind::ordinary, 99, 1.0f);
+        const LinearCase c =
+            make_case(*format, kRows, kColumns, kTokens, WeightKind::ordinary,
+                      100 /* of those without row scales: the sum of scaled strands is another */, 1.0f);
         for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
             const AlignedBytes prepared = prepare_case(c, *kernel, kernel->isa);
             const Outputs sound = run(c, *kernel, c.packed.get(), prepared.get());

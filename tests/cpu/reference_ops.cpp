@@ -39,10 +39,11 @@ struct Operand {
     }
 };
 
-float dot(const WeightMatrix& weight, const std::vector<std::byte>& stored, const Operand& operand) {
-    if (weight.format->is_float) return dot_float(*weight.format, stored.data(), operand.x, weight.columns);
-    const float y = dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
-    return weight.scale == 1.0f ? y : y * weight.scale;
+float dot(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, const Operand& operand) {
+    const float y = weight.format->is_float
+                        ? dot_float(*weight.format, stored.data(), operand.x, weight.columns)
+                        : dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
+    return scaled(weight, row, y);
 }
 
 float cached(CacheType type, const std::byte* place, int64_t index) {
@@ -57,7 +58,7 @@ float cached(CacheType type, const std::byte* place, int64_t index) {
 }
 
 // Stores and returns what was stored.
-float store(CacheType type, std::byte* place, int64_t index, float value) {
+float store_element(CacheType type, std::byte* place, int64_t index, float value) {
     if (type == CacheType::f32) {
         std::memcpy(place + index * 4, &value, 4);
     } else {
@@ -101,16 +102,52 @@ void ReferenceOps::inspect(const char* verb, Stage stage, Tensor out) {
     }
 }
 
-void ReferenceOps::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
+void ReferenceOps::run(const VerbCall& call) {
+    const Stage stage = call.stage;
+    switch (call.verb) {
+        case Verb::embed:
+            return look_up(stage, *call.matrix, *call.batch, call.out);
+        case Verb::rms_norm:
+            return normalise(stage, call.x, *call.vector, call.epsilon, call.out);
+        case Verb::linear:
+            return multiply(stage, *call.matrix, call.x, call.out);
+        case Verb::add_bias:
+            return add_vector(stage, call.out, *call.vector);
+        case Verb::rope:
+            return rotate(stage, *call.rope, *call.batch, call.out);
+        case Verb::store_kv:
+            return store(stage, call.cache_layer, *call.batch, call.x, call.x2, *call.cache);
+        case Verb::attention:
+            return attend(stage, *call.attention, *call.batch, call.x, *call.cache_read, call.out);
+        case Verb::silu_multiply:
+            return gate(stage, call.x, call.x2, call.out);
+        case Verb::add:
+            return add_rows(stage, call.out, call.x2);
+        case Verb::route:
+            return choose_experts(stage, *call.route, call.x, call.slots);
+        case Verb::expert_linear:
+            return multiply_experts(stage, *call.stack, call.slots, call.slot_input, call.x, call.out);
+        case Verb::combine_experts:
+            return combine(stage, call.slots, call.x, call.out);
+        case Verb::gather_rows:
+            return gather(stage, call.x, call.gathered, call.out);
+        case Verb::count:
+            break;
+    }
+    CHECK(false, "the tests' reference has every verb");
+}
+
+void ReferenceOps::look_up(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
     for (int64_t row = 0; row < batch.size(); ++row) {
-        const std::vector<std::byte> stored = stored_row(table, batch.rows[static_cast<size_t>(row)].token);
+        const int32_t token = batch.rows[static_cast<size_t>(row)].token;
+        const std::vector<std::byte> stored = stored_row(table, token);
         table.format->decode(stored.data(), table.columns, out.host_row(row));
-        for (int64_t i = 0; i < table.columns && table.scale != 1.0f; ++i) out.host_row(row)[i] *= table.scale;
+        for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
     }
     inspect("embed", stage, out);
 }
 
-void ReferenceOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
+void ReferenceOps::normalise(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
     for (int64_t row = 0; row < x.rows(); ++row) {
         for (int64_t i = 0; i < x.width(); i += weight.size) {
             law::rms_norm(x.host_row(row) + i, weight.data, weight.size, epsilon, y.host_row(row) + i);
@@ -119,26 +156,26 @@ void ReferenceOps::rms_norm(Stage stage, Tensor x, const WeightVector& weight, f
     inspect("rms_norm", stage, y);
 }
 
-void ReferenceOps::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+void ReferenceOps::multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
     std::vector<Operand> operands;
     for (int64_t token = 0; token < x.rows(); ++token) operands.emplace_back(weight, x.host_row(token));
     for (int64_t row = 0; row < weight.rows; ++row) {
         const std::vector<std::byte> stored = stored_row(weight, row);
         for (int64_t token = 0; token < x.rows(); ++token) {
-            y.host_row(token)[row] = dot(weight, stored, operands[static_cast<size_t>(token)]);
+            y.host_row(token)[row] = dot(weight, row, stored, operands[static_cast<size_t>(token)]);
         }
     }
     inspect("linear", stage, y);
 }
 
-void ReferenceOps::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
+void ReferenceOps::add_vector(Stage stage, Tensor y, const WeightVector& bias) {
     for (int64_t row = 0; row < y.rows(); ++row) {
         for (int64_t i = 0; i < y.width(); ++i) y.host_row(row)[i] = y.host_row(row)[i] + bias.data[i];
     }
     inspect("add_bias", stage, y);
 }
 
-void ReferenceOps::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
     std::vector<float> cosines(static_cast<size_t>(table.spec().pairs())), sines(cosines.size());
     for (int64_t row = 0; row < x.rows(); ++row) {
         table.angles(batch.rows[static_cast<size_t>(row)].position, cosines.data(), sines.data());
@@ -149,7 +186,7 @@ void ReferenceOps::rope(Stage stage, const RopeTable& table, const Batch& batch,
     inspect("rope", stage, x);
 }
 
-void ReferenceOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     for (const bool is_key : {true, false}) {
         const int64_t width = is_key ? geometry.key_width : geometry.value_width;
@@ -161,7 +198,8 @@ void ReferenceOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor k
                 std::byte* memory = is_key ? cache.keys(layer, page, head) : cache.values(layer, page, head);
                 for (int64_t i = 0; i < width; ++i) {
                     const float value = (is_key ? keys : values).host_row(row)[head * width + i];
-                    const float stored = store(cache.type(), memory, is_key ? i * 64 + lane : lane * width + i, value);
+                    const float stored =
+                        store_element(cache.type(), memory, is_key ? i * 64 + lane : lane * width + i, value);
                     inspect(is_key ? "store_kv (keys)" : "store_kv (values)", stage, row, head * width + i, stored);
                 }
             }
@@ -169,8 +207,8 @@ void ReferenceOps::store_kv(Stage stage, int layer, const Batch& batch, Tensor k
     }
 }
 
-void ReferenceOps::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                             const KvCache& cache, Tensor out) {
+void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                          const KvCache& cache, Tensor out) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     const AttentionSpec law_spec{.head_width = geometry.key_width,
                                  .value_width = geometry.value_width,
@@ -210,7 +248,7 @@ void ReferenceOps::attention(Stage stage, const AttentionCall& spec, const Batch
     inspect("attention", stage, out);
 }
 
-void ReferenceOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+void ReferenceOps::gate(Stage stage, Tensor gate, Tensor up, Tensor out) {
     for (int64_t row = 0; row < out.rows(); ++row) {
         for (int64_t i = 0; i < out.width(); ++i) {
             out.host_row(row)[i] = law::silu(gate.host_row(row)[i]) * up.host_row(row)[i];
@@ -219,14 +257,14 @@ void ReferenceOps::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out
     inspect("silu_multiply", stage, out);
 }
 
-void ReferenceOps::add(Stage stage, Tensor x, Tensor y) {
+void ReferenceOps::add_rows(Stage stage, Tensor x, Tensor y) {
     for (int64_t row = 0; row < x.rows(); ++row) {
         for (int64_t i = 0; i < x.width(); ++i) x.host_row(row)[i] = x.host_row(row)[i] + y.host_row(row)[i];
     }
     inspect("add", stage, x);
 }
 
-void ReferenceOps::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+void ReferenceOps::choose_experts(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
     for (int64_t row = 0; row < logits.rows(); ++row) {
         std::vector<float> probabilities(static_cast<size_t>(logits.width()));
         law::softmax(logits.host_row(row), logits.width(), probabilities.data());
@@ -242,8 +280,8 @@ void ReferenceOps::route(Stage stage, const RouteSpec& spec, Tensor logits, Expe
     }
 }
 
-void ReferenceOps::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
-                                 Tensor x, Tensor out) {
+void ReferenceOps::multiply_experts(Stage stage, const WeightStack& experts, const ExpertSlots& routing,
+                                    SlotInput input, Tensor x, Tensor out) {
     std::vector<Operand> operands;
     for (int64_t slot = 0; slot < out.rows(); ++slot) {
         operands.emplace_back(experts.first,
@@ -255,14 +293,14 @@ void ReferenceOps::expert_linear(Stage stage, const WeightStack& experts, const 
             const std::vector<std::byte> stored = stored_row(weight, row);
             for (int64_t slot = 0; slot < out.rows(); ++slot) {
                 if (routing.experts[slot] != expert) continue;
-                out.host_row(slot)[row] = dot(weight, stored, operands[static_cast<size_t>(slot)]);
+                out.host_row(slot)[row] = dot(weight, row, stored, operands[static_cast<size_t>(slot)]);
             }
         }
     }
     inspect("expert_linear", stage, out);
 }
 
-void ReferenceOps::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
+void ReferenceOps::combine(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
     for (int64_t row = 0; row < y.rows(); ++row) {
         for (int64_t i = 0; i < y.width(); ++i) {
             float sum = 0;
@@ -276,7 +314,7 @@ void ReferenceOps::combine_experts(Stage stage, const ExpertSlots& routing, Tens
     inspect("combine_experts", stage, y);
 }
 
-void ReferenceOps::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
+void ReferenceOps::gather(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
     for (int64_t row = 0; row < out.rows(); ++row) {
         for (int64_t i = 0; i < out.width(); ++i) out.host_row(row)[i] = x.host_row(rows[static_cast<size_t>(row)])[i];
     }

@@ -64,7 +64,20 @@ struct OwnedMatrix {
 struct OwnedStack {
     std::vector<std::byte> memory;
     WeightStack view;
+    std::vector<float> scales, row_scales;
 };
+
+// Scales beside the format, of each expert and of each of its rows.
+inline void give_scales(OwnedStack& stack, std::mt19937& random) {
+    std::uniform_real_distribution<float> scale(0.25f, 4.0f);
+    stack.scales.resize(static_cast<size_t>(stack.view.count));
+    stack.row_scales.resize(static_cast<size_t>(stack.view.count * stack.view.first.rows));
+    for (std::vector<float>* values : {&stack.scales, &stack.row_scales}) {
+        for (float& value : *values) value = scale(random);
+    }
+    stack.view.scales = stack.scales.data();
+    stack.view.first.row_scales = stack.row_scales.data();
+}
 
 inline OwnedStack make_stack(std::mt19937& random, FormatId id, StoredForm form, int64_t count, int64_t rows,
                              int64_t columns, float size = 1.0f) {
@@ -105,7 +118,7 @@ inline OwnedStack make_stack(std::mt19937& random, FormatId id, StoredForm form,
 inline OwnedMatrix make_matrix(std::mt19937& random, FormatId id, StoredForm form, int64_t rows, int64_t columns,
                                float size = 1.0f) {
     OwnedStack stack = make_stack(random, id, form, 1, rows, columns, size);
-    return {std::move(stack.memory), stack.view.first};
+    return {.memory = std::move(stack.memory), .view = stack.view.first};
 }
 
 inline void fill(Tensor tensor, const std::vector<float>& values) {

@@ -92,7 +92,9 @@ TEST(CudaOps, EmbeddingsOfEveryFormatEqualTheReference) {
         const DeviceBackend backend = DeviceBackend::make(0);
         const int64_t columns = format->block_weights == 256 ? 1280 : 320;
         OwnedMatrix table = make_matrix(random, format->id, StoredForm::as_stored, 7, columns);
-        if (format->id == FormatId::nvfp4) table.view.scale = 0.37f;
+        const std::vector<float> row_scales = {1.5f, 0.25f, 3.0f, 0.7f, 1.1f, 0.9f, 2.2f};
+        if (static_cast<int>(format->id) % 2 == 0) table.view.scale = 0.37f;
+        if (static_cast<int>(format->id) % 3 == 0) table.view.row_scales = row_scales.data();
         compare_verb(
             backend,
             [&](Ops& ops, const MakeTensor&) {
@@ -206,7 +208,8 @@ TEST(CudaOps, RoutingAndExpertsEqualTheReference) {
         const DeviceBackend backend = DeviceBackend::make();
         std::vector<float> logits = make_inputs(random, shape.rows * shape.experts);
         for (size_t i = 0; i < logits.size(); i += 3) logits[i] = 1.5f;  // ties
-        const OwnedStack experts = make_stack(random, shape.format, StoredForm::as_stored, shape.experts, 20, 256);
+        OwnedStack experts = make_stack(random, shape.format, StoredForm::as_stored, shape.experts, 20, 256);
+        give_scales(experts, random);
         const std::vector<float> x = make_inputs(random, shape.rows * 256, Inputs::hard);
         for (const bool renormalise : {false, true}) {
             compare_verb(

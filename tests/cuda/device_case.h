@@ -12,6 +12,7 @@
 #include "cpu/comparison.h"
 #include "cpu/linear_case.h"
 #include "cuda/failure.cuh"
+#include "cuda/result_scales.cuh"
 #include "cuda/simt.h"
 #include "cuda/weight_packing.h"
 
@@ -70,11 +71,17 @@ inline DeviceArray<uint8_t> pack_for_device(const Format& format, const std::byt
 struct DeviceProduct {
     const Format* format = nullptr;
     int64_t rows = 0, columns = 0, tokens = 0;
-    float scale = 1;
+    float tensor_scale = 1;
+    DeviceArray<float> row_scales;  // [rows] or none
     std::vector<std::byte> stored;
     DeviceArray<uint8_t> packed;
     DeviceArray<float> x;
     std::vector<float> expected;  // [tokens, rows]
+
+    cuda::ResultScales scales() const {
+        if (row_scales.count() == 0) return {.tensor = tensor_scale, .experts = {}, .rows = {}};
+        return {.tensor = tensor_scale, .experts = {}, .rows = row_scales.constant()};
+    }
 };
 
 inline std::vector<std::byte> float_weights(const Format& format, int64_t rows, int64_t columns, uint64_t seed) {
@@ -92,7 +99,9 @@ inline DeviceProduct make_product(const Format& format, int64_t rows, int64_t co
     p.rows = rows;
     p.columns = columns;
     p.tokens = tokens;
-    p.scale = format.id == FormatId::nvfp4 ? 0.37f : 1.0f;
+    // Odd seeds have scales beside the format: of the tensor, of its rows, or of both.
+    p.tensor_scale = seed % 4 == 1 || seed % 8 == 3 ? 0.37f : 1.0f;
+    if (seed % 4 == 3) p.row_scales = DeviceArray<float>(random_row_scales(rows, seed));
     p.stored = format.is_float ? float_weights(format, rows, columns, seed)
                                : random_weights(format, rows, columns, kind, seed);
     p.packed = pack_for_device(format, p.stored.data(), rows, columns);
@@ -109,7 +118,9 @@ inline DeviceProduct make_product(const Format& format, int64_t rows, int64_t co
             const std::byte* stored = p.stored.data() + row * format.row_bytes(columns);
             const float y = format.is_float ? dot_float(format, stored, row_of_x, columns)
                                             : dot_quantised(format, stored, blocks.data(), columns);
-            p.expected[static_cast<size_t>(t * rows + row)] = p.scale == 1.0f ? y : y * p.scale;
+            const WeightMatrix weight{.scale = p.tensor_scale,
+                                      .row_scales = p.row_scales.count() == 0 ? nullptr : p.row_scales.data()};
+            p.expected[static_cast<size_t>(t * rows + row)] = scaled(weight, row, y);
         }
     }
     return p;

@@ -2,6 +2,7 @@
 // the device when it is first used, and forwarded. Scratch, routing and the cache are the device's.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 
@@ -20,63 +21,43 @@ class DeviceOps final : public Ops {
     ExpertSlots scratch_slots(int64_t rows, int k) override { return inner_.scratch_slots(rows, k); }
     void begin_pass() override { inner_.begin_pass(); }
     std::optional<NonFinite> failure() const override { return inner_.failure(); }
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override {
-        inner_.embed(stage, on_device(table), batch, out);
+    void run(const VerbCall& call) override { inner_.run(moved(call)); }
+    void run_together(std::span<const VerbCall> calls) override {
+        std::vector<VerbCall> there;
+        for (const VerbCall& call : calls) there.push_back(moved(call));
+        inner_.run_together(there);
     }
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override {
-        inner_.rms_norm(stage, x, on_device(weight), epsilon, y);
-    }
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override {
-        inner_.linear(stage, on_device(weight), x, y);
-    }
-    void linear_many(std::span<const LinearJob> jobs, Tensor x) override {
-        std::vector<WeightMatrix> weights;
-        for (const LinearJob& job : jobs) weights.push_back(on_device(*job.weight));
-        std::vector<LinearJob> moved(jobs.begin(), jobs.end());
-        for (size_t i = 0; i < moved.size(); ++i) moved[i].weight = &weights[i];
-        inner_.linear_many(moved, x);
-    }
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override {
-        inner_.add_bias(stage, y, on_device(bias));
-    }
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override {
-        inner_.rope(stage, table, batch, x);
-    }
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override {
-        inner_.store_kv(stage, layer, batch, keys, values, cache);
-    }
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override {
-        inner_.attention(stage, spec, batch, queries, cache, out);
-    }
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override {
-        inner_.silu_multiply(stage, gate, up, out);
-    }
-    void add(Stage stage, Tensor x, Tensor y) override { inner_.add(stage, x, y); }
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots slots) override {
-        inner_.route(stage, spec, logits, slots);
-    }
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& slots, SlotInput input, Tensor x,
-                       Tensor out) override {
-        WeightStack moved = experts;
-        std::vector<WeightMatrix> each;
-        for (int64_t i = 0; i < experts.count; ++i) each.push_back(experts.at(i));
-        moved.first = on_device(each);
-        moved.stride_bytes = moved.first.bytes;
-        inner_.expert_linear(stage, moved, slots, input, x, out);
-    }
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override {
-        inner_.combine_experts(stage, routing, slots, y);
-    }
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override {
-        inner_.gather_rows(stage, x, rows, out);
-    }
+    Result<void> finish() override { return inner_.finish(); }
 
   private:
+    VerbCall moved(VerbCall call) {
+        if (call.matrix != nullptr) call.matrix = &matrices_.emplace_back(on_device(*call.matrix));
+        if (call.vector != nullptr) call.vector = &vectors_.emplace_back(on_device(*call.vector));
+        if (call.stack != nullptr) {
+            WeightStack& stack = stacks_.emplace_back(*call.stack);
+            std::vector<WeightMatrix> each;
+            for (int64_t i = 0; i < call.stack->count; ++i) {
+                each.push_back(call.stack->at(i));
+                each.back().row_scales = nullptr;  // brought below, with all experts'
+            }
+            stack.first = on_device(each);
+            stack.stride_bytes = stack.first.bytes;
+            stack.scales = bring_floats(call.stack->scales, stack.count);
+            stack.first.row_scales = bring_floats(call.stack->first.row_scales, stack.count * stack.first.rows);
+            call.stack = &stack;
+        }
+        return call;
+    }
     DeviceBytes bring(const void* from, int64_t bytes) {
         auto memory = device_.allocate(bytes, "a test's weight");
         CHECK(memory.has_value() && device_.upload(memory->get(), from, bytes).has_value(), "the tests' weights fit");
         return *memory;
+    }
+    const float* bring_floats(const float* values, int64_t count) {
+        if (values == nullptr) return nullptr;
+        DeviceBytes& place = places_[values];
+        if (!place) place = bring(values, count * 4);
+        return reinterpret_cast<const float*>(place.get());
     }
     WeightMatrix on_device(const WeightMatrix& matrix) { return on_device(std::vector<WeightMatrix>{matrix}); }
     // Matrices of one shape, one behind the other; `bytes` of the result is one's.
@@ -104,6 +85,7 @@ class DeviceOps final : public Ops {
             place = bring(packed.data(), static_cast<int64_t>(packed.size()));
         }
         moved.data = place.get();
+        moved.row_scales = bring_floats(moved.row_scales, moved.rows);
         return moved;
     }
     WeightVector on_device(const WeightVector& vector) {
@@ -117,6 +99,9 @@ class DeviceOps final : public Ops {
     Device& device_;
     CudaOps& inner_;
     std::map<const void*, DeviceBytes> places_;
+    std::deque<WeightMatrix> matrices_;  // what calls point to
+    std::deque<WeightStack> stacks_;
+    std::deque<WeightVector> vectors_;
 };
 
 // A device with its verbs.

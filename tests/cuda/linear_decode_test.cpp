@@ -18,7 +18,7 @@ DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p) 
     DecodeArgs args{.weights = p.packed.constant(),
                     .rows = p.rows,
                     .columns = p.columns,
-                    .scale = p.scale,
+                    .scales = p.scales(),
                     .activations = {},
                     .tokens = p.tokens,
                     .out = {},

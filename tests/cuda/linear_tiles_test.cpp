@@ -66,7 +66,7 @@ DeviceArray<float> multiply(const EmulatedDevice& device, const DeviceProduct& p
     args.weights = p.packed.constant();
     args.rows = p.rows;
     args.columns = p.columns;
-    args.scale = p.scale;
+    args.scales = p.scales();
     args.x = x.view();
     args.tokens = p.tokens;
     args.out = out.global();

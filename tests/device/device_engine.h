@@ -23,7 +23,7 @@ inline std::vector<Split> all_splits(const ModelConfig& config) {
     std::vector<Split> splits;
     const auto layers = static_cast<int64_t>(config.layers.size());
     for (const ExpertPlace experts : {ExpertPlace::with_their_layer, ExpertPlace::host}) {
-        if (experts == ExpertPlace::host && config.experts.count == 0) continue;
+        if (experts == ExpertPlace::host && config.most_experts() == 0) continue;
         for (int64_t n = 1; n <= layers + 1; ++n) {
             splits.push_back({.name = fmt::format("{} of {}{}", n, layers + 1,
                                                   experts == ExpertPlace::host ? ", experts on the CPU" : ""),

@@ -38,7 +38,7 @@ TEST(DeviceLoader, BringsWhatTheFileHasWhateverPiecesCut) {
         EXPECT_EQ(seen.back(), std::pair(file_bytes, file_bytes)) << format->name;
         EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end())) << format->name;
         EXPECT_GT(std::ssize(seen), 20);
-        for (const EntryCheck& check : check_entries(engine.plan(), engine.weights(), engine.file(), engine.device())) {
+        for (const EntryCheck& check : check_entries(engine.plan(), engine.weights(), engine.device())) {
             EXPECT_TRUE(check.recovered) << format->name;
             ++entries;
         }

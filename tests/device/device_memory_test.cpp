@@ -105,9 +105,9 @@ TEST(DeviceMemory, PlanCheckHoldsAndNoticesAFlippedBitOnTheDevice) {
         EXPECT_NE(plan_check_as_text(*checked, true).find("device_lan"), std::string::npos);
     }
     const auto engine = opened(on_device(small_settings(golden("qwen3")), {.layers = 3}));
-    const WeightId query{1, Role::query};
+    const WeightId query{1, "query"};
     const auto differing_entries = [&] {
-        const auto checks = check_entries(engine->plan(), engine->weights(), engine->file(), engine->device());
+        const auto checks = check_entries(engine->plan(), engine->weights(), engine->device());
         return std::count_if(checks.begin(), checks.end(), [](const EntryCheck& check) { return !check.recovered; });
     };
     EXPECT_EQ(differing_entries(), 0);
@@ -174,7 +174,7 @@ TEST(DeviceMemory, HoldsAsManyLayersAsFitAndSaysWhyNotMore) {
         EXPECT_LE(engine->plan().total_bytes(Place::device), *automatic.device_memory_bytes);
         EXPECT_EQ(engine->plan().device_notes.size(), n == 2 ? 0u : 1u);
         EXPECT_NE(engine->plan().placement.find(" MiB (--gpu-memory)"), std::string::npos) << engine->plan().placement;
-        EXPECT_EQ(engine->weights().find({-1, Role::output_head})->place, n == 2 ? Place::device : Place::host);
+        EXPECT_EQ(engine->weights().find({-1, "output_head"})->place, n == 2 ? Place::device : Place::host);
     }
     EngineSettings nothing = on_device(settings, {});
     nothing.device_memory_bytes = 1000;

@@ -53,7 +53,6 @@ TEST(DeviceStep, LinesAddUpToThePassThatThePlanDescribes) {
         const auto engine = engine_of(name, 3);
         ASSERT_NE(engine, nullptr);
         EngineSubject subject(*engine, engine->ops());
-        const PassCost pass(engine->plan(), engine->config());
         for (const Work work : {Work{.kind = WorkKind::generation, .tokens = 2, .depth = 9},
                                 Work{.kind = WorkKind::prompt, .tokens = 12, .depth = 3}}) {
             const auto measured = measure_step(work, subject, *engine, {.runs = 1, .clock = seconds_now});
@@ -63,10 +62,11 @@ TEST(DeviceStep, LinesAddUpToThePassThatThePlanDescribes) {
             EXPECT_EQ(measured->rows, rows);
             EXPECT_EQ(totals.launches, measured->launches);
             EXPECT_NEAR(totals.milliseconds, 1e3 * measured->kernel_seconds, 1e-6);
-            EXPECT_EQ(totals.products, pass.weight_multiply_adds(rows, 1)) << name;
-            int64_t attention = 0;
-            for (int64_t i = 0; i < rows; ++i) attention += pass.attention_multiply_adds(work.depth + i);
-            EXPECT_EQ(totals.attention, attention) << name;
+            const auto survey = PassSurvey::of(engine->config(), engine->plan(), batch_of(work.depth, rows, 1));
+            ASSERT_TRUE(survey.has_value()) << survey.error().message;
+            const PassCost pass = cost_of(*survey, engine->plan());
+            EXPECT_EQ(totals.products, pass.weight_multiply_adds) << name;
+            EXPECT_EQ(totals.attention, pass.attention_multiply_adds) << name;
             // Two layers of attention, a norm before each half, one for heads' queries and keys each, and the output's.
             EXPECT_EQ(totals.calls.at("attention"), 2);
             EXPECT_EQ(totals.calls.at("rms_norm"), 9);
@@ -88,16 +88,16 @@ TEST(DeviceStep, BytesOfProductsAreWeightsAndActivations) {
     const ModelConfig& config = engine->config();
     int64_t expected = 0;
     for (const PlanEntry& entry : engine->plan().entries) {
-        const int64_t columns = entry.shape.back(), used = config.experts.per_token;
-        const bool lookup = entry.id.role == Role::token_embedding;  // its alias is the head, where it has one
+        const int64_t columns = entry.shape.back(), used = config.most_experts_per_token();
+        const bool lookup = entry.id.role == "token_embedding";  // its alias is the head, where it has one
         const int64_t rows = entry.shape.size() > 1 ? entry.shape[entry.shape.size() - 2] : 0;
         if (entry.kind == WeightShape::stack) {
-            expected += entry.bytes / config.experts.count * used + used * rows * 4;
-            if (entry.id.role == Role::expert_down) expected += used * columns * 4;
-            if (entry.id.role == Role::expert_gate) expected += columns * 4;  // one input for gate and up
+            expected += entry.bytes / config.most_experts() * used + used * rows * 4;
+            if (entry.id.role == "expert_down") expected += used * columns * 4;
+            if (entry.id.role == "expert_gate") expected += columns * 4;  // one input for gate and up
         } else if (entry.kind == WeightShape::matrix && !lookup) {
             expected += entry.bytes + rows * 4;
-            const bool shared = entry.id.role == Role::key || entry.id.role == Role::value;  // the query's input
+            const bool shared = entry.id.role == "key" || entry.id.role == "value";  // the query's input
             if (!shared) expected += columns * 4;
         }
     }

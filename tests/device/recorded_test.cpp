@@ -68,7 +68,7 @@ TEST(Recorded, GenerationsAreThoseOfPlainPassesOfAllLogitsAndOfTheCpu) {
     ASSERT_TRUE(recorded->recorded_passes());
     EXPECT_FALSE(cpu->ranks_on_device());
     EXPECT_TRUE(recorded->ranks_on_device() && plain->ranks_on_device());
-    const auto tokenizer = tokenizer_from_gguf(cpu->file().metadata());
+    const auto tokenizer = tokenizer_from_gguf(cpu->checkpoint().metadata());
     ASSERT_TRUE(tokenizer.has_value());
 
     int64_t tokens = 0, ranked_bytes = 0, ranked_tokens = 0;

@@ -95,7 +95,7 @@ TEST(Split, CopiesWhatCrossesAndNothingElse) {
     const auto cpu = opened(settings);
     const ModelConfig& config = cpu->config();
     const int64_t rows = 9, row = config.width * 4, logits = config.vocabulary * 4;
-    const int64_t slots = rows * config.experts.per_token;
+    const int64_t slots = rows * config.most_experts_per_token();
     const auto crossed = [&](const Split& split) {
         const auto engine = opened(on_device(settings, split));
         EngineRunner runner(*engine);

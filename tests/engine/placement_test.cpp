@@ -11,6 +11,7 @@
 #include <map>
 
 #include "cpu/cpu_ops.h"
+#include "layout/rows4.h"
 #include "load/repack.h"
 #include "models/tiny_model.h"
 
@@ -134,7 +135,7 @@ TEST(Placement, TheNodeThatWritesARowFirstIsTheOneThatReadsIt) {
     model.width = model.expert_width = 512;
     model.vocabulary = 1003;
     const std::vector<std::byte> bytes = model.bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "placed").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "placed").value();
     const Architecture* architecture = find_architecture(file).value();
     const ModelConfig config = architecture->read_config(file).value();
     const WeightPlan plan = make_weight_plan(config, architecture->declare(config, file), file, {}).value();
@@ -155,7 +156,7 @@ TEST(Placement, TheNodeThatWritesARowFirstIsTheOneThatReadsIt) {
         const HomedWork homed{.homes = homes, .run = [&](int64_t count, const auto& home_of, const auto& work) {
                                   pool->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
                               }};
-        ASSERT_TRUE(fill_packed(plan, file, places, homed, nullptr, block.data()));
+        ASSERT_TRUE(fill_packed(plan, places, homed, nullptr, block.data()));
         const std::vector<int> writers = block.take_owners();
         for (size_t i = 0; i < plan.entries.size(); ++i) {
             const PlanEntry& entry = plan.entries[i];

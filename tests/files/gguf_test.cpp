@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "base/json.h"
 #include "files/gguf_bytes.h"
 #include "files/gguf_compare.h"
 

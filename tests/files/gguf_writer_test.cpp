@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/json.h"
 #include "files/gguf_bytes.h"
 #include "files/gguf_compare.h"
 

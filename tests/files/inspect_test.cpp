@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/json.h"
 #include "files/gguf_bytes.h"
 
 namespace invar {

@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {
@@ -117,7 +118,7 @@ TEST(Engine, NamesTheVerbLayerAndElementOfTheFirstNonFiniteNumber) {
     TinyModel model = tiny("llama");
     const std::filesystem::path path = model.write("nan.gguf");
     std::vector<std::byte> bytes = model.bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "nan.gguf").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "nan.gguf").value();
     const TensorInfo* up = file.find("blk.1.ffn_up.weight");
     const uint32_t nan = 0x7FC00000;
     std::memcpy(const_cast<std::byte*>(up->data) + 4 * (17 * 256 + 3), &nan, 4);  // row 17
@@ -141,7 +142,7 @@ TEST(Engine, RefusesRopeFrequenciesThatMakeNoSense) {
             list.push_back({"rope_freqs.weight", {32}, &format(FormatId::f32)});
         };
         std::vector<std::byte> bytes = model.bytes();
-        const GgufFile file = GgufFile::from_bytes(bytes, "rope.gguf").value();
+        const Checkpoint file = Checkpoint::from_bytes(bytes, "rope.gguf").value();
         std::memcpy(const_cast<std::byte*>(file.find("rope_freqs.weight")->data) + 20, &factor, sizeof(factor));
         const std::filesystem::path path = model.write("rope.gguf");
         std::ofstream(path, std::ios::binary)

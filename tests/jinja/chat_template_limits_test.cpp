@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "base/json.h"
 #include "jinja/chat_template.h"
 
 namespace invar {

@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/json.h"
 #include "jinja/sha256.h"
 
 namespace invar {

@@ -16,7 +16,7 @@ namespace {
 using test::tiny;
 using test::TinyModel;
 
-int64_t resident(const GgufFile& file, const std::function<bool(const PlanEntry&)>& wanted, const WeightPlan& plan) {
+int64_t resident(const Checkpoint& file, const std::function<bool(const PlanEntry&)>& wanted, const WeightPlan& plan) {
     std::vector<std::span<const std::byte>> ranges;
     for (const PlanEntry& entry : plan.entries) {
         const TensorInfo* tensor = entry.alias_of ? nullptr : file.find(entry.tensor);
@@ -26,10 +26,10 @@ int64_t resident(const GgufFile& file, const std::function<bool(const PlanEntry&
 }
 
 struct Opened {
-    GgufFile file;
+    Checkpoint file;
     WeightPlan plan;
 
-    static Opened of(GgufFile file) {
+    static Opened of(Checkpoint file) {
         const Architecture* architecture = find_architecture(file).value();
         const ModelConfig config = architecture->read_config(file).value();
         WeightPlan plan = make_weight_plan(config, architecture->declare(config, file), file, {}).value();
@@ -57,8 +57,8 @@ TEST(Loader, PiecesOnAnyThreadInAnyOrderGiveTheSameWeightsFromDiskAndFromMemory)
         model.vocabulary = 9001;  // more than one piece; not a multiple of four rows
         const std::filesystem::path path = model.write("pieces.gguf");
         const std::vector<std::byte> bytes = model.bytes();
-        const Opened memory = Opened::of(GgufFile::from_bytes(bytes, "memory").value());
-        const Opened disk = Opened::of(GgufFile::open(path).value());
+        const Opened memory = Opened::of(Checkpoint::from_bytes(bytes, "memory").value());
+        const Opened disk = Opened::of(Checkpoint::open(path).value());
         const ParallelRanges one_thread = [](int64_t count, const auto& work) { work(0, count); };
         const ParallelRanges backwards = [&](int64_t count, const auto& work) {
             for (int64_t item = count; item-- > 0;) work(item, item + 1);
@@ -97,7 +97,7 @@ TEST(Loader, SaysWhereAFileThatShrankMeanwhileEnds) {
     TinyModel model = tiny("llama");
     model.matrix_format = FormatId::q8_0;
     const std::filesystem::path path = model.write("shrunk.gguf");
-    const Opened opened = Opened::of(GgufFile::open(path).value());
+    const Opened opened = Opened::of(Checkpoint::open(path).value());
     const auto size = static_cast<uint64_t>(std::filesystem::file_size(path));
     std::filesystem::resize_file(path, size - 1000);
     const ParallelRanges one_thread = [](int64_t count, const auto& work) { work(0, count); };
@@ -114,7 +114,7 @@ TEST(Loader, LetsGoOfTheFilesPagesThatItRepacked) {
     model.matrix_format = FormatId::q8_0;
     model.vocabulary = 2000;
     const std::filesystem::path path = model.write("loader.gguf");
-    const GgufFile file = GgufFile::open(path).value();
+    const Checkpoint file = Checkpoint::open(path).value();
     const Architecture* architecture = find_architecture(file).value();
     const ModelConfig config = architecture->read_config(file).value();
     const WeightPlan plan = make_weight_plan(config, architecture->declare(config, file), file, {}).value();

@@ -20,11 +20,11 @@ using test::TinyModel;
 const HomedWork kOneThread = homeless([](int64_t count, const auto& work) { work(0, count); });
 
 struct Opened {
-    GgufFile file;
+    Checkpoint file;
     WeightPlan plan;
 
     explicit Opened(const std::filesystem::path& path, FormRequest form = FormRequest::automatic)
-        : file(GgufFile::open(path).value()) {
+        : file(Checkpoint::open(path).value()) {
         const Architecture* architecture = find_architecture(file).value();
         const ModelConfig config = architecture->read_config(file).value();
         plan = make_weight_plan(config, architecture->declare(config, file), file, {.form = form}).value();

@@ -17,14 +17,14 @@ using test::TinyModel;
 
 struct Planned {
     std::vector<std::byte> bytes;
-    GgufFile file;
+    Checkpoint file;
     ModelConfig config;
     WeightPlan plan;
 };
 
 Planned plan_model(const TinyModel& model, const PlanRequest& request) {
     std::vector<std::byte> bytes = model.bytes();
-    GgufFile file = GgufFile::from_bytes(bytes, "tiny.gguf").value();
+    Checkpoint file = Checkpoint::from_bytes(bytes, "tiny.gguf").value();
     const Architecture* architecture = find_architecture(file).value();
     ModelConfig config = architecture->read_config(file).value();
     WeightPlan plan = make_weight_plan(config, architecture->declare(config, file), file, request).value();
@@ -42,8 +42,8 @@ TEST(WeightPlan, ChargesTiedEmbeddingsOnce) {
     const PlanEntry* embedding = nullptr;
     const PlanEntry* head = nullptr;
     for (const PlanEntry& entry : planned.plan.entries) {
-        if (entry.id.role == Role::token_embedding) embedding = &entry;
-        if (entry.id.role == Role::output_head) head = &entry;
+        if (entry.id.role == "token_embedding") embedding = &entry;
+        if (entry.id.role == "output_head") head = &entry;
     }
     ASSERT_NE(embedding, nullptr);
     ASSERT_NE(head, nullptr);
@@ -80,7 +80,7 @@ TEST(WeightPlan, RefusesWhatDoesNotFitAndShowsTheSum) {
 
 TEST(WeightPlan, RefusesAContextTheModelWasNotTrainedFor) {
     const std::vector<std::byte> bytes = tiny("llama").bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "tiny.gguf").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "tiny.gguf").value();
     const Architecture* architecture = find_architecture(file).value();
     const ModelConfig config = architecture->read_config(file).value();
     const auto plan = make_weight_plan(config, architecture->declare(config, file), file, {.context = 257});
@@ -111,7 +111,7 @@ TEST(Loader, RepacksTheBytesOfTheFileAndNothingElse) {
     model.matrix_format = FormatId::q6_k;
     const Planned planned = plan_model(model, {});
     const WeightRegistry registry = load_weights(planned.plan, planned.file, kOneThread, nullptr).value();
-    const WeightStack stack = registry.stack({1, Role::expert_down});
+    const WeightStack stack = registry.stack({1, "expert_down"});
     const TensorInfo* tensor = planned.file.find("blk.1.ffn_down_exps.weight");
     ASSERT_EQ(stack.first.form, StoredForm::rows4);
     const int64_t row_bytes = stack.first.format->row_bytes(stack.first.columns);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <random>
 
+#include "base/json.h"
 #include "files/gguf_bytes.h"
 #include "files/gguf_writer.h"
 

@@ -9,7 +9,7 @@
 #include <map>
 
 #include "base/hash.h"
-#include "checkpoint/weight_plan.h"
+#include "checkpoint/binding.h"
 
 namespace invar {
 namespace {
@@ -44,13 +44,13 @@ TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {
     const Result<int64_t> bytes = synthesize(**shape, {.mix = "q4_k_m", .layers = 1}, path_, nullptr);
     ASSERT_TRUE(bytes) << bytes.error().message;
     EXPECT_EQ(static_cast<uint64_t>(*bytes), fs::file_size(path_));
-    const Result<GgufFile> file = GgufFile::open(path_);
+    const Result<Checkpoint> file = Checkpoint::open(path_);
     ASSERT_TRUE(file) << file.error().message;
     const Result<const Architecture*> architecture = find_architecture(*file);
     ASSERT_TRUE(architecture);
     const Result<ModelConfig> config = (*architecture)->read_config(*file);
     ASSERT_TRUE(config) << config.error().message;
-    EXPECT_TRUE(check_binding((*architecture)->declare(*config, *file), *file));
+    EXPECT_TRUE(bind_weights(*config, (*architecture)->declare(*config, *file), *file));
     for (const std::string_view name : {"blk.0.attn_q.weight", "blk.0.ffn_down.weight", "token_embd.weight"}) {
         const TensorInfo* tensor = file->find(name);
         ASSERT_NE(tensor, nullptr);

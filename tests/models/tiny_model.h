@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "files/gguf_writer.h"
 
 namespace invar::test {

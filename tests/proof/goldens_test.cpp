@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 
+#include "engine/engine_settings.h"
 #include "proof/record/compare_recordings.h"
 #include "proof/record/recorder.h"
 #include "proof/record/recording_file.h"
@@ -264,7 +265,7 @@ void count_caught(const char* what, const Bound& bound, Record&& record_model) {
     int64_t total = 0, caught = 0, located = 0;
     double least = INFINITY;  // error at the weight's own stage
     for (const Golden& golden : goldens()) {
-        const auto file = GgufFile::open(golden.model);
+        const auto file = Checkpoint::open(golden.model);
         ASSERT_TRUE(file.has_value());
         for (const TensorInfo& tensor : file->tensors()) {
             const Perturbed perturbed(golden, tensor);
@@ -315,7 +316,7 @@ TEST(Goldens, AreEqualToTheEngineUnderTheTolerancesForTransformers) {
         EXPECT_TRUE(clean->complete()) << golden.name;
         stages += std::ssize(clean->stages);
 
-        const auto file = GgufFile::open(golden.model);
+        const auto file = Checkpoint::open(golden.model);
         const Perturbed perturbed(golden, *file->find("blk.0.ffn_norm.weight"));
         const auto bad = compare_recordings(record_engine(perturbed.path(), golden.recording.tokens, isa),
                                             golden.recording, *tolerances);

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "models/tiny_model.h"
 
 namespace invar::test {
@@ -20,7 +20,7 @@ using Rows64 = std::vector<Vector64>;  // one a position
 
 class PlainModel {
   public:
-    PlainModel(const GgufFile& file, const TinyModel& shape) : file_(file), shape_(shape) {}
+    PlainModel(const Checkpoint& file, const TinyModel& shape) : file_(file), shape_(shape) {}
 
     // Logits of every position.
     Rows64 logits(const std::vector<int32_t>& tokens) const {
@@ -163,7 +163,7 @@ class PlainModel {
         return y;
     }
 
-    const GgufFile& file_;
+    const Checkpoint& file_;
     const TinyModel& shape_;
 };
 

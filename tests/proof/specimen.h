@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "models/tiny_model.h"
 
 namespace invar::test {
@@ -74,7 +74,7 @@ class Specimen {
         bytes_ = model.bytes();
     }
 
-    GgufFile open() const { return GgufFile::from_bytes(bytes_, "model.gguf").value(); }
+    Checkpoint open() const { return Checkpoint::from_bytes(bytes_, "model.gguf").value(); }
     const std::vector<std::byte>& bytes() const { return bytes_; }
 
     // The bytes of a tensor, to be changed, and where they begin in the file.
@@ -110,7 +110,7 @@ class Specimen {
         const Format* format;
     };
     Place find(std::string_view name) const {
-        const GgufFile file = open();
+        const Checkpoint file = open();
         const TensorInfo* info = file.find(name);
         CHECK(info != nullptr, "the specimen has the tensor");
         return {.offset = info->data - bytes_.data(),

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 #include "proof/record/model_runner.h"
 #include "proof/record/recorder.h"

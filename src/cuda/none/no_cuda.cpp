@@ -1,11 +1,12 @@
-// A program without the CUDA backend: built without the toolkit, or with -DINVAR_CUDA=OFF.
+// A program without the CUDA backend: built where there is no NVIDIA driver, without the toolkit, or with CUDA=0.
 #include "cuda/cuda_backend.h"
 
 namespace invar {
 
 Result<std::shared_ptr<Accelerator>> open_cuda(int) {
-    return fail(ErrorKind::unsupported,
-                "this program was built without CUDA; build it where nvcc is found, or use --device cpu");
+    return fail(
+        ErrorKind::unsupported,
+        "this program was built without CUDA; build it with make build CUDA=1 where nvcc is, or use --device cpu");
 }
 
 }  // namespace invar

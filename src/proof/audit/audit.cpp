@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "checkpoint/weight_plan.h"
-#include "models/architecture.h"
+#include "checkpoint/binding.h"
 #include "proof/audit/audit_text.h"
 #include "proof/audit/audit_weights.h"
 
@@ -11,7 +10,7 @@ namespace invar {
 namespace {
 
 // Whether the engine would bind every tensor, as `invar plan` finds out.
-void look_at_binding(const GgufFile& file, AuditReport& report) {
+void look_at_binding(const Checkpoint& file, AuditReport& report) {
     const auto finding = [&](std::string_view check, const Error& error) {
         report.findings.push_back({.check = &audit_check(check), .subject = "file", .what = error.message});
     };
@@ -30,7 +29,7 @@ void look_at_binding(const GgufFile& file, AuditReport& report) {
         finding("refused", config.error());
         return;
     }
-    const auto bound = check_binding((*architecture)->declare(*config, file), file);
+    const auto bound = bind_weights(*config, (*architecture)->declare(*config, file), file);
     if (!bound) finding("refused", bound.error());
 }
 
@@ -41,7 +40,7 @@ int64_t AuditReport::count(Severity severity) const {
                          [&](const AuditFinding& finding) { return finding.check->severity == severity; });
 }
 
-Result<AuditReport> audit(const GgufFile& file, ThreadPool& pool, const AuditProgress& progress) {
+Result<AuditReport> audit(const Checkpoint& file, ThreadPool& pool, const AuditProgress& progress) {
     AuditReport report{.file = file.name()};
     report.tensors = static_cast<int64_t>(file.tensors().size());
     const auto total = static_cast<int64_t>(file.tensor_bytes());

@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/result.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "machine/thread_pool.h"
 
 namespace invar {
@@ -56,7 +56,7 @@ struct AuditReport {
 
 // Called with the bytes of tensors looked at, of all; false stops with an error.
 using AuditProgress = std::function<bool(int64_t done, int64_t total)>;
-Result<AuditReport> audit(const GgufFile& file, ThreadPool& pool, const AuditProgress& progress);
+Result<AuditReport> audit(const Checkpoint& file, ThreadPool& pool, const AuditProgress& progress);
 
 Json audit_as_json(const AuditReport& report);
 std::string audit_as_text(const AuditReport& report);

@@ -1,6 +1,7 @@
 // The audit as a person or a program reads it.
 #include <map>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/audit/audit.h"
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
@@ -39,7 +40,7 @@ class Findings {
 // Bytes that no UTF-8 text has: a vocabulary may do without them.
 bool occurs_in_utf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
 
-void look_at_tokens(const VocabularySource& source, const GgufFile& file, Findings& findings) {
+void look_at_tokens(const VocabularySource& source, const Checkpoint& file, Findings& findings) {
     std::unordered_map<std::string_view, size_t> first;
     int64_t copies = 0;
     std::string example;
@@ -252,7 +253,7 @@ void look_at_turn_end(const ChatFormat& format, const Tokenizer& tokenizer, Audi
                                          in_quotes(tail), known.empty() ? "no token" : known));
 }
 
-void look_at_template(const GgufFile& file, const Tokenizer& tokenizer, AuditReport& report) {
+void look_at_template(const Checkpoint& file, const Tokenizer& tokenizer, AuditReport& report) {
     Findings findings(report.findings, kTemplate);
     if (!file.metadata().has("tokenizer.chat_template")) {
         findings.add("template-missing", "the key tokenizer.chat_template is missing");
@@ -285,7 +286,7 @@ void look_at_template(const GgufFile& file, const Tokenizer& tokenizer, AuditRep
 
 }  // namespace
 
-void audit_text_support(const GgufFile& file, AuditReport& report) {
+void audit_text_support(const Checkpoint& file, AuditReport& report) {
     Findings findings(report.findings, kTokenizer);
     if (!file.metadata().has("tokenizer.ggml.model")) {
         findings.add("tokenizer-missing", "the key tokenizer.ggml.model is missing");

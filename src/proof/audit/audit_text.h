@@ -6,6 +6,6 @@
 namespace invar {
 
 // Appends to report.findings and report.not_checked.
-void audit_text_support(const GgufFile& file, AuditReport& report);
+void audit_text_support(const Checkpoint& file, AuditReport& report);
 
 }  // namespace invar

@@ -13,7 +13,7 @@ void look_in_other_layers(const CheckpointMatch& match, TensorDistance& distance
     const MatchedTensor& pair = *distance.pair;
     for (const MatchedTensor& other : match.pairs) {
         if (other.id.role != pair.id.role || other.id.layer == pair.id.layer) continue;
-        if (other.b->shape != pair.a->shape || mean_cosine(*pair.a, *other.b) < kSame) continue;
+        if (other.b.shape != pair.a.shape || mean_cosine(pair.a, other.b) < kSame) continue;
         distance.suspicions = {fmt::format("it is that of layer {} in B: layers are swapped", other.id.layer)};
         return;
     }
@@ -31,13 +31,13 @@ int64_t CheckpointDiff::suspicions() const {
            suspicious_tensors();
 }
 
-Result<CheckpointDiff> diff_weights(const GgufFile& a, const GgufFile& b, ThreadPool& pool,
+Result<CheckpointDiff> diff_weights(const Checkpoint& a, const Checkpoint& b, ThreadPool& pool,
                                     const DiffProgress& progress) {
     CheckpointDiff diff{.a = a.name(), .b = b.name()};
     TRY_ASSIGN(diff.match, match_checkpoints(a, b));
     const auto total = static_cast<int64_t>(diff.match.pairs.size());
     for (const MatchedTensor& pair : diff.match.pairs) {
-        diff.tensors.push_back(tensor_distance(pair, diff.match.a, pool));
+        diff.tensors.push_back(tensor_distance(pair, pool));
         const auto done = static_cast<int64_t>(diff.tensors.size());
         if (progress && !progress(done, total)) return fail("stopped after {} of {} tensors", done, total);
     }

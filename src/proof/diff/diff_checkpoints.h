@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "proof/diff/diff_drift.h"
 #include "proof/diff/diff_match.h"
 #include "proof/diff/diff_tensors.h"
@@ -30,7 +30,7 @@ struct CheckpointDiff {
 // Called with tensors done, of all; false stops with an error.
 using DiffProgress = std::function<bool(int64_t done, int64_t total)>;
 // Everything but the drift. The files outlive the result.
-Result<CheckpointDiff> diff_weights(const GgufFile& a, const GgufFile& b, ThreadPool& pool,
+Result<CheckpointDiff> diff_weights(const Checkpoint& a, const Checkpoint& b, ThreadPool& pool,
                                     const DiffProgress& progress);
 
 Json diff_as_json(const CheckpointDiff& diff);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
+#include <optional>
 
 #include "files/printable.h"
 #include "text/tokenizer/from_gguf.h"
@@ -15,7 +15,7 @@ namespace {
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 struct Side {
-    const GgufFile& file;
+    const Checkpoint& file;
     const char* letter;
     const Architecture* architecture = nullptr;
     ModelConfig config;
@@ -31,49 +31,50 @@ struct Side {
         }
         return {};
     }
-    // The tensor that holds a weight; through the owner where it is an alias.
-    const TensorInfo* tensor(const WantedWeight& weight) const {
-        const WantedWeight& owner = weight.alias_of ? wanted.at(*weight.alias_of) : weight;
-        return file.find(owner.tensor);
+    // How a weight is held, through the owner where it is an alias; nothing where it is not or is misshapen.
+    std::optional<StoredWeight> stored(const WantedWeight& weight) const {
+        auto found = find_stored(weight.alias_of ? wanted.at(*weight.alias_of) : weight, file);
+        return found ? std::move(*found) : std::nullopt;
     }
     std::vector<std::string> extra() const {
-        std::set<std::string_view> used;
-        for (const auto& [id, weight] : wanted) used.insert(weight.tensor);
+        std::vector<WantedWeight> all;
+        for (const auto& [id, weight] : wanted) all.push_back(weight);
         std::vector<std::string> found;
-        for (const TensorInfo& tensor : file.tensors()) {
-            if (!used.contains(tensor.name))
-                found.push_back(fmt::format("'{}' {} is in {} and used by no weight of the model",
-                                            printable(tensor.name), shape_text(tensor.shape), letter));
+        for (const TensorInfo* tensor : unused_tensors(config, all, file)) {
+            found.push_back(fmt::format("'{}' {} is in {} and used by no weight of the model", printable(tensor->name),
+                                        shape_text(tensor->shape), letter));
         }
         return found;
     }
 };
 
 // Whether rows of both can be compared: equal shapes, or tables of tokens of which one is padded.
-bool comparable(const MatchedTensor& pair) {
-    if (pair.a->shape == pair.b->shape) return true;
-    const bool tokens = pair.id.role == Role::token_embedding || pair.id.role == Role::output_head;
-    return tokens && pair.a->shape.size() == 2 && pair.b->shape.size() == 2 && pair.a->columns() == pair.b->columns();
+bool comparable(const MatchedTensor& pair, const WantedWeight& weight) {
+    if (pair.a.shape == pair.b.shape) return true;
+    const bool tokens = weight.looked_up_by_row || weight.makes_logits;
+    return tokens && pair.a.shape.size() == 2 && pair.b.shape.size() == 2 && pair.a.columns() == pair.b.columns();
 }
 
 void match_weight(const Side& a, const Side& b, WeightId id, CheckpointMatch& match) {
     const auto in_a = a.wanted.find(id), in_b = b.wanted.find(id);
-    const TensorInfo* const tensor_a = in_a == a.wanted.end() ? nullptr : a.tensor(in_a->second);
-    const TensorInfo* const tensor_b = in_b == b.wanted.end() ? nullptr : b.tensor(in_b->second);
-    if (tensor_a == nullptr || tensor_b == nullptr) {
-        if (tensor_a == tensor_b) {
+    auto stored_a = in_a == a.wanted.end() ? std::nullopt : a.stored(in_a->second);
+    auto stored_b = in_b == b.wanted.end() ? std::nullopt : b.stored(in_b->second);
+    if (!stored_a || !stored_b) {
+        if (!stored_a && !stored_b) {
             match.missing.push_back(fmt::format("{} is in neither file", to_string(id)));
             return;
         }
-        match.missing.push_back(fmt::format(
-            "{} is in {} ('{}') and not in {}", to_string(id), tensor_a != nullptr ? "A" : "B",
-            printable(tensor_a != nullptr ? tensor_a->name : tensor_b->name), tensor_a != nullptr ? "B" : "A"));
+        match.missing.push_back(fmt::format("{} is in {} ('{}') and not in {}", to_string(id), stored_a ? "A" : "B",
+                                            printable(stored_a ? stored_a->name : stored_b->name),
+                                            stored_a ? "B" : "A"));
         return;
     }
-    MatchedTensor pair{.id = id, .a = tensor_a, .b = tensor_b, .rows = std::min(tensor_a->rows(), tensor_b->rows())};
-    if (!comparable(pair)) {
-        match.missing.push_back(fmt::format("{} has shape {} in A and {} in B", to_string(id),
-                                            shape_text(tensor_a->shape), shape_text(tensor_b->shape)));
+    const WantedWeight& weight = in_a->second;
+    MatchedTensor pair{.id = id, .a = std::move(*stored_a), .b = std::move(*stored_b), .head_width = weight.head_width};
+    pair.rows = std::min(pair.a.rows(), pair.b.rows());
+    if (!comparable(pair, weight)) {
+        match.missing.push_back(fmt::format("{} has shape {} in A and {} in B", to_string(id), shape_text(pair.a.shape),
+                                            shape_text(pair.b.shape)));
         return;
     }
     const bool alias_a = in_a->second.alias_of.has_value(), alias_b = in_b->second.alias_of.has_value();
@@ -83,49 +84,34 @@ void match_weight(const Side& a, const Side& b, WeightId id, CheckpointMatch& ma
                                               to_string(*(alias_a ? in_a : in_b)->second.alias_of), alias_a ? "A" : "B",
                                               alias_a ? "B" : "A"));
     }
-    if (tensor_a->rows() != tensor_b->rows()) {
+    if (pair.a.rows() != pair.b.rows()) {
         pair.transforms.push_back(fmt::format("padded in {} to {} rows, the first {} are compared",
-                                              tensor_a->rows() > tensor_b->rows() ? "A" : "B",
-                                              std::max(tensor_a->rows(), tensor_b->rows()), pair.rows));
+                                              pair.a.rows() > pair.b.rows() ? "A" : "B",
+                                              std::max(pair.a.rows(), pair.b.rows()), pair.rows));
     }
     match.pairs.push_back(std::move(pair));
 }
 
 // What changes the meaning of the weights, field by field.
 void compare_configs(const ModelConfig& a, const ModelConfig& b, CheckpointMatch& match) {
-    const auto differ = [&](std::vector<std::string>& list, std::string_view name, const auto& x, const auto& y) {
-        if (x != y) list.push_back(fmt::format("{} is {} in A and {} in B", name, x, y));
-    };
-    std::vector<std::string>& numbers = match.hyperparameters;
-    differ(numbers, "the width", a.width, b.width);
-    differ(numbers, "the number of layers", a.layers.size(), b.layers.size());
-    differ(numbers, "the norms' epsilon", a.norm_epsilon, b.norm_epsilon);
-    differ(numbers, "the number of experts", a.experts.count, b.experts.count);
-    differ(numbers, "experts per token", a.experts.per_token, b.experts.per_token);
-    differ(numbers, "the experts' width", a.experts.width, b.experts.width);
-    differ(numbers, "renormalised expert weights", a.experts.renormalise, b.experts.renormalise);
-    differ(numbers, "rope's base", a.rope.base, b.rope.base);
-    differ(numbers, "rope's width", a.rope.rotary_width, b.rope.rotary_width);
-    differ(numbers, "rope's pairing", static_cast<int>(a.rope.pairing), static_cast<int>(b.rope.pairing));
-    differ(numbers, "rope's scaling", static_cast<int>(a.rope.scaling), static_cast<int>(b.rope.scaling));
-    differ(numbers, "rope's factor", a.rope.factor, b.rope.factor);
-    differ(numbers, "rope's original context", a.rope.original_context, b.rope.original_context);
-    differ(numbers, "rope's attention factor", a.rope.attn_factor, b.rope.attn_factor);
-    differ(numbers, "rope's extrapolation factor", a.rope.ext_factor, b.rope.ext_factor);
-    for (size_t i = 0; i < std::min(a.layers.size(), b.layers.size()); ++i) {
-        const LayerGeometry &x = a.layers[i], &y = b.layers[i];
-        differ(numbers, fmt::format("layer {}'s query heads", i), x.heads, y.heads);
-        differ(numbers, fmt::format("layer {}'s KV heads", i), x.kv_heads, y.kv_heads);
-        differ(numbers, fmt::format("layer {}'s key width", i), x.key_width, y.key_width);
-        differ(numbers, fmt::format("layer {}'s value width", i), x.value_width, y.value_width);
-        differ(numbers, fmt::format("layer {}'s window", i), x.window, y.window);
-        differ(numbers, fmt::format("layer {}'s feed-forward width", i), x.ffn_width, y.ffn_width);
+    const std::vector<ConfigField> x = fields_of(a), y = fields_of(b);
+    std::map<std::string_view, std::string_view> in_b;
+    for (const ConfigField& field : y) in_b.emplace(field.name, field.value);
+    for (const ConfigField& field : x) {
+        const auto found = in_b.find(field.name);
+        if (found != in_b.end() && found->second != field.value) {
+            match.hyperparameters.push_back(
+                fmt::format("{} is {} in A and {} in B", field.name, field.value, found->second));
+        }
     }
-    differ(match.notes, "the vocabulary", a.vocabulary, b.vocabulary);
-    differ(match.notes, "the trained context", a.context_length, b.context_length);
+    const auto differ = [&](std::string_view name, int64_t p, int64_t q) {
+        if (p != q) match.notes.push_back(fmt::format("{} is {} in A and {} in B", name, p, q));
+    };
+    differ("the vocabulary", a.vocabulary, b.vocabulary);
+    differ("the trained context", a.context_length, b.context_length);
 }
 
-void compare_text(const GgufFile& a, const GgufFile& b, CheckpointMatch& match) {
+void compare_text(const Checkpoint& a, const Checkpoint& b, CheckpointMatch& match) {
     const auto x = vocabulary_from_gguf(a.metadata()), y = vocabulary_from_gguf(b.metadata());
     if (!x || !y) {
         if (x.has_value() != y.has_value())
@@ -145,7 +131,7 @@ void compare_text(const GgufFile& a, const GgufFile& b, CheckpointMatch& match) 
     differ("bos", x->bos, y->bos);
     differ("eos", x->eos, y->eos);
     differ("eot", x->eot, y->eot);
-    const auto source = [](const GgufFile& file) {
+    const auto source = [](const Checkpoint& file) {
         const auto text = file.metadata().string("tokenizer.chat_template");
         return text ? std::string(*text) : std::string();
     };
@@ -154,7 +140,7 @@ void compare_text(const GgufFile& a, const GgufFile& b, CheckpointMatch& match) 
 
 }  // namespace
 
-Result<CheckpointMatch> match_checkpoints(const GgufFile& a, const GgufFile& b) {
+Result<CheckpointMatch> match_checkpoints(const Checkpoint& a, const Checkpoint& b) {
     Side side_a{.file = a, .letter = "A"}, side_b{.file = b, .letter = "B"};
     TRY(side_a.read());
     TRY(side_b.read());

@@ -5,14 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "models/architecture.h"
+#include "checkpoint/binding.h"
 
 namespace invar {
 
 struct MatchedTensor {
     WeightId id;
-    const TensorInfo* a = nullptr;
-    const TensorInfo* b = nullptr;
+    StoredWeight a, b;
+    int64_t head_width = 0;  // rows belong to heads of so many; 0: to none
     // Rows of tokens may be padded in one file: the first that both have are compared.
     int64_t rows = 0;
     std::vector<std::string> transforms;  // "tied to token_embedding in B"; none: the same tensor
@@ -28,6 +28,6 @@ struct CheckpointMatch {
 };
 
 // Errors: a file whose architecture is unknown or whose hyper-parameters cannot be read; different architectures.
-Result<CheckpointMatch> match_checkpoints(const GgufFile& a, const GgufFile& b);
+Result<CheckpointMatch> match_checkpoints(const Checkpoint& a, const Checkpoint& b);
 
 }  // namespace invar

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/diff/diff_checkpoints.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 std::string formats_of(const TensorDistance& tensor) {
     const MatchedTensor& pair = *tensor.pair;
-    return fmt::format("{} / {}", pair.a->format->name, pair.b->format->name);
+    return fmt::format("{} / {}", pair.a.format->name, pair.b.format->name);
 }
 
 Json finite_or_null(double number) { return std::isfinite(number) ? Json(number) : Json(nullptr); }
@@ -18,8 +19,8 @@ Json finite_or_null(double number) { return std::isfinite(number) ? Json(number)
 Json tensor_as_json(const TensorDistance& tensor) {
     const MatchedTensor& pair = *tensor.pair;
     Json json = {{"weight", to_string(pair.id)},
-                 {"a", {{"tensor", printable(pair.a->name)}, {"format", pair.a->format->name}}},
-                 {"b", {{"tensor", printable(pair.b->name)}, {"format", pair.b->format->name}}},
+                 {"a", {{"tensor", printable(pair.a.name)}, {"format", pair.a.format->name}}},
+                 {"b", {{"tensor", printable(pair.b.name)}, {"format", pair.b.format->name}}},
                  {"transforms", pair.transforms},
                  {"relative_rms", finite_or_null(tensor.relative_rms)},
                  {"expected", finite_or_null(tensor.expected)},
@@ -68,7 +69,7 @@ std::string table_header(std::string_view first) {
 
 std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
     std::string text;
-    std::map<std::pair<Role, std::string>, std::vector<const TensorDistance*>> roles;
+    std::map<std::pair<std::string_view, std::string>, std::vector<const TensorDistance*>> roles;
     for (const TensorDistance& tensor : diff.tensors) {
         roles[{tensor.pair->id.role, formats_of(tensor)}].push_back(&tensor);
         if (every_tensor) text += tensor_line(tensor);
@@ -138,8 +139,8 @@ std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
     }
     for (const TensorDistance& tensor : diff.tensors) {
         for (const std::string& suspicion : tensor.suspicions) {
-            text += fmt::format("SUSPICIOUS: {} ({}): {}\n", to_string(tensor.pair->id),
-                                printable(tensor.pair->b->name), suspicion);
+            text += fmt::format("SUSPICIOUS: {} ({}): {}\n", to_string(tensor.pair->id), printable(tensor.pair->b.name),
+                                suspicion);
         }
     }
     text += "\n";

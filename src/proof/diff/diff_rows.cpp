@@ -4,16 +4,26 @@
 #include <cmath>
 #include <cstddef>
 
+#include "base/check.h"
 #include "base/result.h"
 
 namespace invar {
 
-RowSketches::RowSketches(const TensorInfo& tensor, std::vector<int64_t> rows) : rows_(std::move(rows)) {
+void decode_row(const StoredWeight& weight, int64_t row, RowReader& reader, std::vector<float>& out) {
+    out.resize(static_cast<size_t>(weight.columns()));
+    const auto decoded = reader.decode(weight, row, out.data());
+    CHECK(decoded.has_value(), "mapped rows cannot fail to be read");
+}
+
+RowSketches::RowSketches(const StoredWeight& tensor, std::vector<int64_t> rows) : rows_(std::move(rows)) {
     columns_ = std::min(tensor.columns(), kSketchColumns);
     values_.resize(rows_.size() * static_cast<size_t>(columns_));
+    RowReader reader(RowReader::Access::mapped);
+    std::vector<float> row(static_cast<size_t>(tensor.columns()));
     for (size_t i = 0; i < rows_.size(); ++i) {
         float* out = values_.data() + i * static_cast<size_t>(columns_);
-        tensor.format->decode(tensor.data + rows_[i] * static_cast<int64_t>(tensor.row_bytes()), columns_, out);
+        decode_row(tensor, rows_[i], reader, row);
+        std::copy_n(row.begin(), columns_, out);
         double squares = 0;
         for (int64_t c = 0; c < columns_; ++c) squares += double{out[c]} * out[c];
         const auto inverse = static_cast<float>(squares > 0 && std::isfinite(squares) ? 1 / std::sqrt(squares) : 0);
@@ -71,7 +81,7 @@ std::string describe_permutation(const std::vector<RowMatch>& matches, int64_t h
     return "rows are permuted";
 }
 
-double mean_cosine(const TensorInfo& a, const TensorInfo& b) {
+double mean_cosine(const StoredWeight& a, const StoredWeight& b) {
     std::vector<int64_t> rows;
     constexpr int64_t kMostRows = 64;
     const int64_t all = std::min(a.rows(), b.rows()), step = std::max<int64_t>(1, all / kMostRows);

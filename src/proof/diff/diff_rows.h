@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "files/tensor_info.h"
+#include "files/stored_weight.h"
 
 namespace invar {
+
+// One row as numbers, [columns], through a reader of mapped files.
+void decode_row(const StoredWeight& weight, int64_t row, RowReader& reader, std::vector<float>& out);
 
 // Columns of a row that are compared, a multiple of every block: chance gives cosines of 1 / 16.
 inline constexpr int64_t kSketchColumns = 256;
@@ -16,7 +19,7 @@ inline constexpr int64_t kSketchColumns = 256;
 // The first columns of rows, each divided by its length.
 class RowSketches {
   public:
-    RowSketches(const TensorInfo& tensor, std::vector<int64_t> rows);
+    RowSketches(const StoredWeight& tensor, std::vector<int64_t> rows);
     int64_t count() const { return static_cast<int64_t>(rows_.size()); }
     int64_t row(int64_t i) const { return rows_[static_cast<size_t>(i)]; }
     double cosine(int64_t i, const RowSketches& other, int64_t j) const;
@@ -39,6 +42,6 @@ std::vector<RowMatch> match_rows(const RowSketches& a, const RowSketches& b, dou
 std::string describe_permutation(const std::vector<RowMatch>& matches, int64_t head_width);
 
 // The mean cosine of corresponding rows of two tensors of one shape, over a sample.
-double mean_cosine(const TensorInfo& a, const TensorInfo& b);
+double mean_cosine(const StoredWeight& a, const StoredWeight& b);
 
 }  // namespace invar

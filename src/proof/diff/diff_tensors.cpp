@@ -39,17 +39,13 @@ struct Block {
 
 struct Room {
     std::vector<float> x, y;
+    RowReader reader{RowReader::Access::mapped};
 };
-
-void decode_row(const TensorInfo& tensor, int64_t row, std::vector<float>& out) {
-    out.resize(static_cast<size_t>(tensor.columns()));
-    tensor.format->decode(tensor.data + row * static_cast<int64_t>(tensor.row_bytes()), tensor.columns(), out.data());
-}
 
 // Weights compared as one block: the larger of the formats' blocks, at least 32.
 int64_t unit_of(const MatchedTensor& pair) {
-    return std::min<int64_t>(pair.a->columns(),
-                             std::max({32, pair.a->format->block_weights, pair.b->format->block_weights}));
+    return std::min<int64_t>(pair.a.columns(),
+                             std::max({32, pair.a.format->block_weights, pair.b.format->block_weights}));
 }
 
 // `typical`: the RMS of x over the tensor, below a tenth of which a block's size is not taken as a measure.
@@ -59,9 +55,9 @@ double relative_of(const Block& block, double typical) {
 }
 
 Fit fit_row(const MatchedTensor& pair, int64_t row, Room& room, double typical, Block& worst) {
-    decode_row(*pair.a, row, room.x);
-    decode_row(*pair.b, row, room.y);
-    const int64_t columns = pair.a->columns(), unit = unit_of(pair);
+    decode_row(pair.a, row, room.reader, room.x);
+    decode_row(pair.b, row, room.reader, room.y);
+    const int64_t columns = pair.a.columns(), unit = unit_of(pair);
     Fit all;
     double worst_relative = -1;
     for (int64_t first = 0; first < columns; first += unit) {
@@ -90,11 +86,12 @@ Fit fit_row(const MatchedTensor& pair, int64_t row, Room& room, double typical, 
 // RMS of the tensor in A, of a sample of rows: the measure for what counts as faint.
 double typical_rms(const MatchedTensor& pair) {
     std::vector<float> row;
+    RowReader reader(RowReader::Access::mapped);
     double squares = 0;
     int64_t count = 0;
     const int64_t step = std::max<int64_t>(1, pair.rows / 64);
     for (int64_t r = 0; r < pair.rows; r += step) {
-        decode_row(*pair.a, r, row);
+        decode_row(pair.a, r, reader, row);
         for (const float x : row) {
             if (!std::isfinite(x)) continue;
             squares += double{x} * x;
@@ -105,16 +102,17 @@ double typical_rms(const MatchedTensor& pair) {
 }
 
 // What storing the values of `source` in `format` costs: relative RMS over a sample of rows.
-double format_error(const TensorInfo& source, const Format& format, int64_t rows) {
+double format_error(const StoredWeight& source, const Format& format, int64_t rows) {
     if (format.id == FormatId::f32) return 0;
     constexpr int64_t kMostRows = 16, kMostColumns = 2048;
     const int64_t columns = std::min(source.columns(), kMostColumns) / format.block_weights * format.block_weights;
     if (columns == 0) return 0;  // the format cannot hold such rows, so the file does not either
     std::vector<float> values, back(static_cast<size_t>(columns));
     std::vector<std::byte> stored(static_cast<size_t>(format.row_bytes(columns)));
+    RowReader reader(RowReader::Access::mapped);
     double difference = 0, size = 0;
     for (int64_t i = 0; i < std::min(rows, kMostRows); ++i) {
-        decode_row(source, i * rows / std::min(rows, kMostRows), values);
+        decode_row(source, i * rows / std::min(rows, kMostRows), reader, values);
         format.encode(values.data(), columns, nullptr, stored.data());
         format.decode(stored.data(), columns, back.data());
         for (int64_t c = 0; c < columns; ++c) {
@@ -127,20 +125,11 @@ double format_error(const TensorInfo& source, const Format& format, int64_t rows
     return size > 0 ? std::sqrt(difference / size) : 0;
 }
 
-int64_t head_width(const MatchedTensor& pair, const ModelConfig& config) {
-    const Role role = pair.id.role;
-    if (pair.id.layer < 0 || static_cast<size_t>(pair.id.layer) >= config.layers.size()) return 0;
-    const LayerGeometry& layer = config.layers[static_cast<size_t>(pair.id.layer)];
-    if (role == Role::query || role == Role::key) return layer.key_width;
-    return role == Role::value ? layer.value_width : 0;
-}
-
 // Looks for a known mistake in what quantisation does not explain.
 class Suspicion {
   public:
-    Suspicion(const MatchedTensor& pair, const ModelConfig& config, const std::vector<Fit>& rows, const Fit& all,
-              TensorDistance& distance)
-        : pair_(pair), config_(config), rows_(rows), all_(all), distance_(distance) {}
+    Suspicion(const MatchedTensor& pair, const std::vector<Fit>& rows, const Fit& all, TensorDistance& distance)
+        : pair_(pair), rows_(rows), all_(all), distance_(distance) {}
 
     void look(double worst_relative) {
         if (!distance_.finite) return say("it holds weights that are no numbers; see invar audit");
@@ -208,7 +197,9 @@ class Suspicion {
         for (size_t i = 0; i < rows_.size(); ++i) {
             const Fit& row = rows_[i];
             if (row.relative() <= 2 * allowed || !(row.xx > 0) || !(row.yy > 0)) continue;
-            if (row.scaled() > std::max(2 * allowed, 0.3 * std::min(1.0, row.relative()))) return false;
+            // A factor has to explain the row: what it leaves must be small, and much less than without it.
+            const double without = std::min(1.0, row.relative());
+            if (row.scaled() > std::min(std::max(2 * allowed, 0.3 * without), 0.75 * without)) return false;
             if (count++ == 0) first = static_cast<int64_t>(i);
         }
         if (count == 0) return false;
@@ -225,19 +216,18 @@ class Suspicion {
         }
         const auto count = static_cast<int64_t>(poor.size());
         if (count < 2) return false;
-        if (pair_.a->shape.size() == 3 && permuted_experts(poor)) return true;
+        if (pair_.a.shape.size() == 3 && permuted_experts(poor)) return true;
         constexpr int64_t kMostRows = 2048;  // the search takes the square of them: 1 s
         if (count > kMostRows) poor.resize(kMostRows);
-        const auto matches = match_rows(RowSketches(*pair_.a, poor), RowSketches(*pair_.b, poor), kGood);
+        const auto matches = match_rows(RowSketches(pair_.a, poor), RowSketches(pair_.b, poor), kGood);
         if (static_cast<double>(matches.size()) < 0.8 * static_cast<double>(poor.size())) return false;
-        say(fmt::format("{}: {} of {} rows; {} in A is row {} in B",
-                        describe_permutation(matches, head_width(pair_, config_)), count, rows_.size(),
-                        spell_row(matches[0].row_a), matches[0].row_b));
+        say(fmt::format("{}: {} of {} rows; {} in A is row {} in B", describe_permutation(matches, pair_.head_width),
+                        count, rows_.size(), spell_row(matches[0].row_a), matches[0].row_b));
         return true;
     }
 
     bool permuted_experts(const std::vector<int64_t>& poor) {
-        const int64_t experts = pair_.a->shape[0], rows = pair_.a->shape[1];
+        const int64_t experts = pair_.a.shape[0], rows = pair_.a.shape[1];
         std::vector<int64_t> bad(static_cast<size_t>(experts), 0), swapped;
         for (const int64_t row : poor) ++bad[static_cast<size_t>(row / rows)];
         std::string example;
@@ -255,16 +245,16 @@ class Suspicion {
 
     // The expert of B whose first rows are those of A's expert; -1: none.
     int64_t expert_like(int64_t expert) const {
-        const int64_t experts = pair_.a->shape[0], rows = pair_.a->shape[1], sample = std::min<int64_t>(rows, 16);
+        const int64_t experts = pair_.a.shape[0], rows = pair_.a.shape[1], sample = std::min<int64_t>(rows, 16);
         const auto rows_of = [&](int64_t e) {
             std::vector<int64_t> list;
             for (int64_t r = 0; r < sample; ++r) list.push_back(e * rows + r);
             return list;
         };
-        const RowSketches mine(*pair_.a, rows_of(expert));
+        const RowSketches mine(pair_.a, rows_of(expert));
         for (int64_t e = 0; e < experts; ++e) {
             if (e == expert) continue;
-            const RowSketches theirs(*pair_.b, rows_of(e));
+            const RowSketches theirs(pair_.b, rows_of(e));
             double sum = 0;
             for (int64_t r = 0; r < sample; ++r) sum += mine.cosine(r, theirs, r);
             if (sum / static_cast<double>(sample) >= kGood) return e;
@@ -283,29 +273,28 @@ class Suspicion {
     }
 
     std::string spell_row(int64_t row) const {
-        if (pair_.a->shape.size() < 3) return fmt::format("row {}", row);
-        return fmt::format("row {} of expert {}", row % pair_.a->shape[1], row / pair_.a->shape[1]);
+        if (pair_.a.shape.size() < 3) return fmt::format("row {}", row);
+        return fmt::format("row {} of expert {}", row % pair_.a.shape[1], row / pair_.a.shape[1]);
     }
 
     // Quantisation to two bits still leaves cosines of 0.93; unrelated rows have cosines around 0.
     static constexpr double kPoor = 0.7, kGood = 0.85;
 
     const MatchedTensor& pair_;
-    const ModelConfig& config_;
     const std::vector<Fit>& rows_;
     const Fit& all_;
     TensorDistance& distance_;
 };
 
-int64_t offset_of(const TensorInfo& tensor, int64_t row, int64_t column) {
-    const int64_t in_row = column / tensor.format->block_weights * tensor.format->block_bytes;
-    return static_cast<int64_t>(tensor.file_offset) + row * static_cast<int64_t>(tensor.row_bytes()) + in_row;
+int64_t offset_of(const StoredWeight& weight, int64_t row, int64_t column) {
+    const int64_t in_row = column / weight.format->block_weights * weight.format->block_bytes;
+    return weight.place_of(row).offset + in_row;
 }
 
 }  // namespace
 
-TensorDistance tensor_distance(const MatchedTensor& pair, const ModelConfig& config, ThreadPool& pool) {
-    TensorDistance distance{.pair = &pair, .weights = pair.rows * pair.a->columns()};
+TensorDistance tensor_distance(const MatchedTensor& pair, ThreadPool& pool) {
+    TensorDistance distance{.pair = &pair, .weights = pair.rows * pair.a.columns()};
     const double typical = typical_rms(pair);
     std::vector<Fit> rows(static_cast<size_t>(pair.rows));
     std::vector<Block> worst(rows.size());
@@ -326,18 +315,18 @@ TensorDistance tensor_distance(const MatchedTensor& pair, const ModelConfig& con
         const auto row = static_cast<int64_t>(r);
         distance.worst = {.row = row,
                           .column = worst[r].column,
-                          .weights = std::min(unit_of(pair), pair.a->columns() - worst[r].column),
+                          .weights = std::min(unit_of(pair), pair.a.columns() - worst[r].column),
                           .relative = relative,
-                          .offset_a = offset_of(*pair.a, row, worst[r].column),
-                          .offset_b = offset_of(*pair.b, row, worst[r].column)};
+                          .offset_a = offset_of(pair.a, row, worst[r].column),
+                          .offset_b = offset_of(pair.b, row, worst[r].column)};
     }
     distance.relative_rms = all.relative();
     distance.scale = all.scale();
     distance.scaled_rms = all.scaled();
     distance.sign_flips = all.flips;
-    distance.expected = std::hypot(format_error(*pair.b, *pair.a->format, pair.rows),
-                                   format_error(*pair.a, *pair.b->format, pair.rows));
-    Suspicion(pair, config, rows, all, distance).look(worst_relative);
+    distance.expected =
+        std::hypot(format_error(pair.b, *pair.a.format, pair.rows), format_error(pair.a, *pair.b.format, pair.rows));
+    Suspicion(pair, rows, all, distance).look(worst_relative);
     return distance;
 }
 

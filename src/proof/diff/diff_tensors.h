@@ -36,6 +36,6 @@ struct TensorDistance {
 // trade 1.3 times the plain error, and the yardstick is a sample.
 inline constexpr double kTolerance = 3;
 
-TensorDistance tensor_distance(const MatchedTensor& pair, const ModelConfig& config, ThreadPool& pool);
+TensorDistance tensor_distance(const MatchedTensor& pair, ThreadPool& pool);
 
 }  // namespace invar

@@ -1,4 +1,5 @@
 // An evaluation as a person or a program reads it.
+#include "base/json.h"
 #include "proof/eval/eval_run.h"
 
 namespace invar {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "proof/eval/eval.h"
 #include "proof/eval/eval_state.h"
 #include "proof/eval/eval_statistics.h"

@@ -51,7 +51,7 @@ float naive_sum(const WeightMatrix& weight, int64_t r, const std::vector<float>&
         const float product = decoded[i] * x[i];
         sum = sum + product;
     }
-    return weight.scale == 1.0f ? sum : sum * weight.scale;
+    return scaled(weight, r, sum);
 }
 
 // Blocks of the law with one scale for each 256 activations, as engines with Q8_K have it.
@@ -100,7 +100,7 @@ void quantise_by_256(const RowRewrite& row) {
         const std::vector<QuantisedBlock> blocks = coarse_blocks(product.x, weight.columns);
         for (int64_t r = 0; r < weight.rows; ++r) {
             const float y = dot_quantised(*weight.format, stored_row(weight, r).data(), blocks.data(), weight.columns);
-            product.result[r] = weight.scale == 1.0f ? y : y * weight.scale;
+            product.result[r] = scaled(weight, r, y);
         }
     }
 }
@@ -113,7 +113,7 @@ void keep_activations_float(const RowRewrite& row) {
             weight.format->decode(stored_row(weight, r).data(), weight.columns, decoded.data());
             double sum = 0;
             for (size_t i = 0; i < decoded.size(); ++i) sum += double{decoded[i]} * product.x[i];
-            product.result[r] = static_cast<float>(sum * weight.scale);
+            product.result[r] = scaled(weight, r, static_cast<float>(sum));
         }
     }
 }
@@ -125,7 +125,7 @@ void multiply_by_next_expert(const RowRewrite& row) {
     const int64_t wrong = (right + 1) % row.call.stack->count;
     const WeightMatrix weight = row.call.stack->at(wrong);
     const LawInput input(*weight.format, product.x, weight.columns);
-    for (int64_t r = 0; r < weight.rows; ++r) product.result[r] = input.dot(weight, stored_row(weight, r).data());
+    for (int64_t r = 0; r < weight.rows; ++r) product.result[r] = input.dot(weight, r, stored_row(weight, r).data());
     row.detail = fmt::format("rank {}: expert {} in place of {}", slot, wrong, right);
 }
 

@@ -95,9 +95,7 @@ void take_next_token(const RowRewrite& row) {
     const int64_t wrong = (int64_t{row.token().token} + 1) % table.rows;
     const std::vector<std::byte> stored = stored_row(table, wrong);
     table.format->decode(stored.data(), table.columns, row.result.data());
-    for (float& value : row.result) {
-        if (table.scale != 1.0f) value = value * table.scale;
-    }
+    for (float& value : row.result) value = scaled(table, wrong, value);
     row.detail = fmt::format("token {} in place of {}", wrong, row.token().token);
 }
 

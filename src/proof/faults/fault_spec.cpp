@@ -116,7 +116,7 @@ Result<FaultSpec> parse_fault(std::string_view text) {
 
 namespace {
 
-std::string_view role_of(const VerbSite& site) { return site.weight ? role_name(site.weight->role) : ""; }
+std::string_view role_of(const VerbSite& site) { return site.weight ? site.weight->role : ""; }
 
 // "query, key, value", each once.
 std::string stages_of(const std::vector<const VerbSite*>& sites) {

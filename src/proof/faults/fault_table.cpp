@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
 #include "proof/faults/fault_suite.h"
 
 namespace invar {

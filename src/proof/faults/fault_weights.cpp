@@ -245,8 +245,8 @@ class WeightRowFault final : public Fault {
                 const int64_t element = decoded_difference(matrix);
                 if (element >= 0) return Effect{meeting.position, element};
             } else if (meeting.expert == expert_) {
-                const float right = meeting.input->dot(matrix, right_.data());
-                const float wrong = meeting.input->dot(matrix, wrong_.data());
+                const float right = meeting.input->dot(matrix, row_, right_.data());
+                const float wrong = meeting.input->dot(matrix, row_, wrong_.data());
                 const bool changed = needed_ == Needed::not_finite ? !std::isfinite(wrong)
                                                                    : first_difference({&right, 1}, {&wrong, 1}) >= 0;
                 if (changed) return Effect{meeting.position, meeting.slot * matrix.rows + row_};

@@ -67,7 +67,7 @@ class WholeWeightFault : public Fault {
         const int64_t row = by_slot ? place : place / call.slots_of_row();
         const LawInput input(*matrix.format, call.x.host_row(row), matrix.columns);
         for (int64_t r = 0; r < matrix.rows; ++r) {
-            const float right = input.dot(matrix, stored_row(matrix, r).data());
+            const float right = input.dot(matrix, r, stored_row(matrix, r).data());
             if (first_difference({&right, 1}, {made + r, 1}) >= 0) return r;
         }
         return -1;
@@ -77,7 +77,7 @@ class WholeWeightFault : public Fault {
         const WeightMatrix& table = *right_matrix_;
         std::vector<float> right(static_cast<size_t>(table.columns));
         table.format->decode(stored_row(table, token).data(), table.columns, right.data());
-        for (float& value : right) value = table.scale == 1.0f ? value : value * table.scale;
+        for (float& value : right) value = scaled(table, token, value);
         return right;
     }
 
@@ -179,7 +179,7 @@ class InvertedScale final : public Fault {
 
     void before(VerbCall& call) override {
         const WeightMatrix& matrix = call.stack != nullptr ? call.stack->first : *call.matrix;
-        has_scale_ = matrix.format->id == FormatId::nvfp4 && matrix.scale != 1.0f;
+        has_scale_ = matrix.scale != 1.0f;
         if (has_scale_) changed_.before(call);
     }
     void after(const VerbCall& call) override { has_scale_ ? changed_.after(call) : scaled_.after(call); }

@@ -44,10 +44,10 @@ LawInput::LawInput(const Format& format, const float* x, int64_t columns) : x_(x
     quantise_row(x, columns, blocks_.data());
 }
 
-float LawInput::dot(const WeightMatrix& weight, const std::byte* stored) const {
-    if (weight.format->is_float) return dot_float(*weight.format, stored, x_, weight.columns);
-    const float y = dot_quantised(*weight.format, stored, blocks_.data(), weight.columns);
-    return weight.scale == 1.0f ? y : y * weight.scale;
+float LawInput::dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const {
+    const float y = weight.format->is_float ? dot_float(*weight.format, stored, x_, weight.columns)
+                                            : dot_quantised(*weight.format, stored, blocks_.data(), weight.columns);
+    return scaled(weight, row, y);
 }
 
 }  // namespace invar

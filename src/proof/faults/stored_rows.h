@@ -19,8 +19,8 @@ void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vect
 class LawInput {
   public:
     LawInput(const Format& format, const float* x, int64_t columns);
-    // By the dot law, the tensor scale included.
-    float dot(const WeightMatrix& weight, const std::byte* stored) const;
+    // Of row `row`, whose bytes are `stored`: by the dot law, with the scales beside the format.
+    float dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const;
 
     const float* x() const { return x_; }
     const std::vector<QuantisedBlock>& blocks() const { return blocks_; }  // empty for float formats

@@ -2,36 +2,11 @@
 
 #include <algorithm>
 
-#include "load/registry.h"
+#include "engine/pass_survey.h"
 #include "proof/record/hooked_ops.h"
 
 namespace invar {
 namespace {
-
-// Verbs without arithmetic and tensors without memory.
-class NoOps final : public Ops {
-  public:
-    Tensor scratch(int64_t rows, int64_t width) override { return {nullptr, Place::host, rows, width, width}; }
-    ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override {
-        return {.rows = rows, .experts_per_row = experts_per_row};
-    }
-    void begin_pass() override {}
-    std::optional<NonFinite> failure() const override { return std::nullopt; }
-
-    void embed(Stage, const WeightMatrix&, const Batch&, Tensor) override {}
-    void rms_norm(Stage, Tensor, const WeightVector&, float, Tensor) override {}
-    void linear(Stage, const WeightMatrix&, Tensor, Tensor) override {}
-    void add_bias(Stage, Tensor, const WeightVector&) override {}
-    void rope(Stage, const RopeTable&, const Batch&, Tensor) override {}
-    void store_kv(Stage, int, const Batch&, Tensor, Tensor, KvCache&) override {}
-    void attention(Stage, const AttentionCall&, const Batch&, Tensor, const KvCache&, Tensor) override {}
-    void silu_multiply(Stage, Tensor, Tensor, Tensor) override {}
-    void add(Stage, Tensor, Tensor) override {}
-    void route(Stage, const RouteSpec&, Tensor, ExpertSlots) override {}
-    void expert_linear(Stage, const WeightStack&, const ExpertSlots&, SlotInput, Tensor, Tensor) override {}
-    void combine_experts(Stage, const ExpertSlots&, Tensor, Tensor) override {}
-    void gather_rows(Stage, Tensor, std::span<const int32_t>, Tensor) override {}
-};
 
 class Surveyor final : public VerbHook {
   public:
@@ -50,10 +25,10 @@ class Surveyor final : public VerbHook {
         if (call.cache_read != nullptr) {
             const KvGeometry& geometry = call.cache_read->layers()[static_cast<size_t>(call.stage.layer)];
             site.kv_heads = geometry.kv_heads;
-            site.heads = call.attention != nullptr ? call.attention->heads : 0;
+            site.heads = call.attention ? call.attention->heads : 0;
             site.cache_type = call.cache_read->type();
         }
-        if (call.route != nullptr) {
+        if (call.route) {
             site.routed = call.x.width();
             site.renormalise = call.route->renormalise;
         }
@@ -79,21 +54,12 @@ class Surveyor final : public VerbHook {
 }  // namespace
 
 Result<std::vector<VerbSite>> survey_verbs(const ModelConfig& config, const WeightPlan& plan) {
-    const auto all = architectures();
-    const auto found =
-        std::find_if(all.begin(), all.end(), [&](const Architecture* one) { return one->name == config.architecture; });
-    if (found == all.end()) return fail("architecture '{}' is not one of ours; see invar models", config.architecture);
-    const WeightRegistry shapes = WeightRegistry::without_memory(plan);
-    TRY_ASSIGN(const std::unique_ptr<Model> model, (*found)->build(config, shapes));
-    const std::unique_ptr<KvCache> cache = KvCache::without_memory(config.kv_geometry(), plan.cache_type);
-    Batch batch;
-    batch.rows.push_back({.token = 0, .sequence = cache->add_sequence(), .position = 0});
-    batch.logits_rows.push_back(0);
-    NoOps nothing;
+    TRY_ASSIGN(PassSurvey survey, PassSurvey::of(config, plan, batch_of(0, 1, 1)));
+    SurveyOps nothing;
     Surveyor surveyor;
     HookedOps hooked(nothing, {&surveyor});
     hooked.begin_pass();
-    model->forward(hooked, batch, *cache);
+    for (const VerbCall& call : survey.calls()) hooked.run(call);
     return std::move(surveyor.sites);
 }
 

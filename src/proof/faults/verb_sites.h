@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "checkpoint/weight_plan.h"
+#include "ops/verb_call.h"
 #include "proof/record/recording.h"
-#include "proof/record/verb_call.h"
 
 namespace invar {
 

@@ -8,7 +8,7 @@
 #include <deque>
 #include <vector>
 
-#include "proof/record/verb_call.h"
+#include "ops/ops.h"
 
 namespace invar {
 
@@ -26,28 +26,12 @@ class HookedOps final : public Ops {
     Result<void> finish() override { return inner_.finish(); }
     void to_host(Tensor x) override { inner_.to_host(x); }
 
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override;
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
-    void add(Stage stage, Tensor x, Tensor y) override;
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                       Tensor out) override;
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
-    void linear_many(std::span<const LinearJob> jobs, Tensor x) override;
-    void expert_linear_pair(Stage first_stage, const WeightStack& first, Tensor first_out, Stage second_stage,
-                            const WeightStack& second, Tensor second_out, const ExpertSlots& routing, SlotInput input,
-                            Tensor x) override;
+    void run(const VerbCall& call) override;
+    void run_together(std::span<const VerbCall> calls) override;
 
   private:
-    VerbCall make(Verb verb, Stage stage);
+    // The call as observers see it: with its occurrence and the rows of the pass.
+    VerbCall observed(const VerbCall& call);
     void before(VerbCall& call);
     void after(const VerbCall& call);
     void show_weights(VerbCall& call);

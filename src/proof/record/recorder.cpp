@@ -33,21 +33,27 @@ bool StageSelection::wants_stage(int layer, std::string_view name) const {
 bool StageSelection::wants_position(int64_t position) const { return in_ranges(positions, position); }
 
 void StageRows::after(const VerbCall& call) {
-    switch (call.verb) {
-        case Verb::route:
-            rows_of_routing(call);
-            break;
-        case Verb::store_kv:
-            rows_of_cache(call);
-            break;
-        case Verb::attention:
-            if (selection_.attention_scores) rows_of_scores(call);
-            rows_of_result(call);
-            break;
-        default:
-            rows_of_result(call);
+    switch (row_of(call.verb).stages) {
+        case StagesOf::routing:
+            return rows_of_routing(call);
+        case StagesOf::stored:
+            return rows_of_cache(call);
+        case StagesOf::result:
+            if (call.attention && selection_.attention_scores) rows_of_scores(call);
+            return rows_of_result(call);
+    }
+}
+
+int64_t values_recorded(const VerbCall& call) {
+    switch (row_of(call.verb).stages) {
+        case StagesOf::routing:
+            return call.x.rows() * (call.x.width() + 2 * call.slots.experts_per_row + 1);
+        case StagesOf::stored:
+            return call.x.rows() * (call.x.width() + call.x2.width());
+        case StagesOf::result:
             break;
     }
+    return call.out.rows() * call.out.width();
 }
 
 void StageRows::emit(StageRow row) {

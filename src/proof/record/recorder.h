@@ -37,6 +37,8 @@ struct StageRow {
 };
 // [slots, width] for expert stages and attention scores, else [width].
 std::vector<int64_t> shape_of(const StageRow& row);
+// Values that the stages of a call have together, attention scores left out.
+int64_t values_recorded(const VerbCall& call);
 using StageRowSink = std::function<void(const StageRow& row)>;
 
 // Calls the sink for every row of every stage that a call made and the selection wants.

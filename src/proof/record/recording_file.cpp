@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "files/safetensors_writer.h"
 #include "proof/record/recording_keys.h"
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "arithmetic/float_types.h"
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/recording_keys.h"

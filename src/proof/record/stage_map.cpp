@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
 

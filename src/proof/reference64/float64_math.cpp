@@ -62,6 +62,11 @@ double yarn_kept(const RopeSpec& spec, int pair) {
     return (1 - std::clamp((pair - low) / (high - low), 0.0, 1.0)) * spec.ext_factor;
 }
 
+// The scales that stand beside the format.
+double scale_of_row(const WeightMatrix& matrix, int64_t row) {
+    return double{matrix.scale} * (matrix.row_scales == nullptr ? 1.0 : double{matrix.row_scales[row]});
+}
+
 }  // namespace
 
 std::vector<double> quantised(const double* x, int64_t columns) {
@@ -93,7 +98,6 @@ void multiply(const Products& products, ProductRoom& room) {
     const WeightMatrix& matrix = products.matrix;
     const int64_t columns = matrix.columns;
     const auto tokens = static_cast<int64_t>(products.x.size());
-    const double scale = matrix.scale;
     room.weights.resize(static_cast<size_t>(kProductRows * columns));
     for (int64_t done = 0; done < products.count; done += kProductRows) {
         const int64_t rows = std::min(kProductRows, products.count - done);
@@ -114,7 +118,10 @@ void multiply(const Products& products, ProductRoom& room) {
                 double* const* y = products.y.data() + t;
                 const int64_t kept = std::min<int64_t>(kTileRows, rows - tile);
                 for (int64_t i = 0; i < present; ++i) {
-                    for (int64_t r = 0; r < kept; ++r) y[i][products.first + done + tile + r] = out[i][r] * scale;
+                    for (int64_t r = 0; r < kept; ++r) {
+                        const int64_t row = products.first + done + tile + r;
+                        y[i][row] = out[i][r] * scale_of_row(matrix, row);
+                    }
                 }
             }
         }
@@ -123,7 +130,7 @@ void multiply(const Products& products, ProductRoom& room) {
 
 void embed(const WeightMatrix& table, int64_t row, RowDecoder& decoder, double* out) {
     decoder.decode(table, row, out);
-    for (int64_t i = 0; i < table.columns; ++i) out[i] *= double{table.scale};
+    for (int64_t i = 0; i < table.columns; ++i) out[i] *= scale_of_row(table, row);
 }
 
 void rms_norm(const double* x, const WeightVector& weight, double epsilon, double* y) {

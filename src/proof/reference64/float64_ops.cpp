@@ -1,5 +1,5 @@
-// Where the doubles of a tensor are, and the verbs that work row by row. Attention and its cache:
-// float64_ops_attention.cpp; experts: float64_ops_experts.cpp.
+// Where the doubles of a tensor are, which body computes a call, and products. The verbs that work row by row:
+// float64_rows.h; attention and its cache: float64_ops_attention.cpp; experts: float64_ops_experts.cpp.
 #include "proof/reference64/float64_ops.h"
 
 #include <algorithm>
@@ -57,10 +57,11 @@ void Float64Ops::inspect(std::string_view verb, Stage stage, int64_t row, const 
                          .value = static_cast<float>(*bad)};
 }
 
-void Float64Ops::finish(std::string_view verb, Stage stage, Tensor out, Wide wide) {
+void Float64Ops::finish(const VerbCall& call, Wide wide) {
+    const Tensor out = call.out;
     for (int64_t row = 0; row < out.rows(); ++row) {
         std::copy_n(wide.row(row), out.width(), out.host_row(row));
-        inspect(verb, stage, row, wide.row(row), out.width());
+        inspect(verb_name(call.verb), call.stage, row, wide.row(row), out.width());
     }
     foreign_.clear();
 }
@@ -82,21 +83,43 @@ void Float64Ops::begin_pass() {
     failure_.reset();
 }
 
-void Float64Ops::embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-    const Wide wide = output(out);
-    for (int64_t row = 0; row < out.rows(); ++row) {
-        float64::embed(table, batch.rows[static_cast<size_t>(row)].token, rooms_[0].decoder, wide.row(row));
+void Float64Ops::run(const VerbCall& call) {
+    if (const float64::RowBody body = float64::row_body(call.verb)) return run_rows(call, body);
+    switch (call.verb) {
+        case Verb::linear:
+            return linear(call);
+        case Verb::store_kv:
+            return store(call);
+        case Verb::attention:
+            return attend(call);
+        case Verb::route:
+            return route(call);
+        case Verb::expert_linear:
+            return expert_linear(call);
+        default:
+            if (lacking_)
+                lacking_ = fail(ErrorKind::unsupported, "the float64 reference has no body for {}", describe(call));
     }
-    finish("embed", stage, out, wide);
 }
 
-void Float64Ops::rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    const Wide in = input(x), wide = output(y);
-    for (int64_t row = 0; row < x.rows(); ++row) {
-        for (int64_t i = 0; i < x.width(); i += weight.size)
-            float64::rms_norm(in.row(row) + i, weight, epsilon, wide.row(row) + i);
-    }
-    finish("rms_norm", stage, y, wide);
+void Float64Ops::run_rows(const VerbCall& call, float64::RowBody body) {
+    const bool in_place = row_of(call.verb).in_place();
+    const Wide x = input(in_place ? call.out : call.x), x2 = input(call.x2), wide = output(call.out);
+    const bool weighted = row_of(call.verb).reads(verb_field::weights);
+    const std::vector<double> weights = weighted ? slot_weights(call.slots) : std::vector<double>();
+    const auto x_row = [&](int64_t row) -> const double* { return x.row(row); };
+    const auto x2_row = [&](int64_t row) -> const double* { return x2.row(row); };
+    const auto slot_weight = [&](int64_t slot) { return weights[static_cast<size_t>(slot)]; };
+    pool_.parallel_items(call.out.rows(), [&](int64_t row, int worker) {
+        body({.call = call,
+              .row = row,
+              .x = x_row,
+              .x2 = x2_row,
+              .slot_weight = slot_weight,
+              .decoder = rooms_[static_cast<size_t>(worker)].decoder},
+             wide.row(row));
+    });
+    finish(call, wide);
 }
 
 void Float64Ops::multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y) {
@@ -115,55 +138,16 @@ void Float64Ops::multiply(const WeightMatrix& matrix, std::span<const double* co
     });
 }
 
-void Float64Ops::linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
-    const Wide in = input(x), wide = output(y);
+void Float64Ops::linear(const VerbCall& call) {
+    const Wide in = input(call.x), wide = output(call.out);
     std::vector<const double*> from;
     std::vector<double*> to;
-    for (int64_t row = 0; row < x.rows(); ++row) {
+    for (int64_t row = 0; row < call.x.rows(); ++row) {
         from.push_back(in.row(row));
         to.push_back(wide.row(row));
     }
-    multiply(weight, from, to);
-    finish("linear", stage, y, wide);
-}
-
-void Float64Ops::add_bias(Stage stage, Tensor y, const WeightVector& bias) {
-    const Wide wide = input(y);
-    for (int64_t row = 0; row < y.rows(); ++row) {
-        for (int64_t i = 0; i < y.width(); ++i) wide.row(row)[i] += bias.data[i];
-    }
-    finish("add_bias", stage, y, wide);
-}
-
-void Float64Ops::rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
-    const Wide wide = input(x);
-    const float64::Rope rope(table.spec());
-    for (int64_t row = 0; row < x.rows(); ++row)
-        rope.turn(batch.rows[static_cast<size_t>(row)].position, wide.row(row), x.width());
-    finish("rope", stage, x, wide);
-}
-
-void Float64Ops::silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
-    const Wide gates = input(gate), ups = input(up), wide = output(out);
-    pool_.parallel_items(out.rows(), [&](int64_t row, int) {
-        for (int64_t i = 0; i < out.width(); ++i) wide.row(row)[i] = float64::silu(gates.row(row)[i]) * ups.row(row)[i];
-    });
-    finish("silu_multiply", stage, out, wide);
-}
-
-void Float64Ops::add(Stage stage, Tensor x, Tensor y) {
-    const Wide wide = input(x), other = input(y);
-    for (int64_t row = 0; row < x.rows(); ++row) {
-        for (int64_t i = 0; i < x.width(); ++i) wide.row(row)[i] += other.row(row)[i];
-    }
-    finish("add", stage, x, wide);
-}
-
-void Float64Ops::gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
-    const Wide in = input(x), wide = output(out);
-    for (int64_t row = 0; row < out.rows(); ++row)
-        std::copy_n(in.row(rows[static_cast<size_t>(row)]), out.width(), wide.row(row));
-    finish("gather_rows", stage, out, wide);
+    multiply(*call.matrix, from, to);
+    finish(call, wide);
 }
 
 }  // namespace invar

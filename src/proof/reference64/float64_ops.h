@@ -15,6 +15,7 @@
 #include "ops/ops.h"
 #include "proof/record/model_runner.h"
 #include "proof/reference64/float64_math.h"
+#include "proof/reference64/float64_rows.h"
 
 namespace invar {
 
@@ -36,21 +37,9 @@ class Float64Ops final : public Ops {
     void begin_pass() override;
     std::optional<NonFinite> failure() const override { return failure_; }
 
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) override;
-    void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) override;
-    void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) override;
-    void add_bias(Stage stage, Tensor y, const WeightVector& bias) override;
-    void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) override;
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) override;
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) override;
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) override;
-    void add(Stage stage, Tensor x, Tensor y) override;
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) override;
-    void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
-                       Tensor out) override;
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) override;
-    void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) override;
+    // One body for each verb: those of rows (float64_rows.h), or one of the members below.
+    void run(const VerbCall& call) override;
+    Result<void> finish() override { return lacking_; }
 
   private:
     // The memory of one scratch(). Kept from pass to pass: a pass asks for the same sizes in the same order.
@@ -80,8 +69,14 @@ class Float64Ops final : public Ops {
     Wide output(Tensor tensor);
     Wide input(Tensor tensor);
     // Rounds what a verb made into the floats and looks for the first non-finite number.
-    void finish(std::string_view verb, Stage stage, Tensor out, Wide wide);
+    void finish(const VerbCall& call, Wide wide);
     void inspect(std::string_view verb, Stage stage, int64_t row, const double* values, int64_t count);
+    void run_rows(const VerbCall& call, float64::RowBody body);
+    void linear(const VerbCall& call);
+    void store(const VerbCall& call);
+    void attend(const VerbCall& call);
+    void route(const VerbCall& call);
+    void expert_linear(const VerbCall& call);
     Slots* find_slots(const ExpertSlots& routing);
     std::vector<double> slot_weights(const ExpertSlots& routing);
     void multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y);
@@ -98,6 +93,7 @@ class Float64Ops final : public Ops {
     std::vector<Slots> slots_;
     std::map<std::pair<int, int32_t>, WidePage> pages_;  // by (layer, page)
     std::optional<NonFinite> failure_;
+    Result<void> lacking_;  // the first call that has no body here
 };
 
 }  // namespace invar

@@ -23,7 +23,11 @@ static double* wide_row(std::vector<double>& values, int64_t head, int64_t posit
     return values.data() + (head * kPagePositions + position % kPagePositions) * width;
 }
 
-void Float64Ops::store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+void Float64Ops::store(const VerbCall& call) {
+    const int layer = call.cache_layer;
+    const Batch& batch = *call.batch;
+    const Tensor keys = call.x, values = call.x2;
+    KvCache& cache = *call.cache;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const Wide wide_keys = input(keys), wide_values = input(values);
     const auto store = [&](std::vector<double>& page, const double* from, const CachePlace& place, bool is_key) {
@@ -42,8 +46,8 @@ void Float64Ops::store_kv(Stage stage, int layer, const Batch& batch, Tensor key
             store(page.keys, wide_keys.row(row), place, true);
             store(page.values, wide_values.row(row), place, false);
         }
-        inspect("store_kv (keys)", stage, row, wide_keys.row(row), keys.width());
-        inspect("store_kv (values)", stage, row, wide_values.row(row), values.width());
+        inspect("store_kv (keys)", call.stage, row, wide_keys.row(row), keys.width());
+        inspect("store_kv (values)", call.stage, row, wide_values.row(row), values.width());
     }
     foreign_.clear();
 }
@@ -86,10 +90,13 @@ WideCacheRow Float64Ops::wide_cache_row(const KvCache& cache, int layer, int32_t
     return row;
 }
 
-void Float64Ops::attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                           const KvCache& cache, Tensor out) {
+void Float64Ops::attend(const VerbCall& verb_call) {
+    const AttentionCall& spec = *verb_call.attention;
+    const Batch& batch = *verb_call.batch;
+    const Tensor queries = verb_call.x;
+    const KvCache& cache = *verb_call.cache_read;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(spec.layer)];
-    const Wide in = input(queries), wide = output(out);
+    const Wide in = input(queries), wide = output(verb_call.out);
     struct Visible {
         int64_t first, last;           // positions that any row of the sequence sees
         std::vector<WidePage*> pages;  // of the sequence
@@ -129,7 +136,7 @@ void Float64Ops::attention(Stage stage, const AttentionCall& spec, const Batch& 
         float64::attend(call, in.row(row) + head * geometry.key_width, key_at, value_at, scores,
                         wide.row(row) + head * geometry.value_width);
     });
-    finish("attention", stage, out, wide);
+    finish(verb_call, wide);
 }
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// Routing and the expert verbs of Float64Ops.
+// Routing and products of experts of Float64Ops.
 #include <algorithm>
 
 #include "proof/reference64/float64_ops.h"
@@ -46,13 +46,16 @@ WideRouting Float64Ops::wide_routing(const ExpertSlots& routing) {
             .margins = slots->wide_margins.data()};
 }
 
-void Float64Ops::route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+void Float64Ops::route(const VerbCall& call) {
+    const RouteSpec& spec = *call.route;
+    const Tensor logits = call.x;
+    const ExpertSlots& routing = call.slots;
     const Wide in = input(logits);
     Slots* slots = find_slots(routing);
     if (slots != nullptr) slots->probabilities.clear();
     for (int64_t row = 0; row < logits.rows(); ++row) {
         const float64::Routing chosen = float64::route(in.row(row), logits.width(), spec);
-        inspect("route", stage, row, chosen.probabilities.data(), logits.width());
+        inspect("route", call.stage, row, chosen.probabilities.data(), logits.width());
         const int64_t first = row * spec.experts_per_row;
         std::copy(chosen.experts.begin(), chosen.experts.end(), routing.experts + first);
         std::copy(chosen.weights.begin(), chosen.weights.end(), routing.weights + first);
@@ -66,35 +69,23 @@ void Float64Ops::route(Stage stage, const RouteSpec& spec, Tensor logits, Expert
     foreign_.clear();
 }
 
-void Float64Ops::expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input_row,
-                               Tensor x, Tensor out) {
-    const Wide in = input(x), wide = output(out);
+void Float64Ops::expert_linear(const VerbCall& call) {
+    const WeightStack& experts = *call.stack;
+    const ExpertSlots& routing = call.slots;
+    const Wide in = input(call.x), wide = output(call.out);
     std::map<int32_t, std::vector<int64_t>> slots_of;  // by expert
-    for (int64_t slot = 0; slot < out.rows(); ++slot) slots_of[routing.experts[slot]].push_back(slot);
+    for (int64_t slot = 0; slot < call.out.rows(); ++slot) slots_of[routing.experts[slot]].push_back(slot);
     for (const auto& [expert, slots] : slots_of) {
         CHECK(expert >= 0 && expert < experts.count, "a routing names experts that exist");
         std::vector<const double*> from;
         std::vector<double*> to;
         for (const int64_t slot : slots) {
-            from.push_back(in.row(input_row == SlotInput::slot ? slot : slot / routing.experts_per_row));
+            from.push_back(in.row(call.slot_input == SlotInput::slot ? slot : slot / routing.experts_per_row));
             to.push_back(wide.row(slot));
         }
         multiply(experts.at(expert), from, to);
     }
-    finish("expert_linear", stage, out, wide);
-}
-
-void Float64Ops::combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-    const Wide in = input(slots), wide = output(y);
-    const std::vector<double> weights = slot_weights(routing);
-    for (int64_t row = 0; row < y.rows(); ++row) {
-        std::fill_n(wide.row(row), y.width(), 0.0);
-        for (int64_t slot = row * routing.experts_per_row; slot < (row + 1) * routing.experts_per_row; ++slot) {
-            for (int64_t i = 0; i < y.width(); ++i)
-                wide.row(row)[i] += weights[static_cast<size_t>(slot)] * in.row(slot)[i];
-        }
-    }
-    finish("combine_experts", stage, y, wide);
+    finish(call, wide);
 }
 
 }  // namespace invar

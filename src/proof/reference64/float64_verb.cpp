@@ -1,10 +1,11 @@
 #include "proof/reference64/float64_verb.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 
 #include "proof/record/cache_rows.h"
-#include "proof/reference64/float64_math.h"
+#include "proof/reference64/float64_rows.h"
 
 namespace invar {
 namespace {
@@ -25,31 +26,18 @@ Row product(const WeightMatrix& matrix, Row x, float64::Activations activations)
     return y;
 }
 
-Row embed(const VerbCall& call, int64_t row) {
-    Row y(static_cast<size_t>(call.matrix->columns));
+Row by_rows(const VerbCall& call, const VerbInputs& inputs, int64_t row, float64::RowBody body) {
+    std::deque<Row> widened_rows;
+    const auto row_of_input = [&](const Tensor& tensor) {
+        return [&tensor, &widened_rows](int64_t at) -> const double* {
+            return widened_rows.emplace_back(widened(tensor, at)).data();
+        };
+    };
+    const auto x = row_of_input(inputs.x()), x2 = row_of_input(inputs.x2());
+    const auto slot_weight = [&](int64_t slot) { return double{inputs.slots().weights[slot]}; };
+    Row y(static_cast<size_t>(call.out.width()));
     float64::RowDecoder decoder;
-    float64::embed(*call.matrix, call.batch->rows[static_cast<size_t>(row)].token, decoder, y.data());
-    return y;
-}
-
-Row rms_norm(const VerbCall& call, Row x) {
-    for (size_t i = 0; i < x.size(); i += static_cast<size_t>(call.vector->size))
-        float64::rms_norm(x.data() + i, *call.vector, call.epsilon, x.data() + i);
-    return x;
-}
-
-Row rope(const VerbCall& call, Row x, int64_t row) {
-    float64::Rope(call.rope->spec())
-        .turn(call.batch->rows[static_cast<size_t>(row)].position, x.data(), static_cast<int64_t>(x.size()));
-    return x;
-}
-
-Row combined(const VerbInputs& inputs, int64_t row) {
-    const ExpertSlots& slots = inputs.slots();
-    Row y(static_cast<size_t>(inputs.x().width()));
-    for (int64_t slot = row * slots.experts_per_row; slot < (row + 1) * slots.experts_per_row; ++slot) {
-        for (size_t i = 0; i < y.size(); ++i) y[i] += double{slots.weights[slot]} * inputs.x().host_row(slot)[i];
-    }
+    body({.call = call, .row = row, .x = x, .x2 = x2, .slot_weight = slot_weight, .decoder = decoder}, y.data());
     return y;
 }
 
@@ -125,7 +113,7 @@ float64::Routing routing(const VerbCall& call, const VerbInputs& inputs, int64_t
 }
 
 int64_t rows_of(const VerbCall& call, const VerbInputs& inputs) {
-    return call.verb == Verb::store_kv || call.verb == Verb::route ? inputs.x().rows() : call.out.rows();
+    return row_of(call.verb).makes(verb_field::out) ? call.out.rows() : inputs.x().rows();
 }
 
 Result<void> check_row(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
@@ -163,37 +151,18 @@ VerbInputs VerbInputs::copy_of(const VerbCall& call) {
 Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& inputs, int64_t row,
                                        float64::Activations activations) {
     TRY(check_row(call, inputs, row));
-    const auto x = [&] { return widened(inputs.x(), row); };
-    Row y;
+    if (const float64::RowBody body = float64::row_body(call.verb)) return by_rows(call, inputs, row, body);
     switch (call.verb) {
-        case Verb::embed:
-            return embed(call, row);
-        case Verb::rms_norm:
-            return rms_norm(call, x());
         case Verb::linear:
-            return product(*call.matrix, x(), activations);
-        case Verb::add_bias:
-            y = x();
-            for (size_t i = 0; i < y.size(); ++i) y[i] += call.vector->data[i];
-            return y;
-        case Verb::rope:
-            return rope(call, x(), row);
+            return product(*call.matrix, widened(inputs.x(), row), activations);
         case Verb::store_kv: {
-            y = x();
+            Row y = widened(inputs.x(), row);
             const Row values = widened(inputs.x2(), row);
             y.insert(y.end(), values.begin(), values.end());
             return y;
         }
         case Verb::attention:
             return StoredAttention(call, inputs, row).result();
-        case Verb::silu_multiply:
-            y = x();
-            for (size_t i = 0; i < y.size(); ++i) y[i] = float64::silu(y[i]) * inputs.x2().host_row(row)[i];
-            return y;
-        case Verb::add:
-            y = x();
-            for (size_t i = 0; i < y.size(); ++i) y[i] += inputs.x2().host_row(row)[i];
-            return y;
         case Verb::route:
             return routing(call, inputs, row).weights;
         case Verb::expert_linear: {
@@ -201,12 +170,9 @@ Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& i
             const int64_t from = call.slot_input == SlotInput::slot ? row : row / slots.experts_per_row;
             return product(call.stack->at(slots.experts[row]), widened(inputs.x(), from), activations);
         }
-        case Verb::combine_experts:
-            return combined(inputs, row);
-        case Verb::gather_rows:
-            return widened(inputs.x(), call.gathered[static_cast<size_t>(row)]);
+        default:
+            return fail(ErrorKind::unsupported, "the float64 reference has no body for {}", describe(call));
     }
-    return y;
 }
 
 Result<std::vector<double>> float64_of_stage(const VerbCall& call, const VerbInputs& inputs, std::string_view stage,

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "proof/record/verb_call.h"
+#include "ops/verb_call.h"
 #include "proof/reference64/float64_math.h"
 
 namespace invar {

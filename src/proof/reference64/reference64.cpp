@@ -5,9 +5,9 @@
 namespace invar {
 
 Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings& settings) {
-    TRY_ASSIGN(GgufFile file, GgufFile::open(settings.model));
-    std::unique_ptr<Reference64> reference(new Reference64(std::move(file)));
-    const GgufFile& opened = reference->file_;
+    TRY_ASSIGN(Checkpoint checkpoint, Checkpoint::open(settings.model));
+    std::unique_ptr<Reference64> reference(new Reference64(std::move(checkpoint)));
+    const Checkpoint& opened = reference->checkpoint_;
     TRY_ASSIGN(const Architecture* architecture, find_architecture(opened));
     TRY_ASSIGN(reference->config_, architecture->read_config(opened));
     const ModelConfig& config = reference->config_;
@@ -51,16 +51,18 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
         logits = model_->forward(hooked, batch, *cache_);
     } catch (const std::bad_alloc&) {
         return fail(ErrorKind::out_of_memory,
-                    "{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", file_.name(),
+                    "{}: not enough memory to evaluate {} rows in float64; use a smaller --chunk", checkpoint_.name(),
                     batch.size());
     }
+    TRY(ops_->finish());
     if (const std::optional<NonFinite> failure = ops_->failure()) {
         const std::string where = failure->stage.layer < 0 ? std::string("outside the layers")
                                                            : fmt::format("in layer {}", failure->stage.layer);
         return fail(
             "{}: evaluated in float64, the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged, "
             "run invar inspect",
-            file_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row, failure->element);
+            checkpoint_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row,
+            failure->element);
     }
     const auto count = static_cast<size_t>(logits.rows() * config_.vocabulary);
     wide_logits_ = {};

@@ -43,12 +43,13 @@ class Reference64 final : public ModelRunner {
 
     // The logits of the last evaluate(), [logits_rows, vocabulary], valid until the next one.
     std::span<const double> wide_logits() const { return wide_logits_; }
-    const GgufFile& file() const { return file_; }
+    const Checkpoint& checkpoint() const { return checkpoint_; }
+    const WeightPlan& plan() const { return plan_; }
 
   private:
-    explicit Reference64(GgufFile file) : file_(std::move(file)) {}
+    explicit Reference64(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
-    GgufFile file_;
+    Checkpoint checkpoint_;
     ModelConfig config_;
     WeightPlan plan_;
     std::unique_ptr<ThreadPool> threads_;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/json.h"
 #include "proof/report/html_accuracy.h"
 #include "proof/report/html_parts.h"
 #include "proof/report/html_paths.h"
@@ -193,7 +194,9 @@ std::vector<PlanPart> plan_parts(const Json& plan) {
 }
 
 std::string plan_section(const VerifyReport& report) {
-    const std::vector<PlanPart> parts = plan_parts(report.plan);
+    if (!report.plan) return "";
+    const Json& plan = *report.plan;
+    const std::vector<PlanPart> parts = plan_parts(plan);
     int64_t total = 0;
     for (const PlanPart& part : parts) total += part.bytes;
     if (total <= 0) return "";
@@ -215,15 +218,15 @@ std::string plan_section(const VerifyReport& report) {
         "data-label=\"share\">100&nbsp;%</td><td></td></tr>",
         mebibytes(total));
     std::string notes;
-    if (report.plan.contains("notes") && report.plan["notes"].is_array()) {
-        for (const Json& note : report.plan["notes"]) {
+    if (plan.contains("notes") && plan["notes"].is_array()) {
+        for (const Json& note : plan["notes"]) {
             if (note.is_string()) notes += fmt::format("<li>{}</li>", escaped(note.get<std::string>()));
         }
     }
     return section(
         "plan", "What it takes in memory",
         fmt::format("The plan of a run with a context of {} positions and prompt chunks of {}.",
-                    thousands(number_of(report.plan, "context")), thousands(number_of(report.plan, "chunk"))),
+                    thousands(number_of(plan, "context")), thousands(number_of(plan, "chunk"))),
         fmt::format(
             "<div class=\"card\"><div class=\"stack\" role=\"img\" aria-label=\"parts of {}\">{}</div>"
             "<div class=\"scroll\"><table class=\"list cards\"><thead><tr><th>part</th><th class=\"n\">size</th><th "

@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include "ops/verb_call.h"
 #include "proof/record/recording.h"
-#include "proof/record/verb_call.h"
 
 namespace invar {
 

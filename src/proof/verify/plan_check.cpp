@@ -7,51 +7,65 @@
 
 #include "base/hash.h"
 #include "base/resident_memory.h"
+#include "engine/engine_settings.h"
 #include "layout/rows4.h"
 
 namespace invar {
 namespace {
 
-std::span<const std::byte> source_bytes(const TensorInfo& tensor) {
-    return {tensor.data, static_cast<size_t>(tensor.bytes)};
+// Every row of a weight as the checkpoint hands it out, one behind the other.
+std::vector<std::byte> rows_of(const StoredWeight& weight) {
+    RowReader reader(RowReader::Access::mapped);
+    const auto rows = reader.rows(weight, 0, weight.rows());
+    CHECK(rows.has_value(), "mapped rows cannot fail to be read");
+    return {*rows, *rows + weight.bytes()};
+}
+std::vector<float> numbers_of(const StoredWeight& vector) {
+    std::vector<float> numbers(static_cast<size_t>(vector.shape[0]));
+    const auto read = RowReader(RowReader::Access::mapped).vector(vector, numbers.data());
+    CHECK(read.has_value(), "a mapped vector cannot fail to be read");
+    return numbers;
 }
 
-// Whether the loaded form holds exactly the file's numbers: as_stored is the file, rows4 unpacks to its bytes, binary32
-// equals the decoded values bit for bit.
-bool recovers(const WeightRegistry::Entry& loaded, const TensorInfo& tensor) {
-    const Format& format = *tensor.format;
-    if (loaded.form == StoredForm::as_stored) return loaded.data == tensor.data;
+// Whether the loaded form holds exactly the checkpoint's numbers: as_stored is its bytes, rows4 unpacks to them,
+// binary32 equals the decoded values bit for bit.
+bool recovers(const WeightRegistry::Entry& loaded, const StoredWeight& weight) {
     if (loaded.form == StoredForm::binary32) {
-        std::vector<float> values(static_cast<size_t>(tensor.weights()));
-        format.decode(tensor.data, tensor.weights(), values.data());
+        const std::vector<float> values = numbers_of(weight);
         return std::memcmp(values.data(), loaded.data, values.size() * sizeof(float)) == 0;
     }
-    const int64_t columns = tensor.columns(), matrices = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
-    const int64_t rows = tensor.rows() / matrices, row_bytes = format.row_bytes(columns);
+    const std::byte* const in_place = weight.in_place();
+    if (loaded.form == StoredForm::as_stored && in_place != nullptr) return loaded.data == in_place;
+    const Format& format = *weight.format;
+    const std::vector<std::byte> wanted = rows_of(weight);
+    if (loaded.form == StoredForm::as_stored) return std::memcmp(loaded.data, wanted.data(), wanted.size()) == 0;
+    const int64_t columns = weight.columns(), rows = weight.rows_of_matrix(), row_bytes = weight.row_bytes();
     std::vector<std::byte> row(static_cast<size_t>(row_bytes));
-    for (int64_t i = 0; i < tensor.rows(); ++i) {
+    for (int64_t i = 0; i < weight.rows(); ++i) {
         const std::byte* packed = loaded.data + i / rows * rows4_bytes(format, rows, columns);
         unpack_row(format, packed, rows, columns, i % rows, row.data());
-        if (std::memcmp(row.data(), tensor.data + i * row_bytes, row.size()) != 0) return false;
+        if (std::memcmp(row.data(), wanted.data() + i * row_bytes, row.size()) != 0) return false;
     }
     return true;
 }
 
-// Whether the device holds exactly what the file's rows are packed to (that packing loses nothing is tested with it).
-bool device_holds(const WeightRegistry::Entry& loaded, const TensorInfo& tensor, Accelerator& accelerator) {
-    const Format& format = *tensor.format;
+// Whether the device holds exactly what the rows are packed to (that packing loses nothing is tested with it).
+bool device_holds(const WeightRegistry::Entry& loaded, const StoredWeight& weight, Accelerator& accelerator) {
+    const Format& format = *weight.format;
     std::vector<std::byte> there(static_cast<size_t>(loaded.bytes)), packed(static_cast<size_t>(loaded.bytes));
     if (!accelerator.download(there.data(), loaded.data, loaded.bytes)) return false;
     if (loaded.kind == WeightShape::vector) {
-        format.decode(tensor.data, tensor.weights(), reinterpret_cast<float*>(packed.data()));
+        const std::vector<float> values = numbers_of(weight);
+        std::memcpy(packed.data(), values.data(), packed.size());
         return there == packed;
     }
+    const std::vector<std::byte> wanted = rows_of(weight);
     const int64_t columns = loaded.shape.back(), rows = loaded.shape[loaded.shape.size() - 2];
     const int64_t count = loaded.kind == WeightShape::stack ? loaded.shape[0] : 1;
     const int64_t group = accelerator.group_rows();
     for (int64_t i = 0; i < count; ++i) {
         accelerator.pack({.format = format,
-                          .stored = tensor.data + i * rows * format.row_bytes(columns),
+                          .stored = wanted.data() + i * rows * format.row_bytes(columns),
                           .rows = rows,
                           .columns = columns,
                           .first = 0,
@@ -101,7 +115,7 @@ struct PlannedRanges {
         }
         cache.push_back(engine.cache().memory());
         scratch.push_back(engine.cpu_ops().scratch_memory());
-        for (const MappedFile& part : engine.file().mappings()) file.push_back(part.bytes());
+        for (const MappedFile* part : engine.checkpoint().mappings()) file.push_back(part->bytes());
         if (engine.weight_cache() != nullptr) file.push_back(engine.weight_cache()->mapping()->bytes());
     }
 };
@@ -185,8 +199,7 @@ int64_t PlanCheck::differences() const {
                          [](const EntryCheck& entry) { return !entry.recovered || !entry.differences.empty(); });
 }
 
-std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file,
-                                      Accelerator* accelerator) {
+std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, Accelerator* accelerator) {
     std::vector<EntryCheck> checks;
     for (const PlanEntry& planned : plan.entries) {
         EntryCheck check{.weight = to_string(planned.id), .tensor = planned.tensor};
@@ -202,13 +215,12 @@ std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegist
         check.bytes = entry->bytes;
         check.owner = owner_name(entry->alias_of, entry->form, entry->place, entry->owned.size() == 0);
         compare(plan, planned, *entry, check);
-        const TensorInfo* tensor = entry->alias_of ? nullptr : file.find(planned.tensor);
-        if (tensor != nullptr) {
-            check.source_hash = hash_of(source_bytes(*tensor));
+        if (!entry->alias_of) {
+            check.source_hash = hash_of(rows_of(planned.stored));
             const bool there = entry->place == Place::device;
             check.recovered = check.differences.empty() &&
-                              (there ? accelerator != nullptr && device_holds(*entry, *tensor, *accelerator)
-                                     : recovers(*entry, *tensor));
+                              (there ? accelerator != nullptr && device_holds(*entry, planned.stored, *accelerator)
+                                     : recovers(*entry, planned.stored));
         } else {
             const bool owner_recovered = std::any_of(checks.begin(), checks.end(), [&](const EntryCheck& other) {
                 return other.weight == check.owner && other.recovered;
@@ -254,7 +266,7 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
         TRY_ASSIGN(const AcceleratorFacts facts, engine->device()->facts());
         check.device_memory->measured = free_before - facts.free_bytes;
     }
-    check.entries = check_entries(plan, engine->weights(), engine->file(), engine->device());
+    check.entries = check_entries(plan, engine->weights(), engine->device());
     if (engine->weights().size() != plan.entries.size()) {
         check.unplanned.push_back(
             fmt::format("{} weights are loaded, the plan has {}", engine->weights().size(), plan.entries.size()));

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "engine/engine.h"
 
 namespace invar {
@@ -95,7 +95,7 @@ struct PlanCheck {
 
 // Entries of `plan` against what was loaded from `file`.
 // `accelerator`: of a plan with a device.
-std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded, const GgufFile& file,
+std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded,
                                       Accelerator* accelerator = nullptr);
 
 // Opens the model and does all of the above. Errors: it cannot be loaded; the system does not tell its memory.

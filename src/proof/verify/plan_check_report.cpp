@@ -1,4 +1,5 @@
 // The check of a plan as a person or a program reads it.
+#include "base/json.h"
 #include "proof/verify/plan_check.h"
 
 namespace invar {

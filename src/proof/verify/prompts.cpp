@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "arithmetic/philox.h"
+#include "base/json.h"
 #include "text/chat/chat_format.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -23,7 +24,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, uint64_t s
     return tokens;
 }
 
-Result<std::vector<int32_t>> chat_tokens(const GgufFile& file, const ModelConfig& config) {
+Result<std::vector<int32_t>> chat_tokens(const Checkpoint& file, const ModelConfig& config) {
     TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
     TRY_ASSIGN(const ChatFormat format, ChatFormat::create(file, tokenizer, ""));
     const Json messages = Json::array({{{"role", "user"}, {"content", "Hello! What is the capital of France?"}}});
@@ -126,7 +127,7 @@ ProbeSet ProbeSet::trimmed(int64_t positions) const {
     return set;
 }
 
-ProbeSet make_probes(const GgufFile& file, const ModelConfig& config, int64_t most_positions) {
+ProbeSet make_probes(const Checkpoint& file, const ModelConfig& config, int64_t most_positions) {
     ProbeSet set;
     const auto add = [&](std::string name, std::vector<int32_t> tokens, int64_t decoded) {
         if (static_cast<int64_t>(tokens.size()) > most_positions) tokens.resize(static_cast<size_t>(most_positions));

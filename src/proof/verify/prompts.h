@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "proof/record/model_runner.h"
 
 namespace invar {
@@ -29,7 +29,7 @@ struct ProbeSet {
     ProbeSet trimmed(int64_t positions) const;
 };
 // Deterministic for a file. `most_positions` bounds the longest probe (the model's context).
-ProbeSet make_probes(const GgufFile& file, const ModelConfig& config, int64_t most_positions);
+ProbeSet make_probes(const Checkpoint& file, const ModelConfig& config, int64_t most_positions);
 
 struct Schedule {
     std::string name;         // "whole prompt", "chunks of 7", "sequences together", "prefix computed again"

@@ -7,6 +7,8 @@
 
 #include "arithmetic/version.h"
 #include "base/hash.h"
+#include "base/json.h"
+#include "engine/pass_survey.h"
 #include "proof/verify/judge.h"
 #include "proof/verify/recorded_passes.h"
 
@@ -18,15 +20,11 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 constexpr int64_t kMostBookBytes = int64_t{2} << 30;
 
-// Values that a book keeps of one position, an upper bound.
-int64_t values_of_position(const ModelConfig& config) {
-    int64_t total = config.vocabulary + 3 * config.width;
-    for (const LayerGeometry& layer : config.layers) {
-        const int64_t query = int64_t{layer.heads} * layer.key_width, key = int64_t{layer.kv_heads} * layer.key_width;
-        const int64_t slots = std::max(1, config.experts.per_token);
-        const int64_t ffn = config.experts.count > 0 ? config.experts.width * slots : layer.ffn_width;
-        total += 7 * config.width + 4 * query + 6 * key + 3 * ffn + 2 * config.experts.count + slots * config.width;
-    }
+// Values that a book keeps of one position.
+Result<int64_t> values_of_position(const PlannedModel& planned) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
+    int64_t total = 0;
+    for (const VerbCall& call : survey.calls()) total += values_recorded(call);
     return total;
 }
 
@@ -87,13 +85,14 @@ class Verification {
 
   private:
     Result<void> prepare() {
-        TRY_ASSIGN(const GgufFile file, GgufFile::open(settings_.engine.model));
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings_.engine.model));
         EngineSettings base = settings_.engine;
         base.context = 0;
         base.device = nullptr;
         TRY_ASSIGN(PlannedModel planned, plan_model(file, base));
         probes_ = make_probes(file, planned.config, std::min(planned.config.context_length, int64_t{128}));
-        const int64_t affordable = kMostBookBytes / 4 / values_of_position(planned.config);
+        TRY_ASSIGN(const int64_t values, values_of_position(planned));
+        const int64_t affordable = kMostBookBytes / 4 / values;
         if (affordable < probes_.positions()) probes_ = probes_.trimmed(affordable);
         base.context = probes_.longest();
         base.sequences = static_cast<int>(probes_.probes.size()) + 1;
@@ -113,7 +112,7 @@ class Verification {
         report_.arithmetic_version = kArithmeticVersion;
         report_.cache_type = std::string(cache_type_name(base.cache_type));
         report_.skipped_probes = probes_.skipped;
-        report_.plan = plan_as_json(planned.plan);
+        report_.plan = std::make_shared<const Json>(plan_as_json(planned.plan));
         TRY_ASSIGN(const FileHash hash, hash_of_file(settings_.engine.model));
         report_.file_hash = hash.text;
         report_.file = settings_.engine.model.filename().string();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json_fwd.h"
 #include "proof/verify/stage_book.h"
 #include "proof/verify/verify_accuracy.h"
 #include "proof/verify/verify_paths.h"
@@ -59,7 +60,7 @@ struct VerifyReport {
     std::optional<AccuracyReport> accuracy;
     std::string no_accuracy;  // why there is none
     std::string injected;     // the fault that was put into every path but the one compared with, as it was given
-    Json plan;                // totals, for the report
+    std::shared_ptr<const Json> plan;  // as plan_as_json gives it, for the report; null: none
     double seconds = 0;
 
     int64_t count(PathStatus status) const;

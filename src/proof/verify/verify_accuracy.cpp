@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "engine/pass_survey.h"
 #include "proof/reference64/reference64.h"
 
 namespace invar {
@@ -160,17 +161,13 @@ class Accuracy {
     std::vector<double> margins_;
 };
 
-// Products of one token, the head included.
-double products_of_token(const ModelConfig& config) {
-    double total = static_cast<double>(config.vocabulary * config.width);
-    for (const LayerGeometry& layer : config.layers) {
-        const double query = double(layer.heads) * layer.key_width, key = double(layer.kv_heads) * layer.key_width;
-        const double ffn = config.experts.count > 0
-                               ? static_cast<double>(config.experts.width * config.experts.per_token)
-                               : static_cast<double>(layer.ffn_width);
-        total += static_cast<double>(config.width) * (2 * query + 2 * key + 3 * ffn);
-    }
-    return total;
+// Products with weights of one token, the head included.
+Result<double> products_of_token(const Reference64& reference) {
+    TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(reference.config(), reference.plan(), batch_of(0, 1, 1)));
+    int64_t total = 0;
+    for (const VerbCall& call : survey.calls())
+        if (call.weights() != nullptr) total += cost_of(call.verb, call).multiply_adds;
+    return static_cast<double>(total);
 }
 
 }  // namespace
@@ -209,7 +206,8 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
         if (activations == Activations::exact) {
             constexpr double kProductsPerSecond = 2e9;  // of one thread, about (float64_math.cpp)
             const int threads = request.threads > 0 ? request.threads : available_cpus();
-            const double of_position = 2 * products_of_token(reference->config()) / (kProductsPerSecond * threads);
+            TRY_ASSIGN(const double products, products_of_token(*reference));
+            const double of_position = 2 * products / (kProductsPerSecond * threads);
             const auto affordable = static_cast<int64_t>(request.seconds / of_position);
             if (affordable < all.positions()) probes = all.trimmed(affordable);
         }

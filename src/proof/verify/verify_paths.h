@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 #include "proof/verify/prompts.h"
 
 namespace invar {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
+
 namespace invar {
 
 std::string thousands(int64_t number) {
@@ -278,7 +280,7 @@ Json verify_as_json(const VerifyReport& report) {
                  {"paths_failed", report.count(PathStatus::failed)},
                  {"paths_skipped", report.count(PathStatus::skipped)},
                  {"paths", std::move(paths)},
-                 {"plan", report.plan},
+                 {"plan", report.plan ? *report.plan : Json()},
                  {"seconds", report.seconds}};
     if (report.accuracy) json["accuracy"] = accuracy_as_json(*report.accuracy);
     if (!report.no_accuracy.empty()) json["accuracy_skipped"] = report.no_accuracy;

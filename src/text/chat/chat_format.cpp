@@ -1,10 +1,12 @@
 #include "text/chat/chat_format.h"
 
+#include "base/json.h"
+
 namespace invar {
 namespace {
 
 // The text of the special token that a metadata key numbers, if it is there and in range.
-void add_special(Json& specials, std::string_view variable, std::string_view key, const GgufFile& file,
+void add_special(Json& specials, std::string_view variable, std::string_view key, const Checkpoint& file,
                  const Tokenizer& tokenizer) {
     if (!file.metadata().has(key)) return;
     const auto id = file.metadata().signed_integer(key);
@@ -14,7 +16,7 @@ void add_special(Json& specials, std::string_view variable, std::string_view key
 
 }  // namespace
 
-Result<ChatFormat> ChatFormat::create(const GgufFile& file, const Tokenizer& tokenizer, std::string override_source) {
+Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& tokenizer, std::string override_source) {
     std::string source = std::move(override_source);
     std::string name = "the chat template given";
     if (source.empty()) {

@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "jinja/chat_template.h"
 #include "text/chat/channels.h"
 #include "text/tokenizer/tokenizer.h"
@@ -31,7 +31,7 @@ struct ChatPrompt {
 class ChatFormat {
   public:
     // Reads tokenizer.chat_template, or compiles `override_source` when it is not empty.
-    static Result<ChatFormat> create(const GgufFile& file, const Tokenizer& tokenizer, std::string override_source);
+    static Result<ChatFormat> create(const Checkpoint& file, const Tokenizer& tokenizer, std::string override_source);
 
     // messages: an array of {"role", "content", ...} as in OpenAI's chat API.
     Result<ChatPrompt> prompt(const Json& messages, const ChatOptions& options) const;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/json.h"
 #include "proof/specimen.h"
 
 namespace invar {
@@ -35,7 +36,7 @@ Specimen specimen_of(FormatId format, const std::string& architecture = "llama")
     return made.emplace(key, Specimen(model_of(format, architecture))).first->second;
 }
 
-AuditReport audited(const GgufFile& file, int threads = 1) {
+AuditReport audited(const Checkpoint& file, int threads = 1) {
     const auto pool = ThreadPool::create({.threads = threads}).value();
     return audit(file, *pool, nullptr).value();
 }

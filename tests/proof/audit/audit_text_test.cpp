@@ -100,7 +100,7 @@ TEST(AuditTokenizer, SaysWhenThereIsNone) {
     model.matrix_format = FormatId::q8_0;
     const std::vector<std::byte> bytes = model.bytes();
     const auto pool = ThreadPool::create({.threads = 1}).value();
-    const AuditReport report = audit(GgufFile::from_bytes(bytes, "model.gguf").value(), *pool, nullptr).value();
+    const AuditReport report = audit(Checkpoint::from_bytes(bytes, "model.gguf").value(), *pool, nullptr).value();
     expect_only(report, "tokenizer-missing", {"tokenizer.ggml.model"});
     EXPECT_EQ(report.not_checked.size(), 1u);
 }
@@ -161,7 +161,7 @@ TEST(AuditTokenizer, FindsNoErrorInVocabulariesOfRealModels) {
     const auto pool = ThreadPool::create({.threads = 1}).value();
     int files = 0;
     for (const char* name : {"gpt-2", "starcoder", "deepseek-coder", "deepseek-llm", "llama-spm", "phi-3"}) {
-        const GgufFile file = GgufFile::open(folder + "ggml-vocab-" + name + ".gguf").value();
+        const Checkpoint file = Checkpoint::open(folder + "ggml-vocab-" + name + ".gguf").value();
         const AuditReport report = audit(file, *pool, nullptr).value();
         EXPECT_EQ(report.count(Severity::error), 0) << name << listed(report);
         // StarCoder's vocabulary really lacks one byte.
@@ -174,7 +174,7 @@ TEST(AuditTokenizer, FindsNoErrorInVocabulariesOfRealModels) {
 TEST(AuditTokenizer, FindsNothingInTheDemonstrationModels) {
     const auto pool = ThreadPool::create({.threads = 2}).value();
     for (const char* name : {"demo-dense.gguf", "demo-moe.gguf"}) {
-        const auto file = GgufFile::open(std::string(INVAR_MODELS) + "/" + name);
+        const auto file = Checkpoint::open(std::string(INVAR_MODELS) + "/" + name);
         ASSERT_TRUE(file) << file.error().message;
         const AuditReport report = audit(*file, *pool, nullptr).value();
         EXPECT_TRUE(report.findings.empty()) << name << listed(report);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json.h"
 #include "proof/specimen.h"
 
 namespace invar {
@@ -36,7 +37,7 @@ Specimen specimen_of(FormatId format, const std::string& architecture = "llama")
 
 // Keeps the files that the result points into.
 struct Compared {
-    GgufFile a, b;
+    Checkpoint a, b;
     CheckpointDiff diff;
 
     Compared(const Specimen& x, const Specimen& y, int threads = 2) : a(x.open()), b(y.open()) {
@@ -72,7 +73,7 @@ void expect_only(const Compared& compared, WeightId id, std::initializer_list<st
 }
 
 constexpr const char* kUp = "blk.1.ffn_up.weight";  // [512, 256]
-const WeightId kUpId{1, Role::up};
+const WeightId kUpId{1, "up"};
 
 TEST(Diff, FindsNothingButQuantisationInAnyFormat) {
     int pairs = 0;
@@ -149,7 +150,7 @@ TEST(Diff, NamesAReversedSignAndAnOffset) {
     values = norm.decode("blk.2.attn_norm.weight");
     for (float& value : values) value -= 1;
     norm.encode("blk.2.attn_norm.weight", values);
-    expect_only(Compared(specimen_of(FormatId::bf16), norm), {2, Role::attention_norm},
+    expect_only(Compared(specimen_of(FormatId::bf16), norm), {2, "attention_norm"},
                 {"A is B plus 1", "a norm stored without its 1"});
 }
 
@@ -179,7 +180,7 @@ TEST(Diff, NamesPermutedRows) {
         for (const FormatId id : {FormatId::q4_k, FormatId::q2_k}) {
             Specimen b = specimen_of(id);
             b.encode(kQuery, permuted(values, 256, to));
-            expect_only(Compared(specimen_of(FormatId::bf16), b), {0, Role::query}, {words});
+            expect_only(Compared(specimen_of(FormatId::bf16), b), {0, "query"}, {words});
         }
     }
     // Two rows of 512 exchanged.
@@ -193,7 +194,7 @@ TEST(Diff, NamesSwappedExpertsAndLayers) {
     Specimen experts = specimen_of(FormatId::q6_k, "qwen3moe");
     const auto swap = [](int64_t row) { return row / 256 == 2 ? row + 3 * 256 : row / 256 == 5 ? row - 3 * 256 : row; };
     experts.encode(kStack, permuted(experts.decode(kStack), 256, swap));
-    expect_only(Compared(specimen_of(FormatId::bf16, "qwen3moe"), experts), {1, Role::expert_gate},
+    expect_only(Compared(specimen_of(FormatId::bf16, "qwen3moe"), experts), {1, "expert_gate"},
                 {"experts are permuted: 2 of 8", "expert 2 in A is expert 5 in B"});
 
     Specimen layers = specimen_of(FormatId::q8_0);
@@ -202,8 +203,8 @@ TEST(Diff, NamesSwappedExpertsAndLayers) {
     layers.encode("blk.2.attn_k.weight", zero);
     const Compared swapped(specimen_of(FormatId::bf16), layers);
     EXPECT_EQ(swapped.diff.suspicions(), 2) << swapped.listed();
-    EXPECT_EQ(swapped.of({0, Role::key}).suspicions[0], "it is that of layer 2 in B: layers are swapped");
-    EXPECT_EQ(swapped.of({2, Role::key}).suspicions[0], "it is that of layer 0 in B: layers are swapped");
+    EXPECT_EQ(swapped.of({0, "key"}).suspicions[0], "it is that of layer 2 in B: layers are swapped");
+    EXPECT_EQ(swapped.of({2, "key"}).suspicions[0], "it is that of layer 0 in B: layers are swapped");
 }
 
 TEST(Diff, NamesDamagedBlocksAndScaledRowsAtTheirPlace) {
@@ -282,13 +283,13 @@ TEST(Diff, MatchesTiedHeadsWithStoredOnesAndPaddedTables) {
     Specimen b(stored);
     Specimen a(tied);
     // All other weights are drawn after the head, so they are copied.
-    const GgufFile file = a.open();
+    const Checkpoint file = a.open();
     for (const TensorInfo& tensor : file.tensors())
         std::ranges::copy(a.tensor(tensor.name), b.tensor(tensor.name).begin());
     std::ranges::copy(a.tensor("token_embd.weight"), b.tensor("output.weight").begin());
     const Compared compared(a, b);
     EXPECT_EQ(compared.diff.suspicions(), 0) << compared.listed();
-    const MatchedTensor& head = *compared.of({-1, Role::output_head}).pair;
+    const MatchedTensor& head = *compared.of({-1, "output_head"}).pair;
     ASSERT_EQ(head.transforms.size(), 1u);
     EXPECT_EQ(head.transforms[0], "shared with token_embedding in A, stored in B");
 
@@ -299,7 +300,7 @@ TEST(Diff, MatchesTiedHeadsWithStoredOnesAndPaddedTables) {
         std::ranges::copy(a.tensor(tensor.name), c.tensor(tensor.name).begin());
     const Compared rows(a, c);
     EXPECT_EQ(rows.diff.suspicions(), 0) << rows.listed();
-    EXPECT_EQ(rows.of({-1, Role::token_embedding}).pair->transforms[0],
+    EXPECT_EQ(rows.of({-1, "token_embedding"}).pair->transforms[0],
               "padded in B to 320 rows, the first 262 are compared");
 }
 

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 #include "proof/eval/next_token.h"
 

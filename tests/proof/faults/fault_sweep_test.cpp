@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "engine/engine_settings.h"
+#include "files/gguf.h"
 #include "make/quantize.h"
 #include "models/tiny_model.h"
 #include "proof/faults/fault_suite.h"

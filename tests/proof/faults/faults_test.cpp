@@ -9,6 +9,8 @@
 #include <cstring>
 #include <random>
 
+#include "base/json.h"
+#include "engine/engine_settings.h"
 #include "layout/record.h"
 #include "layout/rows4.h"
 #include "load/registry.h"
@@ -230,7 +232,7 @@ Weights random_weights(const Format& format, StoredForm form, int64_t rows, int6
     weights.packed = AlignedBytes::allocate(rows4_bytes(format, rows, columns)).value();
     pack_rows4(format, weights.stored.data(), rows, columns, 0, (rows + 3) / 4, weights.packed.data());
     const bool packed = form == StoredForm::rows4;
-    weights.matrix = {.id = {0, Role::down},
+    weights.matrix = {.id = {0, "down"},
                       .format = &format,
                       .form = form,
                       .rows = rows,
@@ -425,7 +427,7 @@ TEST(FaultSuite, LocatesAFewPlacesOfEveryFault) {
 TEST(FaultSuite, NamesFaultsWithoutEffect) {
     TinyModel model = tiny("qwen3");
     std::vector<std::byte> bytes = model.bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "same.gguf").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "same.gguf").value();
     for (const char* layer : {"blk.0.", "blk.1."}) {
         const TensorInfo* gate = file.find(std::string(layer) + "ffn_gate.weight");
         const TensorInfo* up = file.find(std::string(layer) + "ffn_up.weight");

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "generate/generation.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -106,7 +107,7 @@ TEST(SamplerRecorder, AnObservedGenerationIsTheSameOne) {
     const std::filesystem::path path = std::filesystem::path(INVAR_MODELS) / "demo-moe.gguf";
     const auto engine = Engine::open({.model = path, .threads = 2, .context = 256}, nullptr);
     ASSERT_TRUE(engine) << engine.error().message;
-    const auto tokenizer = tokenizer_from_gguf((*engine)->file().metadata());
+    const auto tokenizer = tokenizer_from_gguf((*engine)->checkpoint().metadata());
     ASSERT_TRUE(tokenizer);
     const std::vector<int32_t> prompt = {764, 268, 198, 356, 11, 559, 78, 475};
     const auto run = [&](SamplerObserver* observer) {

@@ -9,6 +9,7 @@
 #include <random>
 #include <set>
 
+#include "engine/engine_settings.h"
 #include "layout/rows4.h"
 #include "models/tiny_model.h"
 #include "proof/record/model_runner.h"

@@ -82,7 +82,7 @@ TEST(Reference64, AgreesWithAPlainerEvaluationOfEveryArchitecture) {
     models.push_back(mixtral);
     for (const TinyModel& model : models) {
         const ModelFile file(model, "plain_" + model.architecture);
-        const auto opened = GgufFile::open(file.path);
+        const auto opened = Checkpoint::open(file.path);
         ASSERT_TRUE(opened.has_value());
         const std::vector<int32_t> tokens = some_tokens(70, model.vocabulary);  // more than a page of the cache
         const auto reference = open(file.path);

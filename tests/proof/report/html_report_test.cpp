@@ -14,6 +14,7 @@
 #include <regex>
 #include <set>
 
+#include "base/json.h"
 #include "files/printable.h"
 #include "proof/report/html_charts.h"
 #include "proof/report/html_text.h"
@@ -198,17 +199,19 @@ VerifyReport report_of(const Shape& shape) {
                             .reason = "this build has no CUDA backend",
                             .all_positions = 175});
     report.accuracy = accuracy_of(shape, random);
-    report.plan = {{"context", 4096},
-                   {"chunk", 512},
-                   {"totals",
-                    {{"alias", {{"entries", 1}, {"bytes", 0}}},
-                     {"f32 binary32", {{"entries", 97}, {"bytes", 811008}}},
-                     {"q4_k rows4", {{"entries", 211}, {"bytes", 342884352}}},
-                     {"q6_k as_stored", {{"entries", 29}, {"bytes", 127680512}}}}},
-                   {"reserves",
-                    {{{"name", "kv_cache"}, {"bytes", 117440512}, {"reason", "64 pages of 64 positions in f16"}},
-                     {{"name", "scratch"}, {"bytes", 38585344}, {"reason", "activations of a pass of 512 tokens"}}}},
-                   {"notes", {"rope.dimension_count is absent; the whole head of 128 rotates"}}};
+    const Json plan = {
+        {"context", 4096},
+        {"chunk", 512},
+        {"totals",
+         {{"alias", {{"entries", 1}, {"bytes", 0}}},
+          {"f32 binary32", {{"entries", 97}, {"bytes", 811008}}},
+          {"q4_k rows4", {{"entries", 211}, {"bytes", 342884352}}},
+          {"q6_k as_stored", {{"entries", 29}, {"bytes", 127680512}}}}},
+        {"reserves",
+         {{{"name", "kv_cache"}, {"bytes", 117440512}, {"reason", "64 pages of 64 positions in f16"}},
+          {{"name", "scratch"}, {"bytes", 38585344}, {"reason", "activations of a pass of 512 tokens"}}}},
+        {"notes", {"rope.dimension_count is absent; the whole head of 128 rotates"}}};
+    report.plan = std::make_shared<const Json>(plan);
     return report;
 }
 
@@ -423,9 +426,11 @@ TEST(HtmlReport, EscapesWhatAFileCanSay) {
         stage.worst_probe = report.model;
     }
     for (PositionAccuracy& position : report.accuracy->positions) position.probe += bytes + script;
-    report.plan["notes"] = {report.model};
-    report.plan["reserves"] = {{{"name", report.model}, {"bytes", 5000000}, {"reason", report.model}}};
-    report.plan["totals"][report.model] = {{"entries", 1}, {"bytes", 7000000}};
+    Json plan = *report.plan;
+    plan["notes"] = {report.model};
+    plan["reserves"] = {{{"name", report.model}, {"bytes", 5000000}, {"reason", report.model}}};
+    plan["totals"][report.model] = {{"entries", 1}, {"bytes", 7000000}};
+    report.plan = std::make_shared<const Json>(plan);
     const std::string html = page_of(report, "hostile");
     EXPECT_EQ(occurrences(html, "<script"), 1u) << "its own";
     EXPECT_GT(occurrences(html, "&lt;script&gt;alert(1)&lt;/script&gt;"), 300u);
@@ -441,7 +446,7 @@ TEST(HtmlReport, IsWholeWithNothingToShow) {
     VerifyReport report = report_of({});
     report.accuracy.reset();
     report.no_accuracy = "not asked for";
-    report.plan = Json();
+    report.plan = nullptr;
     EXPECT_NE(page_of(report, "no_accuracy").find("<b>distance to float64</b>: not asked for"), std::string::npos);
     report.accuracy = AccuracyReport{};
     page_of(report, "empty_accuracy");

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 
+#include "base/json.h"
+#include "engine/engine_settings.h"
 #include "models/tiny_model.h"
 
 namespace invar {
@@ -40,7 +42,7 @@ TEST(PlanCheck, FindsEveryFormatLoadedAsPlanned) {
             model.matrix_format = format->id;
             const auto loaded = load(model, form);
             const Engine& engine = *loaded;
-            const auto checks = check_entries(engine.plan(), engine.weights(), engine.file());
+            const auto checks = check_entries(engine.plan(), engine.weights());
             EXPECT_EQ(checks.size(), engine.plan().entries.size());
             EXPECT_EQ(differing(checks), 0) << format->name;
             for (const EntryCheck& check : checks) EXPECT_EQ(check.source_hash.size(), 37u) << check.weight;
@@ -59,7 +61,7 @@ TEST(PlanCheck, NamesAChangedPlan) {
     const auto changed = [&](auto&& change) {
         WeightPlan plan = engine.plan();
         change(plan.entries[5]);
-        const auto checks = check_entries(plan, engine.weights(), engine.file());
+        const auto checks = check_entries(plan, engine.weights());
         EXPECT_EQ(differing(checks), 1);
         EXPECT_EQ(checks[5].differences.size(), 1u);
         return checks[5].differences.empty() ? std::string() : checks[5].differences[0];
@@ -73,7 +75,7 @@ TEST(PlanCheck, NamesAChangedPlan) {
     EXPECT_NE(changed([](PlanEntry& entry) { entry.shape[0] = 7; }).find("shape: [7, "), std::string::npos);
     EXPECT_EQ(changed([](PlanEntry& entry) { entry.id.layer = 99; }), "it is in the plan but was not loaded");
     // The tied head: an alias of the embedding in the plan and in the registry.
-    const auto checks = check_entries(engine.plan(), engine.weights(), engine.file());
+    const auto checks = check_entries(engine.plan(), engine.weights());
     const auto head = std::find_if(checks.begin(), checks.end(),
                                    [](const EntryCheck& check) { return check.weight == "output_head"; });
     ASSERT_NE(head, checks.end());
@@ -87,17 +89,17 @@ TEST(PlanCheck, NoticesOneFlippedBitOfALoadedWeight) {
         model.matrix_format = id;
         const auto loaded = load(model, FormRequest::automatic);
         const Engine& engine = *loaded;
-        const WeightId query{1, Role::query}, norm{0, Role::ffn_norm};
+        const WeightId query{1, "query"}, norm{0, "ffn_norm"};
         if (engine.weights().find(query)->form != StoredForm::rows4) GTEST_SKIP() << "no vector kernels here";
         for (const WeightId weight : {query, norm}) {
             std::byte& place = engine.weights().find(weight)->owned.data()[100];
             place ^= std::byte{4};
-            const auto checks = check_entries(engine.plan(), engine.weights(), engine.file());
+            const auto checks = check_entries(engine.plan(), engine.weights());
             EXPECT_EQ(differing(checks), 1);
             for (const EntryCheck& check : checks) EXPECT_EQ(check.recovered, check.weight != to_string(weight));
             place ^= std::byte{4};
         }
-        EXPECT_EQ(differing(check_entries(engine.plan(), engine.weights(), engine.file())), 0);
+        EXPECT_EQ(differing(check_entries(engine.plan(), engine.weights())), 0);
     }
 }
 

@@ -8,6 +8,8 @@
 #include <bit>
 #include <cmath>
 
+#include "base/json.h"
+#include "files/gguf.h"
 #include "make/quantize.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify_report.h"

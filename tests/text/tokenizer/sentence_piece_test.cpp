@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "base/json.h"
 #include "text/tokenizer/tokenizer_test_support.h"
 
 namespace invar {

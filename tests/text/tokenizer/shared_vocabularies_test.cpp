@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "files/gguf.h"
+#include "files/checkpoint.h"
 #include "text/tokenizer/from_gguf.h"
 #include "text/tokenizer/tokenizer_test_support.h"
 
@@ -34,7 +34,7 @@ class SharedVocabularies : public testing::TestWithParam<const char*> {};
 TEST_P(SharedVocabularies, GiveEveryExpectedIdAndTheTextBack) {
     const std::string path = std::string(kFolder) + "ggml-vocab-" + GetParam() + ".gguf";
     if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
-    const Result<GgufFile> file = GgufFile::open(path);
+    const Result<Checkpoint> file = Checkpoint::open(path);
     ASSERT_TRUE(file) << file.error().message;
     Result<VocabularySource> source = vocabulary_from_gguf(file->metadata());
     ASSERT_TRUE(source) << source.error().message;

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "verb_case.h"
+#include "cpu/verb_case.h"
 
 namespace invar {
 namespace {

@@ -1,0 +1,50 @@
+// A command of the program as a value: its name, its help, its tables of settings and what it does. command_line.h
+// makes a command line of them; each is made by a function defined in NAME_command.cpp and named in main.cpp.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "app/setting.h"
+#include "base/result.h"
+
+namespace invar::app {
+
+// Exit codes: 0 done; 1 a comparison or an answer failed; 2 the command line or its output is at fault. An Error has
+// the exit code of its kind (base/error_kind.h), which is 2 or more.
+inline constexpr int kDone = 0, kDifferent = 1, kCouldNotRun = 2;
+
+// A setting as it was given.
+struct Argument {
+    std::string flag;  // "--threads"; of a positional argument its name
+    std::string text;  // "" for a flag that takes none
+    bool takes_text = false;
+    bool positional() const { return !flag.starts_with('-'); }
+};
+using Arguments = std::vector<Argument>;
+
+struct Command {
+    std::string name, summary;
+    std::vector<SettingGroup> settings;
+    std::string footer;                                // exit codes and examples
+    std::function<Result<int>(const Arguments&)> run;  // gives the exit code; called once the settings are read
+    std::vector<Command> commands;                     // where one of them must be chosen; then there is no run
+};
+
+Command run_command();
+Command plan_command();
+Command inspect_command();
+Command tokenize_command();
+Command logits_command();
+Command bench_command();
+Command quantize_command();
+Command verify_command();
+Command synth_command();
+Command models_command();
+Command trace_command();
+Command audit_command();
+Command eval_command();
+Command diff_command();
+
+}  // namespace invar::app

@@ -1,0 +1,102 @@
+#include "app/command_line.h"
+
+#include <CLI/CLI.hpp>
+
+#include "app/output.h"
+#include "base/error_kind.h"
+
+namespace invar::app {
+namespace {
+
+// What reading the settings came to.
+struct Parsed {
+    const Command* chosen = nullptr;
+    Arguments arguments;
+    Result<void> settings;  // the first error
+
+    void read(const Setting& setting, const std::string& flag, const std::string& text) {
+        if (!settings) return;
+        settings = setting.value.read(flag, text);
+        arguments.push_back({flag, text, setting.value.takes != Value::Takes::nothing});
+    }
+};
+
+void add_setting(CLI::App& app, const std::string& group, const Setting& setting, Parsed& parsed) {
+    const std::string flag = setting.flag.substr(0, setting.flag.find(','));
+    CLI::Option* option = nullptr;
+    if (setting.value.takes == Value::Takes::nothing) {
+        option = app.add_flag_function(
+            setting.flag, [&setting, &parsed, flag](int64_t) { parsed.read(setting, flag, ""); }, setting.help);
+        option->disable_flag_override();
+    } else {
+        const CLI::callback_t read = [&setting, &parsed, flag](const CLI::results_t& given) {
+            for (const std::string& text : given) parsed.read(setting, flag, text);
+            return true;
+        };
+        option = app.add_option(setting.flag, read, setting.help);
+        option->type_name(setting.value.kind)->default_str(setting.value.shown_default);
+        // One text at each occurrence: a list never takes the argument behind its own.
+        if (setting.value.takes == Value::Takes::text_each_time)
+            option->expected(1, CLI::detail::expected_max_vector_size)->take_all();
+        option->allow_extra_args(false);
+    }
+    option->required(setting.required);
+    if (!group.empty()) option->group(group);
+}
+
+void add_command(CLI::App& parent, const Command& command, Parsed& parsed) {
+    CLI::App& app = *parent.add_subcommand(command.name, command.summary);
+    for (const SettingGroup& group : command.settings) {
+        for (const Setting& setting : group.rows) add_setting(app, group.title, setting, parsed);
+    }
+    app.footer(command.footer);
+    for (const Command& inner : command.commands) add_command(app, inner, parsed);
+    if (command.run) {
+        app.callback([&parsed, &command] { parsed.chosen = &command; });
+    } else {
+        app.require_subcommand(1);
+    }
+}
+
+int finish(const Result<int>& code) {
+    if (!code) {
+        print_error(code.error().message);
+        return facts_of(code.error().kind).exit_code;
+    }
+    if (!flush_results()) {
+        print_error("standard output could not be written; is the disk full or the reader gone?");
+        return kCouldNotRun;
+    }
+    return *code;
+}
+
+}  // namespace
+
+int run_command_line(const Program& program, int argc, const char* const* argv) {
+    CLI::App app(program.summary, program.name);
+    app.set_version_flag("--version", program.version);
+    app.footer(program.footer);
+    app.require_subcommand(0, 1);
+    Parsed parsed;
+    for (const Command& command : program.commands) add_command(app, command, parsed);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& help_or_version) {
+        return app.exit(help_or_version);
+    } catch (const CLI::ParseError& error) {
+        print_error(parsed.settings ? fmt::format("{}; see {} --help", error.what(), program.name)
+                                    : parsed.settings.error().message);
+        return kCouldNotRun;
+    }
+    if (!parsed.settings) {
+        print_error(parsed.settings.error().message);
+        return kCouldNotRun;
+    }
+    if (parsed.chosen == nullptr) {
+        print_result(app.help());
+        return finish(kDone);
+    }
+    return finish(parsed.chosen->run(parsed.arguments));
+}
+
+}  // namespace invar::app

@@ -1,0 +1,38 @@
+// Which tensors of a checkpoint are which weights of a model: a bijection, proved. Every wanted weight is made of
+// tensors of the right shapes, every row of a tensor is used by one weight, and what no weight uses is ignored by a
+// rule that says why, or is an error. It reads no weight, only the scales of whole tensors.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "models/architecture.h"
+
+namespace invar {
+
+// Tensors that no weight is made of, by the rule that allows it.
+struct IgnoredTensors {
+    std::string_view rule;     // "*.input_scale"
+    std::string_view because;  // a sentence
+    int64_t tensors = 0, bytes = 0;
+};
+
+struct Binding {
+    std::vector<StoredWeight> weights;  // as wanted; of an alias without format and matrices
+    std::vector<IgnoredTensors> ignored;
+};
+
+// Errors name the weight or tensor: missing, unexpected, or both shapes.
+Result<Binding> bind_weights(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
+                             const Checkpoint& checkpoint);
+
+// How the checkpoint holds one weight that is no alias; nothing where it has none of the tensors.
+Result<std::optional<StoredWeight>> find_stored(const WantedWeight& weight, const Checkpoint& checkpoint);
+
+// The tensors that no weight of the model uses and no rule ignores.
+std::vector<const TensorInfo*> unused_tensors(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
+                                              const Checkpoint& checkpoint);
+
+}  // namespace invar

@@ -1,0 +1,97 @@
+// How a checkpoint holds one weight, and its rows as blocks of a Format: whatever the container, and whether the weight
+// is a tensor, a slice of one, rows of one in another order, codes beside their scales, or one tensor an expert. Rows
+// are handed out a few at a time, so that no expanded copy of a weight ever exists. Which tensors a weight is made of
+// is decided in checkpoint/binding.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "files/tensor_info.h"
+
+namespace invar {
+
+// Which row of a tensor is row r of a matrix of the weight: first + step * order(r).
+struct RowOrder {
+    int64_t first = 0, step = 1;
+    // Within heads of so many rows, whose first `rotary_width` rows are stored as neighbouring pairs of rope and wanted
+    // as halves: row i of a head's halves is stored as row 2 i, row i + rotary_width / 2 as row 2 i + 1. 0: as they
+    // are.
+    int64_t head_width = 0, rotary_width = 0;
+
+    int64_t at(int64_t row) const {
+        if (head_width > 0) {
+            const int64_t in_head = row % head_width, half = rotary_width / 2;
+            if (in_head < rotary_width) row += 2 * (in_head % half) + in_head / half - in_head;
+        }
+        return first + step * row;
+    }
+    bool consecutive() const { return step == 1 && head_width == 0; }
+    bool operator==(const RowOrder&) const = default;
+};
+
+// How the numbers of a vector are to be changed.
+enum class VectorLaw : uint8_t { as_stored, plus_one, minus_exp };
+
+// One matrix of the weight, or its vector.
+struct StoredMatrix {
+    const TensorInfo* weights = nullptr;  // the blocks of its format
+    RowOrder order;
+};
+
+struct StoredWeight {
+    std::string name;  // of the tensor, as messages and plans spell it
+    const Format* format = nullptr;
+    std::vector<int64_t> shape;          // outermost first: [rows, columns], [matrices, rows, columns] or [size]
+    std::vector<StoredMatrix> matrices;  // one, or one for each expert
+    std::vector<float> scales;           // one for each matrix: the multiplier of all its weights; empty: none
+    std::vector<const TensorInfo*> scale_tensors;  // that these numbers were read from
+    VectorLaw law = VectorLaw::as_stored;
+    std::string recipe;  // how it is made, in words; "": it is the tensor
+
+    int64_t columns() const { return shape.back(); }
+    int64_t rows() const;  // over all matrices; 1 for a vector
+    int64_t rows_of_matrix() const { return rows() / static_cast<int64_t>(matrices.size()); }
+    int64_t weights() const { return rows() * columns(); }
+    int64_t row_bytes() const { return format->row_bytes(columns()); }
+    int64_t bytes() const { return rows() * row_bytes(); }  // as blocks of `format`
+    float scale_of(int64_t matrix) const { return scales.empty() ? 1.0f : scales[static_cast<size_t>(matrix)]; }
+
+    // All rows one behind the other as they are wanted; null where they have to be made.
+    const std::byte* in_place() const;
+    // Where a row is, for messages: part of the checkpoint and bytes from its start.
+    struct Place {
+        int file_index = 0;
+        int64_t offset = 0;
+    };
+    Place place_of(int64_t row) const;
+};
+
+// Reads rows of weights into a buffer that it keeps: one for each thread.
+class RowReader {
+  public:
+    enum class Access : uint8_t {
+        read,    // copied from the file: a file that shrinks meanwhile is an error, and no page of it stays mapped
+        mapped,  // through the mapping, in place where the rows are there as they are wanted
+    };
+    explicit RowReader(Access access) : access_(access) {}
+
+    // Rows [first, first + count) of the weight, all matrices counted, valid until the next call.
+    Result<const std::byte*> rows(const StoredWeight& weight, int64_t first, int64_t count);
+    // The numbers of one row, the scale of its matrix multiplied: [columns].
+    Result<void> decode(const StoredWeight& weight, int64_t row, float* out);
+    // The numbers of a vector, [size].
+    Result<void> vector(const StoredWeight& weight, float* out);
+
+  private:
+    Result<const std::byte*> bytes(const TensorInfo& tensor, int64_t offset, int64_t count, std::byte* room);
+
+    Access access_;
+    std::vector<std::byte> buffer_;
+};
+
+}  // namespace invar

@@ -1,0 +1,28 @@
+// A pass without arithmetic: tensors without memory, and every call kept. What a model asks of a machine is read from
+// its calls (engine/pass_survey.h), never from a formula of what a model is made of.
+#pragma once
+
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace invar {
+
+class SurveyOps final : public Ops {
+  public:
+    // Of this pass, in forward order; what they point to is the model's, the batch's and the cache's.
+    const std::vector<VerbCall>& calls() const { return calls_; }
+
+    Tensor scratch(int64_t rows, int64_t width) override { return {nullptr, Place::host, rows, width, width}; }
+    ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override {
+        return {.rows = rows, .experts_per_row = experts_per_row};
+    }
+    void begin_pass() override { calls_.clear(); }
+    std::optional<NonFinite> failure() const override { return std::nullopt; }
+    void run(const VerbCall& call) override { calls_.push_back(call); }
+
+  private:
+    std::vector<VerbCall> calls_;
+};
+
+}  // namespace invar

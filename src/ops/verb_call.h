@@ -1,0 +1,102 @@
+// One call of a verb as a value: which verb (verbs.h), where in the model, what it is given and where its result goes.
+// Models make calls through Ops (ops.h); backends compute them; observers read and change them. A call owns nothing:
+// what it points to lives as long as the pass.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "arithmetic/rope.h"
+#include "ops/batch.h"
+#include "ops/tensor.h"
+#include "ops/verbs.h"
+#include "ops/weight.h"
+#include "state/kv_cache.h"
+
+namespace invar {
+
+// Where in the model a verb is called: the stable name of its result in traces and errors.
+struct Stage {
+    int layer = -1;         // -1: not in a layer
+    std::string_view name;  // "attention_norm", "query", "residual_after_attention"; points to static text
+};
+
+struct AttentionCall {
+    int layer = 0;  // of the KV cache
+    int heads = 0;  // of the query; heads / kv_heads of them share a key
+    float scale = 0;
+    float softcap = 0;  // 0: none
+};
+
+struct RouteSpec {
+    int experts_per_row = 0;
+    bool renormalise = true;
+};
+
+// Which row of x an expert slot reads.
+enum class SlotInput : uint8_t { row_of_slot /* x has a row a token */, slot /* x has a row a slot */ };
+
+// Fields that a verb does not have are empty. Hooks may change what is given in before() (fault injection does). `out`
+// of a verb that works in place is also its `x`, and is what backends read.
+struct VerbCall {
+    Verb verb = Verb::embed;
+    Stage stage;
+
+    Tensor x;    // the first input: x, y, gate, logits, queries, keys or slots of the verb
+    Tensor x2;   // the second: up, values, the branch that is added
+    Tensor out;  // the result; for store_kv and route there is none
+    const WeightMatrix* matrix = nullptr;
+    const WeightStack* stack = nullptr;
+    const WeightVector* vector = nullptr;
+    float epsilon = 0;
+    const RopeTable* rope = nullptr;
+    const Batch* batch = nullptr;  // of embed, rope, store_kv and attention
+    std::optional<AttentionCall> attention;
+    std::optional<RouteSpec> route;
+    ExpertSlots slots;  // made by route, read by the expert verbs
+    SlotInput slot_input = SlotInput::row_of_slot;
+    int cache_layer = -1;                 // of store_kv and attention
+    KvCache* cache = nullptr;             // of store_kv
+    const KvCache* cache_read = nullptr;  // of store_kv and attention
+    std::span<const int32_t> gathered;    // of gather_rows
+
+    // Filled for observers (proof/record/hooked_ops.h). Which batch row each row of the result belongs to. With expert
+    // slots, slots_of_row rows of `out` to each.
+    int occurrence = 1;                  // of this (layer, stage name) in this pass, from 1
+    const Batch* pass = nullptr;         // the batch of this pass, whatever before() put into `batch`
+    std::span<const int32_t> pass_rows;  // indices into pass->rows; empty: row i is pass row i
+    int64_t rows() const { return pass_rows.empty() ? pass->size() : static_cast<int64_t>(pass_rows.size()); }
+    const BatchRow& row(int64_t i) const {
+        return pass->rows[static_cast<size_t>(pass_rows.empty() ? i : pass_rows[static_cast<size_t>(i)])];
+    }
+    int64_t slots_of_row() const { return out.rows() == 0 || rows() == 0 ? 1 : out.rows() / rows(); }
+
+    // Of its matrix or stack; nullptr where it has neither.
+    const WeightMatrix* weights() const { return stack != nullptr ? &stack->first : matrix; }
+    const Format* format() const { return weights() == nullptr ? nullptr : weights()->format; }
+    // Where its weight is; the host for a call without one.
+    Place weight_place() const {
+        return weights() != nullptr ? weights()->place() : vector != nullptr ? vector->place : Place::host;
+    }
+};
+// "linear of layer 3 query, q4_k [4096, 1024], for 8 rows": for errors.
+std::string describe(const VerbCall& call);
+
+// Sees every verb of a pass. Results may be read and, by those who inject or replay, overwritten in after().
+class VerbHook {
+  public:
+    virtual ~VerbHook() = default;
+    // What it looks at. A hook that only reads what a verb made (`out`, slots, the cache, and `x` of route and
+    // attention) in after() spares the copies of everything else where tensors are on a device.
+    // A hook that looks at calls alone (verb, stage, weights, shapes, the batch) spares them all.
+    enum class Looks : uint8_t { at_calls, at_results, at_everything };
+    virtual Looks looks() const { return Looks::at_everything; }
+    virtual void begin_pass() {}
+    virtual void before(VerbCall& call) {}
+    virtual void after(const VerbCall& call) {}
+};
+
+}  // namespace invar

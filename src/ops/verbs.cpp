@@ -1,0 +1,95 @@
+// What calls of each verb cost, and how a call is named in an error.
+#include "ops/verbs.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "ops/verb_call.h"
+
+namespace invar {
+namespace {
+
+int64_t bytes_of(const Tensor& tensor) { return tensor.rows() * tensor.width() * 4; }
+
+const KvGeometry& geometry_of(const VerbCall& call) {
+    return call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
+}
+
+// Positions of the cache that are read at least: those of each sequence that some row of it sees, once.
+int64_t positions_read(const Batch& batch, int window) {
+    std::map<int32_t, std::pair<int64_t, int64_t>> seen;  // first and last, by sequence
+    for (const BatchRow& row : batch.rows) {
+        const int64_t first = window > 0 ? std::max<int64_t>(0, row.position + 1 - window) : 0;
+        const auto [at, fresh] = seen.try_emplace(row.sequence, first, row.position);
+        if (fresh) continue;
+        at->second.first = std::min(at->second.first, first);
+        at->second.second = std::max(at->second.second, row.position);
+    }
+    int64_t positions = 0;
+    for (const auto& [sequence, range] : seen) positions += range.second - range.first + 1;
+    return positions;
+}
+
+}  // namespace
+
+VerbCost cost_of_rows(const VerbCall& call) {
+    return {.weight_bytes = call.vector == nullptr ? 0 : call.vector->size * 4,
+            .activation_bytes = bytes_of(call.x) + bytes_of(call.x2) + bytes_of(call.out)};
+}
+
+VerbCost cost_of_embed(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    cost.weight_bytes = call.out.rows() * call.matrix->format->row_bytes(call.matrix->columns);
+    return cost;
+}
+
+VerbCost cost_of_linear(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    cost.weight_bytes = call.matrix->bytes;
+    cost.multiply_adds = call.x.rows() * call.matrix->rows * call.matrix->columns;
+    return cost;
+}
+
+VerbCost cost_of_expert_linear(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    cost.expert_bytes = call.stack->first.bytes;
+    cost.multiply_adds = call.out.rows() * call.stack->first.rows * call.stack->first.columns;
+    return cost;
+}
+
+VerbCost cost_of_store(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    cost.cache_bytes = call.x.rows() * (call.x.width() + call.x2.width()) * cache_type_bytes(call.cache_read->type());
+    return cost;
+}
+
+VerbCost cost_of_attention(const VerbCall& call) {
+    const KvGeometry& layer = geometry_of(call);
+    const int64_t widths = layer.key_width + layer.value_width;
+    VerbCost cost = cost_of_rows(call);
+    cost.cache_bytes =
+        positions_read(*call.batch, layer.window) * layer.kv_heads * widths * cache_type_bytes(call.cache_read->type());
+    for (const BatchRow& row : call.batch->rows) {
+        const int64_t seen = layer.window > 0 ? std::min<int64_t>(row.position + 1, layer.window) : row.position + 1;
+        cost.multiply_adds += seen * call.attention->heads * widths;
+    }
+    return cost;
+}
+
+std::string describe(const VerbCall& call) {
+    const std::string where = call.stage.layer < 0 ? fmt::format("{}", call.stage.name)
+                                                   : fmt::format("layer {} {}", call.stage.layer, call.stage.name);
+    const int64_t rows = std::max(call.x.rows(), call.out.rows());
+    std::string text = fmt::format("{} of {}", verb_name(call.verb), where);
+    if (const WeightMatrix* weights = call.weights()) {
+        text += fmt::format(", {} ", weights->format->name);
+        text += call.stack == nullptr ? fmt::format("[{}, {}]", weights->rows, weights->columns)
+                                      : fmt::format("[{}, {}, {}]", call.stack->count, weights->rows, weights->columns);
+    } else {
+        text += fmt::format(", width {}", std::max(call.x.width(), call.out.width()));
+    }
+    return text + fmt::format(", for {} {}", rows, rows == 1 ? "row" : "rows");
+}
+
+}  // namespace invar

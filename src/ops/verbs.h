@@ -1,0 +1,187 @@
+// Every verb in one table: what it takes and makes, what decides where it runs, which law it equals and what it costs.
+// Whatever deals with verbs in general reads this table: names, observers, the split between machines, the survey,
+// recordings. One call of a verb is verb_call.h; who computes it are the bodies of a backend (cpu/, cuda/).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace invar {
+
+struct VerbCall;
+
+enum class Verb : uint8_t {
+    embed,
+    rms_norm,
+    linear,
+    add_bias,
+    rope,
+    store_kv,
+    attention,
+    silu_multiply,
+    add,
+    route,
+    expert_linear,
+    combine_experts,
+    gather_rows,
+    count,  // of the verbs; none itself
+};
+inline constexpr size_t kVerbs = static_cast<size_t>(Verb::count);
+
+// Fields of a VerbCall that hold what a verb reads or makes, as bits of a sum.
+namespace verb_field {
+inline constexpr uint8_t x = 1, x2 = 2, out = 4;
+inline constexpr uint8_t experts = 8, weights = 16, slots = 32;  // of the slots: which experts; with which weights; all
+inline constexpr uint8_t cache = 64;
+}  // namespace verb_field
+
+// What decides on which machine a call runs, where a model is split over several.
+enum class PlacedBy : uint8_t { weight, cache, data };
+
+// Which stages a recording has of a call (proof/record/recorder.h).
+enum class StagesOf : uint8_t {
+    result /* `out` */,
+    routing /* the slots, and the softmax of x */,
+    stored /* the cache */
+};
+
+// What one call needs at least. Bytes are those of the stored form, each read or written once.
+struct VerbCost {
+    int64_t weight_bytes = 0;      // of its matrix or vector; of a table whose rows are looked up, those rows
+    int64_t expert_bytes = 0;      // of one expert of its stack; the routing decides how many are read
+    int64_t cache_bytes = 0;       // read or stored
+    int64_t activation_bytes = 0;  // inputs and results
+    int64_t multiply_adds = 0;
+};
+// The general case: x, x2 and out, and a vector if it has one.
+VerbCost cost_of_rows(const VerbCall& call);
+VerbCost cost_of_embed(const VerbCall& call);
+VerbCost cost_of_linear(const VerbCall& call);
+VerbCost cost_of_store(const VerbCall& call);
+VerbCost cost_of_attention(const VerbCall& call);
+VerbCost cost_of_expert_linear(const VerbCall& call);
+
+struct VerbRow {
+    Verb verb = Verb::count;
+    std::string_view name;  // as in the enum and in Ops
+    std::string_view law;   // what it equals bit for bit, and the file that says it
+    uint8_t inputs = 0;     // verb_field
+    uint8_t results = 0;    // verb_field; where x and out are both here, the verb works in place: out is also x
+    PlacedBy placed_by = PlacedBy::data;
+    StagesOf stages = StagesOf::result;
+    VerbCost (*cost)(const VerbCall& call) = cost_of_rows;
+
+    constexpr bool reads(uint8_t field) const { return (inputs & field) != 0; }
+    constexpr bool makes(uint8_t field) const { return (results & field) != 0; }
+    constexpr bool in_place() const { return makes(verb_field::x); }
+};
+
+namespace verb_field {
+inline constexpr std::array<VerbRow, kVerbs> kTable = {{
+    {.verb = Verb::embed,
+     .name = "embed",
+     .law = "Format::decode (formats/format.h)",
+     .inputs = 0,
+     .results = out,
+     .placed_by = PlacedBy::weight,
+     .cost = cost_of_embed},
+    {.verb = Verb::rms_norm,
+     .name = "rms_norm",
+     .law = "law::rms_norm (arithmetic/norm.h)",
+     .inputs = x,
+     .results = out,
+     .placed_by = PlacedBy::weight},
+    {.verb = Verb::linear,
+     .name = "linear",
+     .law = "dot_quantised, dot_float (formats/format.h)",
+     .inputs = x,
+     .results = out,
+     .placed_by = PlacedBy::weight,
+     .cost = cost_of_linear},
+    {.verb = Verb::add_bias,
+     .name = "add_bias",
+     .law = "one addition an element",
+     .inputs = x,
+     .results = x | out,
+     .placed_by = PlacedBy::weight},
+    {.verb = Verb::rope, .name = "rope", .law = "law::rope (arithmetic/rope.h)", .inputs = x, .results = x | out},
+    {.verb = Verb::store_kv,
+     .name = "store_kv",
+     .law = "f32_to_f16, f32_to_bf16 (arithmetic/float_types.h)",
+     .inputs = x | x2,
+     .results = cache,
+     .placed_by = PlacedBy::cache,
+     .stages = StagesOf::stored,
+     .cost = cost_of_store},
+    {.verb = Verb::attention,
+     .name = "attention",
+     .law = "law::attention_head (arithmetic/attention.h)",
+     .inputs = x | cache,
+     .results = out,
+     .placed_by = PlacedBy::cache,
+     .cost = cost_of_attention},
+    {.verb = Verb::silu_multiply,
+     .name = "silu_multiply",
+     .law = "law::silu (arithmetic/elementary.h), one product an element",
+     .inputs = x | x2,
+     .results = out},
+    {.verb = Verb::add, .name = "add", .law = "one addition an element", .inputs = x | x2, .results = x | out},
+    {.verb = Verb::route,
+     .name = "route",
+     .law = "law::softmax (arithmetic/softmax.h), law::top_k and law::renormalise (arithmetic/routing.h)",
+     .inputs = x,
+     .results = slots,
+     .stages = StagesOf::routing},
+    {.verb = Verb::expert_linear,
+     .name = "expert_linear",
+     .law = "dot_quantised, dot_float (formats/format.h)",
+     .inputs = x | experts,
+     .results = out,
+     .placed_by = PlacedBy::weight,
+     .cost = cost_of_expert_linear},
+    {.verb = Verb::combine_experts,
+     .name = "combine_experts",
+     .law = "fma in rank order from +0",
+     .inputs = x | weights,
+     .results = out},
+    {.verb = Verb::gather_rows, .name = "gather_rows", .law = "a copy", .inputs = x, .results = out},
+}};
+constexpr bool table_is_in_order() {
+    for (size_t i = 0; i < kVerbs; ++i)
+        if (kTable[i].verb != static_cast<Verb>(i)) return false;
+    return true;
+}
+static_assert(table_is_in_order(), "a row for each verb, in the order of the enum");
+}  // namespace verb_field
+
+inline std::span<const VerbRow> verbs() { return verb_field::kTable; }
+inline const VerbRow& row_of(Verb verb) { return verb_field::kTable[static_cast<size_t>(verb)]; }
+inline std::string_view verb_name(Verb verb) { return row_of(verb).name; }
+inline VerbCost cost_of(Verb verb, const VerbCall& call) { return row_of(verb).cost(call); }
+
+// What a backend has for each verb, collected from the lists that stand beside its bodies. Body has a member `verb`.
+template <class Body>
+class VerbTable {
+  public:
+    explicit VerbTable(std::initializer_list<std::span<const Body>> lists) {
+        for (const std::span<const Body> list : lists) {
+            for (const Body& body : list) {
+                const Body*& place = bodies_[static_cast<size_t>(body.verb)];
+                CHECK(place == nullptr, "a backend has one body for a verb");
+                place = &body;
+            }
+        }
+    }
+    const Body* find(Verb verb) const { return bodies_[static_cast<size_t>(verb)]; }  // nullptr: it has none
+
+  private:
+    std::array<const Body*, kVerbs> bodies_{};
+};
+
+}  // namespace invar

@@ -1,0 +1,87 @@
+"""A new verb whose law exists: out = gelu_tanh(gate) * up, on the CPU, on a CUDA device (emulated) and in float64."""
+from trials import insert, replace
+
+SAYS = "a verb: gelu_multiply, with bodies for the CPU, CUDA and float64"
+LIMIT = 6
+
+EDITS = [
+    insert("src/ops/verbs.h", "    gelu_multiply,\n", before="    count,  // of the verbs"),
+    insert("src/ops/verbs.h", """    {.verb = Verb::gelu_multiply,
+     .name = "gelu_multiply",
+     .law = "law::gelu_tanh (arithmetic/elementary.h), one product an element",
+     .inputs = x | x2,
+     .results = out},
+""", before="}};\nconstexpr bool table_is_in_order"),
+    insert("src/ops/ops.h", """    // out = gelu_tanh(gate) * up, element by element. out may be gate.
+    void gelu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
+        run({.verb = Verb::gelu_multiply, .stage = stage, .x = gate, .x2 = up, .out = out});
+    }
+""", before="    // x = x + y\n    void add("),
+    insert("src/cpu/cpu_ops.cpp", '#include "arithmetic/elementary.h"\n', before='#include "base/check.h"'),
+    insert("src/cpu/cpu_ops.cpp", """    static void gelu_multiply(CpuOps& cpu, const VerbCall& call) {
+        const Tensor gate = call.x, up = call.x2, out = call.out;
+        check_same_shape(gate, up);
+        check_same_shape(gate, out);
+        if (cpu.measuring()) return;
+        cpu.for_each_part(gate.rows(), gate.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* part = out.host_row(row) + first;
+            for (int64_t i = 0; i < count; ++i)
+                part[i] = law::gelu_tanh(gate.host_row(row)[first + i]) * up.host_row(row)[first + i];
+            cpu.inspect(worker, 0, row, first, part, count);
+        });
+        cpu.report_finding(call);
+    }
+
+""", before="    static void add(CpuOps& cpu,"),
+    insert("src/cpu/cpu_ops.cpp", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},",
+           after="{Verb::silu_multiply, RowVerbs::silu_multiply},"),
+    insert("src/cuda/row_kernels.cuh", """// law::gelu_tanh(gate) * up
+SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
+    const int64_t row = simt::block_index_y();
+    const int64_t i = int64_t{simt::block_index()} * kPartThreads + simt::thread_index();
+    if (i >= args.width) return;
+    const float result = law::steps::gelu_tanh(args.a.row(row)[i]) * args.b.row(row)[i];
+    args.out.row(row)[i] = result;
+    inspect(args.inspector, row, i, result);
+}
+
+""", before="// Rows `rows` of x. Grid:"),
+    insert("src/cuda/cuda_ops.cu", """    static void gelu_multiply(CudaOps& cuda, const VerbCall& call) {
+        check_same_shape(call.x, call.x2);
+        check_same_shape(call.x, call.out);
+        if (cuda.settings_.measuring) return;
+        const ElementArgs args{.a = rows_of(call.x),
+                               .b = rows_of(call.x2),
+                               .out = rows_of(call.out),
+                               .width = call.out.width(),
+                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(call.out, "gelu_multiply"), gelu_multiply_kernel, args);
+    }
+
+""", before="    static void add(CudaOps& cuda,"),
+    insert("src/cuda/cuda_ops.cu", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},",
+           after="{Verb::silu_multiply, RowVerbs::silu_multiply},"),
+    insert("src/proof/reference64/float64_rows.cpp", """void gelu_multiply(const RowInputs& in, double* out) {
+    const double *gate = in.x(in.row), *up = in.x2(in.row);
+    for (int64_t i = 0; i < in.call.out.width(); ++i) {
+        const double inner = std::sqrt(2 / std::numbers::pi) * (gate[i] + 0.044715 * gate[i] * gate[i] * gate[i]);
+        out[i] = gate[i] / 2 * (1 + std::tanh(inner)) * up[i];
+    }
+}
+
+""", before="void add(const RowInputs& in"),
+    replace("src/proof/reference64/float64_rows.cpp", "#include <algorithm>\n", "#include <algorithm>\n#include <cmath>\n#include <numbers>\n"),
+    insert("src/proof/reference64/float64_rows.cpp", "\n    {Verb::gelu_multiply, gelu_multiply},",
+           after="{Verb::silu_multiply, silu_multiply},"),
+]
+
+
+def check(copy):
+    copy.add_program("trial_verb", ["tests/trials/verb_check.cpp", "src/proof/reference64/float64_rows.cpp",
+                                    "src/proof/reference64/float64_math.cpp"], ["invar_cpu", "invar_cuda_emulated"])
+    copy.build("trial_verb")
+    print("  " + copy.run("build/trial_verb", "works").strip())
+    # A device that lacks the verb says so when a pass is planned, in one sentence.
+    copy.apply([replace("src/cuda/cuda_ops.cu", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},", "")])
+    copy.build("trial_verb")
+    print("  " + copy.run("build/trial_verb", "lacks").strip())
