@@ -62,7 +62,7 @@ TEST(WeightPlan, TakesAllBytesOfTheFileWhenEverythingStaysAsStored) {
 TEST(WeightPlan, CountsTheCachePageByPage) {
     const Planned planned = plan_model(tiny("llama"), {.cache_type = CacheType::f32, .context = 130});
     // 3 pages of 64 positions; 2 layers x 2 heads x (64 + 64) elements of 4 bytes a position.
-    EXPECT_EQ(planned.plan.cache_pages, 3);
+    EXPECT_EQ(planned.plan.cache_units, std::vector<int64_t>{3});
     EXPECT_EQ(planned.plan.reserve_bytes(Place::host), 3 * 64 * 2 * 2 * 128 * 4);
 }
 

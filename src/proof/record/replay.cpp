@@ -126,7 +126,6 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
                  std::span<VerbHook* const> hooks) {
     const std::vector<int32_t>& tokens = request.recording.tokens;
     const auto total = static_cast<int64_t>(tokens.size());
-    TRY(runner.cache().reserve(sequence, total));
     Result<void> first_failure;
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min({request.chunk, runner.chunk(), total - done});
@@ -138,7 +137,9 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
             if (logits.count(position) > 0) batch.logits_rows.push_back(static_cast<int32_t>(i));
         }
         // A non-finite result ends no replay: it was replaced, and the comparison reports it.
+        TRY(reserve_rows(runner.cache(), batch));
         auto evaluated = runner.evaluate(batch, hooks);
+        advance_rows(runner.cache(), batch);
         if (!evaluated && first_failure) first_failure = pass_on(std::move(evaluated));
         done += count;
     }
