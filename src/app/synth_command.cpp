@@ -1,8 +1,11 @@
-// invar synth SHAPE MIX OUT: a model of a real shape with random weights, for measuring a machine without a download.
+// invar synth SHAPE FORMAT OUT: a model of a real shape with random weights, for measuring a machine without a
+// download: a GGUF file, or a directory in one of the dialects of published checkpoints.
 #include "app/command.h"
 #include "app/output.h"
 #include "make/quantize_mixes.h"
 #include "make/synth.h"
+#include "make/synth_directory.h"
+#include "make/synth_scheme.h"
 
 namespace invar::app {
 namespace {
@@ -15,10 +18,13 @@ struct SynthFlags {
 Result<int> synth(const SynthFlags& flags) {
     TRY_ASSIGN(const SynthShape* shape, find_synth_shape(flags.shape));
     ProgressBar bar("writing");
-    TRY_ASSIGN(const int64_t bytes, synthesize(*shape, flags.options, flags.out, [&](int64_t done, int64_t total) {
-                   bar.show(done, total);
-                   return true;
-               }));
+    const auto show = [&](int64_t done, int64_t total) {
+        bar.show(done, total);
+        return true;
+    };
+    TRY_ASSIGN(const int64_t bytes, is_directory_format(flags.options.mix)
+                                        ? synthesize_directory(*shape, flags.options, flags.out, show)
+                                        : synthesize(*shape, flags.options, flags.out, show));
     bar.clear();
     const int layers = flags.options.layers > 0 ? flags.options.layers : shape->layers;
     print_note(fmt::format("{}: {} with {} layers, {} weights, {:.1f} MiB; the weights are random, so is the text",
@@ -33,20 +39,25 @@ Command synth_command() {
     auto flags = std::make_shared<SynthFlags>();
     std::string names;
     for (const SynthShape& shape : synth_shapes()) names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
+    std::string directories;
+    for (const DirectoryFormat& format : directory_formats()) directories += fmt::format(", {}", format.name);
     return {.name = "synth",
             .summary = "Write a model of a real shape with random weights, to measure with",
             .settings = {{"",
                           {
                               {"shape", text(flags->shape), names, kRequired},
-                              {"mix", text(flags->options.mix), "Format or mix, as for invar quantize, e.g. q4_k_m",
+                              {"format", text(flags->options.mix),
+                               "Format or mix, as for invar quantize, e.g. q4_k_m; or of a directory" + directories,
                                kRequired},
-                              {"out", text(flags->out), "GGUF file to write; appears whole or not at all", kRequired},
+                              {"out", text(flags->out), "GGUF file or directory to write; appears whole or not at all",
+                               kRequired},
                               {"--layers", number(flags->options.layers, 0), "Only this many layers; 0: all"},
                               {"--seed", seed(flags->options.seed), "Of the weights; -1: a random one"},
                           }}},
             .footer =
                 "Examples:\n  invar synth qwen3-4b q4_k_m qwen3-4b.gguf\n"
                 "  invar synth qwen3-30b-a3b q4_k_m moe.gguf --layers 12\n"
+                "  invar synth mistral-small-3.2-24b hf-nvfp4 mistral-small --layers 4\n"
                 "  invar bench qwen3-4b.gguf",
             .run = [flags](const Arguments&) { return synth(*flags); }};
 }

@@ -4,27 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
-#include <unordered_set>
 
 #include "base/atomic_file.h"
 #include "base/check.h"
-#include "base/json.h"
 #include "files/printable.h"
+#include "files/safetensors_stream.h"
 
 namespace invar {
-namespace {
-
-constexpr size_t kAlignment = 64;  // of the data: a cache line
-constexpr size_t kLengthBytes = 8;
-
-// A JSON string; bytes that are not UTF-8 become U+FFFD.
-std::string json_text(std::string_view text) {
-    return Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-}
-
-}  // namespace
-
 void SafeTensorsWriter::add_metadata(std::string_view key, std::string_view value) {
     metadata_.insert_or_assign(std::string(key), std::string(value));
 }
@@ -57,35 +43,10 @@ std::vector<const SafeTensorsWriter::Tensor*> SafeTensorsWriter::in_file_order()
     return order;
 }
 
-// Written by hand rather than as a tree: a tree looks every key up among the earlier ones.
 Result<std::string> SafeTensorsWriter::header() const {
-    std::string text(kLengthBytes, '\0');
-    std::unordered_set<std::string_view> names;
-    text += '{';
-    if (!metadata_.empty()) {
-        text += json_text(kSafeTensorsMetadata) + ":{";
-        for (const auto& [key, value] : metadata_) text += fmt::format("{}:{},", json_text(key), json_text(value));
-        text.back() = '}';
-        text += ',';
-    }
-    uint64_t offset = 0;
-    for (const Tensor* tensor : in_file_order()) {
-        if (!names.insert(tensor->name).second) return fail("tensor '{}' is declared twice", printable(tensor->name));
-        text +=
-            fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}},)", json_text(tensor->name),
-                        dtype_name(tensor->dtype), fmt::join(tensor->shape, ","), offset, offset + tensor->data.size());
-        offset += tensor->data.size();
-    }
-    if (text.back() == ',') text.pop_back();
-    text += '}';
-    text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
-    const uint64_t length = text.size() - kLengthBytes;
-    if (length > kSafeTensorsMostHeaderBytes) {
-        return fail("the header of {} tensors would have {} bytes, but the format allows {}; record fewer stages",
-                    tensors_.size(), length, kSafeTensorsMostHeaderBytes);
-    }
-    std::memcpy(text.data(), &length, kLengthBytes);
-    return text;
+    std::vector<SafeTensorsDeclaration> declarations;
+    for (const Tensor* tensor : in_file_order()) declarations.push_back({tensor->name, tensor->dtype, tensor->shape});
+    return safetensors_header(metadata_, declarations);
 }
 
 Result<void> SafeTensorsWriter::write(const std::filesystem::path& target) const {

@@ -1,7 +1,6 @@
 #include "make/synth.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <vector>
@@ -13,23 +12,6 @@
 
 namespace invar {
 namespace {
-
-constexpr std::array<SynthShape, 13> kShapes = {{
-    {"qwen3-0.6b", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 0, 0, 0, 1e6f, 40960},
-    {"qwen3-1.7b", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 0, 0, 0, 1e6f, 40960},
-    {"qwen3-4b", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, true, 0, 0, 0, 1e6f, 40960},
-    {"qwen3-8b", "qwen3", 36, 4096, 32, 8, 128, 12288, 151936, false, 0, 0, 0, 1e6f, 40960},
-    {"qwen3-14b", "qwen3", 40, 5120, 40, 8, 128, 17408, 151936, false, 0, 0, 0, 1e6f, 40960},
-    {"qwen2.5-7b", "qwen2", 28, 3584, 28, 4, 128, 18944, 152064, false, 0, 0, 0, 1e6f, 32768},
-    {"llama-3.2-1b", "llama", 16, 2048, 32, 8, 64, 8192, 128256, true, 0, 0, 0, 5e5f, 131072},
-    {"llama-3.1-8b", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 0, 0, 0, 5e5f, 131072},
-    {"mistral-7b", "llama", 32, 4096, 32, 8, 128, 14336, 32768, false, 0, 0, 0, 1e6f, 32768},
-    {"llama-3.3-70b", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 0, 0, 0, 5e5f, 131072},
-    {"qwen3-30b-a3b", "qwen3moe", 48, 2048, 32, 4, 128, 6144, 151936, false, 128, 8, 768, 1e6f, 40960},
-    // No published models: small enough to run under an instruction counter (tools/instruction_counts.py).
-    {"tiny", "qwen3", 1, 512, 8, 2, 64, 2048, 512, false, 0, 0, 0, 1e6f, 4096},
-    {"tiny-moe", "qwen3moe", 1, 512, 8, 2, 64, 2048, 512, false, 16, 4, 512, 1e6f, 4096},
-}};
 
 struct SynthTensor {
     std::string name;
@@ -190,25 +172,18 @@ int64_t SynthShape::weights(int with_layers) const {
     return total;
 }
 
-std::span<const SynthShape> synth_shapes() { return kShapes; }
-
-Result<const SynthShape*> find_synth_shape(std::string_view name) {
-    std::string names;
-    for (const SynthShape& shape : kShapes) {
-        if (shape.name == name) return &shape;
-        names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
+Result<int> synth_layers(const SynthShape& shape, const SynthOptions& options) {
+    if (options.layers < 0 || options.layers > shape.layers) {
+        return fail("--layers is {}, but {} has {} layers; give at most that", options.layers, shape.name,
+                    shape.layers);
     }
-    return fail("shape '{}' is not known; choose one of {}", name, names);
+    return options.layers > 0 ? options.layers : shape.layers;
 }
 
 Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options, const std::filesystem::path& out,
                            const SynthProgress& progress) {
     TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
-    if (options.layers < 0 || options.layers > shape.layers) {
-        return fail("--layers is {}, but {} has {} layers; give at most that", options.layers, shape.name,
-                    shape.layers);
-    }
-    const int layers = options.layers > 0 ? options.layers : shape.layers;
+    TRY_ASSIGN(const int layers, synth_layers(shape, options));
     const MixModel model{.layers = layers,
                          .has_output = !shape.tied,
                          .has_experts = shape.experts > 0,

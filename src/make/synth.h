@@ -15,8 +15,9 @@
 namespace invar {
 
 struct SynthShape {
-    std::string_view name;  // "qwen3-4b"
-    std::string_view architecture;
+    std::string_view name;          // "qwen3-4b"
+    std::string_view architecture;  // in a GGUF file
+    std::string_view family;        // model_type in a config.json
     int layers = 0;
     int64_t width = 0;
     int heads = 0, kv_heads = 0, head_width = 0;
@@ -36,10 +37,13 @@ std::span<const SynthShape> synth_shapes();
 Result<const SynthShape*> find_synth_shape(std::string_view name);
 
 struct SynthOptions {
-    std::string mix = "q4_k_m";
-    int layers = 0;  // 0: all of the shape's
+    std::string mix = "q4_k_m";  // of a GGUF file; a directory's format: synth_directory.h
+    int layers = 0;              // 0: all of the shape's
     uint64_t seed = 1;
 };
+// How many layers are written. Errors: more than the shape has.
+Result<int> synth_layers(const SynthShape& shape, const SynthOptions& options);
+
 // Bytes written, of all; false stops, and no file is written.
 using SynthProgress = std::function<bool(int64_t done, int64_t total)>;
 

@@ -101,12 +101,13 @@ TEST(CommandLine, TellsTheCommandWhatWasGiven) {
     EXPECT_EQ(words, (std::set<std::string>{"model=m.gguf", "--threads=3", "--json", "--tokens=5,6"}));
 }
 
-TEST(CommandLine, ExitCodesAreTheCommandsOwnAndTwoForErrors) {
+TEST(CommandLine, ExitCodesAreTheCommandsOwnOrThoseOfItsErrors) {
     EXPECT_EQ(run_toy({"m"}, kDone).outcome.code, 0);
     EXPECT_EQ(run_toy({"m"}, kDifferent).outcome.code, 1);
     const Toy failed = run_toy({"m"}, fail("m cannot be read; check the path"));
     EXPECT_EQ(failed.outcome.code, 2);
     EXPECT_EQ(failed.outcome.said, "invar: m cannot be read; check the path\n");
+    EXPECT_EQ(run_toy({"m"}, fail(ErrorKind::out_of_memory, "no memory for m")).outcome.code, 3) << "that of its kind";
 }
 
 TEST(CommandLine, AWrongArgumentIsOneSentenceAndTheCommandDoesNotRun) {

@@ -23,11 +23,20 @@ class SynthTest : public ::testing::Test {
 };
 
 TEST(SynthShapes, HaveThePublishedNumbersOfWeights) {
-    const std::map<std::string_view, int64_t> published = {
-        {"qwen3-0.6b", 596049920},      {"qwen3-1.7b", 1720574976},    {"qwen3-4b", 4022468096},
-        {"qwen3-8b", 8190735360},       {"qwen3-14b", 14768307200},    {"qwen2.5-7b", 7615616512},
-        {"llama-3.2-1b", 1235814400},   {"llama-3.1-8b", 8030261248},  {"mistral-7b", 7248023552},
-        {"llama-3.3-70b", 70553706496}, {"qwen3-30b-a3b", 30532122624}};
+    const std::map<std::string_view, int64_t> published = {{"qwen3-0.6b", 596049920},
+                                                           {"qwen3-1.7b", 1720574976},
+                                                           {"qwen3-4b", 4022468096},
+                                                           {"qwen3-8b", 8190735360},
+                                                           {"qwen3-14b", 14768307200},
+                                                           {"qwen2.5-7b", 7615616512},
+                                                           {"llama-3.2-1b", 1235814400},
+                                                           {"llama-3.1-8b", 8030261248},
+                                                           {"mistral-7b", 7248023552},
+                                                           {"llama-3.3-70b", 70553706496},
+                                                           {"qwen3-30b-a3b", 30532122624},
+                                                           {"qwen3-coder-30b-a3b", 30532122624},
+                                                           {"mistral-small-3.2-24b", 23572403200},
+                                                           {"mixtral-8x7b", 46702792704}};
     size_t compared = 0;
     for (const SynthShape& shape : synth_shapes()) {
         if (shape.name.starts_with("tiny")) continue;  // nobody published those
