@@ -92,6 +92,17 @@ inline Floats load_bf16(const uint16_t* p) {
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
+// Eight E4M3FN codes, each divided by 256: the binary16 of the same bits, subnormals too. NaN stays NaN.
+inline Floats load_e4m3_over_256(const uint8_t* p) {
+    const __m128i codes = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m128i halves = _mm_and_si128(_mm_slli_epi16(codes, 7), _mm_set1_epi16(static_cast<int16_t>(0xBF80)));
+    const __m128i largest = _mm_set1_epi16(0x3F80);  // all ones where the code is NaN
+    return _mm256_cvtph_ps(_mm_or_si128(halves, _mm_cmpeq_epi16(_mm_and_si128(halves, largest), largest)));
+}
+// p[0] four times, p[1] four times.
+inline Floats load_fours(const float* p) {
+    return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
+}
 // Eight elements rounded to nearest even.
 inline void store_f16(uint16_t* p, Floats x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -89,6 +89,21 @@ inline Floats load_bf16(const uint16_t* p) {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+// Sixteen E4M3FN codes, each divided by 256: the binary16 of the same bits, subnormals too. NaN stays NaN.
+inline Floats load_e4m3_over_256(const uint8_t* p) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i magnitude = _mm_set1_epi8(0x7F);
+    const __mmask16 numbers = _mm_cmpneq_epi8_mask(_mm_and_si128(codes, magnitude), magnitude);
+    const __m256i halves = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7),
+                                            _mm256_set1_epi16(static_cast<int16_t>(0xBF80)));
+    return _mm512_cvtph_ps(_mm256_mask_mov_epi16(_mm256_set1_epi16(0x7E00), numbers, halves));
+}
+// p[0] four times, p[1] four times, and again.
+inline Floats load_fours(const float* p) {
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1),
+                                 _mm512_castps128_ps512(_mm_castsi128_ps(
+                                     _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+}
 // Sixteen elements rounded to nearest even.
 inline void store_f16(uint16_t* p, Floats x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),

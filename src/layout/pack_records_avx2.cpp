@@ -66,6 +66,13 @@ INVAR_INLINE void store_row_codes(const Ymm groups[8], int pair, uint8_t* place)
 
 // ---- records
 
+// The formats whose codes and scales these files take apart; what others need is in the plain loops.
+template <class Block>
+constexpr bool kHasVectorPacking = requires(const Block* blocks, Ymm* codes, const ScaleWork<Block>& work) {
+    split_codes(blocks, codes);
+    store_scales(work);
+};
+
 template <FormatId kFormat, class Block>
 void pack_quantised(const RecordsToPack& work) {
     constexpr RecordLayout kLayout = record_layout(kFormat);
@@ -130,44 +137,65 @@ void pack_halves(const RecordsToPack& work) {
     }
 }
 
+// Sixteen columns of eight blocks, a byte each: column i of block b goes to byte 8 of line i.
+INVAR_INLINE void pack_sixteen(const Xmm blocks[8], uint8_t* out) {
+    Xmm pairs[8];  // [4 (column / 8) + pair of blocks]
+    INVAR_UNROLL for (int p = 0; p < 4; ++p) {
+        pairs[p] = _mm_unpacklo_epi8(blocks[2 * p], blocks[2 * p + 1]);
+        pairs[4 + p] = _mm_unpackhi_epi8(blocks[2 * p], blocks[2 * p + 1]);
+    }
+    INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // columns 4 q .. 4 q + 3
+        const Xmm* const four = pairs + 4 * (q / 2);
+        const Xmm low = q % 2 == 0 ? _mm_unpacklo_epi16(four[0], four[1]) : _mm_unpackhi_epi16(four[0], four[1]);
+        const Xmm high = q % 2 == 0 ? _mm_unpacklo_epi16(four[2], four[3]) : _mm_unpackhi_epi16(four[2], four[3]);
+        const Xmm first = _mm_unpacklo_epi32(low, high), second = _mm_unpackhi_epi32(low, high);
+        uint8_t* const at = out + 32 * 4 * q;
+        _mm_storel_epi64(reinterpret_cast<Xmm*>(at), first);
+        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 32), _mm_unpackhi_epi64(first, first));
+        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 64), second);
+        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 96), _mm_unpackhi_epi64(second, second));
+    }
+}
+
+// Elements of a byte; in blocks of kBlock columns with kScale bytes before them.
+template <int kBlock, int kScale>
+void pack_bytes(const RecordsToPack& work) {
+    constexpr int64_t kRow = 256 / kBlock * (kBlock + kScale);
+    for (int64_t record = 0; record < work.records; ++record) {
+        uint8_t* const out = work.main + record * 1024;
+        for (int r = 0; r < 4; ++r) {
+            const auto* const row = reinterpret_cast<const uint8_t*>(work.rows[r]) + record * kRow;
+            for (int i = 0; i < 32; i += 16) {
+                Xmm blocks[8];
+                INVAR_UNROLL for (int b = 0; b < 8; ++b) {
+                    blocks[b] = load16(row + 32 * b + (32 * b / kBlock + 1) * kScale + i);
+                }
+                pack_sixteen(blocks, out + 32 * i + 8 * r);
+            }
+        }
+    }
+}
+
 }  // namespace
 
-void pack_records_avx2(FormatId format, const RecordsToPack& work) {
-    switch (format) {
-        case FormatId::f32:
-            return pack_words(work);
-        case FormatId::f16:
-        case FormatId::bf16:
-            return pack_halves(work);
-        case FormatId::q4_0:
-            return pack_quantised<FormatId::q4_0, q4_0::Block>(work);
-        case FormatId::q4_1:
-            return pack_quantised<FormatId::q4_1, q4_1::Block>(work);
-        case FormatId::q5_0:
-            return pack_quantised<FormatId::q5_0, q5_0::Block>(work);
-        case FormatId::q5_1:
-            return pack_quantised<FormatId::q5_1, q5_1::Block>(work);
-        case FormatId::q8_0:
-            return pack_quantised<FormatId::q8_0, q8_0::Block>(work);
-        case FormatId::q2_k:
-            return pack_quantised<FormatId::q2_k, q2_k::Block>(work);
-        case FormatId::q3_k:
-            return pack_quantised<FormatId::q3_k, q3_k::Block>(work);
-        case FormatId::q4_k:
-            return pack_quantised<FormatId::q4_k, q4_k::Block>(work);
-        case FormatId::q5_k:
-            return pack_quantised<FormatId::q5_k, q5_k::Block>(work);
-        case FormatId::q6_k:
-            return pack_quantised<FormatId::q6_k, q6_k::Block>(work);
-        case FormatId::iq4_nl:
-            return pack_quantised<FormatId::iq4_nl, iq4_nl::Block>(work);
-        case FormatId::iq4_xs:
-            return pack_quantised<FormatId::iq4_xs, iq4_xs::Block>(work);
-        case FormatId::mxfp4:
-            return pack_quantised<FormatId::mxfp4, mxfp4::Block>(work);
-        case FormatId::nvfp4:
-            return pack_quantised<FormatId::nvfp4, nvfp4::Block>(work);
-    }
+bool pack_records_avx2(FormatId format, const RecordsToPack& work) {
+    return with_format(format, [&]<FormatId kId>() {
+        constexpr Elements kElements = describe(kId).elements;
+        if constexpr (kElements == Elements::f32) {
+            pack_words(work);
+        } else if constexpr (element_bytes(kElements) == 2) {
+            pack_halves(work);
+        } else if constexpr (kId == FormatId::f8_e4m3) {
+            pack_bytes<256, 0>(work);
+        } else if constexpr (kId == FormatId::f8_e4m3_b128) {
+            pack_bytes<128, 4>(work);
+        } else if constexpr (kHasVectorPacking<BlockOf<kId>>) {
+            pack_quantised<kId, BlockOf<kId>>(work);
+        } else {
+            return false;
+        }
+        return true;
+    });
 }
 
 }  // namespace invar
