@@ -109,60 +109,42 @@ void pack_words(const RecordsToPack& work) {
     }
 }
 
+// Eight words of each of eight blocks: word i of block b goes to word b of the line i, lines 64 bytes apart.
+INVAR_INLINE void transpose_words(const Xmm blocks[8], uint8_t* out) {
+    Xmm pairs[8], quads[8];  // 8 x 8 of u16
+    INVAR_UNROLL for (int p = 0; p < 4; ++p) {
+        pairs[p] = _mm_unpacklo_epi16(blocks[2 * p], blocks[2 * p + 1]);      // words 0 to 3
+        pairs[4 + p] = _mm_unpackhi_epi16(blocks[2 * p], blocks[2 * p + 1]);  // words 4 to 7
+    }
+    INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // q: (words 0-3 or 4-7) x (blocks 0-3 or 4-7)
+        quads[2 * q] = _mm_unpacklo_epi32(pairs[2 * q], pairs[2 * q + 1]);
+        quads[2 * q + 1] = _mm_unpackhi_epi32(pairs[2 * q], pairs[2 * q + 1]);
+    }
+    INVAR_UNROLL for (int w = 0; w < 4; ++w) {  // words 2 w, 2 w + 1
+        const int low = 4 * (w / 2) + w % 2;
+        store16(out + 128 * w, _mm_unpacklo_epi64(quads[low], quads[low + 2]));
+        store16(out + 128 * w + 64, _mm_unpackhi_epi64(quads[low], quads[low + 2]));
+    }
+}
+
 void pack_halves(const RecordsToPack& work) {
     for (int64_t record = 0; record < work.records; ++record) {
-        uint8_t* const out = work.main + record * 2048;
         for (int r = 0; r < 4; ++r) {
             const auto* const row = reinterpret_cast<const uint8_t*>(work.rows[r]) + record * 512;
             for (int i = 0; i < 32; i += 8) {
-                Xmm pairs[8], quads[8];  // 8 x 8 of u16
                 Xmm blocks[8];
                 INVAR_UNROLL for (int b = 0; b < 8; ++b) blocks[b] = load16(row + 64 * b + 2 * i);
-                INVAR_UNROLL for (int p = 0; p < 4; ++p) {
-                    pairs[p] = _mm_unpacklo_epi16(blocks[2 * p], blocks[2 * p + 1]);      // words 0 to 3
-                    pairs[4 + p] = _mm_unpackhi_epi16(blocks[2 * p], blocks[2 * p + 1]);  // words 4 to 7
-                }
-                INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // q: (words 0-3 or 4-7) x (blocks 0-3 or 4-7)
-                    quads[2 * q] = _mm_unpacklo_epi32(pairs[2 * q], pairs[2 * q + 1]);
-                    quads[2 * q + 1] = _mm_unpackhi_epi32(pairs[2 * q], pairs[2 * q + 1]);
-                }
-                INVAR_UNROLL for (int w = 0; w < 4; ++w) {  // words 2 w, 2 w + 1
-                    const int low = 4 * (w / 2) + w % 2;
-                    uint8_t* const at = out + 64 * (i + 2 * w) + 16 * r;
-                    store16(at, _mm_unpacklo_epi64(quads[low], quads[low + 2]));
-                    store16(at + 64, _mm_unpackhi_epi64(quads[low], quads[low + 2]));
-                }
+                transpose_words(blocks, work.main + record * 2048 + 64 * i + 16 * r);
             }
         }
     }
 }
 
-// Sixteen columns of eight blocks, a byte each: column i of block b goes to byte 8 of line i.
-INVAR_INLINE void pack_sixteen(const Xmm blocks[8], uint8_t* out) {
-    Xmm pairs[8];  // [4 (column / 8) + pair of blocks]
-    INVAR_UNROLL for (int p = 0; p < 4; ++p) {
-        pairs[p] = _mm_unpacklo_epi8(blocks[2 * p], blocks[2 * p + 1]);
-        pairs[4 + p] = _mm_unpackhi_epi8(blocks[2 * p], blocks[2 * p + 1]);
-    }
-    INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // columns 4 q .. 4 q + 3
-        const Xmm* const four = pairs + 4 * (q / 2);
-        const Xmm low = q % 2 == 0 ? _mm_unpacklo_epi16(four[0], four[1]) : _mm_unpackhi_epi16(four[0], four[1]);
-        const Xmm high = q % 2 == 0 ? _mm_unpacklo_epi16(four[2], four[3]) : _mm_unpackhi_epi16(four[2], four[3]);
-        const Xmm first = _mm_unpacklo_epi32(low, high), second = _mm_unpackhi_epi32(low, high);
-        uint8_t* const at = out + 32 * 4 * q;
-        _mm_storel_epi64(reinterpret_cast<Xmm*>(at), first);
-        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 32), _mm_unpackhi_epi64(first, first));
-        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 64), second);
-        _mm_storel_epi64(reinterpret_cast<Xmm*>(at + 96), _mm_unpackhi_epi64(second, second));
-    }
-}
-
-// Elements of a byte; in blocks of kBlock columns with kScale bytes before them.
+// Elements of a byte, whose neighbours stay together; in blocks of kBlock columns with kScale bytes before them.
 template <int kBlock, int kScale>
 void pack_bytes(const RecordsToPack& work) {
     constexpr int64_t kRow = 256 / kBlock * (kBlock + kScale);
     for (int64_t record = 0; record < work.records; ++record) {
-        uint8_t* const out = work.main + record * 1024;
         for (int r = 0; r < 4; ++r) {
             const auto* const row = reinterpret_cast<const uint8_t*>(work.rows[r]) + record * kRow;
             for (int i = 0; i < 32; i += 16) {
@@ -170,7 +152,7 @@ void pack_bytes(const RecordsToPack& work) {
                 INVAR_UNROLL for (int b = 0; b < 8; ++b) {
                     blocks[b] = load16(row + 32 * b + (32 * b / kBlock + 1) * kScale + i);
                 }
-                pack_sixteen(blocks, out + 32 * i + 8 * r);
+                transpose_words(blocks, work.main + record * 1024 + 32 * i + 16 * r);
             }
         }
     }

@@ -38,7 +38,8 @@ namespace invar {
 //   nibbles  512 B: line [pair][j % 4], bits 4 (j / 4) .. + 3: the code's low 4 bits
 //   crumbs   256 B: line [pair][j / 4], bits 2 (j % 4), + 1: two bits of the code
 //   bits     128 B: line [pair], bit j: one bit of the code
-// Float elements: [32 steps i][4 rows][8 lanes b], as they are.
+// Float elements: [32 steps i][4 rows][8 lanes b], as they are; of one byte: [16 pairs of steps][4 rows][8 lanes b][2
+// steps], so that a word of 16 bits holds neighbours and two registers of halves come from one line by shifts.
 inline constexpr int kRecordColumns = 256;
 inline constexpr int kRecordElements = 4 * kRecordColumns;
 

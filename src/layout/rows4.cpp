@@ -327,7 +327,13 @@ void pack_shared_scales(const Matrix& matrix, int64_t group, uint8_t* sides) {
     }
 }
 
-// Element (row r, column 32 b + i) of a record is element 32 i + 8 r + b.
+// Where the element of row r and column k of a record stands among its elements (record.h).
+template <class Element>
+constexpr int float_place(int r, int k) {
+    const int b = k / 32, i = k % 32;
+    return sizeof(Element) == 1 ? 64 * (i / 2) + 16 * r + 2 * b + i % 2 : 32 * i + 8 * r + b;
+}
+
 // Neighbouring elements that lie side by side in any float format's row.
 template <class Element>
 constexpr int64_t kRowRun = sizeof(Element) == 1 ? 128 : 256;
@@ -344,7 +350,7 @@ void pack_float_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
     packed += first * layout.main_bytes();
     for (int64_t record = first; record < records_of(matrix.columns); ++record, packed += layout.main_bytes()) {
         const int64_t columns = columns_of_record(matrix.columns, record);
-        Element lanes[32][kRowGroup][8];
+        Element lanes[kRecordElements];
         if (columns < kRecordColumns || (group + 1) * kRowGroup > matrix.rows) std::memset(lanes, 0, sizeof(lanes));
         for (int r = 0; r < kRowGroup && group * kRowGroup + r < matrix.rows; ++r) {
             Element row[kRecordColumns] = {};
@@ -355,9 +361,7 @@ void pack_float_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
                 const int64_t at = stored_element(matrix.format, kSize, record * kRecordColumns + k);
                 std::memcpy(row + k, stored + at, static_cast<size_t>(count * kSize));
             }
-            for (int i = 0; i < 32; ++i) {
-                for (int b = 0; b < 8; ++b) lanes[i][r][b] = row[32 * b + i];
-            }
+            for (int k = 0; k < kRecordColumns; ++k) lanes[float_place<Element>(r, k)] = row[k];
         }
         std::memcpy(packed, lanes, sizeof(lanes));
     }
@@ -368,8 +372,8 @@ void unpack_float_record(const Format& format, const uint8_t* record, const uint
                          std::byte* as_stored) {
     constexpr int64_t kSize = sizeof(Element);
     for (int64_t column = 0; column < columns; ++column) {
-        const int64_t element = 32 * (column % 32) + 8 * r + column / 32;
-        std::memcpy(as_stored + stored_element(format, kSize, column), record + element * kSize, kSize);
+        const int64_t place = float_place<Element>(r, static_cast<int>(column));
+        std::memcpy(as_stored + stored_element(format, kSize, column), record + place * kSize, kSize);
     }
     if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;
     for (int64_t block = 0; block * format.block_weights < columns; ++block) {

@@ -27,10 +27,15 @@ struct RowToAlter {
 };
 using AlterRow = bool (*)(const RowToAlter& row);
 
+// Of a block of float elements, whose scale packed rows share: the bytes before the first element. 0 for others.
+int64_t first_code(const Format& format) {
+    return format.is_float ? format.block_bytes - format.block_weights * element_bytes(describe(format.id).elements) : 0;
+}
+
 bool flip_bit_of(const RowToAlter& row) {
-    const int64_t bit = row.spec.bit.value_or(0);
-    row.stored[static_cast<size_t>(row.block * row.format.block_bytes + bit / 8)] ^= std::byte(1u << (bit % 8));
-    row.detail = fmt::format("block {}, bit {} of byte {}", row.block, bit % 8, bit / 8);
+    const int64_t bit = row.spec.bit.value_or(0), byte = first_code(row.format) + bit / 8;
+    row.stored[static_cast<size_t>(row.block * row.format.block_bytes + byte)] ^= std::byte(1u << (bit % 8));
+    row.detail = fmt::format("block {}, bit {} of byte {}", row.block, bit % 8, byte);
     return true;
 }
 
@@ -87,22 +92,25 @@ bool swap_scales_of(const RowToAlter& row) {
 bool poison(const RowToAlter& row) {
     std::byte* bytes = row.stored.data();
     const auto put = [&](size_t at, uint32_t bits, size_t count) { std::memcpy(bytes + at, &bits, count); };
-    if (row.format.scales.empty()) {
+    if (row.format.is_float) {  // an element: rows may share their scales
+        const auto at = static_cast<size_t>(first_code(row.format));
         switch (describe(row.format.id).elements) {
             case Elements::none:
                 return false;
             case Elements::f32:
-                put(0, 0x7FC00000u, 4);
+                put(at, 0x7FC00000u, 4);
                 break;
             case Elements::f16:
-                put(0, 0x7E00u, 2);
+                put(at, 0x7E00u, 2);
                 break;
             case Elements::bf16:
-                put(0, 0x7FC0u, 2);
+                put(at, 0x7FC0u, 2);
                 break;
             case Elements::e4m3:
-                put(0, 0x7Fu, 1);
+                put(at, 0x7Fu, 1);
         }
+    } else if (row.format.scales.empty()) {
+        return false;
     } else {
         const ScaleField& scale = row.format.scales.front();
         const auto at = static_cast<size_t>(scale.offset);
