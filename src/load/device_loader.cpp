@@ -136,9 +136,10 @@ class DeviceLoader {
             TRY_ASSIGN(const std::byte* from,
                        reader.rows(entry.stored, matrix * rows + start_row, end_row - start_row));
             if (!rows4_scales_agree(*entry.source, from, end_row - start_row, columns, 0, end - group)) {
-                return fail("{} (tensor '{}') has other scales in neighbouring rows, but the device holds one scale for "
-                            "four rows and {} columns of {}; use --device cpu --form as-stored",
-                            to_string(entry.id), entry.tensor, entry.source->block_weights, entry.source->name);
+                return fail(
+                    "{} (tensor '{}') has other scales in neighbouring rows, but the device holds one scale for "
+                    "four rows and {} columns of {}; use --device cpu --form as-stored",
+                    to_string(entry.id), entry.tensor, entry.source->block_weights, entry.source->name);
             }
             load_.accelerator.pack({.format = *entry.source,
                                     .stored = from,
