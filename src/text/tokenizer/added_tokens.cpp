@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "text/tokenizer/pattern.h"
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -100,6 +101,7 @@ bool AddedTokens::counts(std::string_view text, const Match& match, Specials spe
 void AddedTokens::cut(std::string_view text, Specials specials, std::vector<Segment>& segments) const {
     segments.clear();
     size_t done = 0;
+    Span blank = {0, 0};  // white space whose end is known: tokens that strip on the right may all lie in one run of it
     for (size_t from = 0; from < text.size();) {
         const auto match = find(text, from, specials);
         if (!match) break;
@@ -107,7 +109,10 @@ void AddedTokens::cut(std::string_view text, Specials specials, std::vector<Segm
         if (reading_ == Reading::library && !counts(text, *match, specials)) continue;
         const AddedToken& entry = *match->entry;
         const size_t begin = entry.left_strip ? white_space_begin(text, match->begin, done) : match->begin;
-        const size_t end = entry.right_strip ? white_space_end(text, match->end) : match->end;
+        if (entry.right_strip && !(blank.begin <= match->end && match->end < blank.end)) {
+            blank = {match->end, white_space_end(text, match->end)};
+        }
+        const size_t end = entry.right_strip ? blank.end : match->end;
         if (done < begin) segments.push_back({done, begin, -1});
         segments.push_back({begin, end, entry.token});
         done = end;

@@ -40,8 +40,8 @@ Result<const PreTokenizerRow*> choose_pre_tokenizer(const VocabularySource& sour
             "write the right name, or convert the model again (supported: {})",
             source.origin, pre_tokenizer_names());
     }
-    return fail(ErrorKind::unsupported, "{}: pre-tokeniser '{}' is not supported (tokenizer.ggml.pre may be {})", source.origin, source.pre,
-                pre_tokenizer_names());
+    return fail(ErrorKind::unsupported, "{}: pre-tokeniser '{}' is not supported (tokenizer.ggml.pre may be {})",
+                source.origin, source.pre, pre_tokenizer_names());
 }
 
 // Gemma 4: spaces become marks, and merges run over the characters of the whole text.

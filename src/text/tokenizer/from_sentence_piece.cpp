@@ -38,6 +38,17 @@ Result<void> for_each_field(std::string_view message, Use&& use) {
     return {};
 }
 
+std::string with_spaces(std::string_view marked) {
+    constexpr std::string_view kMark = "\xE2\x96\x81";  // U+2581
+    std::string text;
+    while (!marked.empty()) {
+        const bool is_mark = marked.starts_with(kMark);
+        text += is_mark ? ' ' : marked[0];
+        marked.remove_prefix(is_mark ? kMark.size() : 1);
+    }
+    return text;
+}
+
 Result<void> read_piece(std::string_view message, Model& model) {
     std::string text;
     float score = 0;
@@ -53,6 +64,9 @@ Result<void> read_piece(std::string_view message, Model& model) {
     if (text.size() > kMostPieceBytes) return fail("piece {} has {} bytes", id, text.size());
     if (!std::isfinite(score)) return fail("piece {} has the score {}", id, score);
     if (kind < 1 || kind > 6) return fail("piece {} is of kind {}, which does not exist", id, kind);
+    if (kind == static_cast<int32_t>(TokenKind::byte) && !byte_token_byte(text)) {
+        return fail("piece {} is of kind byte, but does not read like '<0x0A>'", id);
+    }
     model.pieces.push_back(std::move(text));
     model.scores.push_back(score);
     model.kinds.push_back(kind);
@@ -143,6 +157,21 @@ AddedTokens tokens_to_cut(const Model& model, const VocabularySource& source, st
     return AddedTokens(std::move(more), AddedTokens::Reading::gguf);
 }
 
+// What each token stands for; marks are spaces in the file's own tokens.
+std::vector<std::string> pieces_of(const Model& model, const VocabularySource& source) {
+    std::vector<std::string> pieces = source.tokens;
+    for (size_t id = 0; id < model.pieces.size(); ++id) {
+        const auto kind = static_cast<TokenKind>(source.kinds[id]);
+        if (kind == TokenKind::byte) {
+            const auto byte = byte_token_byte(pieces[id]);
+            if (byte) pieces[id].assign(1, static_cast<char>(*byte));
+        } else if (kind != TokenKind::control && kind != TokenKind::unknown) {
+            pieces[id] = with_spaces(pieces[id]);
+        }
+    }
+    return pieces;
+}
+
 AddedTokens user_defined_of(const Model& model) {
     std::vector<AddedToken> entries;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
@@ -187,6 +216,14 @@ Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const s
     source.scores = model->scores;
     TRY_ASSIGN(std::vector<AddedToken> more, place_more_tokens(given, source));
     parts.added = tokens_to_cut(*model, source, std::move(more));
+    source.pieces = pieces_of(*model, source);
+    // The file's own user-defined pieces are text like any other; where they are found, the normalised text is cut
+    // there.
+    for (size_t id = 0; id < model->kinds.size(); ++id) {
+        if (model->kinds[id] == static_cast<int32_t>(TokenKind::user_defined)) {
+            source.kinds[id] = static_cast<int32_t>(TokenKind::normal);
+        }
+    }
     FileHints hints = given;
     const auto has = [&](const std::string& piece) {
         return std::find(source.tokens.begin(), source.tokens.end(), piece) != source.tokens.end();

@@ -71,10 +71,13 @@ Result<void> place_added_tokens(std::vector<PlacedToken>& added, VocabularySourc
 }
 
 // Whether all bytes that UTF-8 has are tokens spelled in stand-ins.
-bool spells_every_byte(const ModelDescription& model) {
+bool spells_every_byte(const ModelDescription& model, const Vocabulary& vocabulary) {
     std::array<bool, 256> has{};
-    for (const std::string& token : model.tokens) {
+    for (size_t id = 0; id < model.tokens.size(); ++id) {
+        const std::string& token = model.tokens[id];
         if (token.empty() || token.size() > 2) continue;
+        // An added token stands for its text, not for the byte that it would spell.
+        if (vocabulary.kind(static_cast<int32_t>(id)) != TokenKind::normal) continue;
         const Utf8Step step = read_utf8(token);
         const auto byte = step.bytes == token.size() ? byte_level_byte(step.character) : std::nullopt;
         if (byte) has[*byte] = true;
@@ -94,7 +97,7 @@ bool works_on_bytes(const ModelDescription& model, const TokenizerParts& parts) 
     const bool ends_in_stand_ins = last != nullptr && last->writes_stand_ins;
     const bool decodes_stand_ins =
         parts.decoder.steps.size() == 1 && std::holds_alternative<decode::ByteLevel>(parts.decoder.steps[0]);
-    return ends_in_stand_ins && decodes_stand_ins && spells_every_byte(model);
+    return ends_in_stand_ins && decodes_stand_ins && spells_every_byte(model, *parts.vocabulary);
 }
 
 Result<void> read_template(const JsonFields& fields, const Vocabulary& vocabulary, TokenizerParts& parts) {
@@ -154,7 +157,8 @@ Result<void> read_post_processor(const JsonTree& tree, const std::string& origin
         for (const JsonTree& element : *list) TRY(read_post_processor(element, origin, parts, depth + 1));
         return {};
     }
-    return fail("{} has the type '{}', which is not supported", fields.where(), printable(type, 60));
+    return fail(ErrorKind::unsupported, "{} has the type '{}', which is not supported", fields.where(),
+                printable(type, 60));
 }
 
 // Tokens whose text is looked for in the normalised text are normalised too. Special ones come first: of equal texts

@@ -19,6 +19,15 @@ constexpr std::string_view kNotWhiteSpace =
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}";
 constexpr std::string_view kHexDigit = "0-9A-Fa-f";
 
+// Binary properties that both know by the same name.
+constexpr std::string_view kBinaryProperties[] = {
+    "alphabetic",           "uppercase",     "lowercase",      "emoji",
+    "emojipresentation",    "emojimodifier", "emojicomponent", "math",
+    "extendedpictographic", "ideographic",   "diacritic",      "hexdigit",
+    "asciihexdigit",        "idstart",       "idcontinue",     "xidstart",
+    "xidcontinue",          "cased",         "caseignorable",  "joincontrol",
+    "variationselector",    "dash",          "quotationmark",  "regionalindicator"};
+
 // Names that Oniguruma knows and PCRE2 does not, in lower case without separators, and what they are inside a class.
 constexpr struct {
     std::string_view name, items;
@@ -80,7 +89,7 @@ std::string pattern_of(const ClassSet& set) {
 }
 
 tl::unexpected<Error> OnigurumaReader::refuse(std::string_view what) const {
-    return fail("the expression has {} at its byte {}, which is not supported: '{}'", what, at_,
+    return fail(ErrorKind::unsupported, "the expression has {} at its byte {}, which is not supported: '{}'", what, at_,
                 text_.substr(0, std::min<size_t>(text_.size(), 200)));
 }
 
@@ -137,7 +146,11 @@ Result<OnigurumaReader::Items> OnigurumaReader::items_of_property(std::string_vi
     for (const auto& [known, items] : kProperties) {
         if (plain == known) return Items{std::string(items), negated};
     }
-    return Items{fmt::format("\\{}{{{}}}", negated ? 'P' : 'p', name), false};
+    // General categories have one or two letters. What else is no binary property is a script, and is not to match the
+    // characters that it shares with others (`scx`), as PCRE2 would have it.
+    const bool is_script = plain.size() > 2 && std::find(std::begin(kBinaryProperties), std::end(kBinaryProperties),
+                                                         plain) == std::end(kBinaryProperties);
+    return Items{fmt::format("\\{}{{{}{}}}", negated ? 'P' : 'p', is_script ? "sc:" : "", name), false};
 }
 
 // A character written as an escape; nothing when the escape is none.

@@ -15,8 +15,8 @@
 namespace invar {
 namespace {
 
-// A JIT search keeps its backtracking points on this stack; the expressions of pre_tokenizer.cpp repeat single
-// characters only, which takes none, so the upper bound is never met by them.
+// A JIT search keeps its backtracking points on a stack, at first the machine's own 32 KiB. Most expressions repeat
+// single characters only, which takes none; those that need more get this one.
 constexpr size_t kJitStackBytes = 32 * 1024;
 constexpr size_t kJitStackBytesLimit = size_t{64} * 1024 * 1024;
 constexpr uint32_t kBacktracksPerByte = 16;
@@ -57,10 +57,8 @@ struct Pattern::Workspace::State {
 };
 
 Pattern::Workspace::Workspace() : state_(std::make_unique<State>()) {
-    state_->stack.reset(pcre2_jit_stack_create(kJitStackBytes, kJitStackBytesLimit, nullptr));
     state_->context.reset(pcre2_match_context_create(nullptr));
     state_->match.reset(pcre2_match_data_create(1, nullptr));  // only the whole match is wanted
-    pcre2_jit_stack_assign(state_->context.get(), nullptr, state_->stack.get());
 }
 
 Pattern::Workspace::~Workspace() = default;
@@ -117,6 +115,11 @@ Result<void> Pattern::find_all(std::string_view text, Span piece, Workspace& wor
         const int found = pcre2_match(compiled_->code.get(), subject, size, from, PCRE2_NO_UTF_CHECK, state.match.get(),
                                       state.context.get());
         if (found == PCRE2_ERROR_NOMATCH) break;
+        if (found == PCRE2_ERROR_JIT_STACKLIMIT && !state.stack) {
+            state.stack.reset(pcre2_jit_stack_create(kJitStackBytes, kJitStackBytesLimit, nullptr));
+            pcre2_jit_stack_assign(state.context.get(), nullptr, state.stack.get());
+            continue;
+        }
         if (found < 0) {
             return fail("the pre-tokeniser gave up on {} bytes of text at byte {}: {}", size, piece.begin + from,
                         message_of(found));

@@ -18,28 +18,31 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
+struct Tokenizer::Work {
+    WordSplitter::Work words;
+    ModelWork model;
+    std::vector<AddedTokens::Segment> segments;
+};
+
 // Normalises, cuts and encodes a text in which no token of `added` is.
-Result<void> Tokenizer::encode_text(std::string_view text, bool starts_text, Specials specials,
+Result<void> Tokenizer::encode_text(std::string_view text, bool starts_text, Specials specials, Work& work,
                                     std::vector<int32_t>& tokens) const {
     const TokenizerParts& parts = *parts_;
-    WordSplitter::Work work;
-    ModelWork model_work;
     Normalizer::Text normalized{{}, true};
     if (!parts.normalizer.empty()) {
-        TRY_ASSIGN(normalized, parts.normalizer.normalize(text, work.search));
+        TRY_ASSIGN(normalized, parts.normalizer.normalize(text, work.words.search));
         text = normalized.text;
     }
-    std::vector<AddedTokens::Segment> segments;
-    parts.added_normalized.cut(text, specials, segments);
-    for (const AddedTokens::Segment& segment : segments) {
+    parts.added_normalized.cut(text, specials, work.segments);
+    for (const AddedTokens::Segment& segment : work.segments) {
         if (segment.token >= 0) {
             tokens.push_back(segment.token);
             continue;
         }
-        work.text.assign(text.substr(segment.begin, segment.end - segment.begin));
-        work.starts_text = starts_text && normalized.keeps_start && segment.begin == 0;
-        TRY(parts.splitter.split(work));
-        for (const Span word : work.words) TRY(parts.model->encode(work.text, word, model_work, tokens));
+        work.words.text.assign(text.substr(segment.begin, segment.end - segment.begin));
+        work.words.starts_text = starts_text && normalized.keeps_start && segment.begin == 0;
+        TRY(parts.splitter.split(work.words));
+        for (const Span word : work.words.words) TRY(parts.model->encode(work.words.text, word, work.model, tokens));
     }
     return {};
 }
@@ -57,11 +60,12 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, Specials s
     tokens.reserve(text.size() / 3 + 2);
     std::vector<AddedTokens::Segment> segments;
     parts.added.cut(text, specials, segments);
+    Work work;
     for (const AddedTokens::Segment& segment : segments) {
         if (segment.token >= 0) {
             tokens.push_back(segment.token);
         } else {
-            TRY(encode_text(text.substr(segment.begin, segment.end - segment.begin), segment.begin == 0, specials,
+            TRY(encode_text(text.substr(segment.begin, segment.end - segment.begin), segment.begin == 0, specials, work,
                             tokens));
         }
     }
@@ -83,7 +87,7 @@ std::string Tokenizer::piece(int32_t token, bool show_control) const {
 std::string Tokenizer::decode(std::span<const int32_t> tokens, bool show_control) const {
     TokenStream stream(*this, show_control);
     std::string bytes;
-    for (const int32_t token : tokens) bytes += stream.next_piece(token);
+    for (const int32_t token : tokens) stream.append_piece(token, bytes);
     return bytes;
 }
 
@@ -153,23 +157,34 @@ void TokenStream::hold_back_end(std::string& piece) {
     }
 }
 
-std::string TokenStream::next_piece(int32_t token) {
+void TokenStream::append_piece(int32_t token, std::string& text) {
     const TokenizerParts& parts = *tokenizer_->parts_;
     const Vocabulary& vocabulary = *parts.vocabulary;
     const Decoder& decoder = parts.decoder;
-    if (!vocabulary.has(token)) return {};
+    if (!vocabulary.has(token)) return;
     const bool is_special = vocabulary.kind(token) == TokenKind::user_defined || !vocabulary.is_shown(token);
     const bool is_hidden = !show_control_ && !vocabulary.is_shown(token);
-    if (is_hidden && !decoder.drops_space_after_specials) return {};
-    std::string piece(is_hidden ? std::string_view() : vocabulary.piece(token));
+    if (decoder.drops_space_after_specials) {
+        std::string_view piece = is_hidden ? std::string_view() : vocabulary.piece(token);
+        if (!is_special && drops_space_ && piece.starts_with(' ')) piece.remove_prefix(1);
+        drops_space_ = is_special;
+        text += piece;
+        return;
+    }
+    if (is_hidden) return;
+    const bool holds_back = decoder.drops_last_space || decoder.strip_text.stop > 0;
+    const bool is_changed = (is_first_ && decoder.first_is_special) || drops_start_ > 0 || holds_back;
+    if (!is_changed) {
+        is_first_ = false;
+        text += vocabulary.piece(token);
+        return;
+    }
+    std::string piece(vocabulary.piece(token));
     if (is_first_ && decoder.first_is_special) piece = decoder.piece_of(vocabulary.text(token), is_special, true);
     is_first_ = false;
     if (drops_start_ > 0) drop_at_begin(piece);
-    if (decoder.drops_last_space || decoder.strip_text.stop > 0) hold_back_end(piece);
-    if (!decoder.drops_space_after_specials) return piece;
-    if (!is_special && drops_space_ && piece.starts_with(' ')) piece.erase(0, 1);
-    drops_space_ = is_special;
-    return piece;
+    if (holds_back) hold_back_end(piece);
+    text += piece;
 }
 
 std::vector<std::string> supported_tokenizers() {

@@ -73,7 +73,8 @@ class Tokenizer {
 
   private:
     friend class TokenStream;
-    Result<void> encode_text(std::string_view text, bool starts_text, Specials specials,
+    struct Work;
+    Result<void> encode_text(std::string_view text, bool starts_text, Specials specials, Work& work,
                              std::vector<int32_t>& tokens) const;
     std::unique_ptr<const TokenizerParts> parts_;
 };
@@ -86,12 +87,16 @@ class TokenStream {
     enum class Begins : uint8_t { text, continuation };
     TokenStream(const Tokenizer& tokenizer, bool show_control, Begins begins = Begins::text);
 
-    std::string feed(int32_t token) { return utf8_.feed(next_piece(token)); }
+    std::string feed(int32_t token) {
+        std::string piece;
+        append_piece(token, piece);
+        return utf8_.feed(piece);
+    }
     std::string finish() { return utf8_.finish(); }
 
   private:
     friend class Tokenizer;
-    std::string next_piece(int32_t token);
+    void append_piece(int32_t token, std::string& text);
     void drop_at_begin(std::string& piece);
     void hold_back_end(std::string& piece);
 

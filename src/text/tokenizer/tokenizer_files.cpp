@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
 #include "text/tokenizer/file_hints.h"
@@ -22,24 +23,18 @@ namespace {
 constexpr size_t kMostFileBytes = size_t{1} << 29;
 constexpr int64_t kMostId = (int64_t{1} << 24) - 1;
 
-Result<std::string> read_whole(const std::string& path) {
-    TRY_ASSIGN(const MappedFile file, MappedFile::open(path));
-    const auto bytes = file.bytes();
-    if (bytes.size() > kMostFileBytes) {
-        return fail("{}: {} bytes, at most {} are supported", path, bytes.size(), kMostFileBytes);
-    }
-    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
+using File = TokenizerFiles::File;
 
 // Null for a file that is not there.
-Result<JsonTree> read_json(const std::optional<std::string>& path) {
-    if (!path) return JsonTree();
-    TRY_ASSIGN(const std::string text, read_whole(*path));
-    Result<JsonTree> tree = JsonTree::parse(text);
-    if (!tree) return fail("{}: {}", *path, tree.error().message);
-    if (tree->object() == nullptr) return fail("{}: the file is not a JSON object", *path);
+Result<JsonTree> read_json(const std::optional<File>& file) {
+    if (!file) return JsonTree();
+    Result<JsonTree> tree = JsonTree::parse(file->bytes);
+    if (!tree) return fail("{}: {}", file->name, tree.error().message);
+    if (tree->object() == nullptr) return fail("{}: the file is not a JSON object", file->name);
     return tree;
 }
+
+std::string name_of(const std::optional<File>& file) { return file ? file->name : std::string(); }
 
 // A token is named by its text, or by an object with the text as 'content'.
 std::optional<std::string> token_text(const JsonTree* tree) {
@@ -151,27 +146,27 @@ Result<FileHints> hints_of(const TokenizerFiles& files, const SmallFiles& small)
     hints.add_bos = flag_of(small.config, "add_bos_token");
     hints.add_eos = flag_of(small.config, "add_eos_token");
     hints.add_prefix_space = flag_of(small.config, "add_prefix_space");
-    TRY(read_ends(small.generation_config, files.generation_config.value_or(""), hints));
-    TRY(read_ends(small.model_config, files.config.value_or(""), hints));
+    TRY(read_ends(small.generation_config, name_of(files.generation_config), hints));
+    TRY(read_ends(small.model_config, name_of(files.config), hints));
     if (const JsonTree* text_config = small.model_config.find("text_config"))
-        TRY(read_ends(*text_config, files.config.value_or(""), hints));
+        TRY(read_ends(*text_config, name_of(files.config), hints));
     hints.model_type = token_text(small.model_config.find("model_type")).value_or("");
-    TRY(read_added_tokens_decoder(small.config, files.tokenizer_config.value_or(""), hints));
-    TRY(read_added_tokens_json(small, files.added_tokens.value_or(""), hints));
+    TRY(read_added_tokens_decoder(small.config, name_of(files.tokenizer_config), hints));
+    TRY(read_added_tokens_json(small, name_of(files.added_tokens), hints));
     return hints;
 }
 
-Result<TokenizerParts> parts_of_tiktoken(const std::string& path, std::string_view text, FileHints hints) {
+Result<TokenizerParts> parts_of_tiktoken(const File& file, FileHints hints) {
     const KnownPattern* known = tiktoken_pattern(hints.model_type);
     if (known == nullptr) {
         return fail(
-            "{}: a tiktoken file does not say how words are cut, and for the model type '{}' of config.json it is not "
-            "known "
-            "(it is for {}): use a tokenizer.json",
-            path, printable(hints.model_type, 60), tiktoken_model_types());
+            ErrorKind::unsupported,
+            "{}: a tiktoken file does not say how words are cut, and for the model type '{}' of config.json it is "
+            "not known (it is for {}): use a tokenizer.json",
+            file.name, printable(hints.model_type, 60), tiktoken_model_types());
     }
     hints.pattern = known->expression;
-    return parts_from_tiktoken(text, path, hints);
+    return parts_from_tiktoken(file.bytes, file.name, hints);
 }
 
 Result<TokenizerParts> parts_of_vocab_json(const TokenizerFiles& files, const SmallFiles& small, FileHints hints) {
@@ -179,37 +174,31 @@ Result<TokenizerParts> parts_of_vocab_json(const TokenizerFiles& files, const Sm
     const KnownPattern* known = vocab_json_pattern(tokenizer_class, hints.model_type);
     if (known == nullptr) {
         return fail(
+            ErrorKind::unsupported,
             "{}: the file does not say how words are cut, and for the tokenizer class '{}' it is not known: use a "
             "tokenizer.json",
-            *files.vocab_json, printable(tokenizer_class, 60));
+            files.vocab_json->name, printable(tokenizer_class, 60));
     }
     hints.pattern = known->expression;
-    TRY_ASSIGN(const std::string vocabulary, read_whole(*files.vocab_json));
-    TRY_ASSIGN(const std::string merges, read_whole(*files.merges_txt));
-    return parts_from_vocab_json(vocabulary, merges, *files.vocab_json, known->normalizes_to_nfc, hints);
+    return parts_from_vocab_json(files.vocab_json->bytes, files.merges_txt->bytes, files.vocab_json->name,
+                                 known->normalizes_to_nfc, hints);
 }
 
 Result<TokenizerParts> read_parts(const TokenizerFiles& files) {
     TRY_ASSIGN(const SmallFiles small, read_small_files(files));
     TRY_ASSIGN(FileHints hints, hints_of(files, small));
-    if (files.tokenizer_json) {
-        TRY_ASSIGN(const std::string text, read_whole(*files.tokenizer_json));
-        return parts_from_tokenizer_json(text, *files.tokenizer_json, hints);
-    }
-    if (files.tekken_json) {
-        TRY_ASSIGN(const std::string text, read_whole(*files.tekken_json));
-        return parts_from_tekken(text, *files.tekken_json, hints);
-    }
-    for (const auto& path : {files.tiktoken_model, files.tokenizer_model}) {
-        if (!path) continue;
-        TRY_ASSIGN(const std::string bytes, read_whole(*path));
-        if (looks_like_tiktoken(bytes)) return parts_of_tiktoken(*path, bytes, std::move(hints));
-        return parts_from_sentence_piece(bytes, *path, hints);
+    if (const auto& file = files.tokenizer_json) return parts_from_tokenizer_json(file->bytes, file->name, hints);
+    if (const auto& file = files.tekken_json) return parts_from_tekken(file->bytes, file->name, hints);
+    for (const auto* file : {&files.tiktoken_model, &files.tokenizer_model}) {
+        if (!*file) continue;
+        if (looks_like_tiktoken((*file)->bytes)) return parts_of_tiktoken(**file, std::move(hints));
+        return parts_from_sentence_piece((*file)->bytes, (*file)->name, hints);
     }
     if (files.vocab_json && files.merges_txt) return parts_of_vocab_json(files, small, std::move(hints));
     return fail(
-        "{}: there is no tokenizer (tokenizer.json, tekken.json, tiktoken.model, tokenizer.model, or vocab.json with "
-        "merges.txt)",
+        ErrorKind::not_found,
+        "{}: there is no tokenizer (tokenizer.json, tekken.json, tiktoken.model, tokenizer.model, or vocab.json "
+        "with merges.txt)",
         files.directory);
 }
 
@@ -229,28 +218,48 @@ Result<std::optional<std::string>> template_of(const JsonTree& tree, const std::
 
 }  // namespace
 
-TokenizerFiles TokenizerFiles::in_directory(const std::string& directory) {
-    const auto if_there = [&](const char* name) -> std::optional<std::string> {
+// `read(name)` gives a file, or nothing where there is none.
+template <class Read>
+Result<TokenizerFiles> collect(std::string directory, Read&& read) {
+    TokenizerFiles files;
+    files.directory = std::move(directory);
+    TRY_ASSIGN(files.tokenizer_json, read("tokenizer.json"));
+    TRY_ASSIGN(files.tekken_json, read("tekken.json"));
+    TRY_ASSIGN(files.tiktoken_model, read("tiktoken.model"));
+    TRY_ASSIGN(files.tokenizer_model, read("tokenizer.model"));
+    TRY_ASSIGN(files.vocab_json, read("vocab.json"));
+    TRY_ASSIGN(files.merges_txt, read("merges.txt"));
+    TRY_ASSIGN(files.tokenizer_config, read("tokenizer_config.json"));
+    TRY_ASSIGN(files.special_tokens_map, read("special_tokens_map.json"));
+    TRY_ASSIGN(files.added_tokens, read("added_tokens.json"));
+    TRY_ASSIGN(files.generation_config, read("generation_config.json"));
+    TRY_ASSIGN(files.config, read("config.json"));
+    TRY_ASSIGN(files.chat_template_jinja, read("chat_template.jinja"));
+    TRY_ASSIGN(files.chat_template_json, read("chat_template.json"));
+    return files;
+}
+
+Result<TokenizerFiles> TokenizerFiles::in_directory(const std::string& directory) {
+    return collect(directory, [&](const char* name) -> Result<std::optional<File>> {
         const std::string path = (std::filesystem::path(directory) / name).string();
         std::error_code error;
-        return std::filesystem::exists(path, error) ? std::optional(path) : std::nullopt;
-    };
-    TokenizerFiles files;
-    files.directory = directory;
-    files.tokenizer_json = if_there("tokenizer.json");
-    files.tekken_json = if_there("tekken.json");
-    files.tiktoken_model = if_there("tiktoken.model");
-    files.tokenizer_model = if_there("tokenizer.model");
-    files.vocab_json = if_there("vocab.json");
-    files.merges_txt = if_there("merges.txt");
-    files.tokenizer_config = if_there("tokenizer_config.json");
-    files.special_tokens_map = if_there("special_tokens_map.json");
-    files.added_tokens = if_there("added_tokens.json");
-    files.generation_config = if_there("generation_config.json");
-    files.config = if_there("config.json");
-    files.chat_template_jinja = if_there("chat_template.jinja");
-    files.chat_template_json = if_there("chat_template.json");
-    return files;
+        if (!std::filesystem::exists(path, error)) return std::nullopt;
+        TRY_ASSIGN(const MappedFile file, MappedFile::open(path));
+        const auto bytes = file.bytes();
+        if (bytes.size() > kMostFileBytes) {
+            return fail("{}: {} bytes, at most {} are supported", path, bytes.size(), kMostFileBytes);
+        }
+        return File{path, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
+    });
+}
+
+Result<TokenizerFiles> TokenizerFiles::of(const ModelDirectory& directory) {
+    return collect(directory.name(), [&](std::string_view name) -> Result<std::optional<File>> {
+        if (name == "config.json") return File{directory.config_name(), directory.config().dump()};
+        if (!directory.has(name)) return std::nullopt;
+        TRY_ASSIGN(std::string bytes, directory.read(name, kMostFileBytes));
+        return File{directory.name_of(name), std::move(bytes)};
+    });
 }
 
 Result<Tokenizer> read_tokenizer(const TokenizerFiles& files) {
@@ -259,17 +268,17 @@ Result<Tokenizer> read_tokenizer(const TokenizerFiles& files) {
 }
 
 Result<std::optional<ChatTemplateText>> read_chat_template(const TokenizerFiles& files) {
-    if (files.chat_template_jinja) {
-        TRY_ASSIGN(std::string text, read_whole(*files.chat_template_jinja));
-        if (const auto offset = find_invalid_utf8(text))
-            return fail("{}: not valid UTF-8 at byte {}", *files.chat_template_jinja, *offset);
-        return ChatTemplateText{std::move(text), *files.chat_template_jinja};
+    if (const auto& file = files.chat_template_jinja) {
+        if (const auto offset = find_invalid_utf8(file->bytes)) {
+            return fail("{}: not valid UTF-8 at byte {}", file->name, *offset);
+        }
+        return ChatTemplateText{file->bytes, file->name};
     }
-    for (const auto& path : {files.tokenizer_config, files.chat_template_json}) {
-        if (!path) continue;
-        TRY_ASSIGN(const JsonTree tree, read_json(path));
-        TRY_ASSIGN(auto text, template_of(tree, *path));
-        if (text) return ChatTemplateText{std::move(*text), *path};
+    for (const auto* file : {&files.tokenizer_config, &files.chat_template_json}) {
+        if (!*file) continue;
+        TRY_ASSIGN(const JsonTree tree, read_json(*file));
+        TRY_ASSIGN(auto text, template_of(tree, (*file)->name));
+        if (text) return ChatTemplateText{std::move(*text), (*file)->name};
     }
     return std::nullopt;
 }

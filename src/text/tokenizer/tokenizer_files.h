@@ -6,18 +6,25 @@
 #include <optional>
 #include <string>
 
+#include "files/model_directory.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace invar {
 
-// Paths of the files that are there.
+// The files that are there.
 struct TokenizerFiles {
+    struct File {
+        std::string name;  // path, as messages call it
+        std::string bytes;
+    };
     std::string directory;  // for errors
-    std::optional<std::string> tokenizer_json, tekken_json, tiktoken_model, tokenizer_model, vocab_json, merges_txt;
-    std::optional<std::string> tokenizer_config, special_tokens_map, added_tokens, generation_config, config;
-    std::optional<std::string> chat_template_jinja, chat_template_json;
+    std::optional<File> tokenizer_json, tekken_json, tiktoken_model, tokenizer_model, vocab_json, merges_txt;
+    std::optional<File> tokenizer_config, special_tokens_map, added_tokens, generation_config, config;
+    std::optional<File> chat_template_jinja, chat_template_json;
 
-    static TokenizerFiles in_directory(const std::string& directory);
+    // Errors: a file that cannot be read, or is larger than 512 MiB.
+    static Result<TokenizerFiles> in_directory(const std::string& directory);
+    static Result<TokenizerFiles> of(const ModelDirectory& directory);
 };
 
 // Errors: no tokenizer among the files, or the first one is refused. tokenizer.taken_from() is the file taken;

@@ -91,7 +91,7 @@ Result<void> read_one_normalizer(const JsonTree& tree, const std::string& origin
         if (!map) return fail("{}: {}", fields.where(), map.error().message);
         normalizer.add(Precompiled{std::move(*map)});
     } else {
-        return fail("{} has the type '{}', which is not supported", fields.where(), type);
+        return fail(ErrorKind::unsupported, "{} has the type '{}', which is not supported", fields.where(), type);
     }
     return {};
 }
@@ -173,7 +173,7 @@ Result<void> read_one_pre_tokenizer(const JsonTree& tree, const std::string& ori
         splitter.add(split::ByPattern{std::move(pattern), SplitBehavior::removed});
         return {};
     }
-    return fail("{} has the type '{}', which is not supported", fields.where(), type);
+    return fail(ErrorKind::unsupported, "{} has the type '{}', which is not supported", fields.where(), type);
 }
 
 // What a decoder does behind Fuse, where all tokens have become one text.
@@ -188,7 +188,8 @@ Result<void> read_text_decoder(const JsonFields& fields, const std::string& type
         decoder.strip_text.stop = static_cast<size_t>(stop);
         return {};
     }
-    return fail("{} has the type '{}' behind a Fuse, which is not supported", fields.where(), type);
+    return fail(ErrorKind::unsupported, "{} has the type '{}' behind a Fuse, which is not supported", fields.where(),
+                type);
 }
 
 Result<void> read_one_decoder(const JsonTree& tree, const std::string& origin, Decoder& decoder, bool& is_fused,
@@ -235,7 +236,7 @@ Result<void> read_one_decoder(const JsonTree& tree, const std::string& origin, D
         decoder.drops_last_space = true;
         decoder.steps.emplace_back(decode::Suffix{std::move(suffix)});
     } else {
-        return fail("{} has the type '{}', which is not supported", fields.where(), type);
+        return fail(ErrorKind::unsupported, "{} has the type '{}', which is not supported", fields.where(), type);
     }
     return {};
 }

@@ -165,9 +165,9 @@ TEST(BytePair, RefusesMergesThatAreNotTwoTexts) {
 }
 
 TEST(PreTokenizer, RefusesUnknownNamesWithTheSupportedOnes) {
-    const std::string message = error_of(byte_level_source("superbpe"));
+    const std::string message = error_of(byte_level_source("unheard-of"));
     EXPECT_TRUE(
-        message.starts_with("fixture: pre-tokeniser 'superbpe' is not supported (tokenizer.ggml.pre may be gpt-2, "))
+        message.starts_with("fixture: pre-tokeniser 'unheard-of' is not supported (tokenizer.ggml.pre may be gpt-2, "))
         << message;
     for (const PreTokenizerRow& row : pre_tokenizer_rows()) EXPECT_NE(message.find(row.name), std::string::npos);
 }

@@ -56,7 +56,10 @@ std::vector<int32_t> ids_of(std::string_view record) {
 }
 
 Result<Tokenizer> tokenizer_of_job(const fs::path& job) {
-    if (!fs::exists(job / "vocab.gguf")) return read_tokenizer(TokenizerFiles::in_directory(job.string()));
+    if (!fs::exists(job / "vocab.gguf")) {
+        TRY_ASSIGN(const TokenizerFiles files, TokenizerFiles::in_directory(job.string()));
+        return read_tokenizer(files);
+    }
     TRY_ASSIGN(const GgufFile file, GgufFile::open((job / "vocab.gguf").string()));
     return tokenizer_from_gguf(file.metadata());
 }
