@@ -1,7 +1,7 @@
 // SentencePiece's compiled table of replacements (`precompiled_charsmap`): a double-array trie over UTF-8 and the texts
 // that its leaves point to. Layout: u32 bytes of the trie (little endian), the trie's u32 units, then texts that end in
-// NUL. Source: the sentencepiece library's normalizer and its Darts trie. When a replacement applies: normalizer.h and
-// sentence_piece_text.h.
+// NUL. Source: the sentencepiece library's normalizer and its Darts trie. When a replacement applies: normalizer.h,
+// normalizer.cpp.
 #pragma once
 
 #include <cstdint>
