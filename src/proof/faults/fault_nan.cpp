@@ -15,20 +15,15 @@ class NanInput final : public Fault {
     void before(VerbCall& call) override {
         struck_row_ = row_of(call);
         if (struck_row_ < 0) return;
-        switch (call.verb) {
-            case Verb::add_bias:
-            case Verb::rope:
-                put_nan(call.out, call);  // in place: it is overwritten by the result
-                break;
-            case Verb::add:
-            case Verb::silu_multiply:
-                call.x2 = copy_of(call.x2);
-                put_nan(call.x2, call);
-                break;
-            default:
-                call.x = copy_of(call.x);
-                put_nan(call.x, call);
-                break;
+        const VerbRow& verb = invar::row_of(call.verb);
+        if (verb.reads(verb_field::x2) && verb.makes(verb_field::out)) {
+            call.x2 = copy_of(call.x2);
+            put_nan(call.x2, call);
+        } else if (verb.in_place()) {
+            put_nan(call.out, call);  // it is overwritten by the result
+        } else {
+            call.x = copy_of(call.x);
+            put_nan(call.x, call);
         }
     }
 

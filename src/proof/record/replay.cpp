@@ -19,9 +19,10 @@ const StageRecord* Forcer::find(const VerbCall& call, std::string_view name, int
 
 void Forcer::after(const VerbCall& call) {
     if (what_ == Force::nothing) return;
-    if (call.verb == Verb::route) return force_routing(call);
+    const StagesOf stages = row_of(call.verb).stages;
+    if (stages == StagesOf::routing) return force_routing(call);
     if (what_ == Force::routing) return;
-    if (call.verb == Verb::store_kv) return force_cache(call);
+    if (stages == StagesOf::stored) return force_cache(call);
     force_result(call);
 }
 
