@@ -247,15 +247,25 @@ const CudaOps::Body* CudaOps::body_of(Verb verb) {
     return kTable.find(verb);
 }
 
-void CudaOps::run(const VerbCall& call) {
-    const Body* body = body_of(call.verb);
-    if (body != nullptr) return body->run(*this, call);
+// A verb without a body here, or weights in a format without a layout here.
+bool CudaOps::lacks(const VerbCall& call) {
+    const WeightMatrix* weights = call.weights();
+    const bool has_format =
+        weights == nullptr || device_weight_bytes(weights->format->id, weights->rows, weights->columns) > 0;
+    if (body_of(call.verb) != nullptr && has_format) return false;
     keep(fail(ErrorKind::unsupported, "the CUDA device has no kernel for {}; use --device cpu", describe(call)));
+    return true;
+}
+
+void CudaOps::run(const VerbCall& call) {
+    if (!lacks(call)) body_of(call.verb)->run(*this, call);
 }
 
 void CudaOps::run_together(std::span<const VerbCall> calls) {
     const Body* body = body_of(calls.front().verb);
-    if (body == nullptr || body->run_together == nullptr) return Ops::run_together(calls);
+    const bool together = body != nullptr && body->run_together != nullptr &&
+                          std::none_of(calls.begin(), calls.end(), [&](const VerbCall& call) { return lacks(call); });
+    if (!together) return Ops::run_together(calls);
     body->run_together(*this, calls);
 }
 

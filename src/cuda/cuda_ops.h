@@ -73,6 +73,7 @@ class CudaOps final : public AcceleratorOps {
     static std::span<const Body> product_bodies();   // cuda_ops_linear.cu
     static std::span<const Body> position_bodies();  // cuda_ops_positions.cu
     static const Body* body_of(Verb verb);
+    bool lacks(const VerbCall& call);  // and if so, finish() says what
 
     explicit CudaOps(const CudaOpsSettings& settings);
     std::byte* take(int64_t bytes);

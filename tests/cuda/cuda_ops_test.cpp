@@ -258,5 +258,32 @@ TEST(CudaOps, TheFirstNonFiniteResultIsNamedLikeOnTheCpu) {
     EXPECT_EQ(named, 9);
 }
 
+TEST(CudaOps, AFormatThatTheDeviceLacksIsAnErrorOfThePlanningPassAndNoCrash) {
+    auto device = Device::open(0);
+    ASSERT_TRUE(device.has_value());
+    const auto finished = [&](const Format& of) {
+        auto ops = CudaOps::create({.device = **device, .measuring = true});
+        CHECK(ops.has_value(), "measuring takes no memory");
+        const WeightMatrix known{.id = {2, "gate"},
+                                 .format = &format(FormatId::q4_k),
+                                 .form = StoredForm::device_lanes,
+                                 .rows = 64,
+                                 .columns = 256};
+        WeightMatrix other = known;
+        other.format = &of;
+        const Tensor x = (*ops)->scratch(2, 256), gate = (*ops)->scratch(2, 64), up = (*ops)->scratch(2, 64);
+        const LinearJob jobs[] = {{{2, "gate"}, &known, gate}, {{2, "up"}, &other, up}};
+        (*ops)->linear_many(jobs, x);
+        const Result<void> result = (*ops)->finish();
+        return result ? std::string("nothing lacks") : result.error().message;
+    };
+    EXPECT_EQ(finished(format(FormatId::q6_k)), "nothing lacks");
+    Format unlisted = format(FormatId::q6_k);
+    unlisted.id = static_cast<FormatId>(250);
+    unlisted.name = "toy";
+    EXPECT_EQ(finished(unlisted),
+              "the CUDA device has no kernel for linear of layer 2 up, toy [64, 256], for 2 rows; use --device cpu");
+}
+
 }  // namespace
 }  // namespace invar

@@ -65,7 +65,7 @@ SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
     const double *gate = in.x(in.row), *up = in.x2(in.row);
     for (int64_t i = 0; i < in.call.out.width(); ++i) {
         const double inner = std::sqrt(2 / std::numbers::pi) * (gate[i] + 0.044715 * gate[i] * gate[i] * gate[i]);
-        out[i] = gate[i] / 2 * (1 + std::tanh(inner)) * up[i];
+        out[i] = gate[i] / (1 + std::exp(-2 * inner)) * up[i];  // 1 + tanh would cancel
     }
 }
 
