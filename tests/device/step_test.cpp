@@ -19,7 +19,7 @@ constexpr int32_t kPoison = 77;  // the embedding of this token is not a number
 std::filesystem::path poisoned_model() {
     TinyModel model = tiny("qwen3moe");
     std::vector<std::byte> bytes = model.bytes();
-    const GgufFile file = GgufFile::from_bytes(bytes, "poisoned.gguf").value();
+    const Checkpoint file = Checkpoint::from_bytes(bytes, "poisoned.gguf").value();
     const uint32_t nan = 0x7FC00000;
     auto* row = const_cast<std::byte*>(file.find("token_embd.weight")->data) + kPoison * model.width * 4;
     std::memcpy(row + 4 * 5, &nan, 4);

@@ -7,6 +7,7 @@
 
 #include <random>
 
+#include "engine/engine_settings.h"
 #include "generate/generation.h"
 #include "text/tokenizer/from_gguf.h"
 
@@ -138,6 +139,32 @@ TEST_F(RequestTest, NoScheduleAndNoLossOfASequenceChangesAToken) {
                 static_cast<long>(lost), static_cast<long>(attached));
     EXPECT_GT(lost, 5);
     EXPECT_GT(attached, 0);
+}
+
+TEST_F(RequestTest, AnEditedPromptReusesWhatItSharesAndAnswersAsIfAllWereComputed) {
+    std::vector<int32_t> history = prompt(1);
+    Session session(*engine);
+    for (size_t turn = 0; turn < 3; ++turn) {
+        const auto said = generate(session, *tokenizer, history, settings(1), nullptr, nullptr);
+        ASSERT_TRUE(said) << said.error().message;
+        history.insert(history.end(), said->tokens.begin(), said->tokens.end());
+    }
+    ASSERT_GT(history.size(), 100u);
+    int64_t reused = 0;
+    for (const size_t edited_at : {history.size() - 1, size_t{70}, size_t{3}}) {
+        std::vector<int32_t> edited(history.begin(), history.begin() + static_cast<int64_t>(edited_at));
+        edited.push_back((history[edited_at] + 1) % static_cast<int32_t>(engine->config().vocabulary));
+        const auto again = generate(session, *tokenizer, edited, settings(2), nullptr, nullptr);
+        Session fresh(*engine, "edited at " + std::to_string(edited_at));
+        const auto expected = generate(fresh, *tokenizer, edited, settings(2), nullptr, nullptr);
+        ASSERT_TRUE(again && expected);
+        EXPECT_EQ(again->text, expected->text) << edited_at;
+        EXPECT_EQ(again->tokens, expected->tokens) << edited_at;
+        EXPECT_EQ(again->reused_tokens, static_cast<int64_t>(edited_at));
+        EXPECT_EQ(expected->reused_tokens, 0);
+        reused += again->reused_tokens;
+    }
+    std::printf("[edit] %ld tokens were not computed again\n", static_cast<long>(reused));
 }
 
 TEST_F(RequestTest, ACancelledRequestKeepsWhatItHasSaid) {
