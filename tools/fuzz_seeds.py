@@ -140,7 +140,37 @@ def write_directories(corpus):
         print(folder / name)
 
 
+def write_tokenizer_files(folder):
+    """The first byte tells the fuzzer which file it is; 0xFF ends it and begins the text. Taken from the jobs of the tokenizer tests."""
+    jobs = ROOT / "tests" / "data" / "tokenizer" / "jobs"
+    text = b"\xffthe cafe\xcc\x81 \xe6\x9d\xb1 <|end|> Hello\n"
+    for job in sorted(jobs.iterdir()):
+        for name, kind, tail in (("tokenizer.json", b"\0", text), ("tekken.json", b"\1", text), ("tiktoken.model", b"\2", text),
+                                 ("tokenizer.model", b"\3", b""), ("tokenizer_config.json", b"\7", b"")):
+            if (job / name).exists():
+                (folder / f"{job.name}-{name}").write_bytes(kind + (job / name).read_bytes() + tail)
+    steps = {"normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "NFC"}, {"type": "Lowercase"}, {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "StripAccents"}, {"type": "Nmt"},
+        {"type": "Prepend", "prepend": "x"}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "_"}, {"type": "ByteLevel"}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": "\\\\s+(?!\\\\S)"}, "behavior": "MergedWithNext", "invert": True}, {"type": "Digits", "individual_digits": True},
+            {"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "split": True}, {"type": "Punctuation", "behavior": "Contiguous"}]},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "_"}, "content": " "}, {"type": "ByteFallback"},
+                                                     {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 1}]},
+        "post_processor": {"type": "BertProcessing", "cls": ["a", 0], "sep": ["b", 1]},
+        "added_tokens": [{"id": 5, "content": "<|end|>", "lstrip": True, "rstrip": True, "single_word": True, "normalized": True, "special": True}],
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "u": 3, "_": 4}, "merges": [["a", "b"]], "unk_token": "u", "fuse_unk": True}}
+    (folder / "steps.json").write_bytes(b"\0" + json.dumps(steps).encode() + text)
+    (folder / "vocab").write_bytes(b"\4" + json.dumps({chr(c): c for c in range(33, 127)}).encode() + b"\x1e#version\na b\n" + text)
+    (folder / "charsmap").write_bytes(b"\5" + struct.pack("<I", 8) + struct.pack("<2I", 1 << 10, 0x100 | 0x61) + b"ab\0c\0")
+    for i, expression in enumerate((r"[\p{L}&&[^\p{Han}]]+|\p{N}{1,3}+|(?i:'s|'t)|[^\s\p{L}]|\b\w\h", r"(?<!\d)\d{3}(?=(?:\d{3})*+)|^a$|\G.")):
+        (folder / f"expression{i}").write_bytes(b"\6" + expression.encode() + b"\xffthe 12345 cafe's")
+
+
 if __name__ == "__main__":
+    folder = ROOT / "fuzz" / "corpus" / "tokenizer_files"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tokenizer_files(folder)
     write_directories(ROOT / "fuzz" / "corpus")
     folder = ROOT / "fuzz" / "corpus" / "comparison_files"
     folder.mkdir(parents=True, exist_ok=True)

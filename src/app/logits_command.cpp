@@ -96,7 +96,7 @@ Result<int> logits(const LogitsFlags& flags) {
         TRY(out->write(std::as_bytes(std::span(header))));
     }
     Result<void> written;
-    TRY(session.logits_of_all(tokens, [&](int64_t position, std::span<const float> row) {
+    TRY(logits_of_all(session, tokens, [&](int64_t position, std::span<const float> row) {
         if (!out) {
             print_position(position, best_of(row, flags.top), tokenizer, flags.json);
         } else if (written) {

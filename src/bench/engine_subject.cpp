@@ -11,7 +11,7 @@ EngineSubject::EngineSubject(Engine& engine, Ops& verbs)
     : engine_(engine), verbs_(&verbs), greedy_(SamplerSettings{.temperature = 0}) {}
 
 EngineSubject::~EngineSubject() {
-    for (const Sequence& sequence : sequences_) engine_.cache().remove_sequence(sequence.slot);
+    for (const int32_t sequence : sequences_) engine_.cache().remove_sequence(sequence);
 }
 
 // Different ones in a row and in neighbouring sequences: a constant token would flatter the caches and send every row
@@ -32,66 +32,60 @@ Result<void> EngineSubject::prepare(const Work& work) {
         return fail("{} are more than the {} rows of a pass; raise --chunk", describe(work), engine_.chunk());
     }
     while (sequences_.size() < static_cast<size_t>(work.sequences)) {
-        sequences_.push_back({.slot = engine_.cache().add_sequence()});
+        sequences_.push_back(engine_.cache().add_sequence());
     }
     for (int i = 0; i < work.sequences; ++i) {
-        Sequence& sequence = sequences_[static_cast<size_t>(i)];
-        if (sequence.held > work.depth) {
-            engine_.cache().truncate(sequence.slot, work.depth);
-            sequence.held = work.depth;
-        }
-        TRY(extend(sequence, work.depth));
+        engine_.cache().rewind(sequences_[static_cast<size_t>(i)], work.depth);
+        TRY(extend(i, work.depth));
     }
     return {};
 }
 
-Result<void> EngineSubject::extend(Sequence& sequence, int64_t to) {
-    const auto number = static_cast<int32_t>(&sequence - sequences_.data());
-    while (sequence.held < to) {
-        const int64_t rows = std::min(engine_.chunk(), to - sequence.held);
-        Batch batch;
-        for (int64_t i = 0; i < rows; ++i) {
-            const int64_t position = sequence.held + i;
-            batch.rows.push_back(
-                {.token = token_at(number, position), .sequence = sequence.slot, .position = position});
-        }
-        batch.logits_rows = {static_cast<int32_t>(rows - 1)};
-        TRY(engine_.cache().reserve(sequence.slot, sequence.held + rows));
-        TRY(evaluate(batch));
-        sequence.held += rows;
+std::vector<int32_t> EngineSubject::next_tokens(int32_t number, int64_t count) const {
+    const int64_t held = engine_.cache().length(sequences_[static_cast<size_t>(number)]);
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < count; ++i) tokens.push_back(token_at(number, held + i));
+    return tokens;
+}
+
+Result<void> EngineSubject::extend(int32_t number, int64_t to) {
+    const int32_t sequence = sequences_[static_cast<size_t>(number)];
+    while (engine_.cache().length(sequence) < to) {
+        const int64_t rows = std::min(engine_.chunk(), to - engine_.cache().length(sequence));
+        const std::vector<int32_t> tokens = next_tokens(number, rows);
+        StepPiece piece{.sequence = sequence, .tokens = tokens};
+        TRY(evaluate({&piece, 1}));
     }
     return {};
 }
 
 Result<void> EngineSubject::step(int sequences) {
-    Batch batch;
+    std::vector<std::vector<int32_t>> tokens;
+    std::vector<StepPiece> pieces;
     for (int32_t i = 0; i < sequences; ++i) {
-        Sequence& sequence = sequences_[static_cast<size_t>(i)];
-        TRY(engine_.cache().reserve(sequence.slot, sequence.held + 1));
-        batch.rows.push_back(
-            {.token = token_at(i, sequence.held), .sequence = sequence.slot, .position = sequence.held});
-        batch.logits_rows.push_back(i);
-        ++sequence.held;
+        tokens.push_back(next_tokens(i, 1));
+        pieces.push_back({.sequence = sequences_[static_cast<size_t>(i)], .tokens = tokens.back()});
     }
-    return evaluate(batch);
+    return evaluate(pieces);
 }
 
 // As generation does: where the device ranks, a few bytes of each row come back and not the row.
-Result<void> EngineSubject::evaluate(const Batch& batch) {
+Result<void> EngineSubject::evaluate(std::span<StepPiece> pieces) {
     const bool as_generated = verbs_ == &engine_.ops() && engine_.ranks_on_device();
-    ranked_.clear();
-    if (!as_generated || std::ssize(batch.logits_rows) > engine_.sequences()) {
-        TRY_ASSIGN(logits_, engine_.evaluate(batch, *verbs_));
-        return {};
+    if (as_generated && std::ssize(pieces) <= engine_.sequences()) {
+        TRY_ASSIGN(const std::optional<Preselection> request, greedy_.preselection({}, engine_.config().vocabulary));
+        CHECK(request.has_value(), "the most likely token alone can be asked for");
+        for (StepPiece& piece : pieces) piece.ranked = request;
     }
-    TRY_ASSIGN(const std::optional<Preselection> request, greedy_.preselection({}, engine_.config().vocabulary));
-    CHECK(request.has_value(), "the most likely token alone can be asked for");
-    TRY_ASSIGN(ranked_, engine_.evaluate_ranked(batch, std::vector(batch.logits_rows.size(), *request)));
+    TRY_ASSIGN(StepResults results, engine_.step(pieces, *verbs_));
+    for (Result<StepOutput>& result : results)
+        if (!result) return pass_on(std::move(result));
+    first_ = std::move(*results.front());
     return {};
 }
 
 Result<void> EngineSubject::run(const Work& work) {
-    if (work.kind == WorkKind::prompt) return extend(sequences_.front(), work.depth + work.tokens);
+    if (work.kind == WorkKind::prompt) return extend(0, work.depth + work.tokens);
     for (int64_t i = 0; i < work.tokens; ++i) TRY(step(work.sequences));
     return {};
 }
@@ -101,15 +95,15 @@ int64_t EngineSubject::rows_of_first_pass(const Work& work) const {
 }
 
 Result<void> EngineSubject::first_pass(const Work& work) {
-    if (work.kind == WorkKind::prompt) return extend(sequences_.front(), work.depth + rows_of_first_pass(work));
+    if (work.kind == WorkKind::prompt) return extend(0, work.depth + rows_of_first_pass(work));
     return step(work.sequences);
 }
 
 Result<void> EngineSubject::choose_token() {
-    if (ranked_.empty()) {
-        TRY(greedy_.sample(logits_, {}, 0));
+    if (first_.ranked) {
+        TRY(greedy_.sample(*first_.ranked, engine_.config().vocabulary, 0));
     } else {
-        TRY(greedy_.sample(ranked_.front(), engine_.config().vocabulary, 0));
+        TRY(greedy_.sample(first_.logits, {}, 0));
     }
     return {};
 }

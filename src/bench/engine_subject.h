@@ -31,21 +31,17 @@ class EngineSubject final : public Subject {
     Result<WorkCost> cost(const Work& work) override;
 
   private:
-    struct Sequence {
-        int32_t slot = 0;
-        int64_t held = 0;  // positions in the cache
-    };
-
     int32_t token_at(int32_t sequence, int64_t position) const;
-    Result<void> extend(Sequence& sequence, int64_t to);  // computes positions held .. to, in chunks
-    Result<void> step(int sequences);                     // one token of each
-    Result<void> evaluate(const Batch& batch);
+    // So many tokens that follow those of sequence `number`.
+    std::vector<int32_t> next_tokens(int32_t number, int64_t count) const;
+    Result<void> extend(int32_t number, int64_t to);  // computes positions up to `to`, in chunks
+    Result<void> step(int sequences);                 // one token of each
+    Result<void> evaluate(std::span<StepPiece> pieces);
 
     Engine& engine_;
     Ops* verbs_;
-    std::vector<Sequence> sequences_;
-    std::span<const float> logits_;     // of the last pass
-    std::vector<RankedLogits> ranked_;  // instead, where a device ranked them
+    std::vector<int32_t> sequences_;
+    StepOutput first_;  // of the last step's first sequence
     Sampler greedy_;
 };
 

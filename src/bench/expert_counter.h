@@ -15,7 +15,7 @@ class ExpertCounter final : public VerbHook {
 
     Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override {
-        if (call.verb != Verb::route) return;
+        if (!row_of(call.verb).makes(verb_field::slots)) return;
         const ExpertSlots& slots = call.slots;
         const std::set<int32_t> distinct(slots.experts, slots.experts + slots.rows * slots.experts_per_row);
         read_[static_cast<size_t>(call.stage.layer)] += static_cast<int64_t>(distinct.size());

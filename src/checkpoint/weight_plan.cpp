@@ -112,6 +112,19 @@ PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& 
     return entry;
 }
 
+// Matrices go to the device only where it has products of their format.
+Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
+    for (const PlanEntry& entry : entries) {
+        if (entry.place == Place::host || entry.kind == WeightShape::vector || entry.alias_of || entry.bytes > 0)
+            continue;
+        const bool expert = entry.kind == WeightShape::stack;
+        return fail("{}: tensor '{}' is {}, which the device has no kernel of {} for; use --device cpu{}",
+                    to_string(entry.id), entry.tensor, entry.source->name, expert ? "expert_linear" : "linear",
+                    expert ? ", or keep the experts on the CPU with --cpu-experts" : "");
+    }
+    return {};
+}
+
 }  // namespace
 
 int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }
@@ -160,23 +173,56 @@ int64_t WeightPlan::device_block_bytes() const {
 
 namespace {
 
+// "64 pages of 64 positions x 147456 bytes in f16 + 25 pages ... in windows of 1024"
+std::string cache_text(const StateLayout& layout, std::span<const int64_t> units, Place place, CacheType type) {
+    std::string text;
+    for (size_t i = 0; i < units.size(); ++i) {
+        const StateGroup& group = layout.groups[i];
+        if (group.bytes(place) == 0 && units.size() > 1) continue;
+        text += fmt::format("{}{} pages of {} positions x {} bytes in {}", text.empty() ? "" : " + ", units[i],
+                            kPagePositions, group.bytes(place) / kPagePositions, cache_type_name(type));
+        if (group.kind == GroupKind::window) text += fmt::format(", which windows of {} move through", group.window);
+    }
+    return text;
+}
+
+// Fewer pages than all sequences could fill: a note says what that means.
+Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) {
+    const int64_t all = demand.context * demand.sequences;
+    if (demand.positions == 0 || demand.positions >= all) return {};
+    if (demand.positions < demand.context) {
+        return fail("--cache-positions is {}, but one sequence can have {}; ask for more or a smaller --context",
+                    demand.positions, demand.context);
+    }
+    plan.notes.push_back(fmt::format(
+        "the KV cache has pages for {} positions and not for all {} of {} sequences: they take pages as they grow, and "
+        "one that needs a page when none is left waits until another ends",
+        demand.positions, all, demand.sequences));
+    return {};
+}
+
 // The lines of the KV cache, one for each place that has layers.
 Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
-    const std::vector<KvGeometry> geometry = config.kv_geometry();
-    plan.cache_pages = KvCache::pages_for(plan.context) * std::max(1, request.sequences);
+    TRY_ASSIGN(const StateLayout layout, lay_out_state({.layers = config.kv_geometry(),
+                                                        .recurrences = {},
+                                                        .type = request.cache_type,
+                                                        .places = plan.layer_places}));
+    const StateDemand demand{.context = plan.context,
+                             .chunk = plan.chunk,
+                             .sequences = std::max(1, request.sequences),
+                             .positions = request.cache_positions};
+    TRY(check_cache_positions(plan, demand));
+    for (const StateGroup& group : layout.groups) plan.cache_units.push_back(units_for(group, demand));
     for (const Place place : {Place::host, Place::device}) {
         const auto layers = std::count(plan.layer_places.begin(), plan.layer_places.end(), place);
         if (place == Place::device && layers == 0) continue;
-        const int64_t page = KvCache::page_bytes(geometry, request.cache_type, plan.layer_places, place);
-        int64_t bytes = 0;
-        if (__builtin_mul_overflow(plan.cache_pages, page, &bytes) || bytes > kMostBytes) {
-            return fail(
-                ErrorKind::out_of_memory,
-                "{}: a KV cache of {} pages of {} bytes is more than any machine holds; ask for a smaller --context",
-                config.name, plan.cache_pages, page);
+        const int64_t bytes = state_bytes(layout.groups, plan.cache_units, place);
+        if (bytes > kMostBytes) {
+            return fail(ErrorKind::out_of_memory,
+                        "{}: a KV cache of {} is more than any machine holds; ask for a smaller --context", config.name,
+                        cache_text(layout, plan.cache_units, place, request.cache_type));
         }
-        std::string reason = fmt::format("{} pages of {} positions x {} bytes in {}", plan.cache_pages, kPagePositions,
-                                         page / kPagePositions, cache_type_name(request.cache_type));
+        std::string reason = cache_text(layout, plan.cache_units, place, request.cache_type);
         if (request.device) reason += fmt::format(", {} layers", layers);
         plan.reserves.push_back({.name = "kv_cache", .bytes = bytes, .reason = std::move(reason), .place = place});
     }
@@ -216,6 +262,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
                                    ? alias_entry(weight, plan.entries)
                                    : plan_entry(weight, std::move(binding.weights[i]), config, wanted, request));
     }
+    TRY(check_device_formats(plan.entries));
     for (int layer = 0; layer < static_cast<int>(config.layers.size()); ++layer)
         plan.layer_places.push_back(place_of(layer, config, request.device));
     if (request.device) plan.device = request.device->facts.name;

@@ -41,7 +41,9 @@ struct PlanRequest {
     CacheType cache_type = CacheType::f16;
     int64_t context = 0;  // positions in all; 0: what the model was trained for, at most kDefaultContext
     int64_t chunk = 512;  // prompt tokens in one pass
-    int sequences = 1;    // that the KV cache has room for, each of `context` positions
+    int sequences = 1;    // at one time
+    // Of all sequences together, for which the KV cache gets pages; 0: each can fill its context.
+    int64_t cache_positions = 0;
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
     std::string memory_source;            // what the budget is: "available memory", "--memory"
     std::optional<DeviceRequest> device;
@@ -83,7 +85,8 @@ struct WeightPlan {
     std::string architecture, model;
     std::vector<PlanEntry> entries;
     std::vector<PlanReserve> reserves;
-    int64_t context = 0, chunk = 0, cache_pages = 0;
+    int64_t context = 0, chunk = 0;
+    std::vector<int64_t> cache_units;  // pages of each group of layers (state/geometry.h)
     CacheType cache_type = CacheType::f16;
     std::vector<Place> layer_places;        // of each layer's attention and KV cache
     std::string device;                     // its name; "": none
@@ -105,7 +108,7 @@ struct WeightPlan {
     std::vector<int64_t> device_offsets() const;
     int64_t device_block_bytes() const;
     // Weights and scratch memory beyond the size of the file; negative where it has more. The KV cache is apart: it is
-    // as large as the context that was asked for.
+    // as large as context and windows ask for.
     int64_t above_file_bytes() const;
 };
 

@@ -171,7 +171,7 @@ void CpuOps::store(const VerbCall& call) {
         for (int64_t head = first_head; head < last_head; ++head) {
             for (int64_t row = 0; row < batch.size(); ++row) {
                 const BatchRow& place = batch.rows[static_cast<size_t>(row)];
-                const std::span<const int32_t> pages = cache.pages_of(place.sequence);
+                const std::span<const int32_t> pages = cache.pages_of(place.sequence, layer);
                 CHECK(place.position / kPagePositions < static_cast<int64_t>(pages.size()),
                       "room was reserved before the pass");
                 const int32_t page = pages[static_cast<size_t>(place.position / kPagePositions)];
@@ -231,7 +231,8 @@ struct CpuOps::AttentionPlan {
                 worker.visible[queries_of_task++] = lanes;
             }
         }
-        const std::span<const int32_t> pages = cache.pages_of(batch.rows[static_cast<size_t>(first_row)].sequence);
+        const std::span<const int32_t> pages =
+            cache.pages_of(batch.rows[static_cast<size_t>(first_row)].sequence, spec.layer);
         CHECK(chunk < static_cast<int64_t>(pages.size()), "keys and values were stored before attention");
         const int32_t page = pages[static_cast<size_t>(chunk)];
         const bool another = (chunk + 1) * kChunkLanes < visible(last_row - 1).last;

@@ -15,7 +15,7 @@ inline constexpr int kMostHeadWidth = 256;
 inline constexpr int kPieceBytes = 8192;
 
 // Where a layer's keys and values are: page p, head h at p * page_bytes + keys_at + h * key_head_bytes. Keys
-// [key_width][64], values [64][value_width] (state/kv_cache.h).
+// [key_width][64], values [64][value_width] (state/sequence_state.h).
 struct CacheLayer {
     Global<uint8_t> memory;
     int64_t page_bytes = 0, keys_at = 0, values_at = 0, key_head_bytes = 0, value_head_bytes = 0;

@@ -89,6 +89,7 @@ class CudaAccelerator final : public Accelerator {
                                 .scratch_bytes = settings.scratch_bytes,
                                 .rows = settings.rows,
                                 .sequences = settings.sequences,
+                                .page_tables = settings.page_tables,
                                 .positions = settings.positions,
                                 .chunk_result_bytes = settings.chunk_result_bytes,
                                 .ranked_rows = settings.ranked_rows,

@@ -29,7 +29,8 @@ int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAl
 // The arrays one after the other from `base` on; their bytes in all. Without memory it only counts.
 int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceBytes& base) {
     memory = base;
-    pages_of_sequence = KvCache::pages_for(settings.positions);
+    pages_of_sequence = pages_for(settings.positions);
+    pages_of_group = settings.sequences * pages_of_sequence;
     int64_t bytes = 0;
     const auto carve = [&]<class T>(ControlArray<T>& array, int64_t count) {
         if (base != nullptr) array = {.memory = DeviceBytes(base, base.get() + bytes), .count = count};
@@ -42,7 +43,7 @@ int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceB
         carve(set.rows, settings.rows);
     }
     if (base != nullptr) mirror.assign(static_cast<size_t>(bytes), std::byte{0});
-    carve(pages, settings.sequences * pages_of_sequence);
+    carve(pages, settings.page_tables * pages_of_group);
     carve(frequencies, int64_t{kRopeTables} * kMostPairs);
     carve(chunk_results, settings.chunk_result_bytes / 4);
     carve(ranking, settings.ranked_rows * kMostRankingBytes);
@@ -67,7 +68,7 @@ int64_t CudaOps::memory_bytes(int64_t scratch_bytes) const {
 }
 
 CudaOps::CudaOps(const CudaOpsSettings& settings) : settings_(settings), control_(std::make_unique<Control>()) {
-    control_->pages_of_sequence = KvCache::pages_for(settings.positions);
+    control_->pages_of_sequence = pages_for(settings.positions);
 }
 CudaOps::~CudaOps() = default;
 
@@ -220,14 +221,18 @@ void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
     control.pages_current = true;
     std::vector<int32_t> pages = control.page_numbers;
     pages.resize(static_cast<size_t>(control.pages.count), 0);
+    CHECK(std::ssize(cache.groups()) <= settings_.page_tables, "groups are as many as planned");
     for (const BatchRow& row : batch.rows) {
-        const std::span<const int32_t> of_sequence = cache.pages_of(row.sequence);
-        CHECK(
-            row.sequence < settings_.sequences && static_cast<int64_t>(of_sequence.size()) <= control.pages_of_sequence,
-            "sequences and positions are at most as many as planned");
-        CHECK(row.position / kPagePositions < static_cast<int64_t>(of_sequence.size()),
-              "room was reserved before the pass");
-        std::copy(of_sequence.begin(), of_sequence.end(), pages.begin() + row.sequence * control.pages_of_sequence);
+        for (int group = 0; group < std::ssize(cache.groups()); ++group) {
+            if (cache.groups()[static_cast<size_t>(group)].kind == GroupKind::recurrence) continue;
+            const std::span<const int32_t> table = cache.table(row.sequence, group);
+            CHECK(row.sequence < settings_.sequences && std::ssize(table) <= control.pages_of_sequence,
+                  "sequences and positions are at most as many as planned");
+            CHECK(row.position / kPagePositions < std::ssize(table), "room was reserved before the pass");
+            // What a window has given back is not read; page 0 stands for it.
+            int32_t* const to = &pages[static_cast<size_t>(control.table_at(group, row.sequence))];
+            std::ranges::transform(table, to, [](int32_t page) { return std::max(page, 0); });
+        }
     }
     if (pages == control.page_numbers) return;
     control.page_numbers = std::move(pages);
@@ -296,9 +301,9 @@ struct CudaOps::RowVerbs {
         const FormatId id = table.format->id;
         if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); }))
             return;
-        if (id == FormatId::f32) return simt::launch(stream, grid, embed_kernel<FormatId::f32>, args);
-        if (id == FormatId::f16) return simt::launch(stream, grid, embed_kernel<FormatId::f16>, args);
-        simt::launch(stream, grid, embed_kernel<FormatId::bf16>, args);
+        const bool is_float =
+            with_float_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); });
+        CHECK(is_float, "the plan brings no format to the device that has no kernels there");
     }
 
     static void rms_norm(CudaOps& cuda, const VerbCall& call) {

@@ -22,6 +22,7 @@ struct CudaOpsSettings {
     int64_t scratch_bytes = 0;
     int64_t rows = 512;                              // of the largest batch
     int64_t sequences = 1;                           // slots of the cache, at most
+    int64_t page_tables = 1;                         // groups of layers of the cache
     int64_t positions = 4096;                        // of the longest sequence
     int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; with less it is split less
     int64_t ranked_rows = 0;                         // of logits, that ask() may ask about at once

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "cuda/attention.cuh"
@@ -40,14 +41,17 @@ struct CudaOps::Control {
     ControlArray<uint64_t> failure;                                // [1]
     ControlArray<int32_t> tokens, sequences, positions, gathered;  // [rows]
     std::array<RowTiles, kTileSets> tiles;
-    ControlArray<int32_t> pages;       // [sequences][pages_of_sequence]
+    ControlArray<int32_t> pages;       // [groups of layers][sequences][pages_of_sequence]
     ControlArray<double> frequencies;  // [kRopeTables][kMostPairs]
     ControlArray<float> chunk_results;
     // Of preselect(): the first tokens of each row, then what is wrong with each row, then the requests and the edits
     // of all. One upload from what is wrong on, before the pass; one download up to there, after it.
     ControlArray<std::byte> ranking;
-    int64_t pages_of_sequence = 0;
+    int64_t pages_of_sequence = 0, pages_of_group = 0;
 
+    int64_t table_at(int group, int32_t sequence) const {
+        return group * pages_of_group + sequence * pages_of_sequence;
+    }
     int64_t lay_out(const CudaOpsSettings& settings, const DeviceBytes& base);
 
     // What the cells before `pages` hold, and which bytes of it the device does not have yet.
@@ -80,11 +84,12 @@ struct CudaOps::Control {
         changed_last = none ? at + bytes : std::max(changed_last, at + bytes);
     }
 
-    cuda::BatchRows batch() const {
+    // With the page tables of one group of layers.
+    cuda::BatchRows batch(int group = 0) const {
         return {.tokens = tokens.constant(),
                 .sequences = sequences.constant(),
                 .positions = positions.constant(),
-                .pages = pages.constant(),
+                .pages = simt::global(static_cast<const int32_t*>(pages.data()) + table_at(group, 0), pages_of_group),
                 .pages_of_sequence = pages_of_sequence};
     }
 };
@@ -108,7 +113,11 @@ inline cuda::ResultScales result_scales(const WeightStack& stack) {
 
 // Chunks of the longest sequence of the batch, rounded up to a power of two, so that a pass of the same shape is the
 // same launches until the sequence has doubled; blocks of chunks that do not exist leave at once.
-int64_t attention_chunks(const Batch& batch);
+inline int64_t attention_chunks(const Batch& batch) {
+    int64_t chunks = 1;
+    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
+    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
+}
 
 inline int parts_of(int64_t items, int64_t of_part) { return static_cast<int>((items + of_part - 1) / of_part); }
 

@@ -77,11 +77,11 @@ namespace {
 
 CacheLayer cache_layer(const KvCache& cache, int layer) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
-    const KvCache::LayerPlace& place = cache.layer_place(layer);
-    const KvCache::Pool& pool = cache.pool(Place::device);
+    const LayerPlace& place = cache.layer_place(layer);
+    const StateMemory::Pool& pool = cache.pool(layer);
     CHECK(place.place == Place::device, "a device reads its own layers of the cache");
     return {.memory = simt::global(reinterpret_cast<uint8_t*>(pool.memory.get()), pool.bytes),
-            .page_bytes = pool.page_bytes,
+            .page_bytes = pool.unit_bytes,
             .keys_at = place.keys,
             .values_at = place.values,
             .key_head_bytes = place.key_head,
@@ -111,7 +111,7 @@ void CudaOps::store(const VerbCall& call) {
     const int number = next_call("store_kv (keys)", call.stage);
     calls_.back().second_verb = "store_kv (values)";
     const StoreArgs args{.cache = cache_layer(cache, call.cache_layer),
-                         .batch = control_->batch(),
+                         .batch = control_->batch(cache.group_of(call.cache_layer)),
                          .keys = rows_of(call.x),
                          .values = rows_of(call.x2),
                          .key_inspector = Inspector::of(control_->failure.global(), number, 0),
@@ -140,12 +140,6 @@ int queries_of_block(const Batch& batch, int group, bool wide) {
 }
 
 }  // namespace
-
-int64_t attention_chunks(const Batch& batch) {
-    int64_t chunks = 1;
-    for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
-    return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
-}
 
 void CudaOps::write_tiles(const Batch& batch, RowTiles& tiles) {
     if (tiles.current) return;
@@ -184,7 +178,7 @@ void CudaOps::attend(const VerbCall& call) {
     bring_pages(batch, cache);
     Control& control = *control_;
     AttentionArgs args{.cache = cache_layer(cache, spec.layer),
-                       .batch = control.batch(),
+                       .batch = control.batch(cache.group_of(spec.layer)),
                        .queries = rows_of(call.x),
                        .out = rows_of(call.out),
                        .heads = spec.heads,

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "arithmetic/version.h"
 
 #include "engine/engine_settings.h"
 
@@ -55,11 +58,23 @@ std::optional<RecordedPasses::Counts> Engine::recorded_passes() const {
 }
 
 Result<void> Engine::make_cache(CacheType type) {
-    KvCache::DevicePart part{.places = plan().layer_places, .memory = nullptr};
+    SequenceState::Settings settings{
+        .geometry = {.layers = config().kv_geometry(), .recurrences = {}, .type = type, .places = plan().layer_places},
+        .units = plan().cache_units,
+        .sequences = std::numeric_limits<int32_t>::max(),
+        .digest = fmt::format("{}, arithmetic {}, {}", config().name, kArithmeticVersion, cache_type_name(type))};
     if (const PlanReserve* reserve = plan().reserve("kv_cache", Place::device)) {
+        settings.sequences = sequences_;  // a device has page tables for so many
+        DevicePart& part = settings.device;
         TRY_ASSIGN(part.memory, device_->allocate(reserve->bytes, "the KV cache"));
+        part.upload = [device = device_.get()](std::byte* to, const void* from, int64_t bytes) {
+            return device->upload(to, from, bytes);
+        };
+        part.download = [device = device_.get()](void* to, const std::byte* from, int64_t bytes) {
+            return device->download(to, from, bytes);
+        };
     }
-    TRY_ASSIGN(cache_, KvCache::create(config().kv_geometry(), type, plan().cache_pages, std::move(part)));
+    TRY_ASSIGN(cache_, SequenceState::create(std::move(settings)));
     return {};
 }
 
@@ -77,14 +92,14 @@ Result<Tensor> Engine::run_pass(const Batch& batch, Ops& verbs) {
 
 Result<void> Engine::check_batch(const Batch& batch) const {
     CHECK(batch.size() > 0 && batch.size() <= chunk(), "a batch has between one row and a chunk of them");
-    for (const BatchRow& row : batch.rows) {
-        if (row.token < 0 || row.token >= config().vocabulary) {
-            return fail(
-                "token {} is outside the model's vocabulary of {}; was the prompt made by another model's tokenizer?",
-                row.token, config().vocabulary);
-        }
-    }
+    for (const BatchRow& row : batch.rows) TRY(check_token(row.token));
     return {};
+}
+
+Result<void> Engine::check_token(int32_t token) const {
+    if (token >= 0 && token < config().vocabulary) return {};
+    return fail("token {} is outside the model's vocabulary of {}; was the prompt made by another model's tokenizer?",
+                token, config().vocabulary);
 }
 
 Result<void> Engine::check_finite(const Ops& verbs) const {

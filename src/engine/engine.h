@@ -13,6 +13,7 @@
 #include "checkpoint/weight_plan.h"
 #include "cpu/cpu_ops.h"
 #include "engine/split_ops.h"
+#include "engine/step.h"
 #include "files/checkpoint.h"
 #include "load/weight_cache.h"
 #include "machine/isa.h"
@@ -70,6 +71,14 @@ class Engine {
     int64_t chunk() const { return planned_.plan.chunk; }
     int sequences() const { return sequences_; }  // that it was opened for
 
+    // One pass over pieces of different sequences, at most chunk() tokens in all; those that were computed follow in
+    // their sequences. Each piece has its own result: logits or ranks, or the error that struck it alone, which is a
+    // token outside the vocabulary, a full context, pages that are lacking (busy) or a number that is not finite
+    // (numeric); its sequence stays as it was. Errors of the step itself: the machine failed.
+    Result<StepResults> step(std::span<const StepPiece> pieces);
+    // Through `verbs`, which forwards to ops(); no piece is ranked.
+    Result<StepResults> step(std::span<const StepPiece> pieces, Ops& verbs);
+
     // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
     // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
     // element.
@@ -90,6 +99,8 @@ class Engine {
     Result<void> make_ops(const EngineSettings& settings);
     Result<void> make_cache(CacheType type);
     Result<void> check_batch(const Batch& batch) const;
+    Result<void> check_token(int32_t token) const;
+    Result<void> check_piece(const StepPiece& piece);
     Result<Tensor> run_pass(const Batch& batch, Ops& verbs);
     Result<std::span<const float>> take_logits(Tensor logits, Ops& verbs) const;
     Result<void> check_finite(const Ops& verbs) const;
@@ -108,6 +119,7 @@ class Engine {
     std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
     std::unique_ptr<KvCache> cache_;
     std::unique_ptr<Model> model_;
+    std::vector<std::vector<float>> kept_logits_;  // of a step's passes but the last
 };
 
 }  // namespace invar

@@ -20,7 +20,7 @@ Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
         const int64_t value_width = call.out.width() / call.attention->heads;
         of_query = std::max<int64_t>(of_query, int64_t{call.attention->heads} * (value_width + 2) * 4);
     }
-    const int64_t chunks = KvCache::pages_for(planned.plan.context);
+    const int64_t chunks = pages_for(planned.plan.context);
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
@@ -175,6 +175,7 @@ Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, 
                                   .rows = planned.plan.chunk,
                                   .sequences = settings.sequences,
                                   .positions = planned.plan.context,
+                                  .page_tables = std::ssize(planned.plan.cache_units),
                                   .chunk_result_bytes = chunk_results,
                                   .ranked_rows = planned.logits_on_device() ? settings.sequences : 0};
 }
@@ -220,6 +221,7 @@ Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettin
                         .context = settings.context,
                         .chunk = settings.chunk,
                         .sequences = settings.sequences,
+                        .cache_positions = settings.cache_positions,
                         .memory_bytes = settings.memory_bytes,
                         .memory_source = settings.memory_source,
                         .device = std::nullopt};

@@ -20,14 +20,15 @@ enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the d
 
 struct EngineSettings {
     std::filesystem::path model;
-    std::optional<Isa> isa;   // highest instruction set to use; nothing: the best this machine has
-    std::string kernel;       // forced row of the linear kernel table; "": the table's choice
-    int threads = 0;          // 0: one for each CPU this process may use
-    bool pin = false;         // each thread but the first stays on one CPU
-    int64_t context = 0;      // positions; 0: the plan's default
-    int64_t chunk = 512;      // prompt tokens in one pass
-    int sequences = 1;        // that the KV cache has room for
-    int64_t logits_rows = 1;  // most rows of a batch whose logits are wanted
+    std::optional<Isa> isa;       // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;           // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;              // 0: one for each CPU this process may use
+    bool pin = false;             // each thread but the first stays on one CPU
+    int64_t context = 0;          // positions; 0: the plan's default
+    int64_t chunk = 512;          // prompt tokens in one pass
+    int sequences = 1;            // at one time
+    int64_t cache_positions = 0;  // of all sequences together; 0: each can fill its context
+    int64_t logits_rows = 1;      // most rows of a batch whose logits are wanted
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     CacheRequest weight_cache;

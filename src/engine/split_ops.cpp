@@ -229,15 +229,16 @@ void SplitOps::from_host(const ExpertSlots& slots) {
 void SplitOps::each_page(const KvCache& cache, int layer, const Batch& batch,
                          const std::function<void(std::byte*, std::byte*, int64_t)>& use) {
     if (cache.place(layer) == Place::host || settings_.measuring) return;
-    const KvCache::LayerPlace& place = cache.layer_place(layer);
-    const KvCache::Pool& pool = cache.pool(Place::device);
+    const LayerPlace& place = cache.layer_place(layer);
+    const StateMemory::Pool& pool = cache.pool(layer);
     std::vector<int32_t> pages;
     for (size_t i = 0; i < batch.rows.size(); ++i) {
         if (i > 0 && batch.rows[i].sequence == batch.rows[i - 1].sequence) continue;
-        for (const int32_t page : cache.pages_of(batch.rows[i].sequence)) pages.push_back(page);
+        for (const int32_t page : cache.pages_of(batch.rows[i].sequence, layer))
+            if (page != kNoUnit) pages.push_back(page);
     }
     for (const int32_t page : pages) {
-        const int64_t start = page * pool.page_bytes + place.keys;
+        const int64_t start = page * pool.unit_bytes + place.keys;
         use(pool.copy.get() + start, pool.memory.get() + start,
             place.bytes(cache.layers()[static_cast<size_t>(layer)].kv_heads));
     }

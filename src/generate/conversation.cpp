@@ -5,7 +5,7 @@
 namespace invar {
 
 Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink,
-                                    const Session::Progress& progress) {
+                                    const Progress& progress) {
     TRY_ASSIGN(const ChatPrompt prompt, format_->prompt(messages_, options_));
     Answer answer;
     ChannelSplitter splitter(prompt.starts_in);

@@ -25,8 +25,7 @@ class Conversation {
     const Json& messages() const { return messages_; }
 
     // Answers the last message and appends the answer as the assistant's.
-    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink,
-                          const Session::Progress& progress);
+    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Progress& progress);
 
   private:
     Session* session_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace invar {
 namespace {
@@ -10,116 +11,79 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+Request::Limits limits_of(const Engine& engine) {
+    return {.context = engine.context(), .vocabulary = engine.config().vocabulary, .ranks = engine.ranks_on_device()};
+}
+
 }  // namespace
 
-std::string_view finish_reason_name(FinishReason reason) {
-    switch (reason) {
-        case FinishReason::end_token:
-            return "end_token";
-        case FinishReason::stop_string:
-            return "stop_string";
-        case FinishReason::max_tokens:
-            return "max_tokens";
-        case FinishReason::context_full:
-            return "context_full";
-        case FinishReason::cancelled:
-            return "cancelled";
-    }
-    return "";
-}
-
-std::string StopStrings::feed(std::string_view text) {
-    if (stopped_) return {};
-    held_ += text;
-    size_t first = std::string::npos;
-    for (const std::string& stop : stops_) {
-        if (!stop.empty()) first = std::min(first, held_.find(stop));
-    }
-    if (first != std::string::npos) {
-        stopped_ = true;
-        std::string certain = held_.substr(0, first);
-        held_.clear();
-        return certain;
-    }
-    size_t keep = 0;  // the longest end of held_ that starts a stop string
-    for (const std::string& stop : stops_) {
-        for (size_t length = std::min(stop.size(), held_.size()); length > keep; --length) {
-            if (held_.ends_with(std::string_view(stop).substr(0, length))) keep = length;
-        }
-    }
-    std::string certain = held_.substr(0, held_.size() - keep);
-    held_.erase(0, held_.size() - keep);
-    return certain;
-}
-
-std::string StopStrings::finish() { return std::exchange(held_, {}); }
-
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
-                            const GenerationSettings& settings, const TextSink& sink,
-                            const Session::Progress& progress) {
-    TRY(settings.sampler.validate());
-    Sampler sampler(settings.sampler);
-    sampler.observe(settings.observer);
+                            const GenerationSettings& settings, const TextSink& sink, const Progress& progress) {
+    Engine& engine = session.engine();
+    TRY_ASSIGN(Request request, Request::create(tokenizer, prompt, settings, limits_of(engine)));
     Generation result;
-    result.prompt_tokens = static_cast<int64_t>(prompt.size());
-    std::vector<int32_t> history(prompt.begin(), prompt.end());
-    const int64_t vocabulary = session.engine().config().vocabulary;
-    // What of the next row of logits a device is to send; nothing: all of it.
-    const auto request = [&]() -> Result<Session::Request> {
-        if (!session.engine().ranks_on_device()) return Session::Request();
-        return sampler.preselection(history, vocabulary);
-    };
-    const auto prompt_start = Clock::now();
-    TRY_ASSIGN(Session::Request wanted, request());
-    TRY_ASSIGN(NextToken next, session.advance_to(prompt, progress, wanted));
-    result.prompt_seconds = seconds_since(prompt_start);
-    result.reused_tokens = session.reused_tokens();
-
-    const auto generation_start = Clock::now();
-    TokenStream stream(tokenizer, /*show_control=*/false, TokenStream::Begins::continuation);
-    StopStrings stops(settings.stop);
-    bool cancelled = false;
-    auto deliver = [&](const std::string& text) {
+    result.prompt_tokens = std::ssize(prompt);
+    const auto deliver = [&] {
+        const std::string text = request.take_text();
         if (text.empty()) return;
         result.text += text;
-        if (sink && !sink(text)) cancelled = true;
+        if (sink && !sink(text)) request.cancel();
     };
-    for (;;) {
-        const auto position = static_cast<int64_t>(history.size());
-        TRY_ASSIGN(const SampledToken sampled, next.ranked ? sampler.sample(*next.ranked, vocabulary, position)
-                                                           : sampler.sample(next.logits, history, position));
-        result.tokens.push_back(sampled.token);
-        history.push_back(sampled.token);
-        if (!settings.ignore_end && tokenizer.is_end_of_generation(sampled.token)) {
-            result.reason = FinishReason::end_token;
-            break;
+    auto start = Clock::now();
+    int64_t computed = session.keep_prefix(prompt);
+    result.reused_tokens = computed;
+    const int64_t fresh = std::ssize(prompt) - computed;
+    while (!request.finished()) {
+        TRY_ASSIGN(const StepPiece piece, request.next_piece(session.sequence(), computed, engine.chunk()));
+        TRY_ASSIGN(StepResults results, engine.step({&piece, 1}));
+        TRY_ASSIGN(const StepOutput output, std::move(results.front()));
+        computed += std::ssize(piece.tokens);
+        const bool in_prompt = computed <= std::ssize(prompt);
+        const int64_t done = computed - result.reused_tokens;
+        if (in_prompt && progress && !progress(done, fresh) && done < fresh)
+            return fail("stopped after {} of {} prompt tokens", done, fresh);
+        if (piece.wanted == StepWanted::nothing) continue;
+        if (in_prompt) {
+            result.prompt_seconds = seconds_since(start);
+            start = Clock::now();
         }
-        deliver(stops.feed(stream.feed(sampled.token)));
-        if (stops.stopped()) {
-            result.reason = FinishReason::stop_string;
-            break;
-        }
-        if (cancelled) {
-            result.reason = FinishReason::cancelled;
-            break;
-        }
-        if (settings.max_tokens > 0 && static_cast<int64_t>(result.tokens.size()) >= settings.max_tokens) {
-            result.reason = FinishReason::max_tokens;
-            break;
-        }
-        if (session.room() < 1) {
-            result.reason = FinishReason::context_full;
-            break;
-        }
-        TRY_ASSIGN(wanted, request());
-        TRY_ASSIGN(next, session.append(sampled.token, wanted));
+        TRY(request.take(output));
+        deliver();
     }
-    if (!stops.stopped()) {
-        deliver(stops.feed(stream.finish()));
-        deliver(stops.finish());
-    }
-    result.generation_seconds = seconds_since(generation_start);
+    deliver();
+    result.tokens.assign(request.sampled().begin(), request.sampled().end());
+    result.reason = *request.finished();
+    result.generation_seconds = seconds_since(start);
     return result;
+}
+
+Result<void> generate_together(Engine& engine, std::span<RequestOnSequence> requests) {
+    while (true) {
+        std::vector<StepPiece> pieces;
+        std::vector<RequestOnSequence*> of_piece;
+        int64_t rows = engine.chunk();
+        for (const bool prompts : {false, true}) {
+            for (RequestOnSequence& one : requests) {
+                if (one.request->finished() || !one.failed) continue;
+                const int64_t computed = engine.cache().length(one.sequence);
+                const bool is_prompt = computed + 1 < std::ssize(one.request->tokens());
+                if (is_prompt != prompts || rows == 0) continue;
+                TRY_ASSIGN(StepPiece piece, one.request->next_piece(one.sequence, computed, rows));
+                rows -= std::ssize(piece.tokens);
+                pieces.push_back(std::move(piece));
+                of_piece.push_back(&one);
+            }
+        }
+        if (pieces.empty()) return {};
+        TRY_ASSIGN(StepResults results, engine.step(pieces));
+        for (size_t i = 0; i < pieces.size(); ++i) {
+            if (!results[i]) {
+                of_piece[i]->failed = pass_on(std::move(results[i]));
+            } else if (pieces[i].wanted != StepWanted::nothing) {
+                of_piece[i]->failed = of_piece[i]->request->take(*results[i]);
+            }
+        }
+    }
 }
 
 }  // namespace invar

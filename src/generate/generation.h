@@ -1,5 +1,5 @@
-// The loop from a prompt to an answer: sample, append, decode to text, stop. One loop for every caller (command line,
-// server, tests); it does not know chat templates (conversation.h) nor how a token is chosen (sampler.h).
+// From a prompt to an answer on one sequence: drives a Request (request.h) step by step, and delivers its text. One
+// loop for commands and tests; it does not know chat templates (conversation.h) nor how a token is chosen (sampler.h).
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include "generate/sampler.h"
+#include "generate/request.h"
 #include "generate/session.h"
-#include "text/tokenizer/tokenizer.h"
 
 namespace invar {
-
-struct GenerationSettings {
-    SamplerSettings sampler;
-    int64_t max_tokens = 0;               // 0: until the context is full
-    std::vector<std::string> stop;        // the text ends before the first of these
-    bool ignore_end = false;              // go on past end-of-generation tokens (benchmarks)
-    SamplerObserver* observer = nullptr;  // of every choice; it changes none
-};
-
-enum class FinishReason : uint8_t { end_token, stop_string, max_tokens, context_full, cancelled };
-std::string_view finish_reason_name(FinishReason reason);  // "end_token", ...
 
 struct Generation {
     std::vector<int32_t> tokens;  // sampled, the end token included
@@ -37,22 +25,16 @@ struct Generation {
 using TextSink = std::function<bool(std::string_view text)>;
 
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
-                            const GenerationSettings& settings, const TextSink& sink,
-                            const Session::Progress& progress);
+                            const GenerationSettings& settings, const TextSink& sink, const Progress& progress);
 
-// Holds text back while it could still be the start of a stop string.
-class StopStrings {
-  public:
-    explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}
-    // Text that is certain after `text` was added; sets stopped() when a stop string is complete.
-    std::string feed(std::string_view text);
-    std::string finish();  // what was held back at the end
-    bool stopped() const { return stopped_; }
-
-  private:
-    std::vector<std::string> stops_;
-    std::string held_;
-    bool stopped_ = false;
+// Several requests in common steps, each on a sequence of its own, until all have finished: every request that has its
+// prompt behind it gets its row in each step, and the rows that are left go to prompts in their order. `failed` has the
+// error of each request that one struck; the others do not notice.
+struct RequestOnSequence {
+    Request* request = nullptr;
+    int32_t sequence = 0;
+    Result<void> failed = {};
 };
+Result<void> generate_together(Engine& engine, std::span<RequestOnSequence> requests);
 
 }  // namespace invar

@@ -3,92 +3,71 @@
 #include <algorithm>
 
 namespace invar {
+namespace {
 
-Session::Session(Engine& engine) : engine_(engine), sequence_(engine.cache().add_sequence()) {}
-
-Session::~Session() { engine_.cache().remove_sequence(sequence_); }
-
-Result<std::span<const float>> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress) {
-    TRY_ASSIGN(const NextToken next, advance_to(tokens, progress, std::nullopt));
-    return next.logits;
+Result<StepOutput> step_of_one(Session& session, std::span<const int32_t> tokens, StepWanted wanted) {
+    const StepPiece piece{.sequence = session.sequence(), .tokens = tokens, .wanted = wanted};
+    TRY_ASSIGN(StepResults results, session.engine().step({&piece, 1}));
+    return std::move(results.front());
 }
 
-Result<std::span<const float>> Session::append(int32_t token) {
-    TRY_ASSIGN(const NextToken next, append(token, std::nullopt));
-    return next.logits;
+}  // namespace
+
+int64_t Session::keep_prefix(std::span<const int32_t> tokens) {
+    SequenceState& state = engine_.cache();
+    const std::span<const int32_t> held = state.tokens(sequence_);
+    const auto common = std::ranges::mismatch(held, tokens).in1 - held.begin();
+    const int64_t most = std::max<int64_t>(0, std::ssize(tokens) - 1);
+    reused_ = state.rewind(sequence_, std::min<int64_t>(common, most));
+    // What it had to give up, or never had, others may have computed.
+    if (reused_ == 0) reused_ = state.attach_prefix(sequence_, tokens.first(static_cast<size_t>(most)));
+    return reused_;
 }
 
-Result<NextToken> Session::advance_to(std::span<const int32_t> tokens, const Progress& progress,
-                                      const Request& request) {
+Result<std::span<const float>> advance_to(Session& session, std::span<const int32_t> tokens, const Progress& progress) {
     if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
-    if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
+    const Engine& engine = session.engine();
+    if (std::ssize(tokens) > engine.context()) {
         return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
-                    engine_.context());
+                    engine.context());
     }
-    size_t common = 0;
-    while (common < tokens.size() && common < tokens_.size() && tokens[common] == tokens_[common]) ++common;
-    common = std::min(common, tokens.size() - 1);  // the last token's logits are wanted, so it is computed
-    reused_ = static_cast<int64_t>(common);
-    tokens_.resize(common);
-    engine_.cache().truncate(sequence_, reused_);
-    return compute(tokens.subspan(common), progress, request);
+    const std::span<const int32_t> fresh = tokens.subspan(static_cast<size_t>(session.keep_prefix(tokens)));
+    const auto total = std::ssize(fresh);
+    for (int64_t done = 0;;) {
+        const int64_t count = std::min(engine.chunk(), total - done);
+        const bool is_last = done + count == total;
+        TRY_ASSIGN(const StepOutput output,
+                   step_of_one(session, fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
+                               is_last ? StepWanted::last_logits : StepWanted::nothing));
+        done += count;
+        const bool go_on = !progress || progress(done, total);
+        if (is_last) return output.logits;
+        if (!go_on) return fail("stopped after {} of {} prompt tokens", done, total);
+    }
 }
 
-Result<NextToken> Session::append(int32_t token, const Request& request) {
-    if (room() < 1) return fail("the context of {} tokens is full; start anew or raise --context", engine_.context());
-    return compute({&token, 1}, nullptr, request);
+Result<std::span<const float>> append(Session& session, int32_t token) {
+    TRY_ASSIGN(const StepOutput output, step_of_one(session, {&token, 1}, StepWanted::last_logits));
+    return output.logits;
 }
 
-Result<void> Session::logits_of_all(std::span<const int32_t> tokens, const LogitsSink& sink) {
-    if (static_cast<int64_t>(tokens.size()) > engine_.context()) {
+Result<void> logits_of_all(Session& session, std::span<const int32_t> tokens, const LogitsSink& sink) {
+    const Engine& engine = session.engine();
+    if (std::ssize(tokens) > engine.context()) {
         return fail("the text has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
-                    engine_.context());
+                    engine.context());
     }
-    engine_.cache().truncate(sequence_, 0);
-    tokens_.clear();
-    const auto vocabulary = static_cast<size_t>(engine_.config().vocabulary);
-    while (tokens_.size() < tokens.size()) {
-        const size_t start = tokens_.size();
-        const size_t count = std::min(static_cast<size_t>(engine_.chunk()), tokens.size() - start);
-        TRY_ASSIGN(const NextToken next, compute_chunk(tokens.subspan(start, count), Wanted::all_logits, std::nullopt));
+    session.engine().cache().rewind(session.sequence(), 0);
+    const auto vocabulary = static_cast<size_t>(engine.config().vocabulary);
+    for (int64_t start = 0; start < std::ssize(tokens);) {
+        const auto count = static_cast<size_t>(std::min(engine.chunk(), std::ssize(tokens) - start));
+        TRY_ASSIGN(const StepOutput output,
+                   step_of_one(session, tokens.subspan(static_cast<size_t>(start), count), StepWanted::all_logits));
         for (size_t i = 0; i < count; ++i)
-            sink(static_cast<int64_t>(start + i), next.logits.subspan(i * vocabulary, vocabulary));
+            sink(start + static_cast<int64_t>(i), output.logits.subspan(i * vocabulary, vocabulary));
+        start += static_cast<int64_t>(count);
     }
     return {};
-}
-
-Result<NextToken> Session::compute_chunk(std::span<const int32_t> chunk, Wanted wanted, const Request& request) {
-    const auto start = static_cast<int64_t>(tokens_.size());
-    const auto count = static_cast<int64_t>(chunk.size());
-    Batch batch;
-    for (int64_t i = 0; i < count; ++i) {
-        batch.rows.push_back({.token = chunk[static_cast<size_t>(i)], .sequence = sequence_, .position = start + i});
-        if (wanted == Wanted::all_logits || i == count - 1) batch.logits_rows.push_back(static_cast<int32_t>(i));
-    }
-    TRY(engine_.cache().reserve(sequence_, start + count));
-    NextToken next;
-    if (request) {
-        TRY_ASSIGN(std::vector<RankedLogits> ranked, engine_.evaluate_ranked(batch, {&*request, 1}));
-        next.ranked = std::move(ranked.front());
-    } else {
-        TRY_ASSIGN(next.logits, engine_.evaluate(batch));
-    }
-    tokens_.insert(tokens_.end(), chunk.begin(), chunk.end());
-    return next;
-}
-
-Result<NextToken> Session::compute(std::span<const int32_t> fresh, const Progress& progress, const Request& request) {
-    NextToken next;
-    const auto total = static_cast<int64_t>(fresh.size());
-    for (int64_t done = 0; done < total;) {
-        const int64_t count = std::min(engine_.chunk(), total - done);
-        TRY_ASSIGN(next, compute_chunk(fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
-                                       Wanted::last_logits, request));
-        done += count;
-        if (progress && !progress(done, total) && done < total)
-            return fail("stopped after {} of {} prompt tokens", done, total);
-    }
-    return next;
 }
 
 }  // namespace invar

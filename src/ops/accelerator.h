@@ -57,6 +57,7 @@ struct AcceleratorOpsSettings {
     int64_t rows = 512;              // of the largest batch
     int64_t sequences = 1;           // slots of the cache, at most
     int64_t positions = 4096;        // of the longest sequence
+    int64_t page_tables = 1;         // groups of layers that have pages of their own
     int64_t chunk_result_bytes = 0;  // for attention split over chunks; with less it is split less
     int64_t ranked_rows = 0;         // of logits, that ask() may ask about at once
     // No memory and no kernels: verbs only take their scratch, so that scratch_peak() after a pass over the largest

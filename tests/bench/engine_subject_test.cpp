@@ -94,7 +94,7 @@ TEST(EngineSubject, CountsTheExpertsThatARunReads) {
 
 TEST(EngineSubject, WorksLeaveTheCacheAsItWas) {
     Opened opened("qwen3", FormatId::q8_0, 3);
-    const int64_t pages = opened.engine().cache().free_pages();
+    const int64_t pages = opened.engine().cache().available();
     {
         EngineSubject subject(opened.engine(), opened.engine().ops());
         for (const Work& work : {Work{.kind = WorkKind::prompt, .tokens = 40, .depth = 50},
@@ -109,7 +109,7 @@ TEST(EngineSubject, WorksLeaveTheCacheAsItWas) {
             ASSERT_TRUE(subject.choose_token());
         }
     }
-    EXPECT_EQ(opened.engine().cache().free_pages(), pages);
+    EXPECT_EQ(opened.engine().cache().available(), pages);
 }
 
 TEST(EngineSubject, RefusesWhatTheEngineHasNoRoomFor) {
@@ -143,7 +143,7 @@ TEST(Variant, ComputesTheSameWeightsWithOtherKernelsAndThreads) {
     const auto expected = engine.evaluate(batch);
     ASSERT_TRUE(expected);
     const std::vector<float> logits(expected->begin(), expected->end());
-    engine.cache().truncate(first, 0);
+    engine.cache().rewind(first, 0);
     for (BatchRow& row : batch.rows) row.sequence = second;
     ASSERT_TRUE(engine.cache().reserve(second, 20));
     const auto got = engine.evaluate(batch, (*variant)->ops());

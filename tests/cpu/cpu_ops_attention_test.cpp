@@ -22,7 +22,7 @@ class FilledCache {
   public:
     FilledCache(std::mt19937& random, const Shape& shape, const std::vector<int64_t>& lengths) : shape_(shape) {
         int64_t pages = 0;
-        for (const int64_t length : lengths) pages += KvCache::pages_for(length);
+        for (const int64_t length : lengths) pages += pages_for(length);
         cache_ = make_cache({{.kv_heads = shape.kv_heads,
                               .key_width = shape.key_width,
                               .value_width = shape.value_width,

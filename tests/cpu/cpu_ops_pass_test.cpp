@@ -51,12 +51,13 @@ PassResult run_prompts(const SmallModel& model, Ops& ops, const Prompts& prompts
             }
         }
     }
-    const int64_t page_bytes = cache->bytes() / cache->total_pages();
     for (size_t s = 0; s < prompts.tokens.size(); ++s) {
         auto& stored = run.stored.emplace_back();
-        for (const int32_t page : cache->pages_of(static_cast<int32_t>(s))) {
-            const std::byte* start = cache->keys(0, page, 0);
-            stored.insert(stored.end(), start, start + page_bytes);
+        for (int layer = 0; layer < std::ssize(cache->layers()); ++layer) {
+            for (const int32_t page : cache->pages_of(static_cast<int32_t>(s), layer)) {
+                const std::byte* start = cache->keys(layer, page, 0);
+                stored.insert(stored.end(), start, start + cache->layer_place(layer).bytes(kKvHeads));
+            }
         }
     }
     return run;

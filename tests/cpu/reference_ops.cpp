@@ -192,7 +192,7 @@ void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys
         const int64_t width = is_key ? geometry.key_width : geometry.value_width;
         for (int64_t row = 0; row < batch.size(); ++row) {
             const BatchRow& place = batch.rows[static_cast<size_t>(row)];
-            const int32_t page = cache.pages_of(place.sequence)[static_cast<size_t>(place.position / 64)];
+            const int32_t page = cache.pages_of(place.sequence, layer)[static_cast<size_t>(place.position / 64)];
             const int64_t lane = place.position % 64;
             for (int head = 0; head < geometry.kv_heads; ++head) {
                 std::byte* memory = is_key ? cache.keys(layer, page, head) : cache.values(layer, page, head);
@@ -224,7 +224,9 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
             .last = place.position + 1};
         for (int head = 0; head < spec.heads; ++head) {
             const int kv_head = head / (spec.heads / geometry.kv_heads);
-            const auto page = [&](int64_t t) { return cache.pages_of(place.sequence)[static_cast<size_t>(t / 64)]; };
+            const auto page = [&](int64_t t) {
+                return cache.pages_of(place.sequence, spec.layer)[static_cast<size_t>(t / 64)];
+            };
             const auto key_at = [&](int64_t t) -> const float* {
                 for (int i = 0; i < geometry.key_width; ++i) {
                     key[static_cast<size_t>(i)] =

@@ -16,7 +16,7 @@ struct States {
 };
 
 using ReadTensor = std::function<std::vector<float>(Tensor)>;
-using ReadPage = std::function<std::vector<std::byte>(const KvCache&, int32_t, int64_t)>;
+using ReadPage = std::function<std::vector<std::byte>(const KvCache&, int layer, int32_t page, int64_t bytes)>;
 
 States run_passes(const SmallModel& model, Ops& ops, KvCache& cache, const Prompts& prompts, int64_t chunk,
                   const ReadTensor& read, const ReadPage& read_page) {
@@ -47,13 +47,15 @@ States run_passes(const SmallModel& model, Ops& ops, KvCache& cache, const Promp
         }
     }
     // Positions beyond a sequence's end are nobody's: only whole pages are compared.
-    const int64_t page_bytes = KvCache::page_bytes(cache.layers(), cache.type());
     for (size_t s = 0; s < prompts.tokens.size(); ++s) {
         auto& stored = states.stored.emplace_back();
-        const auto pages = cache.pages_of(static_cast<int32_t>(s));
-        for (size_t i = 0; i < prompts.tokens[s].size() / kPagePositions; ++i) {
-            const std::vector<std::byte> page = read_page(cache, pages[i], page_bytes);
-            stored.insert(stored.end(), page.begin(), page.end());
+        for (int layer = 0; layer < std::ssize(cache.layers()); ++layer) {
+            const auto pages = cache.pages_of(static_cast<int32_t>(s), layer);
+            for (size_t i = 0; i < prompts.tokens[s].size() / kPagePositions; ++i) {
+                const std::vector<std::byte> page =
+                    read_page(cache, layer, pages[i], cache.layer_place(layer).bytes(kKvHeads));
+                stored.insert(stored.end(), page.begin(), page.end());
+            }
         }
     }
     return states;
@@ -65,8 +67,8 @@ States run_reference(const SmallModel& model, const Prompts& prompts, CacheType 
     return run_passes(
         model, ops, *cache, prompts, 512,
         [](Tensor tensor) { return std::vector<float>(tensor.host(), tensor.host() + tensor.rows() * tensor.width()); },
-        [](const KvCache& cache_read, int32_t page, int64_t bytes) {
-            const std::byte* start = cache_read.keys(0, page, 0);
+        [](const KvCache& cache_read, int layer, int32_t page, int64_t bytes) {
+            const std::byte* start = cache_read.keys(layer, page, 0);
             return std::vector<std::byte>(start, start + bytes);
         });
 }
@@ -76,9 +78,9 @@ States run_device(const SmallModel& model, const DeviceBackend& backend, const P
     const auto cache = backend.make_cache(SmallModel::geometry(), type, 40);
     return run_passes(
         model, *backend.ops, *cache, prompts, chunk, [&](Tensor tensor) { return backend.read(tensor); },
-        [&](const KvCache& cache_read, int32_t page, int64_t bytes) {
+        [&](const KvCache& cache_read, int layer, int32_t page, int64_t bytes) {
             std::vector<std::byte> copy(static_cast<size_t>(bytes));
-            const std::byte* start = cache_read.pool(Place::device).memory.get() + page * bytes;
+            const std::byte* start = cache_read.pool(layer).memory.get() + page * bytes;
             EXPECT_TRUE(backend.device->download(copy.data(), start, bytes).has_value());
             return copy;
         });

@@ -119,6 +119,7 @@ struct DeviceBackend {
                                      .scratch_bytes = int64_t{24} << 20,
                                      .rows = 1024,
                                      .sequences = 8,
+                                     .page_tables = 2,
                                      .positions = 1024,
                                      .chunk_result_bytes = chunk_result_bytes,
                                      .ranked_rows = 6});
@@ -129,10 +130,17 @@ struct DeviceBackend {
     }
 
     std::unique_ptr<KvCache> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) const {
-        auto memory = device->allocate(KvCache::page_bytes(layers, type) * pages, "a test's cache");
+        const StateGeometry geometry{.layers = layers,
+                                     .recurrences = {},
+                                     .type = type,
+                                     .places = std::vector<Place>(layers.size(), Place::device)};
+        const auto layout = lay_out_state(geometry);
+        CHECK(layout.has_value(), "the tests' layers are possible");
+        const std::vector<int64_t> units(layout->groups.size(), pages);
+        auto memory = device->allocate(state_bytes(layout->groups, units, Place::device), "a test's cache");
         CHECK(memory.has_value(), "the tests' caches fit");
-        auto cache = KvCache::create(layers, type, pages,
-                                     {.places = std::vector<Place>(layers.size(), Place::device), .memory = *memory});
+        auto cache =
+            SequenceState::create({.geometry = geometry, .units = units, .digest = {}, .device = {.memory = *memory}});
         CHECK(cache.has_value(), "the tests' caches fit");
         return std::move(*cache);
     }

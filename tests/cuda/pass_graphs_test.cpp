@@ -59,8 +59,8 @@ struct Outcome {
 
 // Of layer 0 and head 0, in the device's memory.
 std::byte* values_of_page(const KvCache& cache, int32_t page) {
-    const KvCache::Pool& pool = cache.pool(Place::device);
-    return pool.memory.get() + page * pool.page_bytes + cache.layer_place(0).values;
+    const StateMemory::Pool& pool = cache.pool(0);
+    return pool.memory.get() + page * pool.unit_bytes + cache.layer_place(0).values;
 }
 
 // Runs the same steps plainly and through graphs; a cache page of sequence 1 is poisoned before the last steps.
@@ -77,9 +77,9 @@ Outcome compare_steps(uint32_t seed, int steps, const Forward& forward) {
         if (step == steps - 4) {
             const float nan = std::numeric_limits<float>::quiet_NaN();
             for (Machine* machine : {&plain, &graphed})
-                if (!machine->cache->pages_of(1).empty())
+                if (!machine->cache->pages_of(1, 0).empty())
                     CHECK(machine->backend.device
-                              ->upload(values_of_page(*machine->cache, machine->cache->pages_of(1)[0]),
+                              ->upload(values_of_page(*machine->cache, machine->cache->pages_of(1, 0)[0]),
                                        std::vector<float>(64, nan).data(), 256)
                               .has_value(),
                           "copied");

@@ -51,7 +51,7 @@ TEST(DeviceMemory, RunningOutAtAnyAllocationIsOneSentenceAndLeavesTheDeviceUsabl
 // A chunk of rows, of which the last ones of every sequence are ranked with as many edits and ranks as there may be.
 void largest_ranked_pass(Engine& engine) {
     Batch batch;
-    const auto sequences = static_cast<int64_t>(engine.cache().total_pages() / KvCache::pages_for(engine.context()));
+    const auto sequences = int64_t{engine.sequences()};
     for (int64_t i = 0; i < sequences; ++i) {
         const int32_t sequence = engine.cache().add_sequence();
         ASSERT_TRUE(engine.cache().reserve(sequence, engine.chunk()));

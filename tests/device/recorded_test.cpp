@@ -145,9 +145,9 @@ TEST(Recorded, TheCheckSeesACacheThatOnlyRecordedPassesRead) {
         if (++passes < 10 || spoilt_at >= 0 || row.position == 0) return;
         spoilt_at = passes;
         // The first key of layer 0: the emulated device's memory is the host's.
-        const KvCache::Pool& pool = engine->cache().pool(Place::device);
-        const int32_t page = engine->cache().pages_of(row.sequence)[0];
-        std::byte* const keys = pool.memory.get() + page * pool.page_bytes + engine->cache().layer_place(0).keys;
+        const StateMemory::Pool& pool = engine->cache().pool(0);
+        const int32_t page = engine->cache().pages_of(row.sequence, 0)[0];
+        std::byte* const keys = pool.memory.get() + page * pool.unit_bytes + engine->cache().layer_place(0).keys;
         for (int64_t element = 0; element < 8; ++element) keys[element * kPagePositions * 2 + 1] ^= std::byte{0x10};
     };
     const auto check =

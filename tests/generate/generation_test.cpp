@@ -56,13 +56,13 @@ TEST(Session, ReusesACommonPrefixWithoutChangingABit) {
             std::copy_n(first.begin(), kept, second.begin());
             if (kept < second.size()) second[kept] = (first[kept] + 1) % 260;
             Session reusing(*opened.engine);
-            ASSERT_TRUE(reusing.advance_to(first, nullptr));
-            const auto reused = bits(reusing.advance_to(second, nullptr).value());
+            ASSERT_TRUE(advance_to(reusing, first, nullptr));
+            const auto reused = bits(advance_to(reusing, second, nullptr).value());
             EXPECT_EQ(reusing.reused_tokens(), static_cast<int64_t>(kept));
-            Session fresh(*opened.engine);
+            Session fresh(*opened.engine, "shares nothing, " + std::to_string(kept));
             // Two sequences at once need room for both; the cache of one engine holds one, so the first is dropped.
-            ASSERT_TRUE(reusing.advance_to(std::span(second).first(1), nullptr));
-            const auto recomputed = bits(fresh.advance_to(second, nullptr).value());
+            ASSERT_TRUE(advance_to(reusing, std::span(second).first(1), nullptr));
+            const auto recomputed = bits(advance_to(fresh, second, nullptr).value());
             ASSERT_EQ(reused, recomputed) << name << ", prefix of " << kept;
             compared += static_cast<int64_t>(reused.size());
         }
@@ -82,10 +82,10 @@ TEST(Session, GivesAPromptTheSameBitsAsTokenByToken) {
             std::vector<uint32_t> whole, stepwise;
             {
                 Session session(*opened.engine);
-                whole = bits(session.advance_to(tokens, nullptr).value());
+                whole = bits(advance_to(session, tokens, nullptr).value());
             }
             Session session(*opened.engine);
-            for (const int32_t token : tokens) stepwise = bits(session.append(token).value());
+            for (const int32_t token : tokens) stepwise = bits(append(session, token).value());
             ASSERT_EQ(whole, stepwise) << name << " " << format(matrix_format).name;
             compared += static_cast<int64_t>(whole.size());
         }
@@ -97,19 +97,19 @@ TEST(Session, RefusesAPromptLongerThanTheContext) {
     const Opened opened(tiny("llama"), {.context = 100});
     ASSERT_TRUE(opened.engine);
     Session session(*opened.engine);
-    const auto refused = session.advance_to(random_tokens(101, 4), nullptr);
+    const auto refused = advance_to(session, random_tokens(101, 4), nullptr);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().message,
               "the prompt has 101 tokens, but the context holds 100; shorten it or raise --context");
-    EXPECT_TRUE(session.advance_to(random_tokens(100, 4), nullptr));
-    EXPECT_FALSE(session.append(1));
+    EXPECT_TRUE(advance_to(session, random_tokens(100, 4), nullptr));
+    EXPECT_FALSE(append(session, 1));
 }
 
 TEST(Engine, RefusesATokenOutsideTheVocabulary) {
     const Opened opened(tiny("llama"));
     ASSERT_TRUE(opened.engine);
     Session session(*opened.engine);
-    const auto refused = session.advance_to(std::vector<int32_t>{1, 260}, nullptr);
+    const auto refused = advance_to(session, std::vector<int32_t>{1, 260}, nullptr);
     ASSERT_FALSE(refused);
     EXPECT_NE(refused.error().message.find("token 260 is outside the model's vocabulary of 260"), std::string::npos);
 }
@@ -127,7 +127,7 @@ TEST(Engine, NamesTheVerbLayerAndElementOfTheFirstNonFiniteNumber) {
     auto engine = Engine::open({.model = path, .threads = 2}, nullptr);
     ASSERT_TRUE(engine) << engine.error().message;
     Session session(**engine);
-    const auto refused = session.advance_to(random_tokens(5, 5), nullptr);
+    const auto refused = advance_to(session, random_tokens(5, 5), nullptr);
     ASSERT_FALSE(refused);
     EXPECT_NE(refused.error().message.find("the result of up (linear) in layer 1 is nan at row 0, element 17"),
               std::string::npos)

@@ -96,7 +96,7 @@ void look_at_specials(const VocabularySource& source, Findings& findings) {
 }
 
 void look_at_merges(const VocabularySource& source, Findings& findings) {
-    if (source.model != "gpt2") return;
+    if (source.model != "gpt2" && source.model != "gemma4") return;
     const std::set<std::string_view> tokens(source.tokens.begin(), source.tokens.end());
     int64_t unknown = 0;
     std::string example;

@@ -74,6 +74,11 @@ double DriftReport::same_best_share() const {
     return positions.empty() ? 1 : static_cast<double>(same) / static_cast<double>(positions.size());
 }
 
+bool DriftReport::equal_bits() const {
+    return !positions.empty() &&
+           std::all_of(positions.begin(), positions.end(), [](const PositionDrift& one) { return one.equal_bits; });
+}
+
 DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b) {
     DriftReport report;
     double before = 0;
@@ -101,7 +106,9 @@ DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b) {
         const std::span<const float> x(a.logits.data() + i * static_cast<size_t>(a.vocabulary), common);
         const std::span<const float> y(b.logits.data() + i * static_cast<size_t>(b.vocabulary), common);
         const LogitsRow p{x, next_token(x)}, q{y, next_token(y)};
-        report.positions.push_back({.kl = kl_divergence(p, q), .same_best = p.summary.best == q.summary.best});
+        report.positions.push_back({.kl = kl_divergence(p, q),
+                                    .same_best = p.summary.best == q.summary.best,
+                                    .equal_bits = std::memcmp(x.data(), y.data(), common * sizeof(float)) == 0});
     }
     return report;
 }

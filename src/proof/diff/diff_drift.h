@@ -30,6 +30,7 @@ struct LayerDrift {
 struct PositionDrift {
     double kl = 0;  // KL(A || B) of the next token, nats
     bool same_best = true;
+    bool equal_bits = false;  // of the logits of the tokens that both have
 };
 struct DriftReport {
     std::vector<LayerDrift> layers;
@@ -39,6 +40,7 @@ struct DriftReport {
     double mean_kl() const;
     double largest_kl() const;
     double same_best_share() const;
+    bool equal_bits() const;  // the logits of every position
 };
 // Both runs have the same tokens; widths and layers are those of one model.
 DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b);

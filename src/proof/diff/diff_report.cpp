@@ -1,4 +1,5 @@
 // The comparison of two checkpoints as a person or a program reads it.
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -27,7 +28,8 @@ Json tensor_as_json(const TensorDistance& tensor) {
                  {"scale", finite_or_null(tensor.scale)},
                  {"scaled_rms", finite_or_null(tensor.scaled_rms)},
                  {"sign_flips", tensor.sign_flips},
-                 {"weights", tensor.weights}};
+                 {"weights", tensor.weights},
+                 {"equal_bits", tensor.equal_bits}};
     json["worst_block"] = {{"row", tensor.worst.row},           {"column", tensor.worst.column},
                            {"weights", tensor.worst.weights},   {"relative", finite_or_null(tensor.worst.relative)},
                            {"offset_a", tensor.worst.offset_a}, {"offset_b", tensor.worst.offset_b}};
@@ -50,7 +52,8 @@ Json drift_as_json(const DriftReport& drift) {
                  {"positions", std::move(positions)},
                  {"kl_mean", drift.mean_kl()},
                  {"kl_max", drift.largest_kl()},
-                 {"same_first_choice", drift.same_best_share()}};
+                 {"same_first_choice", drift.same_best_share()},
+                 {"equal_bits", drift.equal_bits()}};
     json["first_jump"] = drift.first_jump == -2 ? Json(nullptr) : Json(drift.first_jump);
     return json;
 }
@@ -84,6 +87,26 @@ std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
         text += tensor_line(*most);
     }
     return table_header("farthest of each kind") + text;
+}
+
+// Whether it is a lossless pair, and else which tensor is farthest away.
+std::string equality_as_text(const CheckpointDiff& diff) {
+    const auto equal = std::count_if(diff.tensors.begin(), diff.tensors.end(),
+                                     [](const TensorDistance& tensor) { return tensor.equal_bits; });
+    const auto count = std::ssize(diff.tensors);
+    std::string text;
+    if (equal == count && count > 0) {
+        text = fmt::format("all weights of {} tensors are equal to the bit\n", count);
+    } else if (count > 0) {
+        const auto farthest = std::max_element(
+            diff.tensors.begin(), diff.tensors.end(),
+            [](const TensorDistance& x, const TensorDistance& y) { return x.relative_rms < y.relative_rms; });
+        text = fmt::format("{} of {} tensors are equal to the bit; the farthest is {} ({}) at a distance of {:.3g}\n",
+                           equal, count, to_string(farthest->pair->id), formats_of(*farthest), farthest->relative_rms);
+    }
+    if (diff.drift && diff.drift->equal_bits())
+        text += fmt::format("all logits of {} tokens are equal to the bit\n", diff.drift->positions.size());
+    return text;
 }
 
 std::string drift_as_text(const DriftReport& drift) {
@@ -147,7 +170,8 @@ std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
     text += tensors_as_text(diff, every_tensor);
     if (diff.drift) text += drift_as_text(*diff.drift);
     list("not compared", diff.not_compared);
-    return text + fmt::format("\n{} tensors compared, {}\n", diff.tensors.size(),
+    text += "\n" + equality_as_text(diff);
+    return text + fmt::format("{} tensors compared, {}\n", diff.tensors.size(),
                               diff.suspicions() == 0 ? std::string("0 suspicious: the formats explain every distance")
                                                      : fmt::format("{} suspicious findings", diff.suspicions()));
 }

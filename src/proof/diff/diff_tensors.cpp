@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "proof/diff/diff_rows.h"
 
@@ -13,7 +14,7 @@ struct Fit {
     double xx = 0, yy = 0, xy = 0, dd = 0;  // d = x - y
     double x = 0, y = 0;
     int64_t flips = 0;
-    bool finite = true;
+    bool finite = true, equal_bits = true;
 
     void add(const Fit& other) {
         xx += other.xx;
@@ -24,6 +25,7 @@ struct Fit {
         y += other.y;
         flips += other.flips;
         finite = finite && other.finite;
+        equal_bits = equal_bits && other.equal_bits;
     }
     double relative() const { return dd == 0 ? 0 : std::sqrt(dd / xx); }
     double scale() const { return yy > 0 ? xy / yy : 1; }
@@ -59,6 +61,7 @@ Fit fit_row(const MatchedTensor& pair, int64_t row, Room& room, double typical, 
     decode_row(pair.b, row, room.reader, room.y);
     const int64_t columns = pair.a.columns(), unit = unit_of(pair);
     Fit all;
+    all.equal_bits = std::memcmp(room.x.data(), room.y.data(), static_cast<size_t>(columns) * sizeof(float)) == 0;
     double worst_relative = -1;
     for (int64_t first = 0; first < columns; first += unit) {
         const int64_t count = std::min(unit, columns - first);
@@ -294,7 +297,7 @@ int64_t offset_of(const StoredWeight& weight, int64_t row, int64_t column) {
 }  // namespace
 
 TensorDistance tensor_distance(const MatchedTensor& pair, ThreadPool& pool) {
-    TensorDistance distance{.pair = &pair, .weights = pair.rows * pair.a.columns()};
+    TensorDistance distance{.pair = &pair, .weights = pair.rows * pair.a.columns(), .equal_bits = true};
     const double typical = typical_rms(pair);
     std::vector<Fit> rows(static_cast<size_t>(pair.rows));
     std::vector<Block> worst(rows.size());
@@ -306,6 +309,7 @@ TensorDistance tensor_distance(const MatchedTensor& pair, ThreadPool& pool) {
     Fit all;
     double worst_relative = -1;
     for (size_t r = 0; r < rows.size(); ++r) {
+        distance.equal_bits = distance.equal_bits && rows[r].equal_bits;
         distance.finite = distance.finite && rows[r].finite;
         if (!rows[r].finite) continue;
         all.add(rows[r]);

@@ -27,6 +27,7 @@ struct TensorDistance {
     int64_t sign_flips = 0;   // weights beyond the RMS in A that have the other sign in B
     int64_t weights = 0;
     bool finite = true;
+    bool equal_bits = false;  // every weight is the same binary32 once decoded
     WorstBlock worst;
     std::vector<std::string> suspicions;  // sentences; empty: nothing but quantisation
     bool unexplained = false;             // farther than the formats explain, and none of the known mistakes

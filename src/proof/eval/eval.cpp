@@ -23,8 +23,10 @@ class WindowRun {
             batch.rows.push_back({.token = tokens[i], .sequence = sequence_, .position = position});
             if (position >= first_wanted) batch.logits_rows.push_back(static_cast<int32_t>(i));
         }
-        TRY(runner_.cache().reserve(sequence_, start + static_cast<int64_t>(tokens.size())));
-        return runner_.evaluate(batch, {});
+        TRY(reserve_rows(runner_.cache(), batch));
+        TRY_ASSIGN(const std::span<const float> logits, runner_.evaluate(batch, {}));
+        advance_rows(runner_.cache(), batch);
+        return logits;
     }
 
   private:

@@ -116,7 +116,9 @@ void read_before_store(const RowRewrite& row) {
 void read_other_page(const RowRewrite& row) {
     Query query = query_of(row);
     const int64_t page = query.position / kPagePositions;
-    if (page == 0) return;
+    const KvCache& cache = *row.call.cache_read;
+    const std::span<const int32_t> pages = cache.pages_of(row.token().sequence, row.call.attention->layer);
+    if (page == 0 || pages[static_cast<size_t>(page - 1)] == kNoUnit) return;
     query.source = [page](int64_t t) { return t / kPagePositions == page ? t - kPagePositions : t; };
     attend(row, query);
     row.detail = fmt::format("page {} of the sequence is read in place of page {}", page - 1, page);

@@ -15,20 +15,15 @@ class NanInput final : public Fault {
     void before(VerbCall& call) override {
         struck_row_ = row_of(call);
         if (struck_row_ < 0) return;
-        switch (call.verb) {
-            case Verb::add_bias:
-            case Verb::rope:
-                put_nan(call.out, call);  // in place: it is overwritten by the result
-                break;
-            case Verb::add:
-            case Verb::silu_multiply:
-                call.x2 = copy_of(call.x2);
-                put_nan(call.x2, call);
-                break;
-            default:
-                call.x = copy_of(call.x);
-                put_nan(call.x, call);
-                break;
+        const VerbRow& verb = invar::row_of(call.verb);
+        if (verb.reads(verb_field::x2) && verb.makes(verb_field::out)) {
+            call.x2 = copy_of(call.x2);
+            put_nan(call.x2, call);
+        } else if (verb.in_place()) {
+            put_nan(call.out, call);  // it is overwritten by the result
+        } else {
+            call.x = copy_of(call.x);
+            put_nan(call.x, call);
         }
     }
 
@@ -85,7 +80,9 @@ class NanInput final : public Fault {
 
 std::unique_ptr<Fault> make_nan(const FaultPlace& place, FaultReport& report) {
     if (place.site.format == nullptr) return std::make_unique<NanInput>(place, report);
-    return place.site.format->id == FormatId::nvfp4 ? poison_scale(place, report) : poison_row(place, report);
+    const std::span<const ScaleField> scales = place.site.format->scales;
+    const bool without_nan = !scales.empty() && scales.front().kind == ScaleKind::ue4m3;
+    return without_nan ? poison_scale(place, report) : poison_row(place, report);
 }
 
 }  // namespace invar::faults

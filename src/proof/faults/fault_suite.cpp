@@ -40,7 +40,7 @@ Result<Run> run_once(EngineRunner& runner, const RunShape& shape, VerbHook* faul
     if (fault != nullptr) hooks.push_back(fault);
     hooks.push_back(&recorder);
     Run run;
-    Result<void> room = runner.cache().reserve(sequence, shape.prompt + shape.decode);
+    Result<void> room;
     for (int64_t done = 0; room && done < shape.prompt + shape.decode && run.refusal.empty();) {
         const int64_t count = done == 0 ? shape.prompt : 1;
         const FeedRequest request{
@@ -49,8 +49,9 @@ Result<Run> run_once(EngineRunner& runner, const RunShape& shape, VerbHook* faul
             .tokens = std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
             .chunk = count,
             .all_logits = false};
-        const Result<void> fed = feed(runner, request, hooks, nullptr);
+        Result<void> fed = feed(runner, request, hooks, nullptr);
         if (!fed) run.refusal = fed.error().message;
+        if (!fed && fed.error().kind == ErrorKind::busy) room = std::move(fed);
         run.passes.push_back(recorder.take());
         done += count;
     }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "arithmetic/float_types.h"
+#include "base/check.h"
 
 namespace invar {
 namespace {
@@ -13,18 +14,23 @@ struct StoredRow {
     int64_t first, step, width;
 };
 
+int32_t page_of(const KvCache& cache, const CachePlace& place) {
+    const std::span<const int32_t> pages = cache.pages_of(place.sequence, place.layer);
+    const int64_t page = place.position / kPagePositions;
+    CHECK(page < std::ssize(pages) && pages[static_cast<size_t>(page)] != kNoUnit, "the position is in the cache");
+    return pages[static_cast<size_t>(page)];
+}
+
 StoredRow key_row(const KvCache& cache, const CachePlace& place) {
-    const auto page = static_cast<size_t>(place.position / kPagePositions);
-    return {.memory = cache.keys(place.layer, cache.pages_of(place.sequence)[page], place.head),
+    return {.memory = cache.keys(place.layer, page_of(cache, place), place.head),
             .first = place.position % kPagePositions,
             .step = kPagePositions,
             .width = cache.layers()[static_cast<size_t>(place.layer)].key_width};
 }
 
 StoredRow value_row(const KvCache& cache, const CachePlace& place) {
-    const auto page = static_cast<size_t>(place.position / kPagePositions);
     const int64_t width = cache.layers()[static_cast<size_t>(place.layer)].value_width;
-    return {.memory = cache.values(place.layer, cache.pages_of(place.sequence)[page], place.head),
+    return {.memory = cache.values(place.layer, page_of(cache, place), place.head),
             .first = place.position % kPagePositions * width,
             .step = 1,
             .width = width};

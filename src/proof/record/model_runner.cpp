@@ -32,10 +32,22 @@ std::string_view EngineRunner::kernel_of(const VerbCall& call) const {
     return best == nullptr ? std::string_view() : best->kernel;
 }
 
+Result<void> reserve_rows(KvCache& cache, const Batch& batch) {
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+        const BatchRow& row = batch.rows[i];
+        const bool last = i + 1 == batch.rows.size() || batch.rows[i + 1].sequence != row.sequence;
+        if (last) TRY(cache.reserve(row.sequence, row.position + 1));
+    }
+    return {};
+}
+
+void advance_rows(KvCache& cache, const Batch& batch) {
+    for (const BatchRow& row : batch.rows) cache.advance(row.sequence, 1);
+}
+
 Result<void> feed(ModelRunner& runner, const FeedRequest& request, std::span<VerbHook* const> hooks,
                   const LogitsOfBatch& sink) {
     const auto total = static_cast<int64_t>(request.tokens.size());
-    TRY(runner.cache().reserve(request.sequence, request.start + total));
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min({request.chunk, runner.chunk(), total - done});
         Batch batch;
@@ -45,7 +57,9 @@ Result<void> feed(ModelRunner& runner, const FeedRequest& request, std::span<Ver
                                   .position = request.start + i});
             if (request.all_logits || i == total - 1) batch.logits_rows.push_back(static_cast<int32_t>(i - done));
         }
+        TRY(reserve_rows(runner.cache(), batch));
         TRY_ASSIGN(const std::span<const float> logits, runner.evaluate(batch, hooks));
+        advance_rows(runner.cache(), batch);
         if (sink) sink(batch, logits);
         done += count;
     }

@@ -62,6 +62,11 @@ class EngineRunner final : public ModelRunner {
     Engine& engine_;
 };
 
+// Room for the rows of a batch, and that they have been computed: their tokens are not named, because what hooks have
+// changed is not what the tokens come to.
+Result<void> reserve_rows(KvCache& cache, const Batch& batch);
+void advance_rows(KvCache& cache, const Batch& batch);
+
 // Feeds `tokens` to one sequence of the runner, from the position it has reached, in batches of at most `chunk` rows.
 struct FeedRequest {
     int32_t sequence = 0;

@@ -19,9 +19,10 @@ const StageRecord* Forcer::find(const VerbCall& call, std::string_view name, int
 
 void Forcer::after(const VerbCall& call) {
     if (what_ == Force::nothing) return;
-    if (call.verb == Verb::route) return force_routing(call);
+    const StagesOf stages = row_of(call.verb).stages;
+    if (stages == StagesOf::routing) return force_routing(call);
     if (what_ == Force::routing) return;
-    if (call.verb == Verb::store_kv) return force_cache(call);
+    if (stages == StagesOf::stored) return force_cache(call);
     force_result(call);
 }
 
@@ -125,7 +126,6 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
                  std::span<VerbHook* const> hooks) {
     const std::vector<int32_t>& tokens = request.recording.tokens;
     const auto total = static_cast<int64_t>(tokens.size());
-    TRY(runner.cache().reserve(sequence, total));
     Result<void> first_failure;
     for (int64_t done = 0; done < total;) {
         const int64_t count = std::min({request.chunk, runner.chunk(), total - done});
@@ -137,7 +137,9 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
             if (logits.count(position) > 0) batch.logits_rows.push_back(static_cast<int32_t>(i));
         }
         // A non-finite result ends no replay: it was replaced, and the comparison reports it.
+        TRY(reserve_rows(runner.cache(), batch));
         auto evaluated = runner.evaluate(batch, hooks);
+        advance_rows(runner.cache(), batch);
         if (!evaluated && first_failure) first_failure = pass_on(std::move(evaluated));
         done += count;
     }

@@ -40,7 +40,7 @@ void Float64Ops::store(const VerbCall& call) {
     for (int64_t row = 0; row < keys.rows(); ++row) {
         const BatchRow& token = batch.rows[static_cast<size_t>(row)];
         const auto index = static_cast<size_t>(token.position / kPagePositions);
-        WidePage& page = wide_page(cache, layer, cache.pages_of(token.sequence)[index]);
+        WidePage& page = wide_page(cache, layer, cache.pages_of(token.sequence, layer)[index]);
         for (int head = 0; head < geometry.kv_heads; ++head) {
             const CachePlace place{layer, token.sequence, token.position, head};
             store(page.keys, wide_keys.row(row), place, true);
@@ -64,7 +64,7 @@ void Float64Ops::follow_cache(const KvCache& cache, int layer, int32_t sequence,
     };
     for (int64_t position = first; position <= last; ++position) {
         const auto index = static_cast<size_t>(position / kPagePositions);
-        WidePage& page = wide_page(cache, layer, cache.pages_of(sequence)[index]);
+        WidePage& page = wide_page(cache, layer, cache.pages_of(sequence, layer)[index]);
         for (int head = 0; head < geometry.kv_heads; ++head) {
             const CachePlace place{layer, sequence, position, head};
             read_key(cache, place, stored.data());
@@ -79,7 +79,7 @@ WideCacheRow Float64Ops::wide_cache_row(const KvCache& cache, int layer, int32_t
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     follow_cache(cache, layer, sequence, position, position);
     const auto index = static_cast<size_t>(position / kPagePositions);
-    WidePage& page = wide_page(cache, layer, cache.pages_of(sequence)[index]);
+    WidePage& page = wide_page(cache, layer, cache.pages_of(sequence, layer)[index]);
     WideCacheRow row;
     for (int head = 0; head < geometry.kv_heads; ++head) {
         const double* key = wide_row(page.keys, head, position, geometry.key_width);
@@ -110,7 +110,8 @@ void Float64Ops::attend(const VerbCall& verb_call) {
     }
     for (auto& [sequence, seen] : visible) {
         follow_cache(cache, spec.layer, sequence, seen.first, seen.last);
-        for (const int32_t page : cache.pages_of(sequence)) seen.pages.push_back(&wide_page(cache, spec.layer, page));
+        for (const int32_t page : cache.pages_of(sequence, spec.layer))
+            seen.pages.push_back(page == kNoUnit ? nullptr : &wide_page(cache, spec.layer, page));
     }
 
     const int64_t group = spec.heads / geometry.kv_heads;

@@ -25,8 +25,12 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
     };
     TRY_ASSIGN(reference->weights_, load_weights(reference->plan_, opened, parallel, {}));
     reference->ops_ = std::make_unique<Float64Ops>(*reference->threads_, settings.activations);
-    TRY_ASSIGN(reference->cache_,
-               KvCache::create(config.kv_geometry(), request.cache_type, reference->plan_.cache_pages));
+    TRY_ASSIGN(
+        reference->cache_,
+        SequenceState::create(
+            {.geometry = {.layers = config.kv_geometry(), .recurrences = {}, .type = request.cache_type, .places = {}},
+             .units = reference->plan_.cache_units,
+             .digest = "float64 " + config.name}));
     TRY_ASSIGN(reference->model_, architecture->build(config, reference->weights_));
     return reference;
 }

@@ -7,10 +7,14 @@ namespace {
 
 // Whether the call makes the stage: under its own name, or one of those that StageRows gives to its results.
 bool makes(const VerbCall& call, std::string_view stage) {
-    if (call.verb == Verb::store_kv) return stage == "key_stored" || stage == "value_stored";
-    if (call.verb == Verb::route) {
-        return stage == "router_probabilities" || stage == "expert_weights" || stage == "routing_margin" ||
-               stage == "expert_ids";
+    switch (row_of(call.verb).stages) {
+        case StagesOf::stored:
+            return stage == "key_stored" || stage == "value_stored";
+        case StagesOf::routing:
+            return stage == "router_probabilities" || stage == "expert_weights" || stage == "routing_margin" ||
+                   stage == "expert_ids";
+        case StagesOf::result:
+            break;
     }
     return call.stage.name == stage;
 }

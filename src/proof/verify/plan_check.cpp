@@ -152,6 +152,8 @@ Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t row
         batch.rows.push_back({.token = static_cast<int32_t>(token), .sequence = sequence, .position = end - rows + i});
     }
     batch.logits_rows.push_back(static_cast<int32_t>(rows - 1));
+    engine.cache().rewind(sequence, 0);
+    engine.cache().skip_to(sequence, end - rows);
     TRY(engine.cache().reserve(sequence, end));
     TRY(engine.evaluate(batch));
     return {};

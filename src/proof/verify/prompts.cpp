@@ -70,7 +70,6 @@ Result<void> run_together(ModelRunner& runner, const ProbeSet& probes, const Sch
     std::vector<Feeding> feeding;
     for (size_t i = 0; i < probes.probes.size(); ++i) {
         const Probe& probe = probes.probes[i];
-        TRY(runner.cache().reserve(sequences[i], probe.positions()));
         feeding.push_back({.probe = &probe, .sequence = sequences[i]});
     }
     const int64_t chunk =
@@ -78,7 +77,9 @@ Result<void> run_together(ModelRunner& runner, const ProbeSet& probes, const Sch
     while (true) {
         const Batch batch = shared_batch(feeding, chunk);
         if (batch.rows.empty()) return {};
+        TRY(reserve_rows(runner.cache(), batch));
         TRY(runner.evaluate(batch, hooks));
+        advance_rows(runner.cache(), batch);
     }
 }
 
@@ -97,8 +98,7 @@ Result<void> run_alone(ModelRunner& runner, const Probe& probe, const Schedule& 
     TRY(feed_range(0, probe.prompt, schedule.chunk));
     if (schedule.recompute) {
         const int64_t middle = probe.prompt / 2;
-        runner.cache().truncate(sequence, middle);
-        TRY(feed_range(middle, probe.prompt, schedule.chunk));
+        TRY(feed_range(runner.cache().rewind(sequence, middle), probe.prompt, schedule.chunk));
     }
     return feed_range(probe.prompt, probe.positions(), 1);
 }

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "generate/sampler.h"
+#include "proof/record/model_runner.h"
 
 namespace invar {
 namespace {
@@ -101,8 +102,9 @@ class RecordedChecker {
     void cut_back(Lane& lane, int64_t rows) {
         const int64_t most = std::min(std::ssize(lane.tokens), engine_.context() - rows);
         lane.tokens.resize(static_cast<size_t>(below(most + 1)));
+        // Both have computed the same, so both know the same positions.
         for (const int32_t sequence : {lane.plain, lane.recorded})
-            engine_.cache().truncate(sequence, std::ssize(lane.tokens));
+            lane.tokens.resize(static_cast<size_t>(engine_.cache().rewind(sequence, std::ssize(lane.tokens))));
     }
 
     Result<void> step() {
@@ -116,6 +118,8 @@ class RecordedChecker {
         const std::vector<float> expected(plain.begin(), plain.end());
         if (request_.before_recorded) request_.before_recorded(batches.recorded);
         TRY_ASSIGN(const std::span<const float> actual, engine_.evaluate(batches.recorded));
+        advance_rows(engine_.cache(), batches.plain);
+        advance_rows(engine_.cache(), batches.recorded);
         const auto vocabulary = static_cast<size_t>(engine_.config().vocabulary);
         for (size_t i = 0; i < batches.lanes.size(); ++i) {
             const int64_t position = std::ssize(lanes_[batches.lanes[i]].tokens) - 1;
@@ -208,10 +212,8 @@ class RecordedChecker {
 
 Result<RecordedCheck> check_recorded_passes(Engine& engine, const RecordedCheckRequest& request) {
     CHECK(engine.recorded_passes().has_value(), "only an engine whose passes are all on a device records them");
-    // Pages of two sequences of the full context each.
-    const int64_t of_sequence = KvCache::pages_for(engine.context());
-    const auto lanes =
-        std::min<int64_t>(static_cast<int64_t>(kMostLanes), engine.cache().free_pages() / (2 * of_sequence));
+    // Two sequences for each.
+    const auto lanes = std::min<int64_t>(static_cast<int64_t>(kMostLanes), engine.sequences() / 2);
     CHECK(lanes > 0, "there are two free sequences");
     return RecordedChecker(engine, request).run(lanes);
 }

@@ -36,21 +36,47 @@ Merge MergeTable::find(int32_t left, int32_t right) const {
     return {};
 }
 
-Result<BytePairEncoder> BytePairEncoder::create(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer,
-                                                std::vector<std::string>& notes) {
+Result<MergeTable> read_merges(const Vocabulary& vocabulary, std::vector<std::string>& notes) {
     const VocabularySource& source = vocabulary.source();
-    if (source.merges.size() > UINT32_MAX / 2)
-        return fail("{}: {} merges are too many", source.origin, source.merges.size());
-    BytePairEncoder encoder(vocabulary, std::move(pre_tokenizer), source.merges.size());
-    encoder.index_bytes_and_words();
-    TRY(encoder.read_merges(notes));
-    return encoder;
+    const std::vector<std::string>& merges = source.merges;
+    if (merges.size() > UINT32_MAX / 2) return fail("{}: {} merges are too many", source.origin, merges.size());
+    MergeTable table(merges.size());
+    size_t left_out = 0;
+    std::string joined;
+    for (size_t rank = 0; rank < merges.size(); ++rank) {
+        const std::string_view merge = merges[rank];
+        const size_t space = merge.find(' ');
+        if (space == 0 || space >= merge.size() - 1 || merge.find(' ', space + 1) != std::string_view::npos) {
+            return fail("{}: merge {} is not two texts with one space between them (tokenizer.ggml.merges)",
+                        source.origin, rank);
+        }
+        const auto left = vocabulary.find(merge.substr(0, space));
+        const auto right = vocabulary.find(merge.substr(space + 1));
+        joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));
+        const auto result = vocabulary.find(joined);
+        const bool usable =
+            left && right && result && vocabulary.is_mergeable(*result) &&
+            vocabulary.piece(*result).size() == vocabulary.piece(*left).size() + vocabulary.piece(*right).size() &&
+            vocabulary.piece(*result).starts_with(vocabulary.piece(*left)) &&
+            vocabulary.piece(*result).ends_with(vocabulary.piece(*right));
+        if (usable) {
+            table.insert(*left, *right, {static_cast<uint32_t>(rank), *result});
+        } else {
+            ++left_out;
+        }
+    }
+    if (left_out > 0) {
+        notes.push_back(fmt::format("{} of {} merges are not used: they name texts that are no tokens, or special ones",
+                                    left_out, merges.size()));
+    }
+    return table;
 }
 
-void BytePairEncoder::index_bytes_and_words() {
+BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary, MergeTable merges, bool whole_words_first)
+    : vocabulary_(&vocabulary), merges_(std::move(merges)) {
     byte_tokens_.fill(-1);
     const auto bytes_of = [this](int32_t token) { return vocabulary_->piece(token); };
-    if (pre_tokenizer_.row().whole_words_first) words_.emplace(vocabulary_->size());
+    if (whole_words_first) words_.emplace(vocabulary_->size());
     for (int32_t token = 0; token < vocabulary_->size(); ++token) {
         if (vocabulary_->kind(token) != TokenKind::normal) continue;
         const std::string_view piece = vocabulary_->piece(token);
@@ -61,48 +87,8 @@ void BytePairEncoder::index_bytes_and_words() {
     }
 }
 
-Result<void> BytePairEncoder::read_merges(std::vector<std::string>& notes) {
-    const std::vector<std::string>& merges = vocabulary_->source().merges;
-    size_t left_out = 0;
-    std::string joined;
-    for (size_t rank = 0; rank < merges.size(); ++rank) {
-        const std::string_view merge = merges[rank];
-        const size_t space = merge.find(' ');
-        if (space == 0 || space >= merge.size() - 1 || merge.find(' ', space + 1) != std::string_view::npos) {
-            return fail("{}: merge {} is not two texts with one space between them (tokenizer.ggml.merges)",
-                        vocabulary_->source().origin, rank);
-        }
-        const auto left = vocabulary_->find(merge.substr(0, space));
-        const auto right = vocabulary_->find(merge.substr(space + 1));
-        joined.assign(merge.substr(0, space)).append(merge.substr(space + 1));
-        const auto result = vocabulary_->find(joined);
-        const bool usable = left && right && result && vocabulary_->is_mergeable(*result) &&
-                            vocabulary_->piece(*result).size() ==
-                                vocabulary_->piece(*left).size() + vocabulary_->piece(*right).size() &&
-                            vocabulary_->piece(*result).starts_with(vocabulary_->piece(*left)) &&
-                            vocabulary_->piece(*result).ends_with(vocabulary_->piece(*right));
-        if (!usable) {
-            ++left_out;
-            continue;
-        }
-        merges_.insert(*left, *right, {static_cast<uint32_t>(rank), *result});
-    }
-    if (left_out > 0) {
-        notes.push_back(fmt::format("{} of {} merges are not used: they name texts that are no tokens, or special ones",
-                                    left_out, merges.size()));
-    }
-    return {};
-}
-
-Result<void> BytePairEncoder::encode(std::string_view text, Span piece, Workspace& workspace,
+Result<void> BytePairEncoder::encode(std::string_view text, Span word, ModelWork& work,
                                      std::vector<int32_t>& tokens) const {
-    TRY(pre_tokenizer_.split(text, piece, workspace.search, workspace.words));
-    for (const Span word : workspace.words) TRY(encode_word(text, word, workspace, tokens));
-    return {};
-}
-
-Result<void> BytePairEncoder::encode_word(std::string_view text, Span word, Workspace& workspace,
-                                          std::vector<int32_t>& tokens) const {
     const std::string_view bytes = text.substr(word.begin, word.end - word.begin);
     if (words_) {
         if (const auto whole = words_->find(bytes, [this](int32_t token) { return vocabulary_->piece(token); })) {
@@ -110,7 +96,7 @@ Result<void> BytePairEncoder::encode_word(std::string_view text, Span word, Work
             return {};
         }
     }
-    MergeWork& merges = workspace.merges;
+    MergeWork& merges = work.merges;
     merges.symbols.clear();
     for (uint32_t i = 0; i < bytes.size(); ++i) {
         const int32_t token = byte_tokens_[static_cast<uint8_t>(bytes[i])];

@@ -1,4 +1,4 @@
-// Byte-level BPE: a text is cut into words (pre_tokenizer.h), a word into its bytes, and neighbours are merged, the
+// Byte-level BPE: a text is cut into words (word_splitter.h), a word into its bytes, and neighbours are merged, the
 // strongest pair of the word first, the leftmost among equals, until no pair is in the table. n bytes cost O(n log n).
 #pragma once
 
@@ -8,8 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/tokenizer/merge.h"
-#include "text/tokenizer/pre_tokenizer.h"
+#include "text/tokenizer/token_model.h"
 #include "text/tokenizer/vocabulary.h"
 
 namespace invar {
@@ -34,36 +33,20 @@ class MergeTable {
     int shift_;
 };
 
-class BytePairEncoder {
+// The merges of vocabulary.source(), which are texts with one space between them. Those that do not join two tokens to
+// a third with the same bytes are left out and counted in `notes`.
+Result<MergeTable> read_merges(const Vocabulary& vocabulary, std::vector<std::string>& notes);
+
+class BytePairEncoder : public TokenModel {
   public:
-    // Uses the merges of vocabulary.source(). Those that do not join two tokens to a third with the same bytes are
-    // left out and counted in `notes`. `vocabulary` must outlive it.
-    static Result<BytePairEncoder> create(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer,
-                                          std::vector<std::string>& notes);
+    // `vocabulary` must outlive it. `whole_words_first`: a word that is a token is that token, whatever the merges say.
+    BytePairEncoder(const Vocabulary& vocabulary, MergeTable merges, bool whole_words_first);
 
-    // What encoding needs besides the encoder; one for each call.
-    struct Workspace {
-        Pattern::Workspace search;
-        std::vector<Span> words;
-        MergeWork merges;
-    };
-
-    // Appends the tokens of text[piece]. `text` must be valid UTF-8. An error if the vocabulary has no token for a
-    // byte.
-    Result<void> encode(std::string_view text, Span piece, Workspace& workspace, std::vector<int32_t>& tokens) const;
-
-    const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
+    // An error if the vocabulary has no token for a byte.
+    Result<void> encode(std::string_view text, Span word, ModelWork& work, std::vector<int32_t>& tokens) const override;
 
   private:
-    BytePairEncoder(const Vocabulary& vocabulary, PreTokenizer pre_tokenizer, size_t most_merges)
-        : vocabulary_(&vocabulary), pre_tokenizer_(std::move(pre_tokenizer)), merges_(most_merges) {}
-    void index_bytes_and_words();
-    Result<void> read_merges(std::vector<std::string>& notes);
-    Result<void> encode_word(std::string_view text, Span word, Workspace& workspace,
-                             std::vector<int32_t>& tokens) const;
-
     const Vocabulary* vocabulary_;
-    PreTokenizer pre_tokenizer_;
     MergeTable merges_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
     std::optional<TokenIndex> words_;         // by their bytes, where whole words come first

@@ -74,6 +74,7 @@ Result<VocabularySource> vocabulary_from_gguf(const Metadata& metadata) {
     if (metadata.has("tokenizer.ggml.scores")) {
         TRY_ASSIGN(source.scores, metadata.numbers("tokenizer.ggml.scores"));
     }
+    source.has_merges = metadata.has("tokenizer.ggml.merges");
     TRY_ASSIGN(source.merges, optional_strings(metadata, "tokenizer.ggml.merges"));
     TRY_ASSIGN(source.bos, optional_token(metadata, "tokenizer.ggml.bos_token_id"));
     TRY_ASSIGN(source.eos, optional_token(metadata, "tokenizer.ggml.eos_token_id"));

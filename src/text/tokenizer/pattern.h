@@ -1,10 +1,11 @@
-// One regular expression of a pre-tokeniser, compiled once, and its matches in a piece of text. The only file of the
-// project behind which PCRE2 stands. `\s` and `\S` mean Unicode White_Space here, which is not what PCRE2 makes of them
-// (it adds U+180E). Which expressions exist: pre_tokenizer.cpp.
+// One regular expression of a tokenizer, compiled once, and its matches in a piece of text. The only file of the
+// project behind which PCRE2 stands. Expressions are written as tokenizer.json has them, in Oniguruma's syntax
+// (oniguruma.h). Which expressions GGUF's names mean: pre_tokenizer.cpp.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,8 +21,13 @@ struct Span {
 
 class Pattern {
   public:
-    // `expression` is ours, so a syntax error is our bug; it is still returned, not thrown.
+    // Errors: syntax that is wrong or has no equal in PCRE2.
     static Result<Pattern> compile(std::string_view expression);
+    // Matches `text` and nothing else; never, when it is empty.
+    static Result<Pattern> literal(std::string_view text);
+
+    // As given to compile(); empty for a literal.
+    const std::string& expression() const { return expression_; }
 
     // What a search needs besides the pattern; one for each thread or call, usable with every Pattern.
     class Workspace {
@@ -37,10 +43,10 @@ class Pattern {
         std::unique_ptr<State> state_;
     };
 
-    // Cuts text[piece] into its matches and what lies between them, and appends both in order (offsets count from the
-    // start of `text`). The expression sees the piece alone: `(?!\S)` is true at its end. `text` must be valid UTF-8.
-    // An error when the search exceeds its limit, which grows with the piece (16 backtracks a byte).
-    Result<void> split(std::string_view text, Span piece, Workspace& workspace, std::vector<Span>& pieces) const;
+    // Appends the matches in text[piece], in order; an empty one counts unless it touches the end of the one before.
+    // Offsets count from the start of `text`. The expression sees the piece alone: `(?!\S)` is true at its end. `text`
+    // must be valid UTF-8. An error when a search exceeds its limit, which grows with the piece (16 backtracks a byte).
+    Result<void> find_all(std::string_view text, Span piece, Workspace& workspace, std::vector<Span>& matches) const;
 
     Pattern(Pattern&&) noexcept;
     Pattern& operator=(Pattern&&) noexcept;
@@ -49,7 +55,9 @@ class Pattern {
   private:
     struct Compiled;
     explicit Pattern(std::unique_ptr<Compiled> compiled);
+    static Result<Pattern> from_pcre2(const std::string& spelled);
     std::unique_ptr<Compiled> compiled_;
+    std::string expression_;
 };
 
 }  // namespace invar

@@ -89,14 +89,98 @@ constexpr std::string_view kDeepseekV3Expressions[] = {kThreeDigits,
                                                        R"(| ?[\p{P}\p{S}]+[\r\n]*)"
                                                        R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
+// Punctuation, then words, then groups of three ASCII digits.
+constexpr std::string_view kFalconExpressions[] = {R"([\p{P}!-/:-@\[-`{-~]+)", kGpt2, R"([0-9][0-9][0-9])"};
+
+// Words up to a comma, a full stop or the like; what is left over lies between the matches.
+constexpr std::string_view kBloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+)";
+constexpr std::string_view kBloomExpressions[] = {kBloom};
+constexpr std::string_view kVikingExpressions[] = {kBloom, kOneDigit};
+
+constexpr std::string_view kChameleonExpressions[] = {
+    R"(<sentinel:[0-9]+>)",    R"((IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z)",
+    R"(([\t\n]|    |  ))",     kOneDigit,
+    R"([\p{P}!-/:-@\[-`{-~])", kGpt2};
+
+// Numbers fall into groups of three, counted from their end: a group begins at every place that a multiple of three
+// digits follows. The file says `(?=(\d{3})+(?!\d))`, which looks at the rest of a number from each of its digits; here
+// a number is measured at its beginning, and the matches are the groups themselves.
+constexpr std::string_view kSuperbpeExpressions[] = {
+    R"(\p{N}+)", R"((?<!\d)\d{3}(?=(?:\d{3})*+(?!\d))|(?<=(?<!\d)\d)\d{3}(?=(?:\d{3})*+(?!\d)))"
+                 R"(|(?<=(?<!\d)\d\d)\d{3}(?=(?:\d{3})*+(?!\d))|\G(?<=\d\d\d)\d{3})"};
+
+// As above, but only for numbers that no letter follows (`\d{1,3}(?=(?:\d{3})*\b)` in the file); then gpt-4o's.
+constexpr std::string_view kTinyAyaExpressions[] = {R"((?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|\G(?<=\d)\d{3}(?=\d|\b))",
+                                                    kGpt4oExpressions[0]};
+
+constexpr std::string_view kBailingmoeExpressions[] = {R"('(?i:[sdmt]|ll|ve|re))"
+                                                       R"(|[^\r\n\p{L}\p{N}]?+\p{L}+)"
+                                                       R"(|\p{N})"
+                                                       R"(| ?[^\s\p{L}\p{N}]++[\r\n]*)"
+                                                       R"(|\s*[\r\n]|\s+(?!\S)|\s+)"};
+
+constexpr std::string_view kSeedCoderExpressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                      R"(|[^\r\n\p{L}\p{N}]?\p{L}+)"
+                                                      R"(|\p{N})"
+                                                      R"(| ?[^\s\p{L}\p{N}\r\n]+)"
+                                                      R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// Words of letters with marks, and the words behind single spaces with them. `(?> ...)` keeps what it took: the file's
+// `(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+` can be taken apart in one way only.
+constexpr std::string_view kExaoneMoeExpressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                      R"(|[^\r\n\p{L}\p{N}]?(?>(?:\p{L}\p{M}*+(?: (?=\p{L}))?+)++))"
+                                                      R"(|\p{N})"
+                                                      R"(| ?[^\s\p{L}\p{N}]+[\r\n/]?)"
+                                                      R"(|\s*[\r\n]|\s+(?!\S)|\s+)"};
+
+// Han characters by themselves; elsewhere as gpt-4o, with Han taken out of every class.
+constexpr std::string_view kKimiExpressions[] = {
+    R"([\p{Han}]+)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|\p{N}{1,3})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// Numbers in groups of three from their end; Asian scripts by themselves; then deepseek-v3's words.
+constexpr std::string_view kAfmoeExpressions[] = {
+    R"((?<!\p{N})\p{N}{1,3}(?=(?:\p{N}{3})*+(?!\p{N}))|\G(?<=\p{N})\p{N}{3})",
+    R"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{F900}-\x{FAFF}\x{3040}-\x{309F}\x{30A0}-\x{30FF}\x{FF65}-\x{FF9F})"
+    R"(\x{2F00}-\x{2FDF}\x{E40}-\x{E7F}\x{EC0}-\x{EFF}\x{1780}-\x{17FF}\x{1000}-\x{109F}\x{AA60}-\x{AA7F})"
+    R"(\x{A9E0}-\x{A9FF}\x{AC00}-\x{D7AF}\x{1100}-\x{11FF}]+)",
+    kDeepseekV3Expressions[2]};
+
+constexpr std::string_view kMinicpm5Expressions[] = {kThreeDigits, R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+                                                                   R"(|[^\r\n\p{L}\p{N}]?\p{L}+)"
+                                                                   R"(|\p{N}+)"
+                                                                   R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+                                                                   R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// As llama-bpe, with white space in powers of two.
+constexpr std::string_view kJais2Expressions[] = {
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
+    R"(|[^\r\n\p{L}\p{N}]?\p{L}+)"
+    R"(|\p{N}{1,3})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+    R"(|\s*[\r\n]+)"
+    R"(|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S))"
+    R"(|\s{4}(?!\S)|\s{1,2}(?!\S)|\s)"};
+
+constexpr std::string_view kLagunaExpressions[] = {R"([^\n]+|[\n]+)", kQwen2Expressions[0]};
+
 using Names = std::string_view;
-constexpr Names kGpt2Also[] = {"phi-2", "mpt", "olmo", "jais", "mellum", "exaone4", "trillion", "gigachat", "a.x-4.0"};
-constexpr Names kLlamaAlso[] = {"llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2", "midm-2.0"};
-constexpr Names kDbrxAlso[] = {"smaug-bpe", "glm4", "chatglm-bpe"};
+constexpr Names kGpt2Also[] = {"phi-2",    "mpt",      "olmo",    "jais",        "mellum",          "exaone4",
+                               "trillion", "gigachat", "a.x-4.0", "modern-bert", "granite-docling", "roberta-bpe"};
+constexpr Names kLlamaAlso[] = {"llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2", "midm-2.0", "pixtral"};
+constexpr Names kDbrxAlso[] = {"smaug-bpe", "chatglm-bpe"};
+constexpr Names kGlm4Also[] = {"glm5"};
 constexpr Names kQwen2Also[] = {"deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "grok-2", "solar-open", "kormo"};
-constexpr Names kDeepseekV3Also[] = {"hunyuan-dense", "joyai-llm"};
-constexpr Names kStarcoderAlso[] = {"smollm", "refact", "command-r", "codeshell", "exaone", "minerva-7b"};
-constexpr Names kGpt4oAlso[] = {"llama4", "kanana2", "minimax-m2"};
+constexpr Names kDeepseekV3Also[] = {"hunyuan-dense", "joyai-llm", "hy_v4"};
+constexpr Names kStarcoderAlso[] = {"smollm", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"};
+constexpr Names kGpt4oAlso[] = {"llama4", "kanana2", "minimax-m2", "talkie"};
+constexpr Names kBloomAlso[] = {"poro-chat", "gpt3-finnish"};
+constexpr Names kBailingmoeAlso[] = {"bailingmoe2", "llada-moe"};
+constexpr Names kTinyAyaAlso[] = {"cohere2moe"};
 
 constexpr PreTokenizerRow kRows[] = {
     {.name = "gpt-2", .also = kGpt2Also, .expressions = kGpt2Expressions},
@@ -106,6 +190,7 @@ constexpr PreTokenizerRow kRows[] = {
      .whole_words_first = true,
      .adds_bos = true},
     {.name = "dbrx", .also = kDbrxAlso, .expressions = kLlamaExpressions},
+    {.name = "glm4", .also = kGlm4Also, .expressions = kLlamaExpressions, .whole_words_first = true},
     {.name = "qwen2", .also = kQwen2Also, .expressions = kQwen2Expressions},
     {.name = "qwen35", .also = {}, .expressions = kQwen35Expressions},
     {.name = "tekken", .also = {}, .expressions = kTekkenExpressions, .whole_words_first = true, .adds_bos = true},
@@ -114,6 +199,20 @@ constexpr PreTokenizerRow kRows[] = {
     {.name = "deepseek-llm", .also = {}, .expressions = kDeepseekLlmExpressions},
     {.name = "deepseek-coder", .also = {}, .expressions = kDeepseekCoderExpressions},
     {.name = "deepseek-v3", .also = kDeepseekV3Also, .expressions = kDeepseekV3Expressions},
+    {.name = "falcon", .also = {}, .expressions = kFalconExpressions},
+    {.name = "bloom", .also = kBloomAlso, .expressions = kBloomExpressions},
+    {.name = "viking", .also = {}, .expressions = kVikingExpressions},
+    {.name = "chameleon", .also = {}, .expressions = kChameleonExpressions, .adds_bos = true},
+    {.name = "superbpe", .also = {}, .expressions = kSuperbpeExpressions, .last_only_begins_words = true},
+    {.name = "tiny_aya", .also = kTinyAyaAlso, .expressions = kTinyAyaExpressions},
+    {.name = "bailingmoe", .also = kBailingmoeAlso, .expressions = kBailingmoeExpressions},
+    {.name = "seed-coder", .also = {}, .expressions = kSeedCoderExpressions},
+    {.name = "exaone-moe", .also = {}, .expressions = kExaoneMoeExpressions},
+    {.name = "kimi-k2", .also = {}, .expressions = kKimiExpressions},
+    {.name = "afmoe", .also = {}, .expressions = kAfmoeExpressions},
+    {.name = "minicpm5", .also = {}, .expressions = kMinicpm5Expressions, .whole_words_first = true},
+    {.name = "jais-2", .also = {}, .expressions = kJais2Expressions},
+    {.name = "laguna", .also = {}, .expressions = kLagunaExpressions},
 };
 
 }  // namespace
@@ -130,6 +229,8 @@ std::string pre_tokenizer_names() {
     return names;
 }
 
+std::string_view gpt2_expression() { return kGpt2; }
+
 const PreTokenizerRow* find_pre_tokenizer(std::string_view name) {
     for (const PreTokenizerRow& row : kRows) {
         if (row.name == name || std::find(row.also.begin(), row.also.end(), name) != row.also.end()) return &row;
@@ -137,26 +238,15 @@ const PreTokenizerRow* find_pre_tokenizer(std::string_view name) {
     return nullptr;
 }
 
-Result<PreTokenizer> PreTokenizer::create(const PreTokenizerRow& row) {
-    PreTokenizer pre_tokenizer(row);
-    for (const std::string_view expression : row.expressions) {
+Result<WordSplitter> splitter_of(const PreTokenizerRow& row) {
+    WordSplitter splitter;
+    for (const std::string_view& expression : row.expressions) {
         TRY_ASSIGN(Pattern pattern, Pattern::compile(expression));
-        pre_tokenizer.patterns_.push_back(std::move(pattern));
+        const bool only_begins = row.last_only_begins_words && &expression == &row.expressions.back();
+        const SplitBehavior behavior = only_begins ? SplitBehavior::merged_with_next : SplitBehavior::isolated;
+        splitter.add(split::ByPattern{std::move(pattern), behavior});
     }
-    return pre_tokenizer;
-}
-
-Result<void> PreTokenizer::split(std::string_view text, Span piece, Pattern::Workspace& workspace,
-                                 std::vector<Span>& words) const {
-    words.clear();
-    if (piece.begin < piece.end) words.push_back(piece);
-    std::vector<Span> coarser;
-    for (const Pattern& pattern : patterns_) {
-        std::swap(words, coarser);
-        words.clear();
-        for (const Span span : coarser) TRY(pattern.split(text, span, workspace, words));
-    }
-    return {};
+    return splitter;
 }
 
 }  // namespace invar

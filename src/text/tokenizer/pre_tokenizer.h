@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/tokenizer/pattern.h"
+#include "text/tokenizer/word_splitter.h"
 
 namespace invar {
 
@@ -19,6 +19,7 @@ struct PreTokenizerRow {
     std::span<const std::string_view> also;         // other names for the same rules
     std::span<const std::string_view> expressions;  // applied in turn, each to the pieces that the previous ones left
     bool whole_words_first = false;                 // a word that is a token is that token, whatever the merges say
+    bool last_only_begins_words = false;            // matches of the last expression begin words, and end none
     bool adds_bos = false;                          // where `tokenizer.ggml.add_bos_token` is missing
 };
 
@@ -28,23 +29,13 @@ std::span<const PreTokenizerRow> pre_tokenizer_rows();
 // All names that find_pre_tokenizer() knows, in the table's order, separated by ", ".
 std::string pre_tokenizer_names();
 
+// GPT-2's expression, which tokenizer.json calls ByteLevel.
+std::string_view gpt2_expression();
+
 // nullptr when no row has the name.
 const PreTokenizerRow* find_pre_tokenizer(std::string_view name);
 
-class PreTokenizer {
-  public:
-    static Result<PreTokenizer> create(const PreTokenizerRow& row);
-
-    // Replaces `words` by the words of text[piece], in order and without gaps. `text` must be valid UTF-8.
-    Result<void> split(std::string_view text, Span piece, Pattern::Workspace& workspace,
-                       std::vector<Span>& words) const;
-
-    const PreTokenizerRow& row() const { return *row_; }
-
-  private:
-    explicit PreTokenizer(const PreTokenizerRow& row) : row_(&row) {}
-    const PreTokenizerRow* row_;
-    std::vector<Pattern> patterns_;
-};
+// The steps of a row; each cuts, and keeps what it finds and what lies between.
+Result<WordSplitter> splitter_of(const PreTokenizerRow& row);
 
 }  // namespace invar

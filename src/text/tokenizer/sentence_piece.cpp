@@ -62,7 +62,8 @@ struct SentencePieceEncoder::Work {
     std::vector<std::string_view> open;  // parts of a symbol still to be emitted, the next one last
 };
 
-SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary) : vocabulary_(&vocabulary) {
+SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, Input input)
+    : vocabulary_(&vocabulary), input_(input) {
     byte_tokens_.fill(-1);
     uses_.resize(vocabulary.size(), Use::none);
     ranks_ = ranks_of_scores(vocabulary.source().scores);
@@ -99,10 +100,11 @@ void SentencePieceEncoder::merge_word(Work& work, Span word) const {
     });
 }
 
-Result<void> SentencePieceEncoder::encode(std::string_view text, Span piece, bool with_space_prefix,
+Result<void> SentencePieceEncoder::encode(std::string_view text, Span piece, ModelWork&,
                                           std::vector<int32_t>& tokens) const {
     Work work;
-    work.text = escaped(text.substr(piece.begin, piece.end - piece.begin), with_space_prefix);
+    const std::string_view given = text.substr(piece.begin, piece.end - piece.begin);
+    work.text = input_ == Input::marked ? std::string(given) : escaped(given, input_ == Input::prefixed);
     for (Span word; word.begin < work.text.size(); word.begin = word.end) {
         word.end = spaces_begin_words_ ? next_word(work.text, word.begin) : work.text.size();
         merge_word(work, word);

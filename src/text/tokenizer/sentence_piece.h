@@ -9,18 +9,21 @@
 #include <string_view>
 #include <vector>
 
-#include "text/tokenizer/pattern.h"
+#include "text/tokenizer/token_model.h"
 #include "text/tokenizer/vocabulary.h"
 
 namespace invar {
 
-class SentencePieceEncoder {
+class SentencePieceEncoder : public TokenModel {
   public:
-    explicit SentencePieceEncoder(const Vocabulary& vocabulary);  // which must outlive it
+    // What a word is: text, before which a space is put (`prefixed`) or not (`plain`); or text with marks instead of
+    // spaces already (`marked`).
+    enum class Input : uint8_t { plain, prefixed, marked };
+    // `vocabulary` must outlive it.
+    SentencePieceEncoder(const Vocabulary& vocabulary, Input input);
 
-    // Appends the tokens of text[piece], with a space put before it if `with_space_prefix`. `text` must be valid UTF-8.
     // An error where a character has neither a token nor its bytes, and there is no unknown token either.
-    Result<void> encode(std::string_view text, Span piece, bool with_space_prefix, std::vector<int32_t>& tokens) const;
+    Result<void> encode(std::string_view text, Span word, ModelWork& work, std::vector<int32_t>& tokens) const override;
 
   private:
     struct Work;
@@ -32,6 +35,7 @@ class SentencePieceEncoder {
     Result<void> emit_bytes(std::string_view character, std::vector<int32_t>& tokens) const;
 
     const Vocabulary* vocabulary_;
+    Input input_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
     int32_t unknown_ = -1;                    // the file's, else the first of that type
     std::vector<Use> uses_;                   // by token

@@ -1,6 +1,6 @@
-// Text to tokens and back. Decides which parts of a text are special tokens, who cuts the rest (byte_pair.h or
-// sentence_piece.h), and how bytes of tokens become text again. It does not decide which template wraps a conversation
-// (text/template) or when generation stops. Rules and supported names: docs/tokenizers.md.
+// Text to tokens and back, through the parts that a reader of a file made (parts.h). It does not decide which template
+// wraps a conversation (text/chat) or when generation stops. Readers: from_gguf.h for GGUF, tokenizer_files.h for the
+// files of a model's directory. Rules and supported names: docs/tokenizers.md.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,17 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/tokenizer/special_tokens.h"
+#include "text/tokenizer/added_tokens.h"
 #include "text/tokenizer/utf8.h"
 #include "text/tokenizer/vocabulary.h"
 
 namespace invar {
 
+struct TokenizerParts;
+
 class Tokenizer {
   public:
+    explicit Tokenizer(TokenizerParts parts);
     // Errors name source.origin and what is wrong with the vocabulary; an unknown model or pre-tokeniser is one, with
     // the supported names.
     static Result<Tokenizer> create(VocabularySource source);
@@ -62,37 +65,47 @@ class Tokenizer {
     bool is_end_of_generation(int32_t token) const;
     std::span<const EndToken> end_tokens() const;
 
-    std::string_view model() const;          // "gpt2" or "llama"
-    std::string_view pre_tokenizer() const;  // the table's name, empty for SentencePiece
+    std::string_view model() const;          // GGUF: "gpt2", "llama" or "gemma4"; else what the file calls it
+    std::string_view pre_tokenizer() const;  // the name in GGUF's table, empty elsewhere
+    std::string_view taken_from() const;     // the file that it was read from
     // What was read differently than written, or left out; for reports.
     std::span<const std::string> notes() const;
 
   private:
-    struct State;
-    explicit Tokenizer(std::unique_ptr<State> state);
     friend class TokenStream;
-    std::unique_ptr<State> state_;
+    struct Work;
+    Result<void> encode_text(std::string_view text, bool starts_text, Specials specials, Work& work,
+                             std::vector<int32_t>& tokens) const;
+    std::unique_ptr<const TokenizerParts> parts_;
 };
 
 // Streaming detokenisation: whole characters as soon as they are complete. All of feed() and finish() joined is
 // decode() of the same tokens with its invalid bytes replaced by U+FFFD.
 class TokenStream {
   public:
-    // `starts_text`: the first token begins a text rather than continuing one, so a SentencePiece space is dropped.
+    // `text`: the first token begins a text rather than continuing one, so a space that encode() put there is dropped.
     enum class Begins : uint8_t { text, continuation };
-    TokenStream(const Tokenizer& tokenizer, bool show_control, Begins begins = Begins::text)
-        : tokenizer_(&tokenizer), show_control_(show_control), drops_space_(begins == Begins::text) {}
+    TokenStream(const Tokenizer& tokenizer, bool show_control, Begins begins = Begins::text);
 
-    std::string feed(int32_t token);
+    std::string feed(int32_t token) {
+        std::string piece;
+        append_piece(token, piece);
+        return utf8_.feed(piece);
+    }
     std::string finish() { return utf8_.finish(); }
 
   private:
     friend class Tokenizer;
-    std::string_view next_piece(int32_t token);
+    void append_piece(int32_t token, std::string& text);
+    void drop_at_begin(std::string& piece);
+    void hold_back_end(std::string& piece);
 
     const Tokenizer* tokenizer_;
     bool show_control_;
-    bool drops_space_;  // the next piece, if it begins with a space that encode() may have put there
+    bool is_first_;       // the next piece is the first of the text
+    bool drops_space_;    // the next piece, if it begins with a space that encode() may have put there
+    size_t drops_start_;  // how many characters the beginning of the text still loses
+    std::string held_;    // what the text loses if nothing follows
     Utf8Stream utf8_;
 };
 

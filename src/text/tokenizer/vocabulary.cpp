@@ -121,24 +121,39 @@ Result<Vocabulary> Vocabulary::check(VocabularySource source) {
 
 Result<void> Vocabulary::check_sizes() {
     const VocabularySource& s = source_;
-    if (s.model != "gpt2" && s.model != "llama") {
-        return fail(ErrorKind::unsupported,
-                    "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, or "
-                    "'llama', SentencePiece)",
-                    s.origin, s.model);
+    if (s.pieces) {
+        spelling_ = Spelling::given;
+    } else if (s.model == "llama" || s.model == "gemma4") {
+        spelling_ = Spelling::space_marks;
+    } else if (s.model != "gpt2") {
+        return fail(
+            ErrorKind::unsupported,
+            "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, 'llama', "
+            "SentencePiece, or 'gemma4')",
+            s.origin, s.model);
     }
-    sentence_piece_ = s.model == "llama";
     const size_t count = s.tokens.size();
     if (count == 0) return fail("{}: the vocabulary is empty (tokenizer.ggml.tokens)", s.origin);
     if (count > kMostTokens) return fail("{}: {} tokens, at most {} are supported", s.origin, count, kMostTokens);
-    if (s.kinds.size() != count && (sentence_piece_ || !s.kinds.empty())) {
+    if (s.pieces && s.pieces->size() != count) {
+        return fail("{}: {} tokens but {} spellings of them", s.origin, count, s.pieces->size());
+    }
+    const bool needs_kinds = spelling_ != Spelling::byte_level;
+    if (s.kinds.size() != count && (needs_kinds || !s.kinds.empty())) {
         return fail("{}: {} tokens but {} token types (tokenizer.ggml.token_type)", s.origin, count, s.kinds.size());
     }
-    if (s.scores.size() != count && (sentence_piece_ || !s.scores.empty())) {
+    const bool needs_scores = is_sentence_piece();
+    if (s.scores.size() != count && (needs_scores || !s.scores.empty())) {
         return fail("{}: {} tokens but {} scores (tokenizer.ggml.scores)", s.origin, count, s.scores.size());
     }
-    for (size_t i = 0; sentence_piece_ && i < count; ++i) {
+    for (size_t i = 0; needs_scores && i < count; ++i) {
         if (!std::isfinite(s.scores[i])) return fail("{}: token {} has the score {}", s.origin, i, s.scores[i]);
+    }
+    if (!s.has_merges && !s.pieces && s.model != "llama") {
+        return fail(
+            "{}: a vocabulary of model '{}' needs its merges, and tokenizer.ggml.merges is missing: convert the model "
+            "again",
+            s.origin, s.model);
     }
     return {};
 }
@@ -202,6 +217,12 @@ Result<void> Vocabulary::check_special_ids() {
                         source_.origin, name, token, size(), name);
         }
     }
+    for (const EndToken& end : source_.more_ends) {
+        if (!has(end.token)) {
+            return fail("{}: {} is token {}, but the vocabulary has {} tokens", source_.origin, end.reason, end.token,
+                        size());
+        }
+    }
     for (const int32_t token : source_.strip_after) {
         if (!has(token)) return fail("{}: token {} of strip_after is none of {}", source_.origin, token, size());
     }
@@ -222,7 +243,9 @@ Result<void> Vocabulary::spell_pieces() {
     byte_tokens.fill(-1);
     for (int32_t token = 0; token < size(); ++token) {
         const std::string_view stored = text(token);
-        if (kind(token) == TokenKind::byte) {
+        if (spelling_ == Spelling::given) {
+            piece_bytes_ += (*source_.pieces)[static_cast<size_t>(token)];
+        } else if (kind(token) == TokenKind::byte) {
             const std::optional<uint8_t> byte = byte_token_byte(stored);
             if (!byte) {
                 return fail("{}: token {} is of type byte but reads {}, not like '<0x0A>'", source_.origin, token,
@@ -236,7 +259,7 @@ Result<void> Vocabulary::spell_pieces() {
             piece_bytes_.push_back(static_cast<char>(*byte));
         } else if (kind(token) != TokenKind::normal && kind(token) != TokenKind::unused) {
             piece_bytes_ += stored;
-        } else if (sentence_piece_) {
+        } else if (spelling_ == Spelling::space_marks) {
             append_unescaped(piece_bytes_, stored);
         } else {
             append_byte_level(piece_bytes_, stored);
@@ -255,6 +278,7 @@ void Vocabulary::find_end_tokens() {
     add(source_.eos, "the file's end of sequence");
     add(source_.eot, "the file's end of turn");
     add(source_.eom, "the file's end of message");
+    for (const EndToken& end : source_.more_ends) add(end.token, end.reason);
     // In the o200k harmony vocabulary <|end|> closes one message of an answer that goes on.
     const bool is_harmony = find("<|return|>") && find("<|call|>");
     for (const std::string_view end_text : kEndTexts) {
@@ -263,6 +287,30 @@ void Vocabulary::find_end_tokens() {
         if (kind(*token) != TokenKind::control && kind(*token) != TokenKind::user_defined) continue;
         add(*token, fmt::format("its text, {}", end_text));
     }
+}
+
+void append_byte_level_text(std::string& text, std::string_view bytes) {
+    static const std::array<std::string, 256> kStandIns = [] {
+        std::array<std::string, 256> texts;
+        for (char32_t character = 0; character < kByteOfStandIn.size(); ++character) {
+            if (const auto byte = byte_level_byte(character)) append_utf8(texts[*byte], character);
+        }
+        return texts;
+    }();
+    for (const char byte : bytes) text += kStandIns[static_cast<uint8_t>(byte)];
+}
+
+std::string byte_level_text(std::string_view bytes) {
+    std::string text;
+    text.reserve(bytes.size() + bytes.size() / 2);
+    append_byte_level_text(text, bytes);
+    return text;
+}
+
+std::string bytes_of_byte_level(std::string_view text) {
+    std::string bytes;
+    append_byte_level(bytes, text);
+    return bytes;
 }
 
 std::string_view Vocabulary::piece(int32_t token) const {
@@ -278,7 +326,8 @@ bool Vocabulary::is_mergeable(int32_t token) const {
     if (kind(token) == TokenKind::normal) return true;
     if (kind(token) != TokenKind::user_defined) return false;
     std::string spelled;
-    sentence_piece_ ? append_unescaped(spelled, text(token)) : append_byte_level(spelled, text(token));
+    spelling_ == Spelling::space_marks ? append_unescaped(spelled, text(token))
+                                       : append_byte_level(spelled, text(token));
     return spelled == text(token);
 }
 

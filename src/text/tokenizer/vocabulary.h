@@ -19,15 +19,22 @@ namespace invar {
 // where the caller allows it. `unused` ones are ordinary text that no model produces.
 enum class TokenKind : uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
+// A token at which generation stops, and why we think so.
+struct EndToken {
+    int32_t token;
+    std::string reason;
+};
+
 // As read from a checkpoint, not yet trusted. -1: the file names no such token.
 struct VocabularySource {
-    std::string model;         // "gpt2": byte-level BPE; "llama": SentencePiece
+    std::string model;         // "gpt2": byte-level BPE; "llama": SentencePiece; "gemma4": BPE over characters
     std::string pre;           // how words are cut: "llama-bpe", "qwen2", ...; not looked at for SentencePiece
     std::string architecture;  // decides where `pre` is missing and the family has one only
     std::vector<std::string> tokens;
     std::vector<int32_t> kinds;       // one for each token; may be missing for "gpt2", where all are then normal
     std::vector<float> scores;        // one for each token; used by "llama" only
-    std::vector<std::string> merges;  // "left right", the first is the strongest; used by "gpt2" only
+    std::vector<std::string> merges;  // "left right", the first is the strongest; used by "gpt2" and "gemma4"
+    bool has_merges = true;           // false: the file has no list of them, not even an empty one
     int32_t bos = -1;
     int32_t eos = -1;
     int32_t eot = -1;  // end of a turn, where it differs from eos
@@ -39,12 +46,10 @@ struct VocabularySource {
     std::optional<bool> add_space_prefix;
     std::vector<int32_t> strip_after;  // special tokens that swallow the white space behind them
     std::string origin;                // file name, for errors
-};
-
-// A token at which generation stops, and why we think so.
-struct EndToken {
-    int32_t token;
-    std::string reason;
+    // Where a decoder of its own spells the tokens (from_tokenizer_json.h): what each stands for. `model` is then a
+    // name for reports only.
+    std::optional<std::vector<std::string>> pieces;
+    std::vector<EndToken> more_ends;  // tokens that other files name as the end of an answer
 };
 
 class Vocabulary {
@@ -53,7 +58,7 @@ class Vocabulary {
 
     int32_t size() const { return static_cast<int32_t>(source_.tokens.size()); }
     bool has(int32_t token) const { return token >= 0 && token < size(); }
-    bool is_sentence_piece() const { return sentence_piece_; }
+    bool is_sentence_piece() const { return spelling_ == Spelling::space_marks && source_.model == "llama"; }
 
     // Of tokens that has() is true for.
     TokenKind kind(int32_t token) const { return kinds_[token]; }
@@ -85,7 +90,8 @@ class Vocabulary {
     void find_end_tokens();
 
     VocabularySource source_;
-    bool sentence_piece_ = false;
+    enum class Spelling : uint8_t { byte_level, space_marks, given };
+    Spelling spelling_ = Spelling::byte_level;
     std::vector<TokenKind> kinds_;
     std::string piece_bytes_;  // all pieces, one after another
     std::vector<size_t> piece_ends_;
@@ -97,6 +103,11 @@ class Vocabulary {
 
 // The printable stand-ins of bytes in byte-level vocabularies (GPT-2's): the byte that a character stands for.
 std::optional<uint8_t> byte_level_byte(char32_t character);
+
+// Bytes spelled in stand-ins, and back; a text with other characters stays as it is.
+void append_byte_level_text(std::string& text, std::string_view bytes);
+std::string byte_level_text(std::string_view bytes);
+std::string bytes_of_byte_level(std::string_view text);
 
 // The byte of "<0x0A>", exactly in that form with upper- or lower-case digits.
 std::optional<uint8_t> byte_token_byte(std::string_view text);

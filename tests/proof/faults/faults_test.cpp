@@ -229,6 +229,13 @@ Weights random_weights(const Format& format, StoredForm form, int64_t rows, int6
     Weights weights;
     weights.stored.resize(static_cast<size_t>(format.row_bytes(rows * columns)));
     format.encode(values.data(), rows * columns, nullptr, weights.stored.data());
+    if (record_layout(format.id).scales == ScaleForm::f32_of_128) {  // packed rows share the scales
+        for (int64_t row = 0; row < rows; ++row) {
+            for (int64_t at = 0; at < format.row_bytes(columns); at += format.block_bytes)
+                std::memcpy(weights.stored.data() + row * format.row_bytes(columns) + at,
+                            weights.stored.data() + row / 4 * 4 * format.row_bytes(columns) + at, 4);
+        }
+    }
     weights.packed = AlignedBytes::allocate(rows4_bytes(format, rows, columns)).value();
     pack_rows4(format, weights.stored.data(), rows, columns, 0, (rows + 3) / 4, weights.packed.data());
     const bool packed = form == StoredForm::rows4;

@@ -100,7 +100,7 @@ TEST(Recorder, WhatIsComputedAgainReplacesWhatWasThere) {
     std::vector<int32_t> other = tokens;
     for (size_t i = 8; i < other.size(); ++i) other[i] = 200;
     test::feed_all(runner, other, 64, hooks, sequence);
-    runner.cache().truncate(sequence, 8);
+    ASSERT_EQ(runner.cache().rewind(sequence, 8), 8);
     const FeedRequest again{
         .sequence = sequence, .start = 8, .tokens = std::span(tokens).subspan(8), .chunk = 64, .all_logits = true};
     ASSERT_TRUE(feed(runner, again, hooks, nullptr));

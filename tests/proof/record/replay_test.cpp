@@ -24,7 +24,8 @@ class Spoil final : public VerbHook {
                 int32_t& expert = call.slots.experts[i * call.slots.experts_per_row];
                 expert = expert == 7 ? 5 : expert + 1;
             } else if (call.verb == Verb::store_kv) {
-                std::byte* values = call.cache->values(key_.layer, call.cache->pages_of(call.row(i).sequence)[0], 0);
+                std::byte* values =
+                    call.cache->values(key_.layer, call.cache->pages_of(call.row(i).sequence, key_.layer)[0], 0);
                 values[position_ * call.cache->layers()[0].value_width * 2] ^= std::byte{4};
             } else {
                 float& value = call.out.host_row(i * call.slots_of_row())[3];

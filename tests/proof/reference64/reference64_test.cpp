@@ -166,7 +166,7 @@ TEST(Reference64, FollowsWhatHooksWriteIntoFloatsRoutingAndCache) {
     Change expert(Verb::route, [](const VerbCall& call) { call.slots.experts[0] = (call.slots.experts[0] + 3) % 8; });
     Change weight(Verb::route, [](const VerbCall& call) { call.slots.weights[0] *= 1.001f; });
     Change cached(Verb::store_kv, [](const VerbCall& call) {
-        auto* key = reinterpret_cast<float*>(call.cache->keys(0, call.cache->pages_of(call.row(0).sequence)[0], 0));
+        auto* key = reinterpret_cast<float*>(call.cache->keys(0, call.cache->pages_of(call.row(0).sequence, 0)[0], 0));
         key[0] += 0.01f;  // element 0 of position 0
     });
     VerbHook* const none[] = {&nothing};

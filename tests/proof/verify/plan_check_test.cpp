@@ -35,6 +35,7 @@ int64_t differing(const std::vector<EntryCheck>& checks) { return PlanCheck{.ent
 TEST(PlanCheck, FindsEveryFormatLoadedAsPlanned) {
     size_t entries = 0;
     for (const Format* format : formats()) {
+        if (!format->in_gguf()) continue;  // the model is a GGUF file
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
             TinyModel model = tiny("qwen3moe");
             model.layers = 1;

@@ -25,8 +25,18 @@ TEST(Vocabulary, RefusesUnknownModels) {
     VocabularySource source = byte_level();
     source.model = "t5";
     EXPECT_EQ(error_of(source),
-              "fixture: tokenizer model 't5' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, or "
-              "'llama', SentencePiece)");
+              "fixture: tokenizer model 't5' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, "
+              "'llama', SentencePiece, or 'gemma4')");
+}
+
+TEST(Vocabulary, RefusesByteLevelVocabulariesWithoutMerges) {
+    VocabularySource source = byte_level();
+    source.merges.clear();
+    source.has_merges = false;
+    EXPECT_EQ(
+        error_of(source),
+        "fixture: a vocabulary of model 'gpt2' needs its merges, and tokenizer.ggml.merges is missing: convert the "
+        "model again");
 }
 
 TEST(Vocabulary, RefusesListsOfDifferentLengths) {

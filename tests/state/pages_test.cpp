@@ -1,6 +1,6 @@
 // The KV cache's layout and page accounting: pages are never lost, shared or invented, places never overlap, and sizes
 // that cannot exist are refused.
-#include "state/kv_cache.h"
+#include "state/sequence_state.h"
 
 #include <gtest/gtest.h>
 
@@ -20,24 +20,33 @@ std::vector<KvGeometry> mixed_layers() {
             {.kv_heads = 4, .key_width = 128, .value_width = 128, .window = 0}};
 }
 
-std::unique_ptr<KvCache> make_cache(CacheType type, int64_t pages) {
-    auto cache = KvCache::create(mixed_layers(), type, pages);
+// Of one unit of every group.
+int64_t page_bytes(std::vector<KvGeometry> layers, CacheType type) {
+    const auto layout = lay_out_state({.layers = std::move(layers), .recurrences = {}, .type = type, .places = {}});
+    int64_t bytes = 0;
+    for (const StateGroup& group : layout->groups)
+        if (__builtin_add_overflow(bytes, group.bytes(), &bytes)) return std::numeric_limits<int64_t>::max();
+    return bytes;
+}
+
+std::unique_ptr<SequenceState> make_cache(CacheType type, int64_t pages) {
+    auto cache = SequenceState::create(mixed_layers(), type, pages);
     EXPECT_TRUE(cache.has_value()) << cache.error().message;
     return std::move(*cache);
 }
 
-TEST(KvCache, PageBytesAreTheSumOverHeadsOfKeysAndValues) {
+TEST(Pages, PageBytesAreTheSumOverHeadsOfKeysAndValues) {
     // 64 positions * (2*(64+64) + 1*(80+96) + 4*(128+128)) = 64 * 1456 elements
-    EXPECT_EQ(KvCache::page_bytes(mixed_layers(), CacheType::f16), 64 * 1456 * 2);
-    EXPECT_EQ(KvCache::page_bytes(mixed_layers(), CacheType::bf16), 64 * 1456 * 2);
-    EXPECT_EQ(KvCache::page_bytes(mixed_layers(), CacheType::f32), 64 * 1456 * 4);
-    EXPECT_EQ(KvCache::pages_for(0), 0);
-    EXPECT_EQ(KvCache::pages_for(1), 1);
-    EXPECT_EQ(KvCache::pages_for(64), 1);
-    EXPECT_EQ(KvCache::pages_for(65), 2);
+    EXPECT_EQ(page_bytes(mixed_layers(), CacheType::f16), 64 * 1456 * 2);
+    EXPECT_EQ(page_bytes(mixed_layers(), CacheType::bf16), 64 * 1456 * 2);
+    EXPECT_EQ(page_bytes(mixed_layers(), CacheType::f32), 64 * 1456 * 4);
+    EXPECT_EQ(pages_for(0), 0);
+    EXPECT_EQ(pages_for(1), 1);
+    EXPECT_EQ(pages_for(64), 1);
+    EXPECT_EQ(pages_for(65), 2);
 }
 
-TEST(KvCache, PlacesOfPagesLayersAndHeadsAreDisjointAlignedAndFillTheMemory) {
+TEST(Pages, PlacesOfPagesLayersAndHeadsAreDisjointAlignedAndFillTheMemory) {
     for (const CacheType type : {CacheType::f16, CacheType::f32}) {
         const auto cache = make_cache(type, 3);
         std::map<std::byte*, int64_t> places;  // start -> bytes
@@ -63,64 +72,65 @@ TEST(KvCache, PlacesOfPagesLayersAndHeadsAreDisjointAlignedAndFillTheMemory) {
     }
 }
 
-TEST(KvCache, RefusesSizesThatOverflowOrThatNoMachineHas) {
+TEST(Pages, RefusesSizesThatOverflowOrThatNoMachineHas) {
     const std::vector<KvGeometry> huge(64, {.kv_heads = 1 << 30, .key_width = 1 << 30, .value_width = 1 << 30});
-    EXPECT_EQ(KvCache::page_bytes(huge, CacheType::f32), std::numeric_limits<int64_t>::max());
-    const auto overflow = KvCache::create(huge, CacheType::f32, 4);
+    EXPECT_EQ(page_bytes(huge, CacheType::f32), std::numeric_limits<int64_t>::max());
+    const auto overflow = SequenceState::create(huge, CacheType::f32, 4);
     ASSERT_FALSE(overflow.has_value());
     EXPECT_NE(overflow.error().message.find("no memory for a KV cache of 256 positions"), std::string::npos);
 
-    const auto too_large = KvCache::create(mixed_layers(), CacheType::f32, std::numeric_limits<int32_t>::max());
+    const auto too_large = SequenceState::create(mixed_layers(), CacheType::f32, std::numeric_limits<int32_t>::max());
     ASSERT_FALSE(too_large.has_value()) << "800 TB were granted";
     EXPECT_NE(too_large.error().message.find("in f32"), std::string::npos);
 
-    EXPECT_FALSE(KvCache::create(mixed_layers(), CacheType::f16, -1).has_value());
-    EXPECT_FALSE(KvCache::create(mixed_layers(), CacheType::f16, int64_t{1} << 31).has_value());
+    EXPECT_FALSE(SequenceState::create(mixed_layers(), CacheType::f16, -1).has_value());
+    EXPECT_FALSE(SequenceState::create(mixed_layers(), CacheType::f16, int64_t{1} << 31).has_value());
     EXPECT_FALSE(
-        KvCache::create({{.kv_heads = 1, .key_width = -64, .value_width = 64}}, CacheType::f16, 1).has_value());
+        SequenceState::create({{.kv_heads = 1, .key_width = -64, .value_width = 64}}, CacheType::f16, 1).has_value());
 }
 
-TEST(KvCache, ReserveThatFailsChangesNothing) {
+TEST(Pages, ReserveThatFailsChangesNothing) {
     const auto cache = make_cache(CacheType::f16, 4);
     const int32_t first = cache->add_sequence();
     const int32_t second = cache->add_sequence();
     ASSERT_TRUE(cache->reserve(first, 3 * 64).has_value());
-    const std::vector<int32_t> before(cache->pages_of(first).begin(), cache->pages_of(first).end());
+    const std::vector<int32_t> before(cache->pages_of(first, 0).begin(), cache->pages_of(first, 0).end());
     EXPECT_EQ(before, (std::vector<int32_t>{0, 1, 2}));
 
     const auto refused = cache->reserve(second, 65);
     ASSERT_FALSE(refused.has_value());
     EXPECT_NE(refused.error().message.find("2 more pages"), std::string::npos);
     EXPECT_NE(refused.error().message.find("1 of 4 are free"), std::string::npos);
-    EXPECT_EQ(cache->free_pages(), 1);
-    EXPECT_TRUE(cache->pages_of(second).empty());
+    EXPECT_EQ(cache->available(), 1);
+    EXPECT_TRUE(cache->pages_of(second, 0).empty());
     EXPECT_FALSE(cache->reserve(second, std::numeric_limits<int64_t>::max()).has_value());
 
     ASSERT_TRUE(cache->reserve(first, 10).has_value());  // less than it has: keeps its pages
-    EXPECT_TRUE(std::ranges::equal(cache->pages_of(first), before));
+    EXPECT_TRUE(std::ranges::equal(cache->pages_of(first, 0), before));
     ASSERT_TRUE(cache->reserve(second, 64).has_value());
-    EXPECT_EQ(cache->free_pages(), 0);
+    EXPECT_EQ(cache->available(), 0);
 }
 
-TEST(KvCache, TruncateKeepsThePagesOfTheRemainingPositions) {
+TEST(Pages, GoingBackKeepsThePagesOfTheRemainingPositions) {
     const auto cache = make_cache(CacheType::f16, 8);
     const int32_t sequence = cache->add_sequence();
     ASSERT_TRUE(cache->reserve(sequence, 300).has_value());
-    EXPECT_EQ(cache->pages_of(sequence).size(), 5u);
-    cache->truncate(sequence, 129);
-    EXPECT_TRUE(std::ranges::equal(cache->pages_of(sequence), std::vector<int32_t>{0, 1, 2}));
-    cache->truncate(sequence, 128);
-    EXPECT_EQ(cache->pages_of(sequence).size(), 2u);
-    cache->truncate(sequence, 1000);
-    EXPECT_EQ(cache->pages_of(sequence).size(), 2u);
-    cache->truncate(sequence, 0);
-    EXPECT_EQ(cache->free_pages(), 8);
+    EXPECT_EQ(cache->pages_of(sequence, 0).size(), 5u);
+    cache->advance(sequence, int64_t{300});
+    EXPECT_EQ(cache->rewind(sequence, 129), 129);
+    EXPECT_TRUE(std::ranges::equal(cache->pages_of(sequence, 0), std::vector<int32_t>{0, 1, 2}));
+    cache->rewind(sequence, 128);
+    EXPECT_EQ(cache->pages_of(sequence, 0).size(), 2u);
+    EXPECT_EQ(cache->rewind(sequence, 1000), 128);
+    EXPECT_EQ(cache->pages_of(sequence, 0).size(), 2u);
+    cache->rewind(sequence, 0);
+    EXPECT_EQ(cache->available(), 8);
 }
 
-TEST(KvCache, WithoutMemoryKnowsItsGeometryAndHoldsNoPages) {
-    const auto cache = KvCache::without_memory(mixed_layers(), CacheType::bf16);
+TEST(Pages, WithoutMemoryKnowsItsGeometryAndHoldsNoPages) {
+    const auto cache = SequenceState::without_memory(mixed_layers(), CacheType::bf16);
     EXPECT_EQ(cache->bytes(), 0);
-    EXPECT_EQ(cache->total_pages(), 0);
+    EXPECT_EQ(cache->units(), 0);
     EXPECT_EQ(cache->layers().size(), 3u);
     const int32_t sequence = cache->add_sequence();
     EXPECT_TRUE(cache->reserve(sequence, 0).has_value());
@@ -128,14 +138,15 @@ TEST(KvCache, WithoutMemoryKnowsItsGeometryAndHoldsNoPages) {
 }
 
 // Many random adds, growths, cuts and removals against a model: the set of pages each sequence owns.
-TEST(KvCache, RandomUseNeverLosesSharesOrInventsAPage) {
+TEST(Pages, RandomUseNeverLosesSharesOrInventsAPage) {
     std::mt19937 random(20);
     int64_t steps = 0, refusals = 0;
     for (int round = 0; round < 40; ++round) {
         const int64_t pages = std::uniform_int_distribution<int64_t>(1, 60)(random);
-        auto created = KvCache::create({{.kv_heads = 1, .key_width = 1, .value_width = 1}}, CacheType::f16, pages);
+        auto created =
+            SequenceState::create({{.kv_heads = 1, .key_width = 1, .value_width = 1}}, CacheType::f16, pages);
         ASSERT_TRUE(created.has_value());
-        KvCache& cache = **created;
+        SequenceState& cache = **created;
         std::map<int32_t, std::vector<int32_t>> owned;
         for (int step = 0; step < 2000; ++step, ++steps) {
             const int action = std::uniform_int_distribution<int>(0, 9)(random);
@@ -147,7 +158,7 @@ TEST(KvCache, RandomUseNeverLosesSharesOrInventsAPage) {
             if (action < 2 || owned.empty()) {
                 const int32_t added = cache.add_sequence();
                 ASSERT_FALSE(owned.contains(added)) << "a slot in use was given out again";
-                ASSERT_TRUE(cache.pages_of(added).empty());
+                ASSERT_TRUE(cache.pages_of(added, 0).empty());
                 owned[added] = {};
             } else if (action < 3) {
                 cache.remove_sequence(some->first);
@@ -155,28 +166,30 @@ TEST(KvCache, RandomUseNeverLosesSharesOrInventsAPage) {
             } else if (action < 8) {
                 const int64_t count = std::uniform_int_distribution<int64_t>(0, 64 * 12)(random);
                 const int64_t had = static_cast<int64_t>(some->second.size());
-                const int64_t wanted = std::max(had, KvCache::pages_for(count));
-                const bool fits = wanted - had <= cache.free_pages();
+                const int64_t wanted = std::max(had, pages_for(count));
+                const bool fits = wanted - had <= cache.available();
                 ASSERT_EQ(cache.reserve(some->first, count).has_value(), fits);
                 refusals += fits ? 0 : 1;
-                const auto now = cache.pages_of(some->first);
+                if (fits && count > cache.length(some->first))
+                    cache.advance(some->first, count - cache.length(some->first));
+                const auto now = cache.pages_of(some->first, 0);
                 ASSERT_EQ(static_cast<int64_t>(now.size()), fits ? wanted : had);
                 ASSERT_TRUE(std::equal(some->second.begin(), some->second.end(), now.begin())) << "a held page moved";
                 some->second.assign(now.begin(), now.end());
             } else {
                 const int64_t count = std::uniform_int_distribution<int64_t>(0, 64 * 12)(random);
-                cache.truncate(some->first, count);
-                some->second.resize(std::min(some->second.size(), static_cast<size_t>(KvCache::pages_for(count))));
+                cache.rewind(some->first, count);
+                some->second.resize(std::min(some->second.size(), static_cast<size_t>(pages_for(count))));
             }
             std::set<int32_t> distinct;
             int64_t held = 0;
             for (const auto& [sequence, expected] : owned) {
-                ASSERT_TRUE(std::ranges::equal(cache.pages_of(sequence), expected));
+                ASSERT_TRUE(std::ranges::equal(cache.pages_of(sequence, 0), expected));
                 distinct.insert(expected.begin(), expected.end());
                 held += static_cast<int64_t>(expected.size());
             }
             ASSERT_EQ(static_cast<int64_t>(distinct.size()), held) << "two sequences share a page";
-            ASSERT_EQ(held + cache.free_pages(), pages);
+            ASSERT_EQ(held + cache.available(), pages);
             if (!distinct.empty()) {
                 ASSERT_GE(*distinct.begin(), 0);
                 ASSERT_LT(*distinct.rbegin(), pages);

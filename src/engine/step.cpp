@@ -1,0 +1,139 @@
+// Steps: pieces that cannot be computed are told apart first, then one pass computes the rest. A pass in which a number
+// is not finite is no result: it is done again in halves until the pieces that made it are alone. Nothing had advanced,
+// and a row's bits do not depend on the rows beside it, so the others get what they would have got alone.
+#include "engine/step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/engine.h"
+
+namespace invar {
+namespace {
+
+// Computes pieces of one kind: those of which ranks are wanted and those of which nothing is, or those of which logits
+// are and those of which nothing is.
+class StepRun {
+  public:
+    StepRun(Engine& engine, Ops& verbs, std::span<const StepPiece> pieces, StepResults& results,
+            std::vector<std::vector<float>>& kept)
+        : engine_(engine), verbs_(verbs), pieces_(pieces), results_(results), kept_(kept) {}
+
+    // `chosen`: numbers of pieces. With `last` no other pass of this step follows. An error is one of the machine.
+    Result<void> run(std::span<const size_t> chosen, bool last) {
+        if (chosen.empty()) return {};
+        const Batch batch = batch_of(chosen);
+        const bool ranked =
+            std::ranges::any_of(chosen, [&](size_t piece) { return pieces_[piece].ranked.has_value(); });
+        Result<void> done = ranked ? run_ranked(chosen, batch) : run_logits(chosen, batch, last);
+        if (done) {
+            for (const size_t piece : chosen) engine_.cache().advance(pieces_[piece].sequence, pieces_[piece].tokens);
+            return {};
+        }
+        if (done.error().kind != ErrorKind::numeric) return done;
+        if (chosen.size() == 1) {
+            results_[chosen.front()] = pass_on(std::move(done));
+            return {};
+        }
+        const size_t half = chosen.size() / 2;
+        TRY(run(chosen.first(half), false));
+        return run(chosen.subspan(half), last);
+    }
+
+  private:
+    Batch batch_of(std::span<const size_t> chosen) const {
+        Batch batch;
+        for (const size_t number : chosen) {
+            const StepPiece& piece = pieces_[number];
+            int64_t position = engine_.cache().length(piece.sequence);
+            for (size_t i = 0; i < piece.tokens.size(); ++i) {
+                const bool is_last = i + 1 == piece.tokens.size();
+                if (piece.wanted == StepWanted::all_logits || (is_last && piece.wanted == StepWanted::last_logits))
+                    batch.logits_rows.push_back(static_cast<int32_t>(batch.size()));
+                batch.rows.push_back({.token = piece.tokens[i], .sequence = piece.sequence, .position = position++});
+            }
+        }
+        return batch;
+    }
+
+    Result<void> run_ranked(std::span<const size_t> chosen, const Batch& batch) {
+        std::vector<Preselection> requests;
+        for (const size_t piece : chosen)
+            if (pieces_[piece].ranked) requests.push_back(*pieces_[piece].ranked);
+        TRY_ASSIGN(std::vector<RankedLogits> ranked, engine_.evaluate_ranked(batch, requests));
+        size_t next = 0;
+        for (const size_t piece : chosen) {
+            results_[piece] = StepOutput();
+            if (pieces_[piece].ranked) results_[piece]->ranked = std::move(ranked[next++]);
+        }
+        return {};
+    }
+
+    Result<void> run_logits(std::span<const size_t> chosen, const Batch& batch, bool last) {
+        TRY_ASSIGN(std::span<const float> logits, engine_.evaluate(batch, verbs_));
+        if (!last) {  // the next pass takes their place
+            kept_.emplace_back(logits.begin(), logits.end());
+            logits = kept_.back();
+        }
+        const auto vocabulary = static_cast<size_t>(engine_.config().vocabulary);
+        for (const size_t number : chosen) {
+            const StepPiece& piece = pieces_[number];
+            const size_t rows = piece.wanted == StepWanted::all_logits    ? piece.tokens.size()
+                                : piece.wanted == StepWanted::last_logits ? 1
+                                                                          : 0;
+            results_[number] = StepOutput{.logits = logits.first(rows * vocabulary), .ranked = std::nullopt};
+            logits = logits.subspan(rows * vocabulary);
+        }
+        return {};
+    }
+
+    Engine& engine_;
+    Ops& verbs_;
+    std::span<const StepPiece> pieces_;
+    StepResults& results_;
+    std::vector<std::vector<float>>& kept_;
+};
+
+}  // namespace
+
+// Room for a piece and nothing in it that no pass can compute.
+Result<void> Engine::check_piece(const StepPiece& piece) {
+    const int64_t end = cache_->length(piece.sequence) + std::ssize(piece.tokens);
+    if (end > context()) {
+        return fail("{} tokens were to be computed, but the context holds {}; start anew or raise --context", end,
+                    context());
+    }
+    for (const int32_t token : piece.tokens) TRY(check_token(token));
+    return cache_->reserve(piece.sequence, end);
+}
+
+Result<StepResults> Engine::step(std::span<const StepPiece> pieces) { return step(pieces, ops()); }
+
+Result<StepResults> Engine::step(std::span<const StepPiece> pieces, Ops& verbs) {
+    StepResults results(pieces.size());
+    std::vector<size_t> with_logits, with_ranks;
+    int64_t rows = 0;
+    const bool ranks = std::ranges::any_of(pieces, [](const StepPiece& piece) { return piece.ranked.has_value(); });
+    for (size_t i = 0; i < pieces.size(); ++i) {
+        const StepPiece& piece = pieces[i];
+        CHECK(!piece.tokens.empty(), "a piece has at least one token");
+        CHECK(!piece.ranked || (ranks_on_device() && piece.wanted == StepWanted::last_logits && &verbs == &ops()),
+              "ranks are those of the last logits, and a device's");
+        if (Result<void> possible = check_piece(piece); !possible) {
+            // A device that was lost while a page was copied is no one piece's error.
+            if (possible.error().kind == ErrorKind::device_lost) return pass_on(std::move(possible));
+            results[i] = pass_on(std::move(possible));
+            continue;
+        }
+        rows += std::ssize(piece.tokens);
+        (piece.ranked || (ranks && piece.wanted == StepWanted::nothing) ? with_ranks : with_logits).push_back(i);
+    }
+    CHECK(rows <= chunk(), "the pieces of a step have at most a chunk of rows");
+    kept_logits_.clear();
+    StepRun run(*this, verbs, pieces, results, kept_logits_);
+    TRY(run.run(with_ranks, false));
+    TRY(run.run(with_logits, true));
+    return results;
+}
+
+}  // namespace invar

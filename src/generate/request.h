@@ -1,0 +1,91 @@
+// One generation as a state machine: it says which tokens it wants computed next and takes what follows the last of
+// them; sampling, decoding to text and stopping happen in between. It owns no computation and no sequence. Its driver
+// (generate() in generation.h, or a scheduler of many) has those, and may take its sequence away and give it another at
+// any time, because all it asks for is a function of its tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/step.h"
+#include "generate/sampler.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace invar {
+
+struct GenerationSettings {
+    SamplerSettings sampler;
+    int64_t max_tokens = 0;               // 0: until the context is full
+    std::vector<std::string> stop;        // the text ends before the first of these
+    bool ignore_end = false;              // go on past end-of-generation tokens (benchmarks)
+    SamplerObserver* observer = nullptr;  // of every choice; it changes none
+};
+
+enum class FinishReason : uint8_t { end_token, stop_string, max_tokens, context_full, cancelled };
+std::string_view finish_reason_name(FinishReason reason);  // "end_token", ...
+
+// Holds text back while it could still be the start of a stop string.
+class StopStrings {
+  public:
+    explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+    // Text that is certain after `text` was added; sets stopped() when a stop string is complete.
+    std::string feed(std::string_view text);
+    std::string finish();  // what was held back at the end
+    bool stopped() const { return stopped_; }
+
+  private:
+    std::vector<std::string> stops_;
+    std::string held_;
+    bool stopped_ = false;
+};
+
+class Request {
+  public:
+    // What the engine that computes it can do.
+    struct Limits {
+        int64_t context = 0, vocabulary = 0;
+        bool ranks = false;  // Engine::ranks_on_device()
+    };
+    // The tokenizer outlives it. Errors: an empty prompt, one longer than the context, settings that make no sense.
+    static Result<Request> create(const Tokenizer& tokenizer, std::span<const int32_t> prompt,
+                                  GenerationSettings settings, const Limits& limits);
+
+    // The prompt, and what was sampled behind it.
+    std::span<const int32_t> tokens() const { return tokens_; }
+    std::span<const int32_t> sampled() const { return std::span(tokens_).subspan(prompt_tokens_); }
+    int64_t prompt_tokens() const { return static_cast<int64_t>(prompt_tokens_); }
+
+    // What it wants next of a sequence that holds the first `computed` of its tokens, in at most `most` rows. Nothing
+    // is wanted of a piece that does not reach the last token. The piece is valid until the next call of take().
+    Result<StepPiece> next_piece(int32_t sequence, int64_t computed, int64_t most);
+    // Takes the result of a piece of which something was wanted: samples a token, unless it finishes instead.
+    Result<void> take(const StepOutput& output);
+    void cancel() { finish(FinishReason::cancelled); }
+
+    // Whole UTF-8 sequences that have become certain since the last call, without the stop string.
+    std::string take_text();
+    std::optional<FinishReason> finished() const { return finished_; }
+
+  private:
+    Request(const Tokenizer& tokenizer, std::span<const int32_t> prompt, GenerationSettings settings,
+            const Limits& limits);
+    void finish(FinishReason reason);
+
+    const Tokenizer* tokenizer_;
+    GenerationSettings settings_;
+    Limits limits_;
+    Sampler sampler_;
+    size_t prompt_tokens_;
+    std::vector<int32_t> tokens_;
+    TokenStream stream_;
+    StopStrings stops_;
+    std::string text_;
+    std::optional<FinishReason> finished_;
+};
+
+}  // namespace invar

@@ -1,0 +1,93 @@
+// What one sequence keeps for each layer of a model, and how layers with the same needs form groups: full attention
+// (pages of 64 positions), attention in a window (the same pages, given back behind the window), and recurrences (one
+// state of fixed size). It says how large pages and states are and where a layer lies in them; how many there are is
+// the plan's choice, and sequence_state.h gives them to sequences.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "arithmetic/attention.h"
+#include "base/place.h"
+#include "base/result.h"
+
+namespace invar {
+
+std::string_view cache_type_name(CacheType type);
+int cache_type_bytes(CacheType type);
+
+// A page holds this many positions of all layers of a group: one attention chunk (docs/arithmetic.md, section 5).
+inline constexpr int kPagePositions = static_cast<int>(kAttentionChunk);
+constexpr int64_t pages_for(int64_t positions) {
+    return positions / kPagePositions + (positions % kPagePositions != 0);
+}
+
+struct KvGeometry {  // of one layer
+    int kv_heads = 0;
+    int key_width = 0;    // elements of a key of one head
+    int value_width = 0;  // elements of a value of one head
+    int window = 0;       // positions a query sees, itself included; 0: all before it
+    // A value is the first value_width elements of its key and is not stored apart (latent attention).
+    bool values_in_keys = false;
+};
+
+// Of one layer: what a recurrence carries from token to token, in binary32. 0 and 0: the layer has none.
+struct RecurrenceGeometry {
+    int64_t state_elements = 0;
+    int64_t column_elements = 0;  // the last inputs of its convolution
+    int64_t bytes() const { return (state_elements + column_elements) * 4; }
+};
+
+struct StateGeometry {
+    std::vector<KvGeometry> layers;
+    std::vector<RecurrenceGeometry> recurrences;  // empty, or one for each layer
+    CacheType type = CacheType::f16;
+    std::vector<Place> places;  // empty: every layer is on the host
+};
+
+enum class GroupKind : uint8_t { attention, window, recurrence };
+
+// Layers that share page numbers (attention, window) or slot numbers (recurrence). A unit is a page or a slot.
+struct StateGroup {
+    GroupKind kind = GroupKind::attention;
+    int window = 0;  // of GroupKind::window
+    std::vector<int> layers;
+    int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t where they do not fit one
+
+    int64_t bytes(Place place) const { return unit_bytes[static_cast<size_t>(place)]; }
+    int64_t bytes() const;
+};
+
+// Where a layer lies in a unit of its group at its place: bytes from the start of the unit.
+struct LayerPlace {
+    Place place = Place::host;
+    int group = 0;
+    int64_t keys = 0, values = 0;                                                     // a recurrence is at `keys`
+    int64_t key_head = 0, value_head = 0;                                             // bytes of one head
+    int64_t bytes(int kv_heads) const { return (key_head + value_head) * kv_heads; }  // from `keys` on
+};
+
+// At least one group, in the order in which their first layers come.
+struct StateLayout {
+    std::vector<StateGroup> groups;
+    std::vector<LayerPlace> layers;
+};
+// Errors: a negative size, a value that is longer than the key it lies in.
+Result<StateLayout> lay_out_state(const StateGeometry& geometry);
+
+// What sequences will ask for.
+struct StateDemand {
+    int64_t context = 0;  // positions of a sequence, at most
+    int64_t chunk = 0;    // rows of a sequence in one pass, at most
+    int64_t sequences = 1;
+    int64_t positions = 0;  // of all sequences together; 0: each may fill its context
+    int64_t snapshots = 0;  // of recurrences, beside the state of each sequence
+};
+// Units of a group that meet the demand. A window needs no more for a longer context.
+int64_t units_for(const StateGroup& group, const StateDemand& demand);
+// Memory of so many units of each group at a place: groups start at multiples of 4096 bytes.
+int64_t state_bytes(std::span<const StateGroup> groups, std::span<const int64_t> units, Place place);
+
+}  // namespace invar

@@ -1,0 +1,44 @@
+// BPE over characters: a word is cut into its characters, each a token, its bytes' tokens or the unknown one, and
+// neighbours are merged as in byte_pair.h. Source of the rules: the BPE model of the `tokenizers` library, whose ids
+// the tests compare.
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "text/tokenizer/byte_pair.h"
+#include "text/tokenizer/token_model.h"
+#include "text/tokenizer/vocabulary.h"
+
+namespace invar {
+
+struct CharacterPairRules {
+    int32_t unknown = -1;        // -1: a character without token is an error
+    bool fuse_unknown = false;   // one unknown token for a run of unknown characters
+    bool byte_fallback = false;  // a character without token becomes the tokens <0x00> to <0xFF> of its bytes
+    bool whole_words_first = false;
+    std::string subword_prefix;  // before every character of a word but the first
+    std::string word_suffix;     // behind the last character of a word
+};
+
+class CharacterPairEncoder : public TokenModel {
+  public:
+    // `vocabulary` must outlive it. Tokens below `model_tokens` are the model's; the others are found by other means.
+    CharacterPairEncoder(const Vocabulary& vocabulary, int32_t model_tokens, CharacterPairRules rules,
+                         MergeTable merges);
+
+    Result<void> encode(std::string_view text, Span word, ModelWork& work, std::vector<int32_t>& tokens) const override;
+
+  private:
+    std::optional<int32_t> find(std::string_view text) const;
+    Result<void> append_characters(std::string_view text, Span word, ModelWork& work) const;
+    bool append_bytes(std::string_view spelled, uint32_t begin, ModelWork& work) const;
+
+    const Vocabulary* vocabulary_;
+    int32_t model_tokens_;
+    CharacterPairRules rules_;
+    MergeTable merges_;
+    std::array<int32_t, 256> byte_tokens_{};  // -1: none
+};
+
+}  // namespace invar

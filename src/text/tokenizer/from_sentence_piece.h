@@ -1,0 +1,18 @@
+// Reads tokenizer.model, sentencepiece's own file: a protocol buffer with pieces, their scores and kinds, and the rules
+// of normalisation. BPE and Unigram are supported. Source: the sentencepiece library (0.2.3), whose ids the tests
+// compare.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "text/tokenizer/file_hints.h"
+#include "text/tokenizer/parts.h"
+
+namespace invar {
+
+// `bytes` is untrusted; `origin` names the file in errors.
+Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const std::string& origin,
+                                                 const FileHints& hints);
+
+}  // namespace invar

@@ -1,0 +1,70 @@
+// Modules in every dialect as the engine takes them, against what compressed-tensors and ModelOpt make of them
+// (tests/data/dialects, made by tools/fixtures/dialects.py).
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "checkpoint/module_tensors.h"
+#include "files/safetensors.h"
+
+namespace invar {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "dialects";
+
+StoredWeight stored_of(const ModuleTensors& module) {
+    StoredWeight weight{.name = module.weights->name,
+                        .format = module.format,
+                        .shape = module.shape,
+                        .matrices = {{.weights = module.weights, .scales = module.scales}},
+                        .packing = module.packing};
+    weight.scales = module.multipliers;
+    weight.row_scales = module.row_multipliers;
+    return weight;
+}
+
+// Compares every weight of every module; gives how many. `most`: how far a weight may be off, relative to its size. It
+// is 0 where weights are one rounding of their law; a scale of the whole tensor is multiplied last here, and folded
+// into the scales of blocks there, which rounds in another place.
+int64_t compare(const std::string& name, double most) {
+    const auto checkpoint = Checkpoint::open(kFolder / name);
+    const auto expected = SafeTensorsFile::open(kFolder / (name + ".safetensors"));
+    EXPECT_TRUE(checkpoint && expected) << name;
+    if (!checkpoint || !expected) return 0;
+    int64_t compared = 0, wrong = 0;
+    RowReader reader(RowReader::Access::read);
+    for (const SafeTensor& tensor : expected->tensors()) {
+        const auto module = find_module(*checkpoint, tensor.name);
+        EXPECT_TRUE(module && *module) << name << " " << tensor.name << ": " << (module ? "" : module.error().message);
+        if (!module || !*module) continue;
+        const StoredWeight weight = stored_of(**module);
+        EXPECT_EQ(weight.shape, tensor.shape);
+        std::vector<float> row(static_cast<size_t>(tensor.shape[1]));
+        for (int64_t r = 0; r < tensor.shape[0]; ++r) {
+            EXPECT_TRUE(reader.decode(weight, r, row.data()));
+            for (int64_t c = 0; c < tensor.shape[1]; ++c, ++compared) {
+                float theirs = 0;
+                std::memcpy(&theirs, tensor.data + (r * tensor.shape[1] + c) * 4, 4);
+                const float ours = row[static_cast<size_t>(c)];
+                if (std::fabs(double{ours} - theirs) <= most * std::fabs(theirs)) continue;
+                if (++wrong < 5)
+                    ADD_FAILURE() << name << " " << tensor.name << " " << r << " " << c << ": " << ours << ", not "
+                                  << theirs;
+            }
+        }
+    }
+    EXPECT_EQ(wrong, 0) << name;
+    return compared;
+}
+
+TEST(DialectWeights, Nvfp4InBothDialects) {
+    EXPECT_EQ(compare("nvfp4", 0x1p-22), 20480);
+    EXPECT_EQ(compare("nvfp4-modelopt", 0x1p-22), 20480);
+}
+
+TEST(DialectWeights, Mxfp4) { EXPECT_EQ(compare("mxfp4", 0), 4096); }
+
+}  // namespace
+}  // namespace invar
