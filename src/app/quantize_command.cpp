@@ -18,7 +18,9 @@ struct QuantizeFlags {
 std::string mix_list() {
     std::string list = "Mixes:\n";
     for (const Mix& mix : mixes()) list += fmt::format("  {:<8} {}\n", mix.name, mix.summary);
-    return list + "Example:\n  invar quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m";
+    return list +
+           "Example:\n  invar quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m\n"
+           "  invar quantize Qwen3-4B qwen3-4b-q4_k_m.gguf q4_k_m";
 }
 
 void print_report(const QuantizeReport& report, bool measured) {
@@ -34,7 +36,7 @@ void print_report(const QuantizeReport& report, bool measured) {
 }
 
 Result<int> quantize_model(const QuantizeFlags& flags) {
-    TRY_ASSIGN(const GgufFile in, GgufFile::open(flags.in));
+    TRY_ASSIGN(const Checkpoint in, Checkpoint::open(flags.in));
     const QuantizeOptions options{
         .mix = flags.mix, .allow_requantize = flags.allow_requantize, .threads = flags.threads};
     QuantizeReport report;
@@ -66,10 +68,10 @@ Result<int> quantize_model(const QuantizeFlags& flags) {
 Command quantize_command() {
     auto flags = std::make_shared<QuantizeFlags>();
     return {.name = "quantize",
-            .summary = "Write an F32, F16 or BF16 GGUF file in a smaller format",
+            .summary = "Write a model, a GGUF file or a directory, as a GGUF file in a smaller format",
             .settings = {{"",
                           {
-                              {"in", text(flags->in), "GGUF file to read", kRequired},
+                              {"in", text(flags->in), "GGUF file or model directory to read", kRequired},
                               {"out", text(flags->out), "GGUF file to write; appears whole or not at all", kRequired},
                               {"mix", text(flags->mix), "Format or mix, e.g. q4_k_m", kRequired},
                               {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},

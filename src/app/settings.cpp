@@ -92,6 +92,8 @@ SettingGroup model_settings(ModelSettings& settings) {
             {"--kernel", text(engine.kernel), "Force one row of the matrix kernel table (see invar models)"},
             {"--context", number(engine.context, 0),
              "Positions to hold; 0: what the model was trained for, at most 4096"},
+            {"--cache-positions", number(engine.cache_positions, 0),
+             "Positions that all sequences together have pages for; 0: each can fill its context"},
             {"--chunk", number(engine.chunk, 1), "Prompt tokens computed in one pass"},
             {"--cache",
              choice(engine.cache_type, {{"f16", CacheType::f16}, {"bf16", CacheType::bf16}, {"f32", CacheType::f32}}),

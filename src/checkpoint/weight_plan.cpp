@@ -210,10 +210,8 @@ Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) 
     const int64_t all = demand.context * demand.sequences;
     if (demand.positions == 0 || demand.positions >= all) return {};
     if (demand.positions < demand.context) {
-        return fail(
-            "pages for {} positions were asked for, but one sequence can have {}; ask for more or a smaller "
-            "--context",
-            demand.positions, demand.context);
+        return fail("--cache-positions is {}, but one sequence can have {}; ask for more or a smaller --context",
+                    demand.positions, demand.context);
     }
     plan.notes.push_back(fmt::format(
         "the KV cache has pages for {} positions and not for all {} of {} sequences: they take pages as they grow, and "

@@ -47,9 +47,7 @@ struct Seen {
     static constexpr int kCodes = FloatRecord<kId>::kE4m3 ? 4 / kRowsOfLine : 1;
     Codes largest[kCodes];
 
-    void clear() {
-        INVAR_UNROLL for (int c = 0; c < kCodes; ++c) largest[c] = no_codes();
-    }
+    void clear() { INVAR_UNROLL for (int c = 0; c < kCodes; ++c) largest[c] = no_codes(); }
     unsigned rows() const {  // bit r: row r of the group has a NaN
         unsigned rows = 0;
         if constexpr (FloatRecord<kId>::kE4m3) {
@@ -61,8 +59,7 @@ struct Seen {
 
 // The weights of the four rows in the kAtOnce steps from `step` on: [step][register].
 template <FormatId kId>
-[[gnu::always_inline]] inline void load_weights(const std::byte* elements, int64_t step, Floats factor,
-                                                Seen<kId>& seen,
+[[gnu::always_inline]] inline void load_weights(const std::byte* elements, int64_t step, Floats factor, Seen<kId>& seen,
                                                 Floats (&out)[FloatRecord<kId>::kAtOnce][kRegistersOfGroup]) {
     constexpr Elements kElements = FloatRecord<kId>::kElements;
     if constexpr (kElements == Elements::e4m3) {
@@ -183,11 +180,11 @@ void multiply_tokens(const LinearTask& task, const std::byte* group, int64_t rec
     int64_t token = 0;
     for (; token + kProductTokens <= task.tokens; token += kProductTokens) {
         multiply_groups<kId, 1, kProductTokens>(group, records, x + token * x_stride, x_stride,
-                                            out + token * task.out_stride, task.out_stride, rows);
+                                                out + token * task.out_stride, task.out_stride, rows);
     }
     for (; token < task.tokens; ++token) {
         multiply_groups<kId, 1, 1>(group, records, x + token * x_stride, x_stride, out + token * task.out_stride,
-                               task.out_stride, rows);
+                                   task.out_stride, rows);
     }
 }
 
@@ -227,9 +224,7 @@ constexpr auto kRows = format_table<RunLinear>([]<FormatId kId>() -> RunLinear {
     }
 });
 
-inline void multiply_floats(const LinearTask& task) {
-    kRows.entries[static_cast<int>(task.weight->format->id)](task);
-}
+inline void multiply_floats(const LinearTask& task) { kRows.entries[static_cast<int>(task.weight->format->id)](task); }
 
 }  // namespace
 }  // namespace invar

@@ -1,6 +1,6 @@
 // What the vector kernels of every instruction set share: the sizes that follow from a format's record, and the table
-// of a kernel's instances. The float steps: Step in formats/description.h. Constants only, so that no function is shared
-// between instruction sets.
+// of a kernel's instances. The float steps: Step in formats/description.h. Constants only, so that no function is
+// shared between instruction sets.
 #pragma once
 
 #include <cstdint>

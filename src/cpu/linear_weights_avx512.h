@@ -182,9 +182,9 @@ template <ScaleForm kForm>
                                ? _mm256_cvtph_ps(bits)
                                : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
     const int first = 4 * pair;
-    const Ints index = _mm512_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1,
-                                         first + 2, first + 2, first + 2, first + 2, first + 3, first + 3, first + 3,
-                                         first + 3);
+    const Ints index =
+        _mm512_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1, first + 2, first + 2,
+                          first + 2, first + 2, first + 3, first + 3, first + 3, first + 3);
     return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(numbers));
 }
 

@@ -112,14 +112,11 @@ inline void load_e4m3(const uint8_t* p, Codes& largest, Floats out[2][2]) {
 }
 // Bit r: a NaN code was seen in row r of the half line.
 inline unsigned rows_with_nan(Codes largest) {
-    const auto nan = static_cast<unsigned>(
-        _mm256_movemask_epi8(_mm256_cmpeq_epi8(largest, _mm256_set1_epi8(0x7F))));
+    const auto nan = static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(largest, _mm256_set1_epi8(0x7F))));
     return ((nan & 0xFFFF) != 0 ? 1u : 0u) | (nan >> 16 != 0 ? 2u : 0u);
 }
 // p[0] four times, p[1] four times.
-inline Floats load_fours(const float* p) {
-    return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0]));
-}
+inline Floats load_fours(const float* p) { return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0])); }
 // Eight elements rounded to nearest even.
 inline void store_f16(uint16_t* p, Floats x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -115,9 +115,9 @@ inline unsigned rows_with_nan(Codes largest) {
 }
 // p[0] four times, p[1] four times, and again.
 inline Floats load_fours(const float* p) {
-    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1),
-                                 _mm512_castps128_ps512(_mm_castsi128_ps(
-                                     _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+    return _mm512_permutexvar_ps(
+        _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1),
+        _mm512_castps128_ps512(_mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
 }
 // Sixteen elements rounded to nearest even.
 inline void store_f16(uint16_t* p, Floats x) {

@@ -96,15 +96,15 @@ void CudaOps::product(const VerbCall& call, const Operand& x) {
     const ProductKernel& kernel = kernel_of(weight, x.tokens, false);
     if (!x.tiles) {
         kernel.unordered(stream, weight.format->id,
-                      {.weights = bytes_of(weight.data, weight.bytes),
-                       .rows = weight.rows,
-                       .columns = weight.columns,
-                       .scales = result_scales(weight),
-                       .activations = x.rows,
-                       .tokens = x.tokens,
-                       .out = rows_of(y).data,
-                       .out_stride = y.stride(),
-                       .inspector = inspector});
+                         {.weights = bytes_of(weight.data, weight.bytes),
+                          .rows = weight.rows,
+                          .columns = weight.columns,
+                          .scales = result_scales(weight),
+                          .activations = x.rows,
+                          .tokens = x.tokens,
+                          .out = rows_of(y).data,
+                          .out_stride = y.stride(),
+                          .inspector = inspector});
         return;
     }
     TileArgs args{.weights = bytes_of(weight.data, weight.bytes),
@@ -157,18 +157,18 @@ void CudaOps::expert_product(const VerbCall& call) {
         taken_ = before;  // whoever takes it next is launched later
         if (settings_.measuring) return;
         kernel.unordered(stream, first.format->id,
-                      {.weights = weights,
-                       .rows = first.rows,
-                       .columns = first.columns,
-                       .scales = result_scales(experts),
-                       .activations = operand.rows,
-                       .tokens = slots,
-                       .out = rows_of(out).data,
-                       .out_stride = out.stride(),
-                       .inspector = inspector,
-                       .experts = expert_of_slot,
-                       .expert_bytes = experts.stride_bytes,
-                       .slots_of_row = slots_of_row});
+                         {.weights = weights,
+                          .rows = first.rows,
+                          .columns = first.columns,
+                          .scales = result_scales(experts),
+                          .activations = operand.rows,
+                          .tokens = slots,
+                          .out = rows_of(out).data,
+                          .out_stride = out.stride(),
+                          .inspector = inspector,
+                          .experts = expert_of_slot,
+                          .expert_bytes = experts.stride_bytes,
+                          .slots_of_row = slots_of_row});
         return;
     }
     const int64_t most_tiles = std::min(experts.count, slots) + slots / kernel.tile_tokens;

@@ -18,7 +18,8 @@ struct FloatStages {
     using W = FloatWeights<kId>;
     static constexpr int kElementBytes = W::kLayout.float_bytes();
     static constexpr int kRows = float_tile_rows(kTokens);
-    static constexpr int kChunks = kElementBytes == 1 ? 2 : 4, kColumns = kChunks * 16 / kElementBytes, kQuads = kColumns / 4;
+    static constexpr int kChunks = kElementBytes == 1 ? 2 : 4, kColumns = kChunks * 16 / kElementBytes,
+                         kQuads = kColumns / 4;
     static constexpr int kOfBlock = 32 / kColumns;  // stages of a block of 32 columns
 
     simt::Shared<Words4> weights;  // [2][chunk][row]

@@ -244,8 +244,7 @@ struct TileWeights {
         for (int h = 0; h < 2; ++h) {
             if constexpr (W::kHalves && W::kStep != Step::two_floats)
                 scales.scale[h] = simt::shuffle(own.scale[h], from);
-            if constexpr (W::kStep == Step::halves_minimum)
-                scales.minimum[h] = simt::shuffle(own.minimum[h], from);
+            if constexpr (W::kStep == Step::halves_minimum) scales.minimum[h] = simt::shuffle(own.minimum[h], from);
         }
         return scales;
     }

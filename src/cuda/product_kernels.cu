@@ -21,9 +21,7 @@ bool enough_tiles(const ProductProblem& problem, int64_t rows, int64_t tokens) {
     return !problem.experts && problem.tokens > kSmallTileTokens && tiles >= kEnoughTiles;
 }
 
-bool large_tiles(const ProductProblem& problem) {
-    return problem.tokens > 64 && enough_tiles(problem, kTileRows, 128);
-}
+bool large_tiles(const ProductProblem& problem) { return problem.tokens > 64 && enough_tiles(problem, kTileRows, 128); }
 bool middle_tiles(const ProductProblem& problem) { return !problem.experts && problem.tokens > kSmallTileTokens; }
 bool large_float_tiles(const ProductProblem& problem) { return enough_tiles(problem, 128, 64); }
 bool any_tokens(const ProductProblem&) { return true; }

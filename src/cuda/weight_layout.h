@@ -28,8 +28,8 @@ inline constexpr int kSpanRecords = 4;
 //   f16          8 B: f16 d[i]; bf16 likewise
 //   f16_minimum  16 B: { f16 d, f16 m }[i]
 //   six_bit      8 B: 12 bits for each i from bit 0 (Q4_K, Q5_K: scale | minimum << 6; Q3_K: half 0 | half 1 << 6),
-//                then, at bit 48, a piece of the row's superblock scales: strand b has d of record b / 2 (b even) or its
-//                dmin (b odd). Q3_K: strand b < 4 has d of record b
+//                then, at bit 48, a piece of the row's superblock scales: strand b has d of record b / 2 (b even) or
+//                its dmin (b odd). Q3_K: strand b < 4 has d of record b
 //   int8         8 B: int8 [i][h]; side 8 B a row: f16 d[i]
 //   nibbles      8 B: u8 [i][h], scale | minimum << 4; side 16 B a row: { f16 d, f16 dmin }[i]
 //   iq4_xs       4 B: 6 bits for each i from bit 0 (scale + 32), then at bit 24 byte b of the row's f16 d[4]
@@ -39,7 +39,8 @@ inline constexpr int kSpanRecords = 4;
 //   f32_of_128   32 B a span: f32 [i][b / 4], the same for all rows of the group (rows4_scales_agree); float elements
 // Code planes. A word is 4 codes of neighbouring columns (a k-group j: columns 4 j .. 4 j + 3 of the block).
 //   bytes    2 x 16 B a lane: word j, a signed code a byte
-//   nibbles  16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high ones; with levels: in
+//   nibbles  16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high ones; with levels:
+//   in
 //            its low and its high 16 bits, a nibble each
 //   crumbs   8 B a lane: word j / 4, bits 2 (j % 4) of each byte
 //   bits     4 B a lane: bit j of each byte

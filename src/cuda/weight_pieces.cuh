@@ -190,8 +190,7 @@ struct Weights {
     SIMT_DEVICE static Piece load_side(Global<const uint8_t> span, int row, int strand) {
         Piece side{};
         if constexpr (kOf128) {
-            const Words2 words =
-                simt::load_once(simt::view<const Words2>(span + kSideAt) + (2 * row + strand / 4));
+            const Words2 words = simt::load_once(simt::view<const Words2>(span + kSideAt) + (2 * row + strand / 4));
             side.w[0] = words.w[0];
             side.w[1] = words.w[1];
         } else if constexpr (kSideBytes == 16) {
@@ -367,8 +366,8 @@ SIMT_DEVICE void widen_four(const Words4& words, int part, float (&w)[4]) {
     }
 }
 
-// Where record `record` of a group of float weights begins, and what multiplies its elements in strand `strand`: 256 for
-// E4M3, times the grid's scale; 1 for others, which is not multiplied.
+// Where record `record` of a group of float weights begins, and what multiplies its elements in strand `strand`: 256
+// for E4M3, times the grid's scale; 1 for others, which is not multiplied.
 template <FormatId kId>
 struct FloatWeights {
     static constexpr WeightLayout kLayout = weight_layout(kId);

@@ -1,5 +1,5 @@
-// One pass over pieces of any number of requests, and what each of them gets from it. Engine::step() computes it; who
-// gets how many rows is decided by whoever calls it (generate/).
+// One pass over pieces of any number of requests, and what each of them gets from it. Engine::step() computes it; its
+// caller decides how many rows each request gets (generate/).
 #pragma once
 
 #include <cstdint>

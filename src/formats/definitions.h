@@ -25,9 +25,9 @@ constexpr Description describe(FormatId id) {
 namespace format_detail {
 template <FormatId kId>
 struct BlockType;
-#define INVAR_BLOCK(name)                \
-    template <>                          \
-    struct BlockType<FormatId::name> {   \
+#define INVAR_BLOCK(name)                   \
+    template <>                             \
+    struct BlockType<FormatId::name> {      \
         using Block = ::invar::name::Block; \
     };
 INVAR_FORMATS(INVAR_BLOCK)

@@ -35,14 +35,14 @@ enum class ScaleForm : uint8_t {
     none,
     f16,          // f16 d for each block of 32
     f16_minimum,  // f16 d and f16 m for each block of 32
-    six_bit,      // for each block 6 bits of scale and 6 of minimum, or two scales + 32 (halves); f16 d (and dmin) a row
-    nibbles,      // for each half block 4 bits of scale and 4 of minimum; f16 d and dmin a row
-    int8,         // for each half block an int8; f16 d a row
-    iq4_xs,       // for each block 6 bits, scale + 32; f16 d a row
-    e8m0,         // for each block a power of two
-    ue4m3,        // for each half block an unsigned E4M3
-    bf16,         // bf16 d for each block of 32
-    f16_of_128,   // f16 d for each 128 columns
+    six_bit,     // for each block 6 bits of scale and 6 of minimum, or two scales + 32 (halves); f16 d (and dmin) a row
+    nibbles,     // for each half block 4 bits of scale and 4 of minimum; f16 d and dmin a row
+    int8,        // for each half block an int8; f16 d a row
+    iq4_xs,      // for each block 6 bits, scale + 32; f16 d a row
+    e8m0,        // for each block a power of two
+    ue4m3,       // for each half block an unsigned E4M3
+    bf16,        // bf16 d for each block of 32
+    f16_of_128,  // f16 d for each 128 columns
     bf16_of_128,  // bf16 d for each 128 columns
     f32_of_128,   // f32 for each 128 columns, and the same for neighbouring rows: float elements with a grid
 };
@@ -70,7 +70,8 @@ struct Description {
     ScaleForm scales = ScaleForm::none;
 
     constexpr bool is_float() const { return elements != Elements::none; }
-    // Whether packed layouts and fast kernels follow. Without, rows stay as stored and only scalar code multiplies them.
+    // Whether packed layouts and fast kernels follow. Without, rows stay as stored and only scalar code multiplies
+    // them.
     constexpr bool has_pieces() const { return is_float() || scales != ScaleForm::none; }
     constexpr Step step() const {
         if (scales == ScaleForm::ue4m3) return Step::two_floats;

@@ -21,7 +21,7 @@ struct Format {
     uint32_t gguf_type;     // the tensor type number in a GGUF file; kNoGgufType: SafeTensors only
     int block_weights;      // weights of one row in a block: 1 for float formats without scales
     int block_bytes;
-    bool is_float;  // f32, f16, bf16, f8_*: activations stay binary32, no integer dot
+    bool is_float;                       // f32, f16, bf16, f8_*: activations stay binary32, no integer dot
     std::span<const ScaleField> scales;  // where scales lie in a block; none where there are none
 
     // The value of weight i (0 <= i < block_weights) of a block, as a binary32: exact, or rounded once

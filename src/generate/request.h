@@ -1,7 +1,7 @@
 // One generation as a state machine: it says which tokens it wants computed next and takes what follows the last of
-// them; sampling, decoding to text and stopping happen in between. It owns no computation and no sequence: whoever
-// drives it (generate() in generation.h, or a scheduler of many) has those, and may take its sequence away and give it
-// another at any time, because all it asks for is a function of its tokens.
+// them; sampling, decoding to text and stopping happen in between. It owns no computation and no sequence. Its driver
+// (generate() in generation.h, or a scheduler of many) has those, and may take its sequence away and give it another at
+// any time, because all it asks for is a function of its tokens.
 #pragma once
 
 #include <cstdint>

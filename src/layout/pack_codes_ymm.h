@@ -80,9 +80,7 @@ template <>
 inline constexpr bool kHasHalves<mxfp4::Block> = true;
 
 template <class Block>
-INVAR_INLINE void split_codes(const Block* blocks, Ymm codes[8])
-    requires kHasHalves<Block>
-{
+INVAR_INLINE void split_codes(const Block* blocks, Ymm codes[8]) requires kHasHalves<Block> {
     INVAR_UNROLL for (int b = 0; b < 8; ++b) {
         codes[b] = nibbles_of_16(blocks[b].nibbles);
         if constexpr (kHasTops<Block>) {

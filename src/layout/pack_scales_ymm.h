@@ -124,9 +124,7 @@ INVAR_INLINE void store_scales(const ScaleWork<q4_k::Block>& work) { store_six_b
 INVAR_INLINE void store_scales(const ScaleWork<q5_k::Block>& work) { store_six_bit_scales(work); }
 INVAR_INLINE void store_scales(const ScaleWork<q3_k::Block>& work) { store_six_bit_scales(work); }
 template <class Block>
-INVAR_INLINE void store_scales(const ScaleWork<Block>& work)
-    requires(kHasHalves<Block>)
-{
+INVAR_INLINE void store_scales(const ScaleWork<Block>& work) requires(kHasHalves<Block>) {
     store_f16_scales(work);
 }
 INVAR_INLINE void store_scales(const ScaleWork<q8_0::Block>& work) { store_f16_scales(work); }

@@ -89,7 +89,6 @@ struct RecordLayout : Description {
 
 constexpr RecordLayout record_layout(FormatId id) { return RecordLayout{describe(id)}; }
 
-
 constexpr int64_t records_of(int64_t columns) { return (columns + kRecordColumns - 1) / kRecordColumns; }
 
 // Four packed rows: the side pieces of all records, rounded up to a cache line, then the records.

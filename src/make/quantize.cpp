@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "files/gguf_writer.h"
 #include "files/printable.h"
+#include "make/gguf_source.h"
 
 namespace invar {
 
@@ -31,21 +32,26 @@ struct ChunkSums {
     float bad_value = 0.0f;
 };
 
+bool can_copy(const SourceTensor& source, const Format& target) {
+    return source.info.format == &target && source.can_copy();
+}
+
 struct RowCoder {
-    const TensorInfo& source;
+    const SourceTensor& source;
     const Format& target;
 
-    int64_t columns() const { return source.columns(); }
+    int64_t columns() const { return source.info.columns(); }
     // Encodes rows [first, last); `out` is where row `first` goes.
-    ChunkSums encode(int64_t first, int64_t last, std::byte* out) const;
+    Result<ChunkSums> encode(int64_t first, int64_t last, std::byte* out) const;
 };
 
-ChunkSums RowCoder::encode(int64_t first, int64_t last, std::byte* out) const {
+Result<ChunkSums> RowCoder::encode(int64_t first, int64_t last, std::byte* out) const {
     ChunkSums sums;
+    SourceReader reader;
     std::vector<float> row(static_cast<size_t>(columns()));
     std::vector<float> written(row.size());
     for (int64_t r = first; r < last; ++r, out += target.row_bytes(columns())) {
-        source.format->decode(source.data + r * source.format->row_bytes(columns()), columns(), row.data());
+        TRY(reader.decode(source, r, row.data()));
         target.encode(row.data(), columns(), nullptr, out);
         target.decode(out, columns(), written.data());
         for (size_t i = 0; i < row.size(); ++i) {
@@ -80,7 +86,7 @@ void run_parallel(int64_t count, int threads, const Work& work) {
 // Sizes and formats are in the plan; this writes the bytes and fills in the errors.
 class Quantizer {
   public:
-    Quantizer(const GgufFile& in, int threads, QuantizeReport& report, const QuantizeProgressCallback& progress)
+    Quantizer(const GgufSource& in, int threads, QuantizeReport& report, const QuantizeProgressCallback& progress)
         : in_(in), threads_(threads), report_(report), progress_(progress) {}
 
     Result<void> write(GgufWriter& writer);
@@ -92,8 +98,9 @@ class Quantizer {
     Result<void> encode_slab(const RowCoder& coder, int64_t first, int64_t last, std::vector<std::byte>& slab,
                              ChunkSums& total) const;
     Result<void> tell(size_t index, uint64_t source_bytes) const;
+    const SourceTensor& report_source(size_t index) const { return in_.tensors()[report_.tensors[index].index]; }
 
-    const GgufFile& in_;
+    const GgufSource& in_;
     int threads_;
     QuantizeReport& report_;
     const QuantizeProgressCallback& progress_;
@@ -104,7 +111,7 @@ Result<void> Quantizer::write(GgufWriter& writer) {
     for (size_t i = 0; i < report_.tensors.size(); ++i) {
         const QuantizedTensor& tensor = report_.tensors[i];
         TRY(tell(i, 0));
-        if (tensor.source == tensor.target) {
+        if (can_copy(report_source(i), *tensor.target)) {
             TRY(copy_tensor(writer, i));
         } else {
             TRY(encode_tensor(writer, i));
@@ -127,20 +134,29 @@ Result<void> Quantizer::tell(size_t index, uint64_t source_bytes) const {
 }
 
 Result<void> Quantizer::copy_tensor(GgufWriter& writer, size_t index) {
-    const TensorInfo& tensor = in_.tensors()[index];
-    std::span<const std::byte> rest(tensor.data, tensor.bytes);
-    while (!rest.empty()) {
-        const auto piece = rest.first(std::min<size_t>(rest.size(), kSlabBytes));
-        TRY(writer.append(piece));
-        rest = rest.subspan(piece.size());
-        TRY(tell(index, tensor.bytes - rest.size()));
+    const SourceTensor& tensor = report_source(index);
+    const int64_t rows = tensor.info.rows(), row_bytes = static_cast<int64_t>(tensor.info.row_bytes());
+    if (!tensor.numbers.empty()) return writer.append(std::as_bytes(std::span(tensor.numbers)));
+    const int64_t slab_rows = std::max<int64_t>(1, kSlabBytes / row_bytes);
+    SourceReader reader;
+    std::vector<std::byte> slab;
+    for (int64_t first = 0; first < rows; first += slab_rows) {
+        const int64_t last = std::min(rows, first + slab_rows);
+        slab.resize(static_cast<size_t>((last - first) * row_bytes));
+        for (int64_t row = first; row < last; ++row) {
+            TRY_ASSIGN(const std::byte* blocks, reader.blocks(tensor, row));
+            std::copy_n(blocks, row_bytes, slab.data() + (row - first) * row_bytes);
+        }
+        TRY(writer.append(slab));
+        TRY(tell(index, static_cast<uint64_t>(last * row_bytes)));
     }
     return {};
 }
 
 Result<void> Quantizer::encode_tensor(GgufWriter& writer, size_t index) {
-    const TensorInfo& tensor = in_.tensors()[index];
-    const RowCoder coder{tensor, *report_.tensors[index].target};
+    const SourceTensor& source = report_source(index);
+    const TensorInfo& tensor = source.info;
+    const RowCoder coder{source, *report_.tensors[index].target};
     const int64_t slab_rows = std::max<int64_t>(1, kSlabBytes / coder.target.row_bytes(coder.columns()));
     std::vector<std::byte> slab;
     ChunkSums total;
@@ -160,16 +176,18 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
     const int64_t chunk_rows = std::max<int64_t>(1, kChunkWeights / coder.columns());
     const int64_t chunks = (last - first + chunk_rows - 1) / chunk_rows;
     slab.resize(static_cast<size_t>((last - first) * row_bytes));
-    std::vector<ChunkSums> sums(static_cast<size_t>(chunks));
+    std::vector<Result<ChunkSums>> sums(static_cast<size_t>(chunks), ChunkSums());
     run_parallel(chunks, threads_, [&](int64_t chunk) {
         const int64_t begin = first + chunk * chunk_rows;
         sums[static_cast<size_t>(chunk)] =
             coder.encode(begin, std::min(last, begin + chunk_rows), slab.data() + (begin - first) * row_bytes);
     });
-    for (const ChunkSums& each : sums) {
+    for (Result<ChunkSums>& chunk : sums) {
+        TRY_ASSIGN(const ChunkSums each, std::move(chunk));
         if (each.bad_row >= 0) {
             return fail("{}: tensor '{}' holds {} at row {}, column {}, which {} cannot hold", in_.name(),
-                        printable(coder.source.name), each.bad_value, each.bad_row, each.bad_column, coder.target.name);
+                        printable(coder.source.info.name), each.bad_value, each.bad_row, each.bad_column,
+                        coder.target.name);
         }
         total.error += each.error;
         total.signal += each.signal;
@@ -177,10 +195,11 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
     return {};
 }
 
-Result<QuantizedTensor> plan_tensor(const GgufFile& in, const TensorInfo& tensor, const MixChoice& choice,
+Result<QuantizedTensor> plan_tensor(const GgufSource& in, const SourceTensor& source, const MixChoice& choice,
                                     bool allow_requantize) {
+    const TensorInfo& tensor = source.info;
     // The same format is a copy, and F32 holds every decoded value: neither loses anything.
-    const bool exact = tensor.format == choice.chosen || choice.chosen->id == FormatId::f32;
+    const bool exact = can_copy(source, *choice.chosen) || choice.chosen->id == FormatId::f32;
     if (!tensor.format->is_float && !exact && !allow_requantize) {
         return fail(
             "{}: tensor '{}' is {} already, and quantising it again as {} loses accuracy twice; start from an F32, "
@@ -196,26 +215,17 @@ Result<QuantizedTensor> plan_tensor(const GgufFile& in, const TensorInfo& tensor
                            .bytes = static_cast<uint64_t>(choice.chosen->row_bytes(tensor.columns()) * tensor.rows())};
 }
 
-// The input's metadata but for what describes the input's own bytes.
-void copy_metadata(const GgufFile& in, const Mix& mix, GgufWriter& writer) {
-    for (const MetadataEntry& entry : in.metadata().entries()) {
-        const bool of_the_file = entry.key == "general.alignment" || entry.key.starts_with("split.") ||
-                                 entry.key.starts_with("quantize.imatrix.");
-        if (!of_the_file) writer.add(entry.key, entry.value);
-    }
+Result<void> declare(const GgufSource& in, const QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
+    TRY(in.add_metadata(writer));
     writer.add("general.file_type", mix.file_type);
     writer.add("general.quantization_version", kQuantizationVersion);
-}
-
-Result<void> declare(const GgufFile& in, const QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
-    copy_metadata(in, mix, writer);
     for (const QuantizedTensor& tensor : report.tensors) {
         TRY(writer.add_tensor(tensor.name, *tensor.target, tensor.shape));
     }
     return {};
 }
 
-Result<void> check_target(const GgufFile& in, const std::filesystem::path& out, uint64_t bytes) {
+Result<void> check_target(const GgufSource& in, const std::filesystem::path& out, uint64_t bytes) {
     std::error_code ignored;
     for (const auto& path : in.paths()) {
         if (std::filesystem::equivalent(path, out, ignored)) {
@@ -260,15 +270,23 @@ Json quantize_report_as_json(const QuantizeReport& report) {
                 {"tensors", std::move(tensors)}};
 }
 
-Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& options) {
+namespace {
+
+Result<QuantizeReport> plan(const GgufSource& in, const QuantizeOptions& options) {
     TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
-    const MixModel model = describe_for_mix(in);
+    std::vector<TensorInfo> infos;
+    for (const SourceTensor& tensor : in.tensors()) infos.push_back(tensor.info);
+    const MixModel model = describe_for_mix(infos);
     QuantizeReport report;
     report.mix = mix->name;
-    for (const TensorInfo& tensor : in.tensors()) {
-        const MixChoice choice = choose_format(*mix, tensor, model);
+    for (const SourceTensor& tensor : in.tensors()) {
+        const bool scale = tensor.weight != nullptr && !tensor.numbers.empty();
+        // The scale of blocks is written where they are: it follows its weight, and is in the numbers otherwise.
+        if (scale && report.tensors.back().source != report.tensors.back().target) continue;
+        const MixChoice choice = choose_format(*mix, tensor.info, model);
         TRY_ASSIGN(QuantizedTensor planned, plan_tensor(in, tensor, choice, options.allow_requantize));
-        report.weights += static_cast<uint64_t>(tensor.weights());
+        planned.index = static_cast<size_t>(&tensor - in.tensors().data());
+        report.weights += static_cast<uint64_t>(tensor.info.weights());
         report.source_bytes += planned.source_bytes;
         report.bytes += planned.bytes;
         report.fallbacks += planned.wanted != planned.target;
@@ -280,12 +298,12 @@ Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& 
     return report;
 }
 
-Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
-                                const QuantizeProgressCallback& progress) {
-    TRY_ASSIGN(QuantizeReport report, plan_quantize(in, options));
+Result<QuantizeReport> write(const GgufSource& in, const QuantizeOptions& options, const std::filesystem::path& out,
+                             const QuantizeProgressCallback& progress) {
+    TRY_ASSIGN(QuantizeReport report, plan(in, options));
     TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
     TRY(check_target(in, out, report.file_bytes));
-    for (const MappedFile& mapping : in.mappings()) mapping.advise(MappedFile::Advice::sequential);
+    in.advise_sequential();
     GgufWriter writer;
     TRY(declare(in, report, *mix, writer));
     TRY(writer.begin(out));
@@ -294,6 +312,28 @@ Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& optio
     TRY(Quantizer(in, threads, report, progress).write(writer));
     TRY(writer.finish());
     return report;
+}
+
+}  // namespace
+
+Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& options) {
+    return plan(GgufSource::of(in), options);
+}
+
+Result<QuantizeReport> plan_quantize(const Checkpoint& in, const QuantizeOptions& options) {
+    TRY_ASSIGN(const GgufSource source, GgufSource::of(in));
+    return plan(source, options);
+}
+
+Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
+                                const QuantizeProgressCallback& progress) {
+    return write(GgufSource::of(in), options, out, progress);
+}
+
+Result<QuantizeReport> quantize(const Checkpoint& in, const QuantizeOptions& options, const std::filesystem::path& out,
+                                const QuantizeProgressCallback& progress) {
+    TRY_ASSIGN(const GgufSource source, GgufSource::of(in));
+    return write(source, options, out, progress);
 }
 
 }  // namespace invar

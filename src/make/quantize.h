@@ -1,6 +1,7 @@
-// Writes a GGUF model in other formats: decides each tensor's format by a mix (quantize_mixes.h), encodes rows on
-// several threads, measures what was lost, and writes the file atomically. The bytes written depend on the input and
-// the mix alone, not on the number of threads. It does not choose scales: that is each format's encoder (formats/).
+// Writes a model, a GGUF file or a directory, as a GGUF file in other formats: decides each tensor's format by a mix
+// (quantize_mixes.h), encodes rows on several threads, measures what was lost, and writes the file atomically. The
+// bytes written depend on the input and the mix alone, not on the number of threads. It does not choose scales: that is
+// each format's encoder (formats/).
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "base/json_fwd.h"
 #include "base/result.h"
+#include "files/checkpoint.h"
 #include "files/gguf.h"
 #include "make/quantize_mixes.h"
 
@@ -31,6 +33,7 @@ struct QuantizedTensor {
     const Format* target = nullptr;  // written; differs from wanted where the block does not divide the columns
     uint64_t source_bytes = 0;
     uint64_t bytes = 0;
+    size_t index = 0;  // of the source's tensors
     // sqrt(sum (written - source)^2 / sum source^2) over the tensor; 0 for a copy.
     double relative_rms_error = 0.0;
 };
@@ -60,10 +63,14 @@ using QuantizeProgressCallback = std::function<bool(const QuantizeProgress&)>;
 
 // What quantize() would do, without reading a weight: formats and sizes, errors 0. Refuses what quantize() refuses.
 Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& options);
+Result<QuantizeReport> plan_quantize(const Checkpoint& in, const QuantizeOptions& options);
 
 // Errors: an unknown mix; input that is quantised already; a NaN, an infinity, or a magnitude that F16 cannot hold,
 // with its tensor, row and column; an output that is part of the input; too little space; writing failed.
 Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
+                                const QuantizeProgressCallback& progress = {});
+// The same of a GGUF file or of a model directory, which gets GGUF's names, keys and order of rows (gguf_source.h).
+Result<QuantizeReport> quantize(const Checkpoint& in, const QuantizeOptions& options, const std::filesystem::path& out,
                                 const QuantizeProgressCallback& progress = {});
 
 }  // namespace invar

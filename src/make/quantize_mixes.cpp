@@ -141,18 +141,20 @@ Result<const Mix*> find_mix(std::string_view name) {
     return fail("there is no quantisation mix '{}'; there are {}", name, known);
 }
 
-MixModel describe_for_mix(const GgufFile& file) {
+MixModel describe_for_mix(std::span<const TensorInfo> tensors) {
     MixModel model;
-    for (const TensorInfo& tensor : file.tensors()) {
+    for (const TensorInfo& tensor : tensors) {
         if (const auto layer = layer_of(tensor.name)) model.layers = std::max(model.layers, *layer + 1);
         if (tensor.name == "output.weight") model.has_output = true;
         if (contains(tensor.name, "_exps.weight")) model.has_experts = true;
     }
-    for (const TensorInfo& query : file.tensors()) {
+    for (const TensorInfo& query : tensors) {
         const size_t place = query.name.find("attn_q.weight");
         if (place == std::string::npos) continue;
-        const TensorInfo* value = file.find(query.name.substr(0, place) + "attn_v.weight");
-        if (value == nullptr) continue;
+        const std::string name = query.name.substr(0, place) + "attn_v.weight";
+        const auto value =
+            std::find_if(tensors.begin(), tensors.end(), [&](const auto& each) { return each.name == name; });
+        if (value == tensors.end()) continue;
         model.query_group = static_cast<double>(query.rows()) / static_cast<double>(value->rows());
         break;
     }

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "files/gguf.h"
+#include "files/tensor_info.h"
 
 namespace invar {
 
@@ -64,7 +64,7 @@ struct MixModel {
     bool has_experts = false;
     double query_group = 1.0;  // query rows over value rows of the first attention layer
 };
-MixModel describe_for_mix(const GgufFile& file);
+MixModel describe_for_mix(std::span<const TensorInfo> tensors);
 
 MixRole role_of(const TensorInfo& tensor, const MixModel& model);
 

@@ -55,7 +55,8 @@ class Declaration {
         const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
         if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
         WantedWeight& weight = add(names, WeightShape::vector, {size});
-        weight.choices = {{.tensor = tensor_name(names), .order = options.order}};
+        weight.choices = {{.tensor = tensor_name(names), .order = order_of(options.gguf_order)}};
+        weight.gguf.order = options.gguf_order;
     }
     void vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options) {
         vector(WeightVector(), names, size, options);
@@ -77,18 +78,22 @@ class Declaration {
     std::string tensor_name(WeightNames names, bool head = false) const {
         return names_.name(layer_, names.gguf, names.hugging_face, head);
     }
+    RowOrder order_of(const RowOrder& gguf) const { return dialect() == Dialect::gguf ? gguf : RowOrder(); }
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
         wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
+        wanted_.back().gguf.tensor = gguf_name(layer_, names.gguf);
         return wanted_.back();
     }
     void add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options) {
         weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
         weight.makes_logits = options.use == MatrixOptions::Use::logits;
         weight.head_width = options.head_width;
-        weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = options.order}};
+        const RowOrder order = order_of(options.gguf_order);
+        weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
+        weight.gguf.order = options.gguf_order;
         const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
         if (!fused.empty()) {
-            RowOrder slice = options.order;
+            RowOrder slice = order;
             slice.first += options.fused_row;
             weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});
         }
@@ -108,7 +113,6 @@ class Filling {
   public:
     explicit Filling(const WeightSource& source) : source_(source) {}
 
-    Dialect dialect() const { return Dialect::gguf; }  // names and orders of rows do not matter any more
     void layer(int index) { layer_ = index; }
 
     void vector(WeightVector& weight, WeightNames names, int64_t, const VectorOptions&) {

@@ -31,11 +31,11 @@ enum class Need : uint8_t { wanted, if_present, never };
 
 struct VectorOptions {
     Need need = Need::wanted;
-    RowOrder order;
+    RowOrder gguf_order;  // of its elements in a GGUF file
 };
 
 struct MatrixOptions {
-    RowOrder order;
+    RowOrder gguf_order;  // of its rows in a GGUF file; in Hugging Face's they are as wanted
     // Tensors whose rows hold those of this one from fused_row on; "": there is none.
     std::string_view gguf_fused = {}, hugging_face_fused = {};
     int64_t fused_row = 0;
@@ -50,14 +50,14 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
     const int64_t query = int64_t{spec.heads} * spec.key_width, key = int64_t{spec.kv_heads} * spec.key_width;
     const int64_t value = int64_t{spec.kv_heads} * spec.value_width;
     RowOrder turned;
-    if (traits.gguf_rope_neighbours && spec.rope >= 0 && visit.dialect() == Dialect::gguf) {
+    if (traits.gguf_rope_neighbours && spec.rope >= 0) {
         turned.head_width = spec.key_width;
         turned.rotary_width = config.ropes[static_cast<size_t>(spec.rope)].rotary_width;
     }
     const Need biases = traits.attention_biases ? Need::wanted : Need::if_present;
     const Need norms = traits.head_norms ? Need::wanted : Need::never;
     const auto fused = [](RowOrder order, int64_t first, int head_width) {
-        return MatrixOptions{.order = order,
+        return MatrixOptions{.gguf_order = order,
                              .gguf_fused = "attn_qkv.weight",
                              .hugging_face_fused = "self_attn.qkv_proj.weight",
                              .fused_row = first,

@@ -12,6 +12,10 @@ constexpr Root kRoots[] = {{"model.", ""}, {"language_model.model.", "language_m
 
 }  // namespace
 
+std::string gguf_name(int layer, std::string_view name) {
+    return layer < 0 ? std::string(name) : fmt::format("blk.{}.{}", layer, name);
+}
+
 TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dialect()) {
     const Root* root = &kRoots[0];
     for (const Root& each : kRoots) {
@@ -24,7 +28,7 @@ TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dia
 }
 
 std::string TensorNames::name(int layer, std::string_view gguf, std::string_view hugging_face, bool head) const {
-    if (dialect_ == Dialect::gguf) return layer < 0 ? std::string(gguf) : fmt::format("blk.{}.{}", layer, gguf);
+    if (dialect_ == Dialect::gguf) return gguf_name(layer, gguf);
     if (layer >= 0) return fmt::format("{}layers.{}.{}", body_, layer, hugging_face);
     return fmt::format("{}{}", head ? head_ : body_, hugging_face);
 }

@@ -9,6 +9,9 @@
 
 namespace invar {
 
+// Of a weight of a layer in a GGUF file; -1: of the whole model.
+std::string gguf_name(int layer, std::string_view name);
+
 class TensorNames {
   public:
     explicit TensorNames(const Checkpoint& checkpoint);

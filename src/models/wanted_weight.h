@@ -26,6 +26,7 @@ struct WantedWeight {
     WeightShape kind = WeightShape::matrix;
     std::vector<int64_t> shape;         // outermost first: [rows, columns], [experts, rows, columns] or [size]
     std::vector<TensorChoice> choices;  // the first that the checkpoint has is taken
+    TensorChoice gguf;                  // how a GGUF file holds it, for who writes one
     std::optional<WeightId> alias_of;   // same storage as that weight: no tensor of its own, no bytes
     bool looked_up_by_row = false;      // embedding tables: rows are decoded one at a time
     bool makes_logits = false;          // the head

@@ -84,7 +84,7 @@ SequenceState::Sequence& SequenceState::of(int32_t sequence) {
 // ---- which there are
 
 int32_t SequenceState::add_sequence(std::string_view salt) {
-    CHECK(has_room(), "whoever adds a sequence asks first whether there is room");
+    CHECK(has_room(), "a sequence is added only where there is room");
     auto unused = std::find_if(sequences_.begin(), sequences_.end(), [](const Sequence& s) { return !s.used; });
     if (unused == sequences_.end()) unused = sequences_.emplace(unused);
     *unused = Sequence();

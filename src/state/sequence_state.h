@@ -1,6 +1,6 @@
 // What sequences of tokens have computed so far, so that the next token needs no more than itself: pages of keys and
-// values, pages of windows, states of recurrences. It decides which sequence holds which page or slot, who shares one,
-// when a copy is made, and how far back a sequence can go. Geometry: geometry.h; memory: state_memory.h; which content
+// values, pages of windows, states of recurrences. It decides which sequences hold a page or slot and share it, when a
+// copy is made, and how far back a sequence can go. Geometry: geometry.h; memory: state_memory.h; which content
 // is known: prefix_tree.h. It does not decide when sequences start or end (generate/), nor how attention reads pages
 // (cpu/, cuda/). In prose: docs/state.md.
 #pragma once

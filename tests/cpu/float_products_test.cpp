@@ -24,7 +24,8 @@ constexpr Kernel kKernels[] = {{"scalar", Isa::scalar, ActivationForm::rows, flo
 // Weights of each format, some of them subnormal or zero of either sign.
 std::vector<std::byte> make_weights(std::mt19937& random, const Format& format, int64_t rows, int64_t columns) {
     if (format.block_bytes != 2 && format.block_bytes != 4 && random() % 2 == 0) {  // FP8 codes of every value, NaN too
-        auto stored = random_weights(format, rows, columns, random() % 2 == 0 ? WeightKind::ordinary : WeightKind::any_bits, random());
+        auto stored = random_weights(format, rows, columns,
+                                     random() % 2 == 0 ? WeightKind::ordinary : WeightKind::any_bits, random());
         share_scales(format, rows, columns, stored.data());
         return stored;
     }

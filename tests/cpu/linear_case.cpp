@@ -110,7 +110,8 @@ AlignedBytes aligned_bytes(int64_t count) {
 }
 
 // One code of 128 is NaN, and with it the whole row: such rows are a third, of any bits only.
-void take_nan_codes(const Format& format, int64_t rows, int64_t columns, WeightKind kind, std::vector<std::byte>& bytes) {
+void take_nan_codes(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
+                    std::vector<std::byte>& bytes) {
     const int64_t row_bytes = format.row_bytes(columns), scale = format.block_bytes - format.block_weights;
     for (int64_t row = 0; row < rows; ++row) {
         if (kind == WeightKind::any_bits && row % 3 == 0) continue;

@@ -86,7 +86,8 @@ struct DeviceProduct {
 
 inline std::vector<std::byte> float_weights(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
                                             uint64_t seed) {
-    if (format.block_weights > 1 || (format.block_bytes == 1 && kind != WeightKind::ordinary)) {  // codes of every value
+    if (format.block_weights > 1 ||
+        (format.block_bytes == 1 && kind != WeightKind::ordinary)) {  // codes of every value
         std::vector<std::byte> stored = random_weights(format, rows, columns, kind, seed);
         share_scales(format, rows, columns, stored.data());
         return stored;

@@ -93,8 +93,9 @@ TEST(CudaDecode, EqualsTheDefinitionForEveryFormatAndShape) {
                 for (const ProductKernel* kernel : kernels_of(*format)) {
                     const DeviceArray<float> out = decode(device, p, kernel);
                     device.expect_no_fault();
-                    EXPECT_EQ(compare(p, out).differ(), 0) << kernel->name << " " << format->name << " " << shape.rows
-                                                           << " x " << shape.columns << ", " << shape.tokens << " tokens";
+                    EXPECT_EQ(compare(p, out).differ(), 0)
+                        << kernel->name << " " << format->name << " " << shape.rows << " x " << shape.columns << ", "
+                        << shape.tokens << " tokens";
                     of_format.add(p.expected.data(), out.data(), p.tokens * p.rows);
                     all.add(p.expected.data(), out.data(), p.tokens * p.rows);
                 }

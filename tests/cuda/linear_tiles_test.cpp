@@ -114,8 +114,8 @@ TEST(CudaTiles, EqualTheDefinitionForEveryFormatAndShape) {
             const ProductKernel& kernel = *kernels[seed % kernels.size()];
             const DeviceArray<float> out = multiply(device, p, kernel);
             device.expect_no_fault();
-            EXPECT_EQ(compare(p, out).differ(), 0)
-                << kernel.name << " " << format->name << " " << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens";
+            EXPECT_EQ(compare(p, out).differ(), 0) << kernel.name << " " << format->name << " " << shape.rows << " x "
+                                                   << shape.columns << ", " << shape.tokens << " tokens";
             of_format.add(p.expected.data(), out.data(), p.tokens * p.rows);
             all.add(p.expected.data(), out.data(), p.tokens * p.rows);
         }
@@ -136,7 +136,8 @@ TEST(CudaTiles, EveryBrokenBarrierMaskAndWaitIsNoticed) {
         const DeviceProduct p = make_product(format(id), 18, is_float ? 320 : 1280, 20, WeightKind::ordinary, 3);
         break_each_word(
             std::string(p.format->name),
-            [&](const EmulatedDevice& device) { return compare(p, multiply(device, p, small_tiles(*p.format))); }, counts);
+            [&](const EmulatedDevice& device) { return compare(p, multiply(device, p, small_tiles(*p.format))); },
+            counts);
     }
     print("CUDA tiles", counts);
     EXPECT_EQ(counts.missed, 0);

@@ -1,5 +1,6 @@
 // Requests as state machines: many in common steps give each what it gives alone, whatever is computed beside it, in
 // which pieces, and however often its sequence is taken away.
+#include "engine/engine_settings.h"
 #include "generate/request.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +27,7 @@ class RequestTest : public testing::Test {
                                    nullptr);
         ASSERT_TRUE(opened) << opened.error().message;
         engine = std::move(*opened);
-        auto made = tokenizer_from_gguf(engine->file().metadata());
+        auto made = tokenizer_from_gguf(engine->checkpoint().metadata());
         ASSERT_TRUE(made) << made.error().message;
         tokenizer.emplace(std::move(*made));
     }

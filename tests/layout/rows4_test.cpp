@@ -77,12 +77,28 @@ TEST(Rows4, RecordCostsTheBytesOfTheFile) {
     };
     // As in the file, but for Q3_K (56 bytes of scales take a line of 64), and for sides, whose last line may be part
     // empty.
-    const Cost costs[] = {{"q4_0", 5760},   {"q4_1", 6400},   {"q5_0", 7040},  {"q5_1", 7680},  {"q8_0", 10880},
-                          {"q2_k", 3392},   {"q3_k", 4480},   {"q4_k", 5760},  {"q5_k", 7040},  {"q6_k", 8448},
-                          {"iq4_nl", 5760}, {"iq4_xs", 5440}, {"mxfp4", 5440}, {"nvfp4", 5760}, {"f32", 40960},
-                          {"f16", 20480},   {"bf16", 20480},
+    const Cost costs[] = {{"q4_0", 5760},
+                          {"q4_1", 6400},
+                          {"q5_0", 7040},
+                          {"q5_1", 7680},
+                          {"q8_0", 10880},
+                          {"q2_k", 3392},
+                          {"q3_k", 4480},
+                          {"q4_k", 5760},
+                          {"q5_k", 7040},
+                          {"q6_k", 8448},
+                          {"iq4_nl", 5760},
+                          {"iq4_xs", 5440},
+                          {"mxfp4", 5440},
+                          {"nvfp4", 5760},
+                          {"f32", 40960},
+                          {"f16", 20480},
+                          {"bf16", 20480},
                           // Against codes alone: the scales of a grid are 1 of 128 x 128, and here of 4 x 128.
-                          {"f8_e4m3", 10240}, {"f8_e4m3_b128", 10368}, {"int4_g32", 5760}, {"int4_g128", 5312},
+                          {"f8_e4m3", 10240},
+                          {"f8_e4m3_b128", 10368},
+                          {"int4_g32", 5760},
+                          {"int4_g128", 5312},
                           {"int4_g128_f16", 5312}};
     for (const Cost& cost : costs) {
         const Format& format = named(cost.name);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/engine.h"
+#include "engine/engine_settings.h"
 #include "proof/diff/diff_checkpoints.h"
 #include "proof/record/recording_file.h"
 #include "proof/reference64/reference64.h"

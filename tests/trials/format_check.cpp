@@ -1,6 +1,6 @@
-// The check of the trial "format" (format.py), built in its copy alone: the toy format is found by name, every kernel of
-// the CPU and of the emulated device multiplies it like its definition, bit for bit, the audit reads its scales, and a
-// GGUF file refuses it.
+// The check of the trial "format" (format.py), built in its copy alone: the toy format is found by name, every kernel
+// of the CPU and of the emulated device multiplies it like its definition, bit for bit, the audit reads its scales, and
+// a GGUF file refuses it.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -70,7 +70,8 @@ TEST(TrialFormat, IsFastOnTheDevice) {
         ++kernels;
     }
     EXPECT_GE(kernels, 1);
-    EXPECT_EQ(cuda::choose_product({.format = toy().id, .rows = 4096, .columns = 1024, .tokens = 512}).name, "tiles_128");
+    EXPECT_EQ(cuda::choose_product({.format = toy().id, .rows = 4096, .columns = 1024, .tokens = 512}).name,
+              "tiles_128");
     std::printf("toy: %d kernels of the emulated device that read rows, %lld outputs equal\n", kernels,
                 static_cast<long long>(kernels * p.tokens * p.rows));
 }

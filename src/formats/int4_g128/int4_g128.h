@@ -6,7 +6,8 @@
 //        bf16 low nibble: the even column, high nibble: the odd one
 //
 // The nibbles are in the order of the file's words of 32 bits, eight codes each, the first in the lowest bits.
-// SafeTensors only: GGUF has no such type. Next: formats/int4_g128_f16 (the same with binary16 scales), formats/int4_g32.
+// SafeTensors only: GGUF has no such type. Next: formats/int4_g128_f16 (the same with binary16 scales),
+// formats/int4_g32.
 #pragma once
 
 #include <cmath>

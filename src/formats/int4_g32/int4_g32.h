@@ -6,8 +6,8 @@
 //        bf16 low nibble: the even column, high nibble: the odd one
 //
 // The nibbles are in the order of the file's words of 32 bits, eight codes each, the first in the lowest bits.
-// SafeTensors only: GGUF has no such type. Next: formats/int4_g128 (groups of 128), formats/q4_0 (the same with a binary16 scale: what a file of groups of 32
-// with F16 scales becomes, to the bit).
+// SafeTensors only: GGUF has no such type. Next: formats/int4_g128 (groups of 128), formats/q4_0 (the same with a
+// binary16 scale: what a file of groups of 32 with F16 scales becomes, to the bit).
 #pragma once
 
 #include <cmath>

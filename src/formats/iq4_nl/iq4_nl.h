@@ -28,7 +28,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 18 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 20, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::f16};
+inline constexpr Description kDescription{
+    .gguf_type = 20, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::f16};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // The level of weight i, -127 to 113.

@@ -30,7 +30,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 136 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 23, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::iq4_xs};
+inline constexpr Description kDescription{
+    .gguf_type = 23, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::iq4_xs};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // The level of weight l of sub-block b (0 <= b < 8, 0 <= l < 32), -127 to 113.

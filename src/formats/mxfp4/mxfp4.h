@@ -28,7 +28,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 17 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 39, .nibbles = true, .levels = CodeLevels::e2m1, .offset = 12, .scales = ScaleForm::e8m0};
+inline constexpr Description kDescription{
+    .gguf_type = 39, .nibbles = true, .levels = CodeLevels::e2m1, .offset = 12, .scales = ScaleForm::e8m0};
 inline constexpr ScaleField kScaleFields[] = {{"e", ScaleKind::e8m0, offsetof(Block, e), 0}};
 
 // Twice the E2M1 value of weight i, -12 to 12.

@@ -29,11 +29,16 @@ struct Block {
 };
 static_assert(sizeof(Block) == 36 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 40, .nibbles = true, .levels = CodeLevels::e2m1, .offset = 12, .halves = true, .scales = ScaleForm::ue4m3};
+inline constexpr Description kDescription{.gguf_type = 40,
+                                          .nibbles = true,
+                                          .levels = CodeLevels::e2m1,
+                                          .offset = 12,
+                                          .halves = true,
+                                          .scales = ScaleForm::ue4m3};
 inline constexpr ScaleField kScaleFields[] = {{"s0", ScaleKind::ue4m3, offsetof(Block, scales), 0},
-                                        {"s1", ScaleKind::ue4m3, offsetof(Block, scales) + 1, 0},
-                                        {"s2", ScaleKind::ue4m3, offsetof(Block, scales) + 2, 0},
-                                        {"s3", ScaleKind::ue4m3, offsetof(Block, scales) + 3, 0}};
+                                              {"s1", ScaleKind::ue4m3, offsetof(Block, scales) + 1, 0},
+                                              {"s2", ScaleKind::ue4m3, offsetof(Block, scales) + 2, 0},
+                                              {"s3", ScaleKind::ue4m3, offsetof(Block, scales) + 3, 0}};
 
 // Twice the E2M1 value of weight i of group g (0 <= g < 4, 0 <= i < 16), -12 to 12.
 inline int code(const Block& block, int g, int i) {

@@ -29,9 +29,10 @@ struct Block {
 };
 static_assert(sizeof(Block) == 84 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 10, .crumbs = true, .halves = true, .scales = ScaleForm::nibbles};
+inline constexpr Description kDescription{
+    .gguf_type = 10, .crumbs = true, .halves = true, .scales = ScaleForm::nibbles};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
-                                        {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
+                                              {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
 
 // Code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), 0 to 3.
 inline int code(const Block& block, int b, int l) { return block.codes[32 * (b / 4) + l] >> (2 * (b % 4)) & 3; }

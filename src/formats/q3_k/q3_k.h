@@ -30,7 +30,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 110 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 11, .crumbs = true, .bits = true, .offset = 4, .halves = true, .scales = ScaleForm::six_bit};
+inline constexpr Description kDescription{
+    .gguf_type = 11, .crumbs = true, .bits = true, .offset = 4, .halves = true, .scales = ScaleForm::six_bit};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), -4 to 3.

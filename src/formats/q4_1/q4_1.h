@@ -28,7 +28,7 @@ static_assert(sizeof(Block) == 20 && alignof(Block) == 1);
 
 inline constexpr Description kDescription{.gguf_type = 3, .nibbles = true, .scales = ScaleForm::f16_minimum};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
-                                        {"m", ScaleKind::f16, offsetof(Block, m), 1}};
+                                              {"m", ScaleKind::f16, offsetof(Block, m), 1}};
 
 // Code of weight i, 0 to 15.
 inline int code(const Block& block, int i) { return i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4; }

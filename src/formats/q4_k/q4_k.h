@@ -73,7 +73,7 @@ static_assert(sizeof(Block) == 144 && alignof(Block) == 1);
 
 inline constexpr Description kDescription{.gguf_type = 12, .nibbles = true, .scales = ScaleForm::six_bit};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
-                                        {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
+                                              {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
 
 // Code of weight l of sub-block b (0 <= b < 8, 0 <= l < 32), 0 to 15.
 inline int code(const Block& block, int b, int l) { return block.nibbles[32 * (b / 2) + l] >> (4 * (b % 2)) & 15; }

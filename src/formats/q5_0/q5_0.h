@@ -26,7 +26,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 22 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 6, .nibbles = true, .bits = true, .offset = 16, .scales = ScaleForm::f16};
+inline constexpr Description kDescription{
+    .gguf_type = 6, .nibbles = true, .bits = true, .offset = 16, .scales = ScaleForm::f16};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight i, -16 to 15.

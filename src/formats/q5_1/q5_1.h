@@ -27,9 +27,10 @@ struct Block {
 };
 static_assert(sizeof(Block) == 24 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 7, .nibbles = true, .bits = true, .scales = ScaleForm::f16_minimum};
+inline constexpr Description kDescription{
+    .gguf_type = 7, .nibbles = true, .bits = true, .scales = ScaleForm::f16_minimum};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
-                                        {"m", ScaleKind::f16, offsetof(Block, m), 1}};
+                                              {"m", ScaleKind::f16, offsetof(Block, m), 1}};
 
 // Code of weight i, 0 to 31.
 inline int code(const Block& block, int i) {

@@ -29,7 +29,8 @@ struct Block {
 };
 static_assert(sizeof(Block) == 210 && alignof(Block) == 1);
 
-inline constexpr Description kDescription{.gguf_type = 14, .nibbles = true, .crumbs = true, .offset = 32, .halves = true, .scales = ScaleForm::int8};
+inline constexpr Description kDescription{
+    .gguf_type = 14, .nibbles = true, .crumbs = true, .offset = 32, .halves = true, .scales = ScaleForm::int8};
 inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), -32 to 31.

@@ -110,8 +110,8 @@ void WeightAudit::look_for_damage(const TensorInfo& tensor, const TensorScan& sc
     if (const Tally& bad = scan.reserved_scales; bad.count > 0) {
         const ScaleField& field = fields[static_cast<size_t>(bad.detail)];
         const std::byte* block = tensor.data + offset_of_block(tensor, scan, bad.block);
-        add(is_ieee(field.kind) ? "non-finite-scale" : "reserved-scale", tensor, scan,
-            {bad.block, field.offset}, bad.count,
+        add(is_ieee(field.kind) ? "non-finite-scale" : "reserved-scale", tensor, scan, {bad.block, field.offset},
+            bad.count,
             fmt::format("{} of {}; the first is block {}, {}: {}", times(bad.count, "bad scale", "bad scales"),
                         times(scan.blocks, "block", "blocks"), bad.block, spell_block(tensor, scan, bad.block),
                         describe(field, read_scale(field, block))));
@@ -121,7 +121,8 @@ void WeightAudit::look_for_damage(const TensorInfo& tensor, const TensorScan& sc
         const std::byte* block = tensor.data + offset_of_block(tensor, scan, bad.block);
         const Format& format = *tensor.format;
         const int64_t skipped = format.block_weights == 1 ? bad.detail * format.block_bytes : 0;
-        const float value = format.weight(block + skipped, skipped != 0 ? 0 : static_cast<int>(bad.detail % format.block_weights));
+        const float value =
+            format.weight(block + skipped, skipped != 0 ? 0 : static_cast<int>(bad.detail % format.block_weights));
         add(check, tensor, scan, {bad.block, skipped}, bad.count,
             fmt::format("{} with {} among {}; the first is block {}, {}: its weight {} is {:g}",
                         times(bad.count, "block", "blocks"), what, scan.blocks, bad.block,

@@ -29,7 +29,8 @@ using AlterRow = bool (*)(const RowToAlter& row);
 
 // Of a block of float elements, whose scale packed rows share: the bytes before the first element. 0 for others.
 int64_t first_code(const Format& format) {
-    return format.is_float ? format.block_bytes - format.block_weights * element_bytes(describe(format.id).elements) : 0;
+    return format.is_float ? format.block_bytes - format.block_weights * element_bytes(describe(format.id).elements)
+                           : 0;
 }
 
 bool flip_bit_of(const RowToAlter& row) {
