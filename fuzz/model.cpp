@@ -8,7 +8,7 @@
 #include "checkpoint/weight_plan.h"
 #include "files/inspect.h"
 #include "text/chat/chat_format.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar {
 namespace {
@@ -24,7 +24,7 @@ Result<void> read_model(const Checkpoint& file) {
 }
 
 Result<void> read_text(const Checkpoint& file) {
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     TRY_ASSIGN(const ChatFormat format, ChatFormat::create(file, tokenizer, ""));
     TRY(format.prompt(Json::array({{{"role", "user"}, {"content", "hello"}}}), ChatOptions{}));
     return {};

@@ -1,7 +1,7 @@
 """Seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach what lies behind.
 
 Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
-files of fuzz/corpus/{comparison_files,shard_index,config_json,model_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
+files of fuzz/corpus/{comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
 """
 import json
 import pathlib
@@ -140,6 +140,16 @@ def write_directories(corpus):
         print(folder / name)
 
 
+def write_checkpoint_directories(folder):
+    """config.json behind its length, then the SafeTensors file (fuzz/checkpoint_directory.cpp): two tiny models of tests/data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("llama-linear", "qwen2-yarn"):
+        source = ROOT / "tests" / "data" / "goldens_hf" / name
+        config = json.dumps(json.loads((source / "config.json").read_text()), separators=(",", ":")).encode()
+        (folder / name).write_bytes(struct.pack("<H", len(config)) + config + (source / "model.safetensors").read_bytes())
+        print(folder / name)
+
+
 def write_tokenizer_files(folder):
     """The first byte tells the fuzzer which file it is; 0xFF ends it and begins the text. Taken from the jobs of the tokenizer tests."""
     jobs = ROOT / "tests" / "data" / "tokenizer" / "jobs"
@@ -172,6 +182,7 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer_files(folder)
     write_directories(ROOT / "fuzz" / "corpus")
+    write_checkpoint_directories(ROOT / "fuzz" / "corpus" / "checkpoint_directory")
     folder = ROOT / "fuzz" / "corpus" / "comparison_files"
     folder.mkdir(parents=True, exist_ok=True)
     write_comparison_files(folder)

@@ -3,7 +3,7 @@
 #include "app/settings.h"
 #include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -21,7 +21,7 @@ struct DiffFlags {
 
 Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const Checkpoint& file) {
     if (!flags.tokens.empty()) return flags.tokens;
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
                             Tokenizer::Ends::add);
 }

@@ -12,7 +12,7 @@
 #include "files/printable.h"
 #include "proof/eval/eval_run.h"
 #include "proof/reference64/reference64.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -60,28 +60,37 @@ Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
     return opened;
 }
 
+// What each token stands for.
+Result<std::vector<std::string>> tokens_of(const Checkpoint& file) {
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
+    std::vector<std::string> tokens;
+    for (int32_t token = 0; token < tokenizer.size(); ++token)
+        tokens.push_back(tokenizer.has(token) ? tokenizer.piece(token) : std::string());
+    return tokens;
+}
+
 // Models can be compared token by token only if a token means the same to both.
 Result<void> check_same_tokens(const Checkpoint& file, const std::string& other_path) {
     TRY_ASSIGN(const Checkpoint other, Checkpoint::open(other_path));
-    TRY_ASSIGN(const VocabularySource mine, vocabulary_from_gguf(file.metadata()));
-    TRY_ASSIGN(const VocabularySource theirs, vocabulary_from_gguf(other.metadata()));
-    const size_t common = std::min(mine.tokens.size(), theirs.tokens.size());
+    TRY_ASSIGN(const std::vector<std::string> mine, tokens_of(file));
+    TRY_ASSIGN(const std::vector<std::string> theirs, tokens_of(other));
+    const size_t common = std::min(mine.size(), theirs.size());
     for (size_t i = 0; i < common; ++i) {
-        if (mine.tokens[i] == theirs.tokens[i]) continue;
+        if (mine[i] == theirs[i]) continue;
         return fail(
             "{} and {} have different tokens: {} is '{}' in the first and '{}' in the second; compare models of "
             "one vocabulary",
-            file.name(), other.name(), i, printable(mine.tokens[i]), printable(theirs.tokens[i]));
+            file.name(), other.name(), i, printable(mine[i]), printable(theirs[i]));
     }
-    if (mine.tokens.size() != theirs.tokens.size()) {
-        return fail("{} has {} tokens and {} has {}; compare models of one vocabulary", file.name(), mine.tokens.size(),
-                    other.name(), theirs.tokens.size());
+    if (mine.size() != theirs.size()) {
+        return fail("{} has {} tokens and {} has {}; compare models of one vocabulary", file.name(), mine.size(),
+                    other.name(), theirs.size());
     }
     return {};
 }
 
 Result<EvalText> read_text(const EvalFlags& flags, const Checkpoint& file) {
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     TRY_ASSIGN(const MappedFile bytes, MappedFile::open(flags.text));
     const std::string_view text(reinterpret_cast<const char*>(bytes.bytes().data()), bytes.bytes().size());
     const auto specials = flags.parse_specials ? Tokenizer::Specials::parse : Tokenizer::Specials::as_text;

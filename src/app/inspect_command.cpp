@@ -8,7 +8,7 @@
 #include "files/inspect.h"
 #include "files/printable.h"
 #include "text/chat/chat_format.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -21,7 +21,7 @@ struct InspectFlags {
 // What the tokenizer and the template come to, or the sentence why they do not.
 Json text_support(const Checkpoint& file) {
     Json result = Json::object();
-    const auto tokenizer = tokenizer_from_gguf(file.metadata());
+    const auto tokenizer = read_tokenizer(file);
     if (!tokenizer) {
         result["tokenizer_error"] = tokenizer.error().message;
         return result;
@@ -158,8 +158,9 @@ Result<int> inspect_model(const InspectFlags& flags) {
     TRY_ASSIGN(const std::string path, model_path(flags.model));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(path));
     if (flags.chat_template) {
-        TRY_ASSIGN(const std::string_view source, file.metadata().string("tokenizer.chat_template"));
-        print_result(source);
+        TRY_ASSIGN(const std::optional<ChatTemplateText> source, read_chat_template(file));
+        if (!source) return fail("{}: there is no chat template", file.name());
+        print_result(source->text);
         print_result("\n");
         return kDone;
     }

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "files/printable.h"
 #include "generate/session.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -79,7 +79,7 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
 Result<int> logits(const LogitsFlags& flags) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {
         TRY_ASSIGN(tokens, tokenizer.encode(flags.text, Tokenizer::Specials::parse, Tokenizer::Ends::add));

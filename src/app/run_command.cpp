@@ -11,7 +11,7 @@
 #include "arithmetic/version.h"
 #include "base/json.h"
 #include "generate/conversation.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -60,7 +60,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     say_placement(chat->engine->plan());
-    TRY_ASSIGN(chat->tokenizer, tokenizer_from_gguf(chat->engine->checkpoint().metadata()));
+    TRY_ASSIGN(chat->tokenizer, read_tokenizer(chat->engine->checkpoint()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,
                     chat->tokenizer->size(), chat->engine->config().vocabulary);

@@ -9,7 +9,7 @@
 #include "app/settings.h"
 #include "base/json.h"
 #include "files/printable.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -25,7 +25,7 @@ std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin),
 
 Result<int> tokenize(const TokenizeFlags& flags) {
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     if (!flags.decode.empty()) {
         for (const int32_t id : flags.decode) {
             if (!tokenizer.has(id))

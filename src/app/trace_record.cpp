@@ -15,7 +15,7 @@
 #include "proof/record/statistics_recorder.h"
 #include "proof/reference64/reference64.h"
 #include "text/chat/chat_format.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
 namespace {
@@ -89,7 +89,7 @@ StageSelection selection_of(const RecordFlags& flags) {
 
 Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const std::string& prompt, Task& task) {
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(task.model));
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     if (flags.raw) {
         task.prompt = prompt;
         return tokenizer.encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add);

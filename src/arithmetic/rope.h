@@ -73,7 +73,7 @@ struct Llama3Scaling {
     double original_context = 8192;
 };
 
-// [pairs], for RopeSpec::frequency_factors; rounded once to f32.
+// [pairs], for RopeSpec::frequency_factors; computed in binary32, to the bit what GGUF files of such models hold.
 std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling);
 
 namespace law {

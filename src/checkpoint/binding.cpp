@@ -102,7 +102,8 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
     if (!slices.fits || (whole && module.shape != shape))
         return misshapen(checkpoint, *module.weights, module.shape, shape);
     if (stored.format != nullptr && (stored.format != module.format || stored.packing != module.packing ||
-                                     stored.scales.empty() != module.multipliers.empty())) {
+                                     stored.scales.empty() != module.multipliers.empty() ||
+                                     stored.row_scales.empty() != module.row_multipliers.empty())) {
         return fail(ErrorKind::unsupported,
                     "{}: tensor '{}' is stored as {} and the experts before it as {}; experts of one layer must be "
                     "stored alike",
@@ -151,7 +152,7 @@ Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, cons
         if (expert == 0)
             stored.recipe = recipe_of(*module, choice, slices_of(module->shape, shape, choice.order), experts);
     }
-    if (weight.kind == WeightShape::vector && !stored.format->is_float) {
+    if (weight.kind == WeightShape::vector && !holds_plain_numbers(*stored.format)) {
         return fail("{}: tensor '{}' is a vector stored as {}, but norms and biases must be f32, f16 or bf16",
                     checkpoint.name(), choice.tensor, stored.format->name);
     }
@@ -236,7 +237,7 @@ Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Chec
     for (size_t i = 0; i < wanted.size(); ++i) {
         const WantedWeight& weight = wanted[i];
         const bool meant = weight.kind != WeightShape::vector && !weight.looked_up_by_row && weight.id.role != "router";
-        if (!meant || weight.alias_of || !binding.weights[i].format->is_float) continue;
+        if (!meant || weight.alias_of || !holds_plain_numbers(*binding.weights[i].format)) continue;
         for (const StoredMatrix& matrix : binding.weights[i].matrices) {
             std::string_view module = matrix.weights->name;
             if (module.ends_with(".weight")) module.remove_suffix(7);

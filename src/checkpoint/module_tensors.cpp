@@ -37,7 +37,7 @@ class Finder {
             found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
             if (weight->format->id == FormatId::nvfp4) TRY(read_gguf_scales());
         } else if (weight != nullptr) {
-            TRY(modelopt(*weight));
+            TRY(weight->dtype == "F8_E4M3" ? f8(*weight) : modelopt(*weight));
         } else if (const TensorInfo* packed = beside(".weight_packed")) {
             TRY(compressed(*packed));
         } else if (const TensorInfo* blocks = beside("_blocks")) {
@@ -122,6 +122,7 @@ class Finder {
     // llm-compressor: X.weight_packed, X.weight_scale, and for NVFP4 X.weight_global_scale, a divisor.
     Result<void> compressed(const TensorInfo& packed) {
         const TensorInfo* scale = beside(".weight_scale");
+        if (packed.dtype == "I32") return int4(packed);
         if (packed.dtype != "U8") return not_known(packed);
         if (scale == nullptr) return lacks(".weight_scale", "the scales of its blocks");
         if (scale->dtype == "U8" || scale->dtype == "F8_E8M0")
@@ -147,6 +148,78 @@ class Finder {
         TRY_ASSIGN(const std::vector<float> multiplier, numbers(*global, 1));
         found_.multipliers = {ScaleMultiplier{multiplier[0]}.value};
         return {};
+    }
+
+    // FP8: X.weight_scale, or X.weight_scale_inv, which is a multiplier in spite of its name: one for the tensor, one
+    // for each row, or one for each 128 x 128.
+    Result<void> f8(const TensorInfo& weight) {
+        const TensorInfo* scale = beside(".weight_scale");
+        if (scale == nullptr) scale = beside(".weight_scale_inv");
+        if (scale == nullptr) return lacks(".weight_scale", "the scale of its weights");
+        if (weight.shape.size() != 2) return not_known(weight);
+        const int64_t rows = weight.shape[0], columns = weight.shape[1];
+        const std::vector<int64_t> grid = {(rows + 127) / 128, (columns + 127) / 128};
+        const bool one = scale->weights() == 1, each_row = scale->shape == std::vector<int64_t>{rows, 1} ||
+                                                           scale->shape == std::vector<int64_t>{rows};
+        if (scale->shape == grid && !one) return f8_grid(weight, *scale);
+        if (scale->shape.size() == 2 && scale->shape[1] == columns / 32)
+            return refuse(weight, "MXFP8 (a power of two for each 32 weights)");
+        if (!one && !each_row) {
+            return fail(
+                "{}: tensor '{}' has shape {}, but the weights in '{}' have one scale, {} rows, or a grid of {}",
+                checkpoint_.name(), printable(scale->name), shape_text(scale->shape), printable(weight.name), rows,
+                shape_text(grid));
+        }
+        found_ = {.format = &format(FormatId::f8_e4m3), .weights = &weight, .shape = weight.shape};
+        TRY_ASSIGN(std::vector<float> values, numbers(*scale, one ? 1 : rows));
+        (one ? found_.multipliers : found_.row_multipliers) = std::move(values);
+        return {};
+    }
+
+    Result<void> f8_grid(const TensorInfo& weight, const TensorInfo& scale) {
+        const Format& blocks = format(FormatId::f8_e4m3_b128);
+        if (weight.columns() % blocks.block_weights != 0) {
+            return fail(ErrorKind::unsupported, "{}: tensor '{}' has rows of {} weights, but {} needs a multiple of {}",
+                        checkpoint_.name(), printable(weight.name), weight.columns(), blocks.name,
+                        blocks.block_weights);
+        }
+        if (scale.dtype != "F32" && scale.dtype != "BF16" && scale.dtype != "F8_E8M0") return not_known(scale);
+        found_ = {.format = &blocks,
+                  .packing = CodePacking::f8_grid,
+                  .weights = &weight,
+                  .scales = &scale,
+                  .shape = weight.shape};
+        return {};
+    }
+
+    // llm-compressor, INT4: X.weight_packed of words of eight codes, X.weight_scale, X.weight_shape.
+    Result<void> int4(const TensorInfo& packed) {
+        const TensorInfo* scale = beside(".weight_scale");
+        const TensorInfo* stated = beside(".weight_shape");
+        if (scale == nullptr) return lacks(".weight_scale", "the scales of its groups");
+        if (packed.shape.size() != 2 || scale->shape.size() != 2 || scale->shape[0] != packed.shape[0] ||
+            scale->shape[1] == 0)
+            return not_known(*scale);
+        const int64_t columns = packed.shape[1] * 8, group = columns / scale->shape[1];
+        const Format* blocks = nullptr;
+        if (group == 32 && scale->dtype == "BF16") blocks = &format(FormatId::int4_g32);
+        if (group == 32 && scale->dtype == "F16") blocks = &format(FormatId::q4_0);
+        if (group == 128 && scale->dtype == "BF16") blocks = &format(FormatId::int4_g128);
+        if (group == 128 && scale->dtype == "F16") blocks = &format(FormatId::int4_g128_f16);
+        if (blocks == nullptr || group * scale->shape[1] != columns)
+            return refuse(packed, fmt::format("INT4 in groups of {} with scales in {}", group, scale->dtype));
+        found_ = {.format = blocks,
+                  .packing = CodePacking::int4_words,
+                  .weights = &packed,
+                  .scales = scale,
+                  .shape = {packed.shape[0], columns}};
+        if (stated != nullptr) found_.read.push_back(stated);
+        return {};
+    }
+
+    tl::unexpected<Error> refuse(const TensorInfo& tensor, std::string_view what) const {
+        return fail(ErrorKind::unsupported, "{}: tensor '{}' holds {}, which is not supported", checkpoint_.name(),
+                    printable(tensor.name), what);
     }
 
     // gpt-oss: X_blocks [experts, rows, columns / 32, 16] and X_scales [experts, rows, columns / 32].
@@ -176,6 +249,10 @@ class Finder {
 };
 
 }  // namespace
+
+bool holds_plain_numbers(const Format& format) {
+    return format.id == FormatId::f32 || format.id == FormatId::f16 || format.id == FormatId::bf16;
+}
 
 Result<std::optional<ModuleTensors>> find_module(const Checkpoint& checkpoint, const std::string& tensor) {
     return Finder(checkpoint, tensor).find();

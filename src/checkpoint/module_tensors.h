@@ -34,6 +34,9 @@ struct ModuleTensors {
     std::vector<const TensorInfo*> read;  // where these came from
 };
 
+// Whether the format's blocks are single numbers that nothing scales: f32, f16, bf16.
+bool holds_plain_numbers(const Format& format);
+
 // `tensor` is the name that the weights have or would have: "model.layers.0.mlp.up_proj.weight". Nothing where the
 // checkpoint has no such module.
 Result<std::optional<ModuleTensors>> find_module(const Checkpoint& checkpoint, const std::string& tensor);

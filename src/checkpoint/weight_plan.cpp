@@ -127,6 +127,16 @@ Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
 
 }  // namespace
 
+namespace {
+
+// In the device's block, with the scales beside it.
+int64_t device_bytes_of(const PlanEntry& entry) {
+    const auto scales = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
+    return aligned(entry.bytes) + aligned(scales);
+}
+
+}  // namespace
+
 int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }
 
 int64_t WeightPlan::weight_bytes(Place place) const {
@@ -154,20 +164,29 @@ const PlanReserve* WeightPlan::reserve(std::string_view name, Place place) const
     return found == reserves.end() ? nullptr : &*found;
 }
 
+std::vector<float> PlanEntry::scales_beside() const {
+    std::vector<float> beside;
+    if (kind == WeightShape::stack) beside = stored.scales;
+    beside.insert(beside.end(), stored.row_scales.begin(), stored.row_scales.end());
+    return beside;
+}
+
+int64_t WeightPlan::device_scales_offset(const PlanEntry& entry) { return aligned(entry.bytes); }
+
 std::vector<int64_t> WeightPlan::device_offsets() const {
     std::vector<int64_t> offsets;
     int64_t at = 0;
     for (const PlanEntry& entry : entries) {
         const bool there = entry.place == Place::device && !entry.alias_of;
         offsets.push_back(there ? at : -1);
-        if (there) at += aligned(entry.bytes);
+        if (there) at += device_bytes_of(entry);
     }
     return offsets;
 }
 
 int64_t WeightPlan::device_block_bytes() const {
     int64_t bytes = 0;
-    for (const PlanEntry& entry : entries) bytes += entry.place == Place::device ? aligned(entry.bytes) : 0;
+    for (const PlanEntry& entry : entries) bytes += entry.place == Place::device ? device_bytes_of(entry) : 0;
     return bytes;
 }
 

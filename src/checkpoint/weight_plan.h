@@ -66,6 +66,9 @@ struct PlanEntry {
     bool looked_up_by_row = false;  // an embedding table
     std::string reason;
 
+    // Numbers that products read beside its bytes: scales of experts, then of rows. (The scale of a whole matrix is
+    // handed over with the call.)
+    std::vector<float> scales_beside() const;
     // Whether its rows lie nowhere in the files as they are wanted.
     bool is_made() const { return !stored.matrices.empty() && stored.in_place() == nullptr; }
     // Whether host memory is taken for it.
@@ -104,8 +107,10 @@ struct WeightPlan {
     int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }
     int64_t total_bytes() const { return total_bytes(Place::host) + total_bytes(Place::device); }
     const PlanReserve* reserve(std::string_view name, Place place) const;
-    // Where an entry starts in the block of the device's weights; -1: not there. And the block's length.
+    // Where an entry starts in the block of the device's weights; -1: not there. And where the scales beside it do, and
+    // the block's length.
     std::vector<int64_t> device_offsets() const;
+    static int64_t device_scales_offset(const PlanEntry& entry);  // from the entry's start
     int64_t device_block_bytes() const;
     // Weights and scratch memory beyond the size of the file; negative where it has more. The KV cache is apart: it is
     // as large as context and windows ask for.

@@ -37,7 +37,8 @@ WeightMatrix SourceWeights::matrix(WeightId id) {
             .columns = weight.shape[1],
             .data = rows_of(id),
             .bytes = weight.bytes(),
-            .scale = weight.scale_of(0)};
+            .scale = weight.scale_of(0),
+            .row_scales = weight.row_scales.empty() ? nullptr : weight.row_scales.data()};
 }
 
 WeightStack SourceWeights::stack(WeightId id) {
@@ -49,9 +50,11 @@ WeightStack SourceWeights::stack(WeightId id) {
                       .rows = weight.shape[1],
                       .columns = weight.shape[2],
                       .data = rows_of(id),
-                      .bytes = stride},
+                      .bytes = stride,
+                      .row_scales = weight.row_scales.empty() ? nullptr : weight.row_scales.data()},
             .count = weight.shape[0],
-            .stride_bytes = stride};
+            .stride_bytes = stride,
+            .scales = weight.scales.empty() ? nullptr : weight.scales.data()};
 }
 
 WeightVector SourceWeights::vector(WeightId id) {

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "arithmetic/float_types.h"
 #include "base/check.h"
 
 namespace invar {
@@ -35,6 +36,42 @@ void pack_mxfp4(const PackingRow& row, std::byte* out) {
     }
 }
 
+// A number of a scale's dtype, as binary32 exactly.
+float scale_at(const PackingRow& row, int64_t at) {
+    if (row.scale_dtype == "F8_E8M0") return e8m0_to_f32(byte_at(row.scales, at));
+    if (row.scale_dtype == "BF16") {
+        uint16_t bits = 0;
+        std::memcpy(&bits, row.scales + 2 * at, sizeof bits);
+        return bf16_to_f32(bits);
+    }
+    CHECK(row.scale_dtype == "F32", "other scales are refused before");
+    float value = 0;
+    std::memcpy(&value, row.scales + 4 * at, sizeof value);
+    return value;
+}
+
+// 128 elements in 132 bytes: the scale in binary32, then the codes.
+void pack_f8(const PackingRow& row, std::byte* out) {
+    for (int64_t first = 0; first < row.columns; first += 128, out += 132) {
+        const float scale = scale_at(row, first / 128);
+        std::memcpy(out, &scale, sizeof scale);
+        std::memcpy(out + sizeof scale, row.weights + first, 128);
+    }
+}
+
+// A group in 2 bytes of scale, then its codes: in the order of the words, or (q4_0) element j low, j + 16 high.
+void pack_int4(const Format& format, const PackingRow& row, std::byte* out) {
+    const int group = format.block_weights;
+    for (int64_t first = 0; first < row.columns; first += group, out += format.block_bytes) {
+        std::memcpy(out, row.scales + first / group * 2, 2);
+        if (format.id == FormatId::q4_0) {
+            write_halves(row.weights, first, group / 2, out + 2);
+        } else {
+            std::memcpy(out + 2, row.weights + first / 2, static_cast<size_t>(group / 2));
+        }
+    }
+}
+
 }  // namespace
 
 int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t columns) {
@@ -57,12 +94,14 @@ void pack_row(CodePacking packing, const Format& format, const PackingRow& row, 
             return pack_nvfp4(row, out);
         case CodePacking::mxfp4_pairs:
             return pack_mxfp4(row, out);
-        case CodePacking::blocks:
         case CodePacking::f8_grid:
+            return pack_f8(row, out);
         case CodePacking::int4_words:
+            return pack_int4(format, row, out);
+        case CodePacking::blocks:
             break;
     }
-    CHECK(false, "a packing without blocks of its own is not packed");
+    CHECK(false, "blocks are not packed again");
 }
 
 }  // namespace invar

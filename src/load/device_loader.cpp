@@ -15,6 +15,7 @@ constexpr int64_t kRunBytes = int64_t{128} << 10;  // packed by a thread at once
 struct Placed {
     const PlanEntry* entry = nullptr;
     int64_t begin = 0, end = 0;
+    bool scales = false;  // those beside the entry, and not its weights
 };
 
 class DeviceLoader {
@@ -30,6 +31,10 @@ class DeviceLoader {
             if (offsets[i] < 0) continue;
             placed_.push_back({.entry = &entry, .begin = offsets[i], .end = offsets[i] + entry.bytes});
             total_ += entry.file_bytes;
+            const auto scale_bytes = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
+            const int64_t at = offsets[i] + WeightPlan::device_scales_offset(entry);
+            if (scale_bytes > 0)
+                placed_.push_back({.entry = &entry, .begin = at, .end = at + scale_bytes, .scales = true});
         }
         TRY(load_.accelerator.upload_filled(
             block.get(), bytes, [&](int64_t first, std::span<std::byte> piece) { return fill(first, piece); }));
@@ -51,16 +56,25 @@ class DeviceLoader {
             leave_gap(begin);
             const std::span<std::byte> part =
                 piece.subspan(static_cast<size_t>(begin - first), static_cast<size_t>(end - begin));
-            TRY(placed.entry->kind == WeightShape::vector ? widen(placed, begin - placed.begin, part)
-                                                          : pack(placed, begin - placed.begin, part));
+            TRY(write(placed, begin - placed.begin, part));
             filled = end;
-            const int64_t of_file = file_bytes_until(placed, end);
+            const int64_t of_file = placed.scales ? 0 : file_bytes_until(placed, end);
             if (load_.progress) load_.progress(done_ + of_file, total_);
             if (placed.end > last) break;
             done_ += of_file;
         }
         leave_gap(last);
         return {};
+    }
+
+    // Bytes of what is placed, from `first` on.
+    Result<void> write(const Placed& placed, int64_t first, std::span<std::byte> to) const {
+        if (placed.scales) {
+            const std::vector<float> scales = placed.entry->scales_beside();
+            std::memcpy(to.data(), reinterpret_cast<const std::byte*>(scales.data()) + first, to.size());
+            return {};
+        }
+        return placed.entry->kind == WeightShape::vector ? widen(placed, first, to) : pack(placed, first, to);
     }
 
     static int64_t file_bytes_until(const Placed& placed, int64_t end) {

@@ -54,7 +54,7 @@ WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
                                 .format = entry.source,
                                 .form = entry.form,
                                 .bytes = entry.bytes,
-                                .scales = entry.stored.scales,
+                                .scale = entry.kind == WeightShape::matrix ? entry.stored.scale_of(0) : 1.0f,
                                 .data = nullptr,
                                 .owned = {},
                                 .alias_of = entry.alias_of,
@@ -66,7 +66,8 @@ WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
 
 void WeightRegistry::add(WeightId id, Entry entry) {
     CHECK(!entries_.contains(id), "a weight is built once");
-    entries_.emplace(id, std::move(entry));
+    Entry& added = entries_.emplace(id, std::move(entry)).first->second;
+    if (added.beside == nullptr && !added.scales.empty()) added.beside = added.scales.data();
 }
 
 const WeightRegistry::Entry* WeightRegistry::find(WeightId id) const {
@@ -91,21 +92,27 @@ WeightMatrix WeightRegistry::matrix(WeightId id) const {
             .columns = entry.shape[1],
             .data = entry.data,
             .bytes = entry.bytes,
-            .scale = entry.scales.empty() ? 1.0f : entry.scales[0]};
+            .scale = entry.scale,
+            .row_scales = entry.beside};
 }
 
 WeightStack WeightRegistry::stack(WeightId id) const {
     const Entry& entry = resolve(id, WeightShape::stack);
     const int64_t stride = entry.bytes / entry.shape[0];
+    const size_t of_experts = entry.has_expert_scales ? static_cast<size_t>(entry.shape[0]) : 0;
+    const float* row_scales =
+        entry.beside != nullptr && entry.scales.size() > of_experts ? entry.beside + of_experts : nullptr;
     return {.first = {.id = id,
                       .format = entry.format,
                       .form = entry.form,
                       .rows = entry.shape[1],
                       .columns = entry.shape[2],
                       .data = entry.data,
-                      .bytes = stride},
+                      .bytes = stride,
+                      .row_scales = row_scales},
             .count = entry.shape[0],
-            .stride_bytes = stride};
+            .stride_bytes = stride,
+            .scales = entry.has_expert_scales ? entry.beside : nullptr};
 }
 
 WeightVector WeightRegistry::vector(WeightId id) const {

@@ -33,9 +33,11 @@ class WeightRegistry final : public WeightSource {
         std::vector<int64_t> shape;
         const Format* format = nullptr;
         StoredForm form = StoredForm::as_stored;
-        int64_t bytes = 0;                   // of its storage; shared by aliases
-        std::vector<float> scales = {};      // one for each matrix: the multiplier of its weights; empty: none
-        std::vector<float> row_scales = {};  // one for each row of all matrices, likewise
+        int64_t bytes = 0;               // of its storage; shared by aliases
+        float scale = 1;                 // of a matrix as a whole
+        std::vector<float> scales = {};  // PlanEntry::scales_beside()
+        bool has_expert_scales = false;  // `scales` starts with one for each expert
+        const float* beside = nullptr;   // where these lie, at the same place as the weights; null: there are none
         const std::byte* data = nullptr;
         AlignedBytes owned;  // empty: the bytes are a mapped file's, another entry's, or the device's
         std::optional<WeightId> alias_of;

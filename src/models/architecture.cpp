@@ -25,7 +25,8 @@ Result<const Architecture*> find_architecture(const Checkpoint& checkpoint) {
     std::string supported;
     for (const Architecture* architecture : kArchitectures) {
         const std::vector<std::string_view>& types = architecture->model_types;
-        if (gguf ? architecture->name == name : std::find(types.begin(), types.end(), name) != types.end())
+        const std::vector<std::string_view>& names = gguf ? architecture->also : types;
+        if ((gguf && architecture->name == name) || std::find(names.begin(), names.end(), name) != names.end())
             return architecture;
         supported += fmt::format("{}{}", supported.empty() ? "" : ", ",
                                  gguf ? std::string(architecture->name) : fmt::format("{}", fmt::join(types, ", ")));

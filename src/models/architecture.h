@@ -37,6 +37,7 @@ struct Architecture {
     std::string_view name;                      // general.architecture of GGUF
     std::string_view summary;                   // for `invar models`
     std::vector<std::string_view> model_types;  // of config.json
+    std::vector<std::string_view> also = {};    // other values of general.architecture that mean the same
     Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint);
     // The weights for this config; the checkpoint is asked only whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const Checkpoint& checkpoint);

@@ -272,6 +272,7 @@ Result<int64_t> read_vocabulary(const Hyperparameters& keys) {
     const TensorInfo* embedding = checkpoint.find(tensor);
     if (embedding == nullptr) return fail("{}: tensor '{}' is missing; the file is incomplete", keys.file(), tensor);
     const int64_t rows = embedding->shape[0];
+    if (rows < 1) return fail("{}: tensor '{}' has no rows", keys.file(), tensor);
     if (keys.has("vocabulary")) {
         TRY_ASSIGN(const int64_t stated, keys.integer("vocabulary", 1, int64_t{1} << 31));
         if (stated != rows) {

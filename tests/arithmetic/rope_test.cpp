@@ -42,8 +42,8 @@ TEST(Rope, TablesAgreeWithTheFormulasOfTransformers) {
                 llama3_frequency_factors(spec, {.factor = spec.factor, .original_context = original});
         const RopeTable table(spec);
         EXPECT_NEAR(table.attention_factor(), attention, 1e-15) << line.substr(0, 60);
-        // Llama 3's factors are rounded to f32, as a file would hold them.
-        const double tolerance = kind == "llama3" ? 6e-8 : 4e-16;
+        // Llama 3's factors are computed in f32, as a file holds them.
+        const double tolerance = kind == "llama3" ? 3e-7 : 4e-16;
         for (const double frequency : table.frequencies()) {
             double expected = 0;
             words >> expected;
@@ -187,6 +187,13 @@ TEST(Rope, RefusesImpossibleSpecifications) {
                   s.factor = -1;
               }).find("factor -1"),
               std::string::npos);
+}
+
+// By llama.cpp's converter (torch, binary32): tests/data/goldens_hf/llama.gguf.
+TEST(Rope, Llama3FactorsAreThoseOfTheConverterToTheBit) {
+    RopeSpec spec{.rotary_width = 16, .head_width = 16, .base = 500000};
+    const std::vector<float> factors = llama3_frequency_factors(spec, {.original_context = 64});
+    EXPECT_EQ(factors, (std::vector<float>{1.0f, 0x1.389bf6p+1f, 8.0f, 8.0f, 8.0f, 8.0f, 8.0f, 8.0f}));
 }
 
 }  // namespace

@@ -66,5 +66,13 @@ TEST(DialectWeights, Nvfp4InBothDialects) {
 
 TEST(DialectWeights, Mxfp4) { EXPECT_EQ(compare("mxfp4", 0), 4096); }
 
+TEST(DialectWeights, Fp8WithOneScaleOrOneForEachRow) {
+    for (const char* name : {"fp8", "fp8-modelopt", "fp8-channel"}) EXPECT_EQ(compare(name, 0), 24 * 160 + 136 * 160);
+}
+
+TEST(DialectWeights, Int4InGroups) {
+    for (const char* name : {"int4-g32", "int4-g128"}) EXPECT_EQ(compare(name, 0), 4096);
+}
+
 }  // namespace
 }  // namespace invar

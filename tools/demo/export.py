@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import chat
+import directory
 from model import SHAPES, Shape, parameter_shapes
 from tokenizer import CONTROL, SPECIALS, Tokenizer
 
@@ -103,6 +104,7 @@ def main():
     parser.add_argument("checkpoint")
     parser.add_argument("out")
     parser.add_argument("--tokenizer", default=os.path.join(HERE, "tokenizer.json"))
+    parser.add_argument("--directory", help="write a model directory, too (directory.py)")
     args = parser.parse_args()
     data = torch.load(args.checkpoint)
     write_gguf(args.out, data["kind"], data["weights"], Tokenizer.load(args.tokenizer))
@@ -110,6 +112,8 @@ def main():
     for name, w in data["weights"].items():
         exact = w.float() if is_plain(name, w) else w.to(torch.bfloat16).float()
         assert torch.equal(weights[name], exact), name
+    if args.directory:
+        directory.write_directory(args.out, args.directory)
     print(f"{args.out}: {os.path.getsize(args.out)} bytes, {sum(w.numel() for w in weights.values())} weights, "
           f"trained {data['step']} steps, {data['tokens']} tokens, {data['minutes']:.1f} minutes")
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "checkpoint/binding.h"
+#include "checkpoint/module_tensors.h"
 #include "checkpoint/quantisation_config.h"
 #include "files/printable.h"
 #include "proof/audit/audit_text.h"
@@ -72,7 +73,7 @@ void look_at_scales(const Bound& bound, const MatrixSizes& sizes, AuditReport& r
             report.findings.push_back(
                 {.check = &audit_check(check), .subject = printable(weight.name), .what = std::move(what)});
         };
-        if (bound.wanted[i].id.role == "router" && !weight.format->is_float)
+        if (bound.wanted[i].id.role == "router" && !holds_plain_numbers(*weight.format))
             add("quantised-router", fmt::format("it is stored as {}", weight.format->name));
         const auto size = sizes.find(weight.name);
         for (size_t m = 0; m < weight.scales.size(); ++m) {
@@ -118,12 +119,8 @@ class Audit {
         TRY(file_.dialect() == Dialect::gguf ? scan_tensors() : scan_weights(bound));
         weights_.compare_tensors();
         if (bound) look_at_scales(*bound, sizes_, report_);
-        if (file_.dialect() == Dialect::gguf) {
-            audit_text_support(file_, report_);
-        } else {
-            look_at_ignore_list(file_, report_);
-            report_.not_checked.emplace_back("the tokenizer and the chat template of a directory; see invar inspect");
-        }
+        look_at_ignore_list(file_, report_);
+        audit_text_support(file_, report_);
         std::stable_sort(
             report_.findings.begin(), report_.findings.end(),
             [](const AuditFinding& a, const AuditFinding& b) { return a.check->severity > b.check->severity; });

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "files/printable.h"
 #include "text/chat/chat_format.h"
+#include "text/tokenizer/from_checkpoint.h"
 #include "text/tokenizer/from_gguf.h"
 #include "text/tokenizer/utf8.h"
 
@@ -255,8 +256,11 @@ void look_at_turn_end(const ChatFormat& format, const Tokenizer& tokenizer, Audi
 
 void look_at_template(const Checkpoint& file, const Tokenizer& tokenizer, AuditReport& report) {
     Findings findings(report.findings, kTemplate);
-    if (!file.metadata().has("tokenizer.chat_template")) {
-        findings.add("template-missing", "the key tokenizer.chat_template is missing");
+    const auto stored = read_chat_template(file);
+    if (stored && !*stored) {
+        findings.add("template-missing", file.directory() == nullptr
+                                             ? "the key tokenizer.chat_template is missing"
+                                             : "there is no chat_template.jinja, and none in tokenizer_config.json");
         return;
     }
     const auto format = ChatFormat::create(file, tokenizer, "");
@@ -286,8 +290,28 @@ void look_at_template(const Checkpoint& file, const Tokenizer& tokenizer, AuditR
 
 }  // namespace
 
+namespace {
+
+// Of a tokenizer that was read.
+void look_at_tokenizer(const Checkpoint& file, const Tokenizer& tokenizer, Findings& findings, AuditReport& report) {
+    if (tokenizer.end_tokens().empty())
+        findings.add("no-end-token",
+                     "no end of sequence, of turn or of message is named, and no token is known as one");
+    if (!findings.has("bytes-missing")) look_at_round_trip(tokenizer, findings);
+    look_at_template(file, tokenizer, report);
+}
+
+}  // namespace
+
 void audit_text_support(const Checkpoint& file, AuditReport& report) {
     Findings findings(report.findings, kTokenizer);
+    if (file.directory() != nullptr) {
+        const auto tokenizer = read_tokenizer(file);
+        if (tokenizer) return look_at_tokenizer(file, *tokenizer, findings, report);
+        findings.add("tokenizer-refused", tokenizer.error().message);
+        report.not_checked.push_back("the chat template: the tokenizer is refused");
+        return;
+    }
     if (!file.metadata().has("tokenizer.ggml.model")) {
         findings.add("tokenizer-missing", "the key tokenizer.ggml.model is missing");
         report.not_checked.push_back("the chat template: there is no tokenizer");
@@ -309,11 +333,7 @@ void audit_text_support(const Checkpoint& file, AuditReport& report) {
         report.not_checked.push_back("the chat template: the tokenizer is refused");
         return;
     }
-    if (tokenizer->end_tokens().empty())
-        findings.add("no-end-token",
-                     "no end of sequence, of turn or of message is named, and no token is known as one");
-    if (!findings.has("bytes-missing")) look_at_round_trip(*tokenizer, findings);
-    look_at_template(file, *tokenizer, report);
+    look_at_tokenizer(file, *tokenizer, findings, report);
 }
 
 }  // namespace invar

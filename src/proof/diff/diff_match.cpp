@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "files/printable.h"
+#include "text/tokenizer/from_checkpoint.h"
 #include "text/tokenizer/from_gguf.h"
 
 namespace invar {
@@ -111,7 +112,27 @@ void compare_configs(const ModelConfig& a, const ModelConfig& b, CheckpointMatch
     differ("the trained context", a.context_length, b.context_length);
 }
 
+// Token by token, of what two tokenizers decode to; for pairs of which one is no GGUF file.
+void compare_tokenizers(const Checkpoint& a, const Checkpoint& b, CheckpointMatch& match) {
+    const auto x = read_tokenizer(a), y = read_tokenizer(b);
+    if (!x || !y) {
+        if (x.has_value() != y.has_value())
+            match.notes.push_back(fmt::format("only {} has a tokenizer that can be read", x ? "A" : "B"));
+        return;
+    }
+    for (int32_t token = 0; token < std::min(x->size(), y->size()); ++token) {
+        if (!x->has(token) || !y->has(token) || x->piece(token) == y->piece(token)) continue;
+        match.hyperparameters.push_back(fmt::format("token {} is '{}' in A and '{}' in B", token,
+                                                    printable(x->piece(token), 40), printable(y->piece(token), 40)));
+        break;
+    }
+    const auto p = read_chat_template(a), q = read_chat_template(b);
+    const auto text = [](const auto& stored) { return stored && *stored ? (*stored)->text : std::string(); };
+    if (text(p) != text(q)) match.notes.push_back("the chat templates differ");
+}
+
 void compare_text(const Checkpoint& a, const Checkpoint& b, CheckpointMatch& match) {
+    if (a.directory() != nullptr || b.directory() != nullptr) return compare_tokenizers(a, b, match);
     const auto x = vocabulary_from_gguf(a.metadata()), y = vocabulary_from_gguf(b.metadata());
     if (!x || !y) {
         if (x.has_value() != y.has_value())

@@ -6,7 +6,7 @@
 #include "arithmetic/philox.h"
 #include "base/json.h"
 #include "text/chat/chat_format.h"
-#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar {
 namespace {
@@ -25,7 +25,7 @@ std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, uint64_t s
 }
 
 Result<std::vector<int32_t>> chat_tokens(const Checkpoint& file, const ModelConfig& config) {
-    TRY_ASSIGN(const Tokenizer tokenizer, tokenizer_from_gguf(file.metadata()));
+    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     TRY_ASSIGN(const ChatFormat format, ChatFormat::create(file, tokenizer, ""));
     const Json messages = Json::array({{{"role", "user"}, {"content", "Hello! What is the capital of France?"}}});
     TRY_ASSIGN(ChatPrompt prompt, format.prompt(messages, {}));

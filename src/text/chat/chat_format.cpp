@@ -1,6 +1,7 @@
 #include "text/chat/chat_format.h"
 
 #include "base/json.h"
+#include "text/tokenizer/from_checkpoint.h"
 
 namespace invar {
 namespace {
@@ -17,21 +18,30 @@ void add_special(Json& specials, std::string_view variable, std::string_view key
 }  // namespace
 
 Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& tokenizer, std::string override_source) {
-    std::string source = std::move(override_source);
-    std::string name = "the chat template given";
-    if (source.empty()) {
-        if (!file.metadata().has("tokenizer.chat_template")) {
-            return fail(
-                "{}: the file has no chat template (tokenizer.chat_template); use --raw, or give one with "
-                "--chat-template",
-                file.name());
+    ChatTemplateText source{.text = std::move(override_source), .taken_from = "the chat template given"};
+    if (source.text.empty()) {
+        TRY_ASSIGN(std::optional<ChatTemplateText> stored, read_chat_template(file));
+        if (!stored) {
+            return fail("{}: there is no chat template ({}); use --raw, or give one with --chat-template", file.name(),
+                        file.directory() == nullptr ? "tokenizer.chat_template"
+                                                    : "chat_template.jinja, or one in tokenizer_config.json");
         }
-        TRY_ASSIGN(const std::string_view stored, file.metadata().string("tokenizer.chat_template"));
-        source = stored;
-        name = fmt::format("tokenizer.chat_template of {}", file.name());
+        source = std::move(*stored);
     }
-    TRY_ASSIGN(ChatTemplate compiled, ChatTemplate::compile(std::move(source), std::move(name)));
+    TRY_ASSIGN(ChatTemplate compiled, ChatTemplate::compile(std::move(source.text), std::move(source.taken_from)));
     Json specials = Json::object();
+    if (file.directory() != nullptr) {
+        TRY_ASSIGN(const TokenizerFiles files, TokenizerFiles::of(*file.directory()));
+        TRY_ASSIGN(const SpecialTexts texts, read_special_texts(files));
+        const auto add = [&](const char* variable, const std::optional<std::string>& text) {
+            if (text) specials[variable] = *text;
+        };
+        add("bos_token", texts.bos);
+        add("eos_token", texts.eos);
+        add("pad_token", texts.padding);
+        add("unk_token", texts.unknown);
+        return ChatFormat(std::move(compiled), tokenizer, std::move(specials));
+    }
     add_special(specials, "bos_token", "tokenizer.ggml.bos_token_id", file, tokenizer);
     add_special(specials, "eos_token", "tokenizer.ggml.eos_token_id", file, tokenizer);
     add_special(specials, "pad_token", "tokenizer.ggml.padding_token_id", file, tokenizer);

@@ -1,0 +1,93 @@
+"""Model directories: logits equal to those of their GGUF twins and near transformers' float64 ones; `quantize` makes of a directory the
+tensors and keys that llama.cpp's converter made (tests/data/goldens_hf), and of the demonstration models' own directories the same
+weights as of their GGUF files.  A tokenizer of the test's own is put beside the tiny models, which have none."""
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+from safetensors import safe_open
+
+import engine
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "demo"))
+import directory  # noqa: E402
+
+GOLDENS = ROOT / "tests" / "data" / "goldens_hf"
+# Beyond what the converter writes: keys that say what a reader would otherwise derive.
+OURS_ONLY = {"vocab_size", "rope.dimension_count", "expert_feed_forward_length"}
+
+
+def read_gguf(path):
+    reader = gguf.GGUFReader(path)
+    keys = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    tensors = {t.name: (t.tensor_type.name, [int(n) for n in t.shape], t.data.tobytes()) for t in reader.tensors}
+    return keys, tensors
+
+
+def add_tokenizer(folder, count):
+    step = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    model = {"type": "BPE", "vocab": {chr(33 + i): i for i in range(count)}, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], "pre_tokenizer": step, "decoder": step, "model": model}))
+
+
+def model_keys(keys):
+    """Of the model alone, without the architecture's name in front (the converter calls Mistral-Small's text model mistral3)."""
+    arch = keys["general.architecture"] + "."
+    return {name.removeprefix(arch): value for name, value in keys.items() if name.startswith(arch)}
+
+
+def logits(invar, model, tokens, folder):
+    out = folder / "logits.npy"
+    invar.run("logits", model, "--tokens", ",".join(map(str, tokens)), "--cache", "f32", "--out", out)
+    return np.load(out)
+
+
+def check_golden(invar, name, folder):
+    copy, made = folder / name, folder / f"{name}.gguf"
+    shutil.copytree(GOLDENS / name, copy)
+    with safe_open(GOLDENS / f"{name}.safetensors", "np") as file:
+        tokens, wanted = json.loads(file.metadata()["tokens"]), file.get_tensor("logits")
+    add_tokenizer(copy, wanted.shape[-1])
+    ours = logits(invar, copy, tokens, folder)
+    error = (ours.astype(np.float64) - wanted.reshape(ours.shape)) / np.sqrt(np.mean(wanted ** 2))
+    assert np.sqrt(np.mean(error ** 2)) < 1e-6 and np.abs(error).max() < 8e-6, (name, np.abs(error).max())
+    twin = GOLDENS / f"{name}.gguf"
+    if not twin.exists():
+        return
+    keys, tensors = read_gguf(twin)
+    invar.run("quantize", copy, made, "f32" if keys["general.file_type"] == 0 else "bf16", "--quiet")
+    our_keys, our_tensors = read_gguf(made)
+    assert our_tensors == tensors, (name, [t for t in tensors.keys() | our_tensors.keys() if tensors.get(t) != our_tensors.get(t)])
+    theirs, mine = model_keys(keys), model_keys(our_keys)
+    assert theirs.items() <= mine.items() and set(mine) - set(theirs) <= OURS_ONLY, (name, theirs.items() ^ mine.items())
+    assert np.array_equal(logits(invar, made, tokens, folder), ours), name
+
+
+def check_demo(invar, models, kind, folder):
+    path = ROOT / "models" / f"demo-{kind}.gguf"
+    directory.write_directory(path, folder / kind)
+    invar.run("quantize", folder / kind, folder / f"{kind}.gguf", "q4_k_m", "--quiet")
+    ours, theirs = read_gguf(folder / f"{kind}.gguf"), read_gguf(models / f"demo-{kind}-q4_k_m.gguf")
+    assert ours[1] == theirs[1], kind
+    differ = {key for key in ours[0].keys() | theirs[0].keys() if ours[0].get(key) != theirs[0].get(key)}
+    assert all(key.startswith("general.") or key.split(".", 1)[1] in OURS_ONLY for key in differ), (kind, differ)
+
+
+def test(invar, arguments):
+    names = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir())
+    assert len(names) == 11, names
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            check_golden(invar, name, pathlib.Path(folder))
+        for kind in ("moe", "dense"):
+            check_demo(invar, pathlib.Path(arguments.models), kind, pathlib.Path(folder))
+    print(f"{len(names)} directories and both demonstration models: equal in both containers")
+
+
+if __name__ == "__main__":
+    engine.main(test)
