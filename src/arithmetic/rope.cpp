@@ -92,21 +92,24 @@ void RopeTable::angles(int64_t position, float* cosines, float* sines) const {
     }
 }
 
+// In binary32 step by step, as the programs that write GGUF files do it: a directory and its GGUF file are one model.
 std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling) {
     std::vector<float> factors(spec.pairs());
-    const double low = scaling.low_frequency_factor;
-    const double high = scaling.high_frequency_factor;
+    const auto factor = static_cast<float>(scaling.factor), low = static_cast<float>(scaling.low_frequency_factor);
+    const auto span = static_cast<float>(scaling.high_frequency_factor - scaling.low_frequency_factor);
+    const auto original = static_cast<float>(scaling.original_context);
     for (int i = 0; i < spec.pairs(); ++i) {
-        const double frequency = law::pow64(spec.base, -(2.0 * i) / spec.rotary_width);
-        const double turns = scaling.original_context * frequency / kTwoPi;  // in the original context
-        double factor = 1.0;
-        if (turns < low) {
-            factor = scaling.factor;
-        } else if (turns <= high) {
-            const double kept = (turns - low) / (high - low);
-            factor = 1.0 / ((1.0 - kept) / scaling.factor + kept);
+        const float exponent = static_cast<float>(2 * i) / static_cast<float>(spec.rotary_width);
+        const float frequency = 1.0f / static_cast<float>(law::pow64(spec.base, exponent));
+        const float wavelength = static_cast<float>(kTwoPi) / frequency;
+        if (wavelength < static_cast<float>(scaling.original_context / scaling.high_frequency_factor)) {
+            factors[i] = 1.0f;
+        } else if (wavelength > static_cast<float>(scaling.original_context / scaling.low_frequency_factor)) {
+            factors[i] = factor;
+        } else {
+            const float kept = (original / wavelength - low) / span;
+            factors[i] = 1.0f / ((1.0f - kept) / factor + kept);
         }
-        factors[i] = static_cast<float>(factor);
     }
     return factors;
 }

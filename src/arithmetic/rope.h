@@ -73,7 +73,7 @@ struct Llama3Scaling {
     double original_context = 8192;
 };
 
-// [pairs], for RopeSpec::frequency_factors; rounded once to f32.
+// [pairs], for RopeSpec::frequency_factors; computed in f32.
 std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling);
 
 namespace law {
