@@ -60,29 +60,35 @@ std::vector<Candidate> best_of(std::span<const float> logits, int count) {
     return best;
 }
 
-void print_position(int64_t position, std::span<const Candidate> best, const Tokenizer& tokenizer, bool json) {
+// A token's text, where the model brings a tokenizer.
+std::string piece_of(int32_t token, const Tokenizer* tokenizer) {
+    return tokenizer == nullptr ? std::string() : printable(tokenizer->piece(token));
+}
+
+void print_position(int64_t position, std::span<const Candidate> best, const Tokenizer* tokenizer, bool json) {
     if (json) {
         Json candidates = Json::array();
         for (const Candidate& one : best) {
             candidates.push_back(
-                {{"token", one.token}, {"piece", printable(tokenizer.piece(one.token))}, {"logit", one.logit}});
+                {{"token", one.token}, {"piece", piece_of(one.token, tokenizer)}, {"logit", one.logit}});
         }
         print_json({{"position", position}, {"best", std::move(candidates)}});
         return;
     }
     std::string line = fmt::format("{:>6} ", position);
     for (const Candidate& one : best)
-        line += fmt::format("  {} '{}' {:.9g}", one.token, printable(tokenizer.piece(one.token)), one.logit);
+        line += fmt::format("  {} '{}' {:.9g}", one.token, piece_of(one.token, tokenizer), one.logit);
     print_result(line + "\n");
 }
 
 Result<int> logits(const LogitsFlags& flags) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
-    TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
+    Result<Tokenizer> tokenizer = read_tokenizer(file);
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {
-        TRY_ASSIGN(tokens, tokenizer.encode(flags.text, Tokenizer::Specials::parse, Tokenizer::Ends::add));
+        if (!tokenizer) return pass_on(std::move(tokenizer));
+        TRY_ASSIGN(tokens, tokenizer->encode(flags.text, Tokenizer::Specials::parse, Tokenizer::Ends::add));
     }
     if (tokens.empty()) return fail("the text has no tokens; give a text or --tokens");
     settings.logits_rows = settings.chunk;
@@ -98,7 +104,7 @@ Result<int> logits(const LogitsFlags& flags) {
     Result<void> written;
     TRY(logits_of_all(session, tokens, [&](int64_t position, std::span<const float> row) {
         if (!out) {
-            print_position(position, best_of(row, flags.top), tokenizer, flags.json);
+            print_position(position, best_of(row, flags.top), tokenizer ? &*tokenizer : nullptr, flags.json);
         } else if (written) {
             written = out->write(std::as_bytes(row));
         }
