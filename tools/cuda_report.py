@@ -26,8 +26,7 @@ ARCHITECTURES = ["sm_80", "sm_90a", "sm_120"]
 # No contraction: a fused multiply-add is where the source says fma. fmt must not take nvcc for a compiler without constexpr.
 FLAGS = ["-x", "cu", "-std=c++20", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-DFMT_USE_CONSTEXPR=1",
          "-Xcompiler", "-ffp-contract=off,-fPIC", "-Xptxas", "-v"]
-FORMATS = ["f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl",
-           "iq4_xs", "mxfp4", "nvfp4"]  # in the order of FormatId
+FORMATS = re.findall(r"FORMAT\((\w+)\)", (ROOT / "src/formats/list.h").read_text().split("#define INVAR_FORMATS(FORMAT)")[1].split("#include")[0])
 CACHE_TYPES = ["f16", "bf16", "f32"]
 
 

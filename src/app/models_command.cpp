@@ -16,7 +16,7 @@ Json support_as_json() {
     }
     for (const Format* format : formats()) {
         formats_json.push_back({{"name", format->name},
-                                {"gguf_type", format->gguf_type},
+                                {"gguf_type", format->in_gguf() ? Json(format->gguf_type) : Json()},
                                 {"bits_per_weight", 8.0 * format->block_bytes / format->block_weights}});
     }
     const IsaSupport support = detect_isa();

@@ -112,6 +112,19 @@ PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& 
     return entry;
 }
 
+// Matrices go to the device only where it has products of their format.
+Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
+    for (const PlanEntry& entry : entries) {
+        if (entry.place == Place::host || entry.kind == WeightShape::vector || entry.alias_of || entry.bytes > 0)
+            continue;
+        const bool expert = entry.kind == WeightShape::stack;
+        return fail("{}: tensor '{}' is {}, which the device has no kernel of {} for; use --device cpu{}",
+                    to_string(entry.id), entry.tensor, entry.source->name, expert ? "expert_linear" : "linear",
+                    expert ? ", or keep the experts on the CPU with --cpu-experts" : "");
+    }
+    return {};
+}
+
 }  // namespace
 
 int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }
@@ -216,6 +229,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
                                    ? alias_entry(weight, plan.entries)
                                    : plan_entry(weight, std::move(binding.weights[i]), config, wanted, request));
     }
+    TRY(check_device_formats(plan.entries));
     for (int layer = 0; layer < static_cast<int>(config.layers.size()); ++layer)
         plan.layer_places.push_back(place_of(layer, config, request.device));
     if (request.device) plan.device = request.device->facts.name;

@@ -1,7 +1,7 @@
-// Products of float weights (f32, f16, bf16) and binary32 activations, each equal bit for bit to dot_float()
+// Products of float weights (f32, f16, bf16, f8_*) and binary32 activations, each equal bit for bit to dot_float()
 // (formats/format.h). These are the `run` functions of the float rows of the table in linear.h; they do not decide when
 // they are chosen. rows4 float records (layout/rows4.h): per 4 rows x 256 columns, for i in 0..31, 4 rows x 8 lanes,
-// lane b being column 32 b + i.
+// lane b being column 32 b + i; scales of a grid before them (layout/record.h).
 #pragma once
 
 #include "cpu/linear.h"

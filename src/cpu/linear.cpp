@@ -6,11 +6,21 @@
 #include "cpu/float_products.h"
 #include "cpu/linear_steps.h"
 #include "cpu/linear_vector.h"
-#include "formats/e2m1.h"
-#include "formats/iq4_nl/iq4_nl.h"
+#include "formats/definitions.h"
 
 namespace invar {
 namespace {
+
+// Of 256 columns of a row as stored, in any quantised format with records.
+constexpr int64_t kMostRecordBytes = [] {
+    int64_t most = 0;
+    const auto bytes = format_table<int64_t>([]<FormatId kId>() -> int64_t {
+        if (!describe(kId).has_pieces() || describe(kId).is_float()) return 0;
+        return kRecordColumns / BlockOf<kId>::kWeights * int64_t{sizeof(BlockOf<kId>)};
+    });
+    for (const int64_t each : bytes.entries) most = each > most ? each : most;
+    return most;
+}();
 
 // The definition itself, 256 columns at a time where the row must be unpacked first.
 void linear_scalar(const LinearTask& task) {
@@ -18,9 +28,7 @@ void linear_scalar(const LinearTask& task) {
     const Format& format = *weight.format;
     const int64_t row_bytes = format.row_bytes(weight.columns);
     const int64_t x_bytes = activation_bytes(ActivationForm::blocks, weight.columns);
-    constexpr int64_t kMostBlockBytes = 8 * 34;  // of 256 columns: Q8_0
-    std::byte unpacked[kMostBlockBytes];
-    CHECK(format.row_bytes(kRecordColumns) <= kMostBlockBytes, "a record's row fits");
+    std::byte unpacked[kMostRecordBytes];
     for (int64_t row = task.first_row; row < task.last_row; ++row) {
         for (int64_t token = 0; token < task.tokens; ++token) {
             const auto* x = reinterpret_cast<const QuantisedBlock*>(task.activations + token * x_bytes);

@@ -5,6 +5,6 @@
 
 namespace invar {
 
-void linear_direct_avx2(const LinearTask& task) { kDirect[static_cast<int>(task.weight->format->id)](task); }
+void linear_direct_avx2(const LinearTask& task) { kDirect.entries[static_cast<int>(task.weight->format->id)](task); }
 
 }  // namespace invar

@@ -5,6 +5,8 @@
 
 namespace invar {
 
-void linear_direct_avx_vnni(const LinearTask& task) { kDirect[static_cast<int>(task.weight->format->id)](task); }
+void linear_direct_avx_vnni(const LinearTask& task) {
+    kDirect.entries[static_cast<int>(task.weight->format->id)](task);
+}
 
 }  // namespace invar

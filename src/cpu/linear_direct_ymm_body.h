@@ -137,25 +137,7 @@ void direct(const LinearTask& task) {
     }
 }
 
-constexpr void (*kDirect[kFormatCount])(const LinearTask&) = {
-    nullptr,
-    nullptr,
-    nullptr,  // float formats: float_products.h
-    direct<FormatId::q4_0>,
-    direct<FormatId::q4_1>,
-    direct<FormatId::q5_0>,
-    direct<FormatId::q5_1>,
-    direct<FormatId::q8_0>,
-    direct<FormatId::q2_k>,
-    direct<FormatId::q3_k>,
-    direct<FormatId::q4_k>,
-    direct<FormatId::q5_k>,
-    direct<FormatId::q6_k>,
-    direct<FormatId::iq4_nl>,
-    direct<FormatId::iq4_xs>,
-    direct<FormatId::mxfp4>,
-    direct<FormatId::nvfp4>,
-};
+constexpr auto kDirect = quantised_table([]<FormatId kId>() -> RunLinear { return direct<kId>; });
 
 }  // namespace
 

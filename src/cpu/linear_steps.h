@@ -1,5 +1,6 @@
-// What the vector kernels of every instruction set share: the float step of each format (docs/arithmetic.md, section 1)
-// and the sizes that follow from its record. Constants only, so that no function is shared between instruction sets.
+// What the vector kernels of every instruction set share: the sizes that follow from a format's record, and the table
+// of a kernel's instances. The float steps: Step in formats/description.h. Constants only, so that no function is
+// shared between instruction sets.
 #pragma once
 
 #include <cstdint>
@@ -8,22 +9,7 @@
 
 namespace invar {
 
-// The strand step, with the lanes of d (activation scale), sx, and S0, S1 (sums of the activation codes of each half).
-enum class Step : uint8_t {
-    plain,           // s = fma(dw d, idot, s)
-    minimum,         // plain, then s = fma(m, sx, s); the k-quants' m is -(dmin m_b)
-    halves,          // s = fma(dw d, sc0 idot0 + sc1 idot1, s)
-    halves_minimum,  // halves, then s = fma(-(dmin d), m0 S0 + m1 S1, s)
-    two_floats,      // s = fma(dw0 d, idot0, s), then s = fma(dw1 d, idot1, s)
-};
-
-constexpr Step step_of(const RecordLayout& layout) {
-    if (layout.scales == ScaleForm::ue4m3) return Step::two_floats;
-    if (layout.scales == ScaleForm::nibbles) return Step::halves_minimum;
-    if (layout.halves) return Step::halves;
-    const bool minimum = layout.scales == ScaleForm::f16_minimum || layout.scales == ScaleForm::six_bit;
-    return minimum ? Step::minimum : Step::plain;
-}
+struct LinearTask;
 
 // Vectors of scales that a step needs.
 constexpr int scale_vectors(Step step) {
@@ -52,9 +38,23 @@ struct RecordOf {
     static constexpr int kScalesAt = kLayout.scales_at();
     static constexpr bool kHalves = kLayout.halves;
     static constexpr int kOffset = kLayout.offset;
-    static constexpr Step kStep = step_of(kLayout);
+    static constexpr Step kStep = kLayout.step();
     static constexpr int kScaleVectors = scale_vectors(kStep);
 };
+
+// A kernel's instances: make.operator()<FormatId>() for each format with codes and scales in records, null for the
+// others (float formats: float_products.h; formats without pieces: the scalar kernel), which never come here.
+using RunLinear = void (*)(const LinearTask&);
+template <class Make>
+constexpr FormatTable<RunLinear> quantised_table(Make make) {
+    return format_table<RunLinear>([=]<FormatId kId>() -> RunLinear {
+        if constexpr (record_layout(kId).has_pieces() && !record_layout(kId).is_float()) {
+            return make.template operator()<kId>();
+        } else {
+            return nullptr;
+        }
+    });
+}
 
 // The levels of 4-bit codes, made unsigned by adding the record's offset (formats/iq4_nl, formats/mxfp4).
 inline constexpr uint8_t kIq4LevelsPlus128[16] = {1,   24,  45,  63,  79,  93,  106, 118,

@@ -342,25 +342,7 @@ void tiles(const LinearTask& task) {
     TileUnit::release();
 }
 
-constexpr void (*kTiles[kFormatCount])(const LinearTask&) = {
-    nullptr,
-    nullptr,
-    nullptr,  // float formats: float_products.h
-    tiles<FormatId::q4_0>,
-    tiles<FormatId::q4_1>,
-    tiles<FormatId::q5_0>,
-    tiles<FormatId::q5_1>,
-    tiles<FormatId::q8_0>,
-    tiles<FormatId::q2_k>,
-    tiles<FormatId::q3_k>,
-    tiles<FormatId::q4_k>,
-    tiles<FormatId::q5_k>,
-    tiles<FormatId::q6_k>,
-    tiles<FormatId::iq4_nl>,
-    tiles<FormatId::iq4_xs>,
-    tiles<FormatId::mxfp4>,
-    tiles<FormatId::nvfp4>,
-};
+constexpr auto kTiles = quantised_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
 
 }  // namespace
 }  // namespace invar

@@ -298,28 +298,10 @@ void tiles(const LinearTask& task) {
     }
 }
 
-constexpr void (*kTiles[kFormatCount])(const LinearTask&) = {
-    nullptr,
-    nullptr,
-    nullptr,  // float formats: float_products.h
-    tiles<FormatId::q4_0>,
-    tiles<FormatId::q4_1>,
-    tiles<FormatId::q5_0>,
-    tiles<FormatId::q5_1>,
-    tiles<FormatId::q8_0>,
-    tiles<FormatId::q2_k>,
-    tiles<FormatId::q3_k>,
-    tiles<FormatId::q4_k>,
-    tiles<FormatId::q5_k>,
-    tiles<FormatId::q6_k>,
-    tiles<FormatId::iq4_nl>,
-    tiles<FormatId::iq4_xs>,
-    tiles<FormatId::mxfp4>,
-    tiles<FormatId::nvfp4>,
-};
+constexpr auto kTiles = quantised_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
 
 }  // namespace
 
-void linear_tiles_avx512(const LinearTask& task) { kTiles[static_cast<int>(task.weight->format->id)](task); }
+void linear_tiles_avx512(const LinearTask& task) { kTiles.entries[static_cast<int>(task.weight->format->id)](task); }
 
 }  // namespace invar

@@ -5,6 +5,6 @@
 
 namespace invar {
 
-void linear_tiles_avx_vnni(const LinearTask& task) { kTiles[static_cast<int>(task.weight->format->id)](task); }
+void linear_tiles_avx_vnni(const LinearTask& task) { kTiles.entries[static_cast<int>(task.weight->format->id)](task); }
 
 }  // namespace invar

@@ -170,6 +170,24 @@ template <FormatId kId>
     return _mm512_maskz_mul_ps(not_zero, scaled, _mm512_set1_ps(128.0f));
 }
 
+[[gnu::always_inline]] inline Floats bf16_lanes(__m256i bits) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+// Scales of 128 columns, [4 rows][2]: lane l of the pair is row 2 pair + l / 8, columns of half l % 8 / 4.
+template <ScaleForm kForm>
+[[gnu::always_inline]] inline Floats scales_of_128(const uint8_t* side, int pair) {
+    const __m128i bits = load_16(side);
+    const __m256 numbers = kForm == ScaleForm::f16_of_128
+                               ? _mm256_cvtph_ps(bits)
+                               : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    const int first = 4 * pair;
+    const Ints index =
+        _mm512_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1, first + 2, first + 2,
+                          first + 2, first + 2, first + 3, first + 3, first + 3, first + 3);
+    return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(numbers));
+}
+
 template <FormatId kId>
 [[gnu::always_inline]] inline void load_scales(const uint8_t* record, const uint8_t* side, Scales out[2]) {
     constexpr ScaleForm kForm = RecordOf<kId>::kLayout.scales;
@@ -206,6 +224,10 @@ template <FormatId kId>
             const Ints high = _mm512_slli_epi32(_mm512_cvtepu8_epi32(nibbles), 2);
             const Ints lanes = pair == 0 ? low : _mm512_or_si512(_mm512_srli_epi32(low, 6), high);
             s.d = _mm512_mul_ps(rows_of_pair(_mm256_cvtph_ps(load_8(side + 24)), pair, false), six_bits<0>(lanes, 32));
+        }
+        if constexpr (kForm == ScaleForm::bf16) s.d = bf16_lanes(load_half_line(line + 32 * pair));
+        if constexpr (kForm == ScaleForm::f16_of_128 || kForm == ScaleForm::bf16_of_128) {
+            s.d = scales_of_128<kForm>(side, pair);
         }
         if constexpr (kForm == ScaleForm::e8m0) s.d = e8m0_halves(load_16(side + 16 * pair));
         if constexpr (kForm == ScaleForm::ue4m3) {

@@ -166,6 +166,18 @@ template <FormatId kId>
     return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(used), 7)), _mm256_set1_ps(128.0f));
 }
 
+// Scales of 128 columns, [4 rows][2]: lanes 0 to 3 are the first half's.
+template <ScaleForm kForm>
+[[gnu::always_inline]] inline Floats scales_of_128(const uint8_t* side, int row) {
+    const __m128i bits = load_16(side);
+    const Floats numbers = kForm == ScaleForm::f16_of_128
+                               ? _mm256_cvtph_ps(bits)
+                               : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+    const int first = 2 * row;
+    return _mm256_permutevar8x32_ps(
+        numbers, _mm256_setr_epi32(first, first, first, first, first + 1, first + 1, first + 1, first + 1));
+}
+
 template <FormatId kId>
 [[gnu::always_inline]] inline Scales load_scales(const uint8_t* record, const uint8_t* side, int row) {
     constexpr ScaleForm kForm = RecordOf<kId>::kLayout.scales;
@@ -201,6 +213,12 @@ template <FormatId kId>
             lanes = _mm256_or_si256(_mm256_srli_epi32(lanes, 6), _mm256_slli_epi32(_mm256_cvtepu8_epi32(nibbles), 2));
         }
         s.d = _mm256_mul_ps(_mm256_set1_ps(widened(side + 24, row)), six_bits<0>(lanes, 32));
+    }
+    if constexpr (kForm == ScaleForm::bf16) {
+        s.d = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_16(line + 2 * wide)), 16));
+    }
+    if constexpr (kForm == ScaleForm::f16_of_128 || kForm == ScaleForm::bf16_of_128) {
+        s.d = scales_of_128<kForm>(side, row);
     }
     if constexpr (kForm == ScaleForm::e8m0) s.d = e8m0_halves(load_8(side + wide));
     if constexpr (kForm == ScaleForm::ue4m3) {

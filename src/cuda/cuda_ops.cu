@@ -296,9 +296,9 @@ struct CudaOps::RowVerbs {
         const FormatId id = table.format->id;
         if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); }))
             return;
-        if (id == FormatId::f32) return simt::launch(stream, grid, embed_kernel<FormatId::f32>, args);
-        if (id == FormatId::f16) return simt::launch(stream, grid, embed_kernel<FormatId::f16>, args);
-        simt::launch(stream, grid, embed_kernel<FormatId::bf16>, args);
+        const bool is_float =
+            with_float_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); });
+        CHECK(is_float, "the plan brings no format to the device that has no kernels there");
     }
 
     static void rms_norm(CudaOps& cuda, const VerbCall& call) {

@@ -13,19 +13,12 @@ using namespace cuda;
 
 namespace {
 
-constexpr int64_t kMostDecodeTokens = 8;  // beyond, products are tiles
-constexpr int64_t kSmallTileTokens = 48;  // up to here in tiles of 16 tokens
-constexpr int kEnoughTiles = 132;         // multiprocessors of an H200
-constexpr int64_t kMostDecodeSlots = 64;  // of experts: each reads its expert's weights
-
-// Tokens of a tile: the larger tile needs fewer instructions, the smaller keeps more multiprocessors busy.
-int tile_of_product(const Format& format, int64_t rows, int64_t tokens) {
-    const auto enough = [&](int of_rows, int of_tokens) {
-        return int64_t{parts_of(rows, of_rows)} * parts_of(tokens, of_tokens) >= kEnoughTiles;
-    };
-    if (tokens <= kSmallTileTokens) return 16;
-    if (format.is_float) return enough(128, 64) ? 64 : 16;
-    return tokens > 64 && enough(kTileRows, 128) ? 128 : 64;
+const ProductKernel& kernel_of(const WeightMatrix& weight, int64_t tokens, bool experts) {
+    return choose_product({.format = weight.format->id,
+                           .rows = weight.rows,
+                           .columns = weight.columns,
+                           .tokens = tokens,
+                           .experts = experts});
 }
 
 simt::Global<const uint8_t> bytes_of(const std::byte* data, int64_t bytes) {
@@ -100,17 +93,18 @@ void CudaOps::product(const VerbCall& call, const Operand& x) {
     if (settings_.measuring) return;
     const simt::Stream stream = stream_of(settings_.device);
     const Inspector inspector = Inspector::of(control_->failure.global(), next_call(call));
+    const ProductKernel& kernel = kernel_of(weight, x.tokens, false);
     if (!x.tiles) {
-        launch_decode(stream, weight.format->id,
-                      {.weights = bytes_of(weight.data, weight.bytes),
-                       .rows = weight.rows,
-                       .columns = weight.columns,
-                       .scales = result_scales(weight),
-                       .activations = x.rows,
-                       .tokens = x.tokens,
-                       .out = rows_of(y).data,
-                       .out_stride = y.stride(),
-                       .inspector = inspector});
+        kernel.unordered(stream, weight.format->id,
+                         {.weights = bytes_of(weight.data, weight.bytes),
+                          .rows = weight.rows,
+                          .columns = weight.columns,
+                          .scales = result_scales(weight),
+                          .activations = x.rows,
+                          .tokens = x.tokens,
+                          .out = rows_of(y).data,
+                          .out_stride = y.stride(),
+                          .inspector = inspector});
         return;
     }
     TileArgs args{.weights = bytes_of(weight.data, weight.bytes),
@@ -122,20 +116,20 @@ void CudaOps::product(const VerbCall& call, const Operand& x) {
                   .out = rows_of(y).data,
                   .out_stride = y.stride(),
                   .inspector = inspector};
-    const int tile = tile_of_product(*weight.format, weight.rows, x.tokens);
-    launch_tiles(stream, weight.format->id, args, tile, parts_of(x.tokens, tile));
+    kernel.tiled(stream, weight.format->id, args, parts_of(x.tokens, kernel.tile_tokens));
 }
 
 void CudaOps::multiply(std::span<const VerbCall> calls) {
     const Tensor x = calls.front().x;
     if (x.rows() == 0) return;
     const int64_t before = taken_;
-    // Jobs share what is prepared: quantised in one form, reordered in another.
-    std::optional<Operand> prepared[2];
+    // Calls share what is prepared: quantised or reordered, row by row or in tiles.
+    std::optional<Operand> prepared[2][2];
     for (const VerbCall& call : calls) {
         const bool quantised = !call.matrix->format->is_float;
-        std::optional<Operand>& operand = prepared[quantised ? 1 : 0];
-        if (!operand) operand = prepare(quantised, x.rows() > kMostDecodeTokens, x);
+        const bool tiles = kernel_of(*call.matrix, x.rows(), false).tiled != nullptr;
+        std::optional<Operand>& operand = prepared[quantised ? 1 : 0][tiles ? 1 : 0];
+        if (!operand) operand = prepare(quantised, tiles, x);
         product(call, *operand);
     }
     taken_ = before;  // whoever takes it next is launched later
@@ -150,7 +144,8 @@ void CudaOps::expert_product(const VerbCall& call) {
     CHECK(first.form == StoredForm::device_lanes, "matrices of a device are packed for it");
     CHECK(out.rows() == slots && out.width() == first.rows && slots < kMostRows, "there is a result for each slot");
     const int64_t before = taken_;
-    const bool tiles = slots > kMostDecodeSlots;
+    const ProductKernel& kernel = kernel_of(first, slots, true);
+    const bool tiles = kernel.tiled != nullptr;
     const Operand operand = prepare(!first.format->is_float, tiles, x);
     const simt::Stream stream = stream_of(settings_.device);
     const Inspector inspector =
@@ -161,28 +156,27 @@ void CudaOps::expert_product(const VerbCall& call) {
     if (!tiles) {
         taken_ = before;  // whoever takes it next is launched later
         if (settings_.measuring) return;
-        launch_decode(stream, first.format->id,
-                      {.weights = weights,
-                       .rows = first.rows,
-                       .columns = first.columns,
-                       .scales = result_scales(experts),
-                       .activations = operand.rows,
-                       .tokens = slots,
-                       .out = rows_of(out).data,
-                       .out_stride = out.stride(),
-                       .inspector = inspector,
-                       .experts = expert_of_slot,
-                       .expert_bytes = experts.stride_bytes,
-                       .slots_of_row = slots_of_row});
+        kernel.unordered(stream, first.format->id,
+                         {.weights = weights,
+                          .rows = first.rows,
+                          .columns = first.columns,
+                          .scales = result_scales(experts),
+                          .activations = operand.rows,
+                          .tokens = slots,
+                          .out = rows_of(out).data,
+                          .out_stride = out.stride(),
+                          .inspector = inspector,
+                          .experts = expert_of_slot,
+                          .expert_bytes = experts.stride_bytes,
+                          .slots_of_row = slots_of_row});
         return;
     }
-    constexpr int kTile = 16;
-    const int64_t most_tiles = std::min(experts.count, slots) + slots / kTile;
+    const int64_t most_tiles = std::min(experts.count, slots) + slots / kernel.tile_tokens;
     const auto make = [&](int64_t count) { return simt::global(take_elements<int32_t>(count), count); };
     const GroupArgs groups{.expert_of_slot = expert_of_slot,
                            .slots = slots,
                            .experts = static_cast<int>(experts.count),
-                           .tile_tokens = kTile,
+                           .tile_tokens = kernel.tile_tokens,
                            .tiles = most_tiles,
                            .sorted = make(slots),
                            .tile_expert = make(most_tiles),
@@ -208,7 +202,7 @@ void CudaOps::expert_product(const VerbCall& call) {
     args.sorted = groups.sorted;
     args.expert_bytes = experts.stride_bytes;
     args.slots_of_row = slots_of_row;
-    launch_tiles(stream, first.format->id, args, kTile, most_tiles);
+    kernel.tiled(stream, first.format->id, args, most_tiles);
     taken_ = before;
 }
 

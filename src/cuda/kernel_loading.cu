@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cuda/kernel_loading.h"
+#include "cuda/products.cuh"
 
 namespace invar::cuda {
 namespace {
@@ -54,8 +55,10 @@ CUresult load_module(const Driver& driver, CUfunction known) {
 Result<bool> load_every_kernel() {
     Driver driver;
     if (!driver.find()) return false;
-    for (const void* kernel : {kernel_of_verbs(), kernel_of_positions(), kernel_of_grouping(), kernel_of_sampling(),
-                               kernel_of_decode(), kernel_of_tiles(), kernel_of_float_tiles(), kernel_of_probes()}) {
+    std::vector<const void*> kernels = {kernel_of_verbs(), kernel_of_positions(), kernel_of_grouping(),
+                                        kernel_of_sampling(), kernel_of_probes()};
+    for (const ProductKernel& product : product_kernels()) kernels.push_back(product.any_kernel());
+    for (const void* kernel : kernels) {
         cudaFunction_t function = nullptr;
         const cudaError_t error = cudaGetFuncBySymbol(&function, kernel);
         if (error != cudaSuccess)

@@ -9,7 +9,8 @@ namespace invar::cuda {
 // On the current device. false: this driver cannot be asked to.
 Result<bool> load_every_kernel();
 
-// A kernel of each source that has some: the runtime finds the others by it.
+// A kernel of each source that has some: the runtime finds the others by it. Those of products come from their table
+// (products.cuh).
 const void* kernel_of_verbs();        // cuda_ops.cu
 const void* kernel_of_positions();    // cuda_ops_positions.cu
 const void* kernel_of_grouping();     // cuda_ops_linear.cu

@@ -68,8 +68,8 @@ SIMT_DEVICE BlockInputs load_inputs(Global<const uint8_t> record, int strand) {
     using W = Weights<kId>;
     BlockInputs x{};
     x.d = simt::view<const float>(record)[64 + strand];
-    if constexpr (W::kStep == DeviceStep::minimum) x.sx = simt::view<const float>(record)[72 + strand];
-    if constexpr (W::kStep == DeviceStep::halves_minimum || W::kOffset != 0) {
+    if constexpr (W::kStep == Step::minimum) x.sx = simt::view<const float>(record)[72 + strand];
+    if constexpr (W::kStep == Step::halves_minimum || W::kOffset != 0) {
         x.half_sum[0] = simt::view<const int32_t>(record)[80 + strand];
         x.half_sum[1] = simt::view<const int32_t>(record)[88 + strand];
     }
@@ -128,7 +128,7 @@ decode_kernel(DecodeArgs args) {
     // All offsets below are constants: the loop moves pointers, not indices.
     for (int left = static_cast<int>(records); left > 0; left -= kSpanRecords) {
         const typename W::Piece piece = W::load_piece(span, lane);
-        const typename W::Piece side = W::load_side(span, row);
+        const typename W::Piece side = W::load_side(span, row, strand);
         span = span + W::kSpanBytes;
         SIMT_UNROLL
         for (int i = 0; i < kSpanRecords; ++i) {
@@ -159,54 +159,44 @@ decode_kernel(DecodeArgs args) {
 
 // ---- float weights
 
-// Elements of 16 bytes of a float format, widened exactly.
-template <FormatId kId>
-SIMT_DEVICE void widen(const Words4& words, float (&w)[16 / weight_layout(kId).float_bytes]) {
-    if constexpr (kId == FormatId::f32) {
-        for (int i = 0; i < 4; ++i) w[i] = simt::as_float(words.w[i]);
-    } else {
-        for (int i = 0; i < 8; ++i) {
-            const uint32_t bits = words.w[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
-            w[i] = kId == FormatId::bf16 ? simt::as_float(bits << 16) : simt::f16_to_float(static_cast<uint16_t>(bits));
-        }
-    }
-}
-
 // Grid as above. A block of 32 columns is 32 steps in rising order.
 template <FormatId kId, int kTokens>
 SIMT_KERNEL(32 * kDecodeWarps)
 decode_float_kernel(DecodeArgs args) {
-    constexpr int kElementBytes = weight_layout(kId).float_bytes;
-    constexpr int kRecordBytes = weight_layout(kId).record_bytes();
-    constexpr int kOfChunk = 16 / kElementBytes, kChunks = 32 / kOfChunk;
+    using W = FloatWeights<kId>;
+    constexpr int kOfChunk = 16 / W::kLayout.float_bytes(), kChunks = 32 / kOfChunk;
     const int lane = simt::lane_index(), strand = lane / kGroupRows;
     const int64_t group = int64_t{simt::block_index()} * kDecodeWarps + simt::warp_index();
     if (group >= groups_of(args.rows)) return;
     const int64_t first_token = int64_t{simt::block_index_y()} * kTokens;
     const int64_t records = records_of(args.columns);
-    const Global<const uint8_t> weights = weights_of(args, first_token) + group * records * kRecordBytes;
+    const Global<const uint8_t> weights = weights_of(args, first_token) + group * W::group_size(records);
     Global<const uint8_t> x_rows[kTokens];
     SIMT_UNROLL
     for (int t = 0; t < kTokens; ++t)
         x_rows[t] = args.activations + activation_row(args, first_token + t) * (records * kRecordColumns * 4);
     float s[kTokens] = {};
     for (int64_t record = 0; record < records; ++record) {
-        const auto chunks = simt::view<const Words4>(weights + record * kRecordBytes);
+        const auto chunks = simt::view<const Words4>(weights + W::record_at(record));
+        float factor = 1;
+        if constexpr (W::kHasFactor) factor = W::factor(weights, record, strand);
         Words4 loaded[kChunks];
         SIMT_UNROLL
         for (int c = 0; c < kChunks; ++c) loaded[c] = simt::load_once(chunks + (32 * c + lane));
         SIMT_UNROLL
         for (int c = 0; c < kChunks; ++c) {
-            float w[kOfChunk];
-            widen<kId>(loaded[c], w);
             SIMT_UNROLL
-            for (int t = 0; t < kTokens; ++t) {
-                const auto x = simt::view<const simt::Floats4>(x_rows[t] + record * (kRecordColumns * 4));
+            for (int part = 0; part < kOfChunk / 4; ++part) {
+                float w[4];
+                widen_four<kId>(loaded[c], part, w);
+                if constexpr (W::kHasFactor)
+                    for (int i = 0; i < 4; ++i) w[i] = w[i] * factor;
                 SIMT_UNROLL
-                for (int part = 0; part < kOfChunk / 4; ++part) {
+                for (int t = 0; t < kTokens; ++t) {
+                    const auto x = simt::view<const simt::Floats4>(x_rows[t] + record * (kRecordColumns * 4));
                     const simt::Floats4 four = x[(c * kOfChunk / 4 + part) * 8 + strand];
                     SIMT_UNROLL
-                    for (int i = 0; i < 4; ++i) s[t] = simt::fma(w[4 * part + i], four.f[i], s[t]);
+                    for (int i = 0; i < 4; ++i) s[t] = simt::fma(w[i], four.f[i], s[t]);
                 }
             }
         }

@@ -12,13 +12,14 @@ namespace invar::cuda {
 inline constexpr int kTokenLanes = 8, kRowLanes = kTileThreads / kTokenLanes;
 constexpr int float_tile_rows(int tokens) { return tokens == 16 ? 64 : 128; }
 
-// A stage is 4 chunks of 16 bytes of every row: 16 columns of f32, 32 of f16 and bf16.
+// A stage is 4 chunks of 16 bytes of every row (2 of FP8): 16 columns of f32, 32 of the others.
 template <FormatId kId, int kTokens>
 struct FloatStages {
-    static constexpr int kElementBytes = weight_layout(kId).float_bytes;
-    static constexpr int kRecordBytes = weight_layout(kId).record_bytes();
+    using W = FloatWeights<kId>;
+    static constexpr int kElementBytes = W::kLayout.float_bytes();
     static constexpr int kRows = float_tile_rows(kTokens);
-    static constexpr int kChunks = 4, kColumns = kChunks * 16 / kElementBytes, kQuads = kColumns / 4;
+    static constexpr int kChunks = kElementBytes == 1 ? 2 : 4, kColumns = kChunks * 16 / kElementBytes,
+                         kQuads = kColumns / 4;
     static constexpr int kOfBlock = 32 / kColumns;  // stages of a block of 32 columns
 
     simt::Shared<Words4> weights;  // [2][chunk][row]
@@ -33,7 +34,7 @@ struct FloatStages {
     // Starts the copies of the next stage in the order of the walk: part of a block, record, strand.
     SIMT_DEVICE void copy(int buffer) {
         const int thread = simt::thread_index();
-        const auto from = row + (record * kRecordBytes + part * (kChunks * 512) + 64 * strand);
+        const auto from = row + (W::record_at(record) + part * (kChunks * 512) + 64 * strand);
         SIMT_UNROLL
         for (int i = thread; i < kChunks * kRows; i += kTileThreads)
             simt::copy_async(weights + (buffer * kChunks * kRows + i),
@@ -50,20 +51,21 @@ struct FloatStages {
         ++strand;
     }
 
-    // Columns 4 quad .. 4 quad + 3 of the stage, of one row, widened exactly.
+    // Columns 4 quad .. 4 quad + 3 of the stage, of one row, widened.
     SIMT_DEVICE void load_weights(int buffer, int quad, int of_row, float (&w)[4]) const {
-        if constexpr (kId == FormatId::f32) {
-            const Words4 words = weights[(buffer * kChunks + quad) * kRows + of_row];
-            for (int i = 0; i < 4; ++i) w[i] = simt::as_float(words.w[i]);
+        constexpr int kOfChunk = 4 / kElementBytes;  // fours of columns
+        const int place = (buffer * kChunks + quad / kOfChunk) * kRows + of_row;
+        Words4 words{};
+        if constexpr (kElementBytes == 4) {
+            words = weights[place];
+        } else if constexpr (kElementBytes == 2) {
+            const Words2 half = simt::view<Words2>(weights)[place * 2 + quad % 2];
+            words.w[0] = half.w[0];
+            words.w[1] = half.w[1];
         } else {
-            const int place = ((buffer * kChunks + quad / 2) * kRows + of_row) * 2 + quad % 2;
-            const Words2 words = simt::view<Words2>(weights)[place];
-            for (int i = 0; i < 4; ++i) {
-                const uint32_t bits = words.w[i / 2] >> (16 * (i % 2)) & 0xFFFFu;
-                w[i] = kId == FormatId::bf16 ? simt::as_float(bits << 16)
-                                             : simt::f16_to_float(static_cast<uint16_t>(bits));
-            }
+            words.w[0] = simt::view<uint32_t>(weights)[place * 4 + quad % 4];
         }
+        widen_four<kId>(words, 0, w);
     }
 };
 
@@ -72,6 +74,7 @@ template <FormatId kId, int kTokens>
 SIMT_KERNEL(kTileThreads)
 float_tile_kernel(TileArgs args) {
     using Stages = FloatStages<kId, kTokens>;
+    using W = typename Stages::W;
     constexpr int kOwnRows = Stages::kRows / kRowLanes, kOwnTokens = kTokens / kTokenLanes;
     SIMT_SHARED(Words4, weights, 2 * Stages::kChunks * Stages::kRows);
     SIMT_SHARED(Words4, x, 2 * Stages::kQuads * kTokens);
@@ -85,7 +88,7 @@ float_tile_kernel(TileArgs args) {
     stages.x_tokens = args.x.tokens;
     const int64_t copied_row = first_row + thread % Stages::kRows, last_group = groups_of(args.rows) - 1;
     const int64_t group = copied_row / kGroupRows < last_group ? copied_row / kGroupRows : last_group;
-    stages.row = tokens.weights + (group * stages.records * Stages::kRecordBytes + 16 * (copied_row % kGroupRows));
+    stages.row = tokens.weights + (group * W::group_size(stages.records) + 16 * (copied_row % kGroupRows));
     const int copied_token = thread % kTokens < tokens.count ? thread % kTokens : 0;
     stages.token = simt::view<const Words4>(args.x.values) + row_of_token(args, tokens.first + copied_token);
 
@@ -103,6 +106,16 @@ float_tile_kernel(TileArgs args) {
                 simt::wait_for_copies<0>();
             }
             simt::sync_block();
+            float factor[kOwnRows] = {};
+            if constexpr (W::kHasFactor) {
+                const int64_t record = (stages_of_strand - left) / Stages::kOfBlock;
+                SIMT_UNROLL
+                for (int r = 0; r < kOwnRows; ++r) {
+                    const int64_t row = first_row + row_lane + kRowLanes * r, of_row = row / kGroupRows;
+                    const int64_t own = of_row < last_group ? of_row : last_group;
+                    factor[r] = W::factor(tokens.weights + own * W::group_size(stages.records), record, strand);
+                }
+            }
             SIMT_UNROLL
             for (int quad = 0; quad < Stages::kQuads; ++quad) {
                 simt::Floats4 columns[kOwnTokens];
@@ -115,6 +128,8 @@ float_tile_kernel(TileArgs args) {
                 for (int r = 0; r < kOwnRows; ++r) {
                     float w[4];
                     stages.load_weights(buffer, quad, row_lane + kRowLanes * r, w);
+                    if constexpr (W::kHasFactor)
+                        for (int k = 0; k < 4; ++k) w[k] = w[k] * factor[r];
                     SIMT_UNROLL
                     for (int k = 0; k < 4; ++k) {
                         SIMT_UNROLL

@@ -103,8 +103,8 @@ SIMT_DEVICE int scale_place(int token) { return token / 16 * 16 + token % 8 / 2 
 template <FormatId kId, int kTokens>
 struct TileStages {
     using W = Weights<kId>;
-    static constexpr bool kNeedSx = W::kStep == DeviceStep::minimum;
-    static constexpr bool kNeedSums = W::kStep == DeviceStep::halves_minimum;
+    static constexpr bool kNeedSx = W::kStep == Step::minimum;
+    static constexpr bool kNeedSums = W::kStep == Step::halves_minimum;
     static constexpr int kPlanes = 2 * kSpanRecords;  // of codes: [record][half]
 
     simt::Shared<Words4> q;           // [2][record][half][token]
@@ -198,7 +198,7 @@ struct TileWeights {
     SIMT_DEVICE void load_scales(int strand) {
         for (int e = 0; e < 2; ++e) {
             piece[e] = W::load_piece(span[e], 4 * strand + row_in_group);
-            side[e] = W::load_side(span[e], row_in_group);
+            side[e] = W::load_side(span[e], row_in_group, strand);
             W::read_superblock(span[e], simt::lane_index() % 4, row_in_group, superblock[e]);
         }
     }
@@ -222,7 +222,7 @@ struct TileWeights {
     // Of this lane's record.
     SIMT_DEVICE TileScales own_scales(int e) const {
         RawScales raw = W::raw_scales(piece[e], side[e], simt::lane_index() % 4);
-        if constexpr (W::kScales == DeviceScales::six_bit || W::kScales == DeviceScales::iq4_xs) {
+        if constexpr (W::kScales == ScaleForm::six_bit || W::kScales == ScaleForm::iq4_xs) {
             raw.d = superblock[e].d;
             raw.m = superblock[e].m;
         }
@@ -239,13 +239,12 @@ struct TileWeights {
         const int from = (simt::lane_index() & ~3) + i;
         TileScales scales;
         scales.dw = simt::shuffle(own.dw, from);
-        if constexpr (W::kStep != DeviceStep::plain && W::kStep != DeviceStep::halves)
+        if constexpr (W::kStep != Step::plain && W::kStep != Step::halves)
             scales.other = simt::shuffle(own.other, from);
         for (int h = 0; h < 2; ++h) {
-            if constexpr (W::kHalves && W::kStep != DeviceStep::two_floats)
+            if constexpr (W::kHalves && W::kStep != Step::two_floats)
                 scales.scale[h] = simt::shuffle(own.scale[h], from);
-            if constexpr (W::kStep == DeviceStep::halves_minimum)
-                scales.minimum[h] = simt::shuffle(own.minimum[h], from);
+            if constexpr (W::kStep == Step::halves_minimum) scales.minimum[h] = simt::shuffle(own.minimum[h], from);
         }
         return scales;
     }
@@ -261,20 +260,20 @@ struct TileInputs {
 // Weights::step: sc0 first - sc0 start is an integer below 2^24 too, and fma rounds once.
 template <FormatId kId>
 SIMT_DEVICE float tile_step(const TileScales& w, const TileInputs& x, float first, float second, float s) {
-    constexpr DeviceStep kStep = Weights<kId>::kStep;
-    if constexpr (kStep == DeviceStep::plain || kStep == DeviceStep::minimum) {
+    constexpr Step kStep = Weights<kId>::kStep;
+    if constexpr (kStep == Step::plain || kStep == Step::minimum) {
         s = simt::fma(w.dw * x.d, first - kFloatStartValue, s);
-        if constexpr (kStep == DeviceStep::minimum) s = simt::fma(w.other, x.sx, s);
+        if constexpr (kStep == Step::minimum) s = simt::fma(w.other, x.sx, s);
         return s;
     }
-    if constexpr (kStep == DeviceStep::two_floats) {
+    if constexpr (kStep == Step::two_floats) {
         s = simt::fma(w.dw * x.d, first - kFloatStartValue, s);
         return simt::fma(w.other * x.d, second - kFloatStartValue, s);
     }
     const float of_first = simt::fma(w.scale[0], first, -kFloatStartValue * w.scale[0]);
     const float sum = simt::fma(w.scale[1], second - kFloatStartValue, of_first);
     s = simt::fma(w.dw * x.d, sum, s);
-    if constexpr (kStep == DeviceStep::halves) return s;
+    if constexpr (kStep == Step::halves) return s;
     const float minimum = simt::fma(w.minimum[1], x.sum1, w.minimum[0] * x.sum0);
     return simt::fma(-(w.other * x.d), minimum, s);
 }

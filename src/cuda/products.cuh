@@ -1,6 +1,11 @@
-// The host's side of products: which kernel a format and a number of tokens get, and its grid. The choice never shows
-// in the bits. Included by device sources (*.cu) only.
+// The table of products on the device: one row a kernel, with the formats it has instances for and the problems it is
+// the choice for. The first row that fits wins, so the place in the table is the preference; the choice never shows in
+// the bits. A format that no row has is refused by the plan, not here. To add a row: docs/adding_a_kernel.md. Included
+// by device sources (*.cu) only.
 #pragma once
+
+#include <span>
+#include <string_view>
 
 #include "cuda/activations.cuh"
 #include "cuda/linear_decode.cuh"
@@ -8,16 +13,47 @@
 
 namespace invar::cuda {
 
+struct ProductProblem {
+    FormatId format = FormatId::f32;
+    int64_t rows = 0, columns = 0;
+    int64_t tokens = 0;    // with experts: slots
+    bool experts = false;  // each slot has its own weights
+};
+
+struct ProductKernel {
+    std::string_view name;
+    bool (*has)(FormatId) = nullptr;                // the formats it has instances for
+    bool (*fits)(const ProductProblem&) = nullptr;  // where it is the choice; it is right for every problem
+    // Exactly one of the two. `unordered` reads activations row by row; `tiled` reads tiles of `tile_tokens` tokens
+    // (TileActivations), `tiles` of them, or as many as group_slots may have made.
+    void (*unordered)(simt::Stream, FormatId, const DecodeArgs&) = nullptr;
+    void (*tiled)(simt::Stream, FormatId, const TileArgs&, int64_t tiles) = nullptr;
+    int tile_tokens = 0;
+    const void* (*any_kernel)() = nullptr;  // one of its source: all of a source are loaded together (kernel_loading.h)
+};
+
+std::span<const ProductKernel> product_kernels();
+// The first row that has the format and fits. There is one for every format with a device form (has_device_form).
+const ProductKernel& choose_product(const ProductProblem& problem);
+
+// Of a table row's `has`: formats of codes, of float elements.
+bool has_codes(FormatId format);
+bool has_elements(FormatId format);
+
+// What rows read: quantised for formats of codes, in another order for float formats.
 void launch_quantise(simt::Stream stream, const QuantiseArgs& args);
 void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens);
 
+// ---- the rows of the table (product_kernels.cu)
+
 // Any number of tokens; up to 8 share one reading of the weights. With experts each slot reads its own.
 void launch_decode(simt::Stream stream, FormatId format, const DecodeArgs& args);
+void launch_float_decode(simt::Stream stream, FormatId format, const DecodeArgs& args);
 
-// In tiles of 16, 64 or (quantised formats) 128 tokens. `tiles`: of tokens, or as many as group_slots may have made.
-void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int tile_tokens, int64_t tiles);
-
-// The same for float formats; called by launch_tiles.
-void launch_float_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int tile_tokens, int64_t tiles);
+// Tiles of 16, 64 and 128 tokens; of float formats 16 and 64.
+template <int kTokens>
+void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int64_t tiles);
+template <int kTokens>
+void launch_float_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int64_t tiles);
 
 }  // namespace invar::cuda

@@ -131,14 +131,15 @@ struct EmbedArgs {
 template <FormatId kId>
 SIMT_DEVICE float weight_at(Global<const uint8_t> group, int row, int64_t record, int column) {
     const int strand = column / 32, k = column % 32, lane = kGroupRows * strand + row;
-    constexpr int kElementBytes = weight_layout(kId).float_bytes;
-    if constexpr (kElementBytes != 0) {
-        constexpr int kOfChunk = 16 / kElementBytes, kRecordBytes = weight_layout(kId).record_bytes();
-        const auto place =
-            group + (record * kRecordBytes + 512 * (k / kOfChunk) + 16 * lane + k % kOfChunk * kElementBytes);
-        if constexpr (kId == FormatId::f32) return simt::view<const float>(place)[0];
-        const uint16_t bits = simt::view<const uint16_t>(place)[0];
-        return kId == FormatId::bf16 ? simt::as_float(static_cast<uint32_t>(bits) << 16) : simt::f16_to_float(bits);
+    if constexpr (weight_layout(kId).is_float()) {
+        using W = FloatWeights<kId>;
+        constexpr int kOfChunk = 16 / W::kLayout.float_bytes();
+        const auto place = group + (W::record_at(record) + 512 * (k / kOfChunk) + 16 * lane);
+        float w[4];
+        widen_four<kId>(simt::view<const Words4>(place)[0], k % kOfChunk / 4, w);
+        const float value = k % 4 == 0 ? w[0] : k % 4 == 1 ? w[1] : k % 4 == 2 ? w[2] : w[3];
+        if constexpr (!W::kHasFactor) return value;
+        return value * W::factor(group, record, strand);
     } else {
         using W = Weights<kId>;
         const auto span = group + record / kSpanRecords * W::kSpanBytes;
@@ -146,7 +147,7 @@ SIMT_DEVICE float weight_at(Global<const uint8_t> group, int row, int64_t record
         uint32_t low = 0, high = 0;
         W::load_pair_of_groups(span + (W::kRecordsAt + i * W::kRecordBytes), lane, j % 4, low, high);
         const uint32_t codes = W::signed_codes(j < 4 ? low : high);
-        RawScales raw = W::raw_scales(W::load_piece(span, lane), W::load_side(span, row), i);
+        RawScales raw = W::raw_scales(W::load_piece(span, lane), W::load_side(span, row, strand), i);
         W::read_superblock(span, i, row, raw);
         return W::value(W::block_scales(raw), static_cast<int8_t>(codes >> (8 * (k % 4))), k / 16);
     }

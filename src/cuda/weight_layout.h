@@ -8,13 +8,13 @@
 //   shorter span      | scales [32 lanes] | side [4 rows] | record 0 | record 1 | record 2 | record 3 | record    |
 //   codes 0-15 [lane][16 B] | (codes 16-31) | crumbs [lane][8 B] | bits [lane][4 B] |
 //
-// Float weights have no scales: a record is `[chunk][lane][16 B]`, 8 chunks (f32) or 4 (f16, bf16) of each block in
-// order.
+// Float weights: a record is `[chunk][lane][16 B]`, 8 chunks (f32), 4 (f16, bf16) or 2 (FP8) of each block in order.
+// Which planes and scales a format has follows from its description (formats/description.h).
 #pragma once
 
 #include <cstdint>
 
-#include "formats/format.h"
+#include "formats/definitions.h"
 
 namespace invar::cuda {
 
@@ -23,70 +23,67 @@ inline constexpr int kGroupLanes = 32;
 inline constexpr int kRecordColumns = 256;
 inline constexpr int kSpanRecords = 4;
 
-// What each lane holds of the scales of a span, and what each row has beside them. i = record of the span, h = half of
-// the block, b = strand.
-enum class DeviceScales : uint8_t {
-    none,
-    f16,          // 8 B: f16 d[i]
-    f16_minimum,  // 16 B: { f16 d, f16 m }[i]
-    six_bit,      // 8 B: 12 bits for each i from bit 0 (Q4_K, Q5_K: scale | minimum << 6; Q3_K: half 0 | half 1 << 6),
-              // then, at bit 48, a piece of the row's superblock scales: strand b has d of record b / 2 (b even) or its
-              // dmin (b odd). Q3_K: strand b < 4 has d of record b
-    int8,     // 8 B: int8 [i][h]; side 8 B a row: f16 d[i]
-    nibbles,  // 8 B: u8 [i][h], scale | minimum << 4; side 16 B a row: { f16 d, f16 dmin }[i]
-    iq4_xs,   // 4 B: 6 bits for each i from bit 0 (scale + 32), then at bit 24 byte b of the row's f16 d[4]
-    e8m0,     // 4 B: u8 [i]
-    ue4m3,    // 8 B: u8 [i][h]
-};
-
-enum class CodeTable : uint8_t { none, iq4, e2m1 };
-
-// The float step of a block (docs/arithmetic.md, section 1).
-enum class DeviceStep : uint8_t {
-    plain,           // s = fma(dw d, idot, s)
-    minimum,         // plain, then s = fma(m, sx, s); the k-quants' m is -(dmin m_b)
-    halves,          // s = fma(dw d, sc0 idot0 + sc1 idot1, s)
-    halves_minimum,  // halves, then s = fma(-(dmin d), m0 S0 + m1 S1, s)
-    two_floats,      // s = fma(dw0 d, idot0, s), then s = fma(dw1 d, idot1, s)
-};
-
-struct WeightLayout {
-    // Code planes. A word is 4 codes of neighbouring columns (a k-group j: columns 4 j .. 4 j + 3 of the block).
-    bool bytes = false;    // 2 x 16 B a lane: word j, a signed code a byte
-    bool nibbles = false;  // 16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high
-                           // ones; with a table: in its low and its high 16 bits, a nibble each
-    bool crumbs = false;   // 8 B a lane: word j / 4, bits 2 (j % 4) of each byte
-    bool bits = false;     // 4 B a lane: bit j of each byte
-    CodeTable table = CodeTable::none;
-    int offset = 0;  // code = stored - offset
-    DeviceScales scales = DeviceScales::none;
-    DeviceStep step = DeviceStep::plain;
-    int float_bytes = 0;  // of an element of a float format
-
-    constexpr bool halves() const {
-        return step == DeviceStep::halves || step == DeviceStep::halves_minimum || step == DeviceStep::two_floats;
-    }
+// What each lane holds of the scales of a span (ScaleForm, formats/description.h), and what each row has beside them.
+// i = record of the span, h = half of the block, b = strand.
+//   f16          8 B: f16 d[i]; bf16 likewise
+//   f16_minimum  16 B: { f16 d, f16 m }[i]
+//   six_bit      8 B: 12 bits for each i from bit 0 (Q4_K, Q5_K: scale | minimum << 6; Q3_K: half 0 | half 1 << 6),
+//                then, at bit 48, a piece of the row's superblock scales: strand b has d of record b / 2 (b even) or
+//                its dmin (b odd). Q3_K: strand b < 4 has d of record b
+//   int8         8 B: int8 [i][h]; side 8 B a row: f16 d[i]
+//   nibbles      8 B: u8 [i][h], scale | minimum << 4; side 16 B a row: { f16 d, f16 dmin }[i]
+//   iq4_xs       4 B: 6 bits for each i from bit 0 (scale + 32), then at bit 24 byte b of the row's f16 d[4]
+//   e8m0         4 B: u8 [i]
+//   ue4m3        8 B: u8 [i][h]
+//   f16_of_128   side 16 B a row: f16 d[b / 4][i]; bf16_of_128 likewise
+//   f32_of_128   32 B a span: f32 [i][b / 4], the same for all rows of the group (rows4_scales_agree); float elements
+// Code planes. A word is 4 codes of neighbouring columns (a k-group j: columns 4 j .. 4 j + 3 of the block).
+//   bytes    2 x 16 B a lane: word j, a signed code a byte
+//   nibbles  16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high ones; with levels:
+//   in
+//            its low and its high 16 bits, a nibble each
+//   crumbs   8 B a lane: word j / 4, bits 2 (j % 4) of each byte
+//   bits     4 B a lane: bit j of each byte
+struct WeightLayout : Description {
+    // Codes that kernels multiply as they are, signed; others are unsigned and too large by stored_offset().
+    constexpr bool is_signed() const { return bytes || levels != CodeLevels::plain; }
+    constexpr int stored_offset() const { return is_signed() ? 0 : offset; }
+    constexpr int float_bytes() const { return element_bytes(elements); }
+    constexpr bool has_grid() const { return is_float() && scales == ScaleForm::f32_of_128; }
     constexpr int crumbs_at() const { return bytes ? 1024 : nibbles ? 512 : 0; }
     constexpr int bits_at() const { return crumbs_at() + (crumbs ? 256 : 0); }
     constexpr int record_bytes() const {
-        if (float_bytes != 0) return kGroupRows * kRecordColumns * float_bytes;
+        if (is_float()) return kGroupRows * kRecordColumns * float_bytes();
         return bits_at() + (bits ? 128 : 0);
     }
     constexpr int scale_bytes() const {  // of a lane
         switch (scales) {
-            case DeviceScales::none:
+            case ScaleForm::none:
+            case ScaleForm::f16_of_128:
+            case ScaleForm::bf16_of_128:
+            case ScaleForm::f32_of_128:
                 return 0;
-            case DeviceScales::f16_minimum:
+            case ScaleForm::f16_minimum:
                 return 16;
-            case DeviceScales::iq4_xs:
-            case DeviceScales::e8m0:
+            case ScaleForm::iq4_xs:
+            case ScaleForm::e8m0:
                 return 4;
             default:
                 return 8;
         }
     }
     constexpr int side_bytes() const {  // of a row
-        return scales == DeviceScales::int8 ? 8 : scales == DeviceScales::nibbles ? 16 : 0;
+        switch (scales) {
+            case ScaleForm::int8:
+            case ScaleForm::f32_of_128:
+                return 8;
+            case ScaleForm::nibbles:
+            case ScaleForm::f16_of_128:
+            case ScaleForm::bf16_of_128:
+                return 16;
+            default:
+                return 0;
+        }
     }
     constexpr int side_at() const { return kGroupLanes * scale_bytes(); }
     constexpr int records_at() const { return side_at() + kGroupRows * side_bytes(); }
@@ -96,46 +93,7 @@ struct WeightLayout {
     constexpr int bits_shift() const { return nibbles ? 4 : 2; }
 };
 
-constexpr WeightLayout weight_layout(FormatId id) {
-    using enum FormatId;
-    using Step = DeviceStep;
-    switch (id) {
-        case f32:
-            return {.float_bytes = 4};
-        case f16:
-        case bf16:
-            return {.float_bytes = 2};
-        case q4_0:
-            return {.nibbles = true, .offset = 8, .scales = DeviceScales::f16};
-        case q4_1:
-            return {.nibbles = true, .scales = DeviceScales::f16_minimum, .step = Step::minimum};
-        case q5_0:
-            return {.nibbles = true, .bits = true, .offset = 16, .scales = DeviceScales::f16};
-        case q5_1:
-            return {.nibbles = true, .bits = true, .scales = DeviceScales::f16_minimum, .step = Step::minimum};
-        case q8_0:
-            return {.bytes = true, .scales = DeviceScales::f16};
-        case q2_k:
-            return {.crumbs = true, .scales = DeviceScales::nibbles, .step = Step::halves_minimum};
-        case q3_k:
-            return {.crumbs = true, .bits = true, .offset = 4, .scales = DeviceScales::six_bit, .step = Step::halves};
-        case q4_k:
-            return {.nibbles = true, .scales = DeviceScales::six_bit, .step = Step::minimum};
-        case q5_k:
-            return {.nibbles = true, .bits = true, .scales = DeviceScales::six_bit, .step = Step::minimum};
-        case q6_k:
-            return {.nibbles = true, .crumbs = true, .offset = 32, .scales = DeviceScales::int8, .step = Step::halves};
-        case iq4_nl:
-            return {.nibbles = true, .table = CodeTable::iq4, .scales = DeviceScales::f16};
-        case iq4_xs:
-            return {.nibbles = true, .table = CodeTable::iq4, .scales = DeviceScales::iq4_xs};
-        case mxfp4:
-            return {.nibbles = true, .table = CodeTable::e2m1, .scales = DeviceScales::e8m0};
-        case nvfp4:
-            return {.nibbles = true, .table = CodeTable::e2m1, .scales = DeviceScales::ue4m3, .step = Step::two_floats};
-    }
-    return {};
-}
+constexpr WeightLayout weight_layout(FormatId id) { return WeightLayout{describe(id)}; }
 
 constexpr int64_t records_of(int64_t columns) { return (columns + kRecordColumns - 1) / kRecordColumns; }
 constexpr int64_t groups_of(int64_t rows) { return (rows + kGroupRows - 1) / kGroupRows; }
@@ -145,6 +103,8 @@ constexpr int64_t group_bytes(const WeightLayout& layout, int64_t records) {
     return spans * layout.records_at() + records * layout.record_bytes();
 }
 
+// Whether the device has kernels for matrices of the format; if not, the plan says so.
+constexpr bool has_device_form(FormatId id) { return describe(id).has_pieces(); }
 // Bytes of [rows, columns] on the device.
 constexpr int64_t device_weight_bytes(FormatId id, int64_t rows, int64_t columns) {
     return groups_of(rows) * group_bytes(weight_layout(id), records_of(columns));

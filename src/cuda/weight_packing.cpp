@@ -28,7 +28,7 @@ void pack_code(const WeightLayout& layout, uint8_t code, int lane, int j, int c,
     if (layout.nibbles) {
         // With a table the 8 nibbles of a word stand in the order of their columns, 4 of group j % 4 below 4 of j % 4
         // + 4.
-        const int nibble = layout.table == CodeTable::none ? 2 * c + j / 4 : c + 4 * (j / 4);
+        const int nibble = layout.levels == CodeLevels::plain ? 2 * c + j / 4 : c + 4 * (j / 4);
         std::byte& byte = record[16 * lane + 4 * (j % 4) + nibble / 2];
         byte |= static_cast<std::byte>((code & 15) << (4 * (nibble % 2)));
     }
@@ -49,17 +49,23 @@ void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i,
         std::byte* const piece = span + (4 * b + r) * layout.scale_bytes();
         const auto two_bytes = static_cast<uint16_t>(row.scale[2 * b] | row.scale[2 * b + 1] << 8);
         switch (layout.scales) {
-            case DeviceScales::none:
+            case ScaleForm::none:
+            case ScaleForm::f32_of_128:  // of float elements
                 break;
-            case DeviceScales::f16:
+            case ScaleForm::f16_of_128:
+            case ScaleForm::bf16_of_128:
+                if (b % 4 == 0) put16(side + 8 * (b / 4) + 2 * i, row.d[b]);
+                break;
+            case ScaleForm::bf16:
+            case ScaleForm::f16:
                 put16(piece + 2 * i, row.d[b]);
                 break;
-            case DeviceScales::f16_minimum:
+            case ScaleForm::f16_minimum:
                 put16(piece + 4 * i, row.d[b]);
                 put16(piece + 4 * i + 2, row.m[b]);
                 break;
-            case DeviceScales::six_bit: {
-                const bool halves = layout.halves();
+            case ScaleForm::six_bit: {
+                const bool halves = layout.halves;
                 const int low = halves ? row.scale[2 * b] : row.scale[b];
                 const int high = halves ? row.scale[2 * b + 1] : row.minimum[b];
                 or_bits(piece, static_cast<uint32_t>(low | high << 6), 12 * i);
@@ -67,15 +73,15 @@ void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i,
                 if (!halves && b / 2 == i) put16(piece + 6, b % 2 == 0 ? row.d[0] : row.m[0]);
                 break;
             }
-            case DeviceScales::int8:
-            case DeviceScales::ue4m3:
+            case ScaleForm::int8:
+            case ScaleForm::ue4m3:
                 put16(piece + 2 * i, two_bytes);
                 break;
-            case DeviceScales::nibbles:
+            case ScaleForm::nibbles:
                 put16(piece + 2 * i,
                       static_cast<uint16_t>(two_bytes | row.minimum[2 * b] << 4 | row.minimum[2 * b + 1] << 12));
                 break;
-            case DeviceScales::iq4_xs: {
+            case ScaleForm::iq4_xs: {
                 uint32_t word = 0;
                 std::memcpy(&word, piece, 4);
                 word |= static_cast<uint32_t>(row.scale[b]) << (6 * i);
@@ -83,24 +89,29 @@ void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i,
                 std::memcpy(piece, &word, 4);
                 break;
             }
-            case DeviceScales::e8m0:
+            case ScaleForm::e8m0:
                 piece[i] = static_cast<std::byte>(row.scale[b]);
                 break;
         }
     }
-    if (layout.scales == DeviceScales::int8) put16(side + 2 * i, row.d[0]);
-    if (layout.scales == DeviceScales::nibbles) {
+    if (layout.scales == ScaleForm::int8) put16(side + 2 * i, row.d[0]);
+    if (layout.scales == ScaleForm::nibbles) {
         put16(side + 4 * i, row.d[0]);
         put16(side + 4 * i + 2, row.m[0]);
     }
 }
 
-void pack_float_record(int element_bytes, const std::byte* stored, int64_t columns, int r, std::byte* record) {
-    const int of_chunk = 16 / element_bytes;
+// `stored`: blocks of a scale, where there is one, and elements. `scales`: of the record in its span.
+void pack_float_record(const WeightLayout& layout, const Format& format, const std::byte* stored, int64_t columns,
+                       int r, std::byte* record, std::byte* scales) {
+    const int bytes = layout.float_bytes(), of_chunk = 16 / bytes;
+    const int scale_bytes = format.block_bytes - format.block_weights * bytes;
     for (int k = 0; k < columns; ++k) {
+        const std::byte* const block = stored + k / format.block_weights * format.block_bytes;
+        const std::byte* const element = block + scale_bytes + k % format.block_weights * bytes;
         const int lane = 4 * (k / 32) + r, chunk = k % 32 / of_chunk, at = k % of_chunk;
-        std::memcpy(record + 512 * chunk + 16 * lane + at * element_bytes, stored + k * element_bytes,
-                    static_cast<size_t>(element_bytes));
+        std::memcpy(record + 512 * chunk + 16 * lane + at * bytes, element, static_cast<size_t>(bytes));
+        if (layout.has_grid() && r == 0 && k % 128 == 0) std::memcpy(scales + k / 128 * 4, block, 4);
     }
 }
 
@@ -121,7 +132,7 @@ void pack_weights(const Format& format, const std::byte* as_stored, int64_t rows
                 std::byte* const place = span + layout.records_at() + i * layout.record_bytes();
                 const int64_t left = std::min<int64_t>(columns - record * kRecordColumns, kRecordColumns);
                 if (format.is_float) {
-                    pack_float_record(layout.float_bytes, stored + record * record_bytes, left, r, place);
+                    pack_float_record(layout, format, stored + record * record_bytes, left, r, place, span + 8 * i);
                     continue;
                 }
                 RowRecord row;

@@ -9,6 +9,7 @@
 
 namespace invar::cuda {
 
+// rows4_scales_agree (layout/rows4.h) must hold of the matrix.
 // Packs the row groups [first_group, last_group) of [rows, columns]; `packed` is where group first_group goes. Any
 // columns the format allows. Groups are independent: callers may pack ranges in parallel, or through a small buffer.
 void pack_weights(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,

@@ -37,19 +37,21 @@ template <FormatId kId>
 struct Weights {
     static constexpr WeightLayout kLayout = weight_layout(kId);
     // Numbers, since device code cannot name the object they come from.
-    static constexpr DeviceStep kStep = kLayout.step;
-    static constexpr DeviceScales kScales = kLayout.scales;
-    static constexpr CodeTable kTable = kLayout.table;
-    static constexpr int kOffset = kLayout.offset;
+    static constexpr Step kStep = kLayout.step();
+    static constexpr ScaleForm kScales = kLayout.scales;
+    static constexpr CodeLevels kTable = kLayout.levels;
+    static constexpr int kOffset = kLayout.stored_offset();
     static constexpr int kCrumbsAt = kLayout.crumbs_at(), kCrumbsShift = kLayout.crumbs_shift();
     static constexpr int kBitsAt = kLayout.bits_at(), kBitsShift = kLayout.bits_shift();
     static constexpr int kRecordBytes = kLayout.record_bytes(), kRecordsAt = kLayout.records_at();
     static constexpr int kSpanBytes = kLayout.span_bytes();
     static constexpr int kScaleBytes = kLayout.scale_bytes(), kSideBytes = kLayout.side_bytes();
     static constexpr int kSideAt = kLayout.side_at();
-    static constexpr bool kHalves = kLayout.halves();
+    static constexpr bool kHalves = kLayout.halves;
+    static constexpr bool kOf128 = kScales == ScaleForm::f16_of_128 || kScales == ScaleForm::bf16_of_128;
+    static constexpr bool kBf16Scales = kScales == ScaleForm::bf16 || kScales == ScaleForm::bf16_of_128;
     // Codes that dot4 takes as they are; others are unsigned and `offset` too large.
-    static constexpr bool kSigned = kLayout.bytes || kTable != CodeTable::none;
+    static constexpr bool kSigned = kLayout.is_signed();
     static constexpr bool kNibblesOnly = kLayout.nibbles && !kLayout.crumbs && !kLayout.bits && !kSigned;
 
     // Bytes of a row group, and from its start to record `record`.
@@ -91,7 +93,7 @@ struct Weights {
     // Eight levels of a table at once; selectors are the low 16 bits of `codes`, a nibble each (the k-group of j % 4)
     // and the high 16 bits (the k-group of j % 4 + 4).
     SIMT_DEVICE static void look_up(uint32_t codes, uint32_t& low, uint32_t& high) {
-        constexpr bool kIq4 = kTable == CodeTable::iq4;
+        constexpr bool kIq4 = kTable == CodeLevels::iq4;
         // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes a word.
         constexpr uint32_t t0 = kIq4 ? 0xBFAD9881u : 0x03020100u, t1 = kIq4 ? 0xF6EADDCFu : 0x0C080604u;
         constexpr uint32_t t2 = kIq4 ? 0x26190D01u : 0xFDFEFF00u, t3 = kIq4 ? 0x71594535u : 0xF4F8FAFCu;
@@ -108,7 +110,7 @@ struct Weights {
         if constexpr (kLayout.bytes) {
             low = first;
             high = second;
-        } else if constexpr (kTable != CodeTable::none) {
+        } else if constexpr (kTable != CodeLevels::plain) {
             look_up(first, low, high);
         } else {
             low = high = 0;
@@ -179,15 +181,19 @@ struct Weights {
             const Words2 words = simt::load_once(simt::view<const Words2>(span) + lane);
             piece.w[0] = words.w[0];
             piece.w[1] = words.w[1];
-        } else {
+        } else if constexpr (kScaleBytes == 4) {
             piece.w[0] = simt::load_once(simt::view<const uint32_t>(span) + lane);
         }
         return piece;
     }
-    // What stands beside a row's scales for a span.
-    SIMT_DEVICE static Piece load_side(Global<const uint8_t> span, int row) {
+    // What stands beside a row's scales for a span; of scales of 128 columns, those that strand `strand` has.
+    SIMT_DEVICE static Piece load_side(Global<const uint8_t> span, int row, int strand) {
         Piece side{};
-        if constexpr (kSideBytes == 16) {
+        if constexpr (kOf128) {
+            const Words2 words = simt::load_once(simt::view<const Words2>(span + kSideAt) + (2 * row + strand / 4));
+            side.w[0] = words.w[0];
+            side.w[1] = words.w[1];
+        } else if constexpr (kSideBytes == 16) {
             const Words4 words = simt::load_once(simt::view<const Words4>(span + kSideAt) + row);
             for (int i = 0; i < 4; ++i) side.w[i] = words.w[i];
         } else if constexpr (kSideBytes == 8) {
@@ -210,23 +216,25 @@ struct Weights {
     // Record i of the span, except for what lies in other lanes' pieces (six_bit, iq4_xs).
     SIMT_DEVICE static RawScales raw_scales(const Piece& piece, const Piece& side, int i) {
         RawScales raw;
-        if constexpr (kScales == DeviceScales::f16) {
+        if constexpr (kScales == ScaleForm::f16 || kScales == ScaleForm::bf16) {
             raw.d = static_cast<uint16_t>(half_word(piece, i));
-        } else if constexpr (kScales == DeviceScales::f16_minimum) {
+        } else if constexpr (kOf128) {
+            raw.d = static_cast<uint16_t>(half_word(side, i));
+        } else if constexpr (kScales == ScaleForm::f16_minimum) {
             raw.d = static_cast<uint16_t>(word_of(piece, i));
             raw.m = static_cast<uint16_t>(word_of(piece, i) >> 16);
-        } else if constexpr (kScales == DeviceScales::six_bit) {
+        } else if constexpr (kScales == ScaleForm::six_bit) {
             const uint64_t bits = static_cast<uint64_t>(piece.w[1]) << 32 | piece.w[0];
             raw.packed = static_cast<uint32_t>(bits >> (12 * i)) & 0xFFFu;
-        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+        } else if constexpr (kScales == ScaleForm::iq4_xs) {
             raw.packed = piece.w[0] >> (6 * i) & 63u;
-        } else if constexpr (kScales == DeviceScales::e8m0) {
+        } else if constexpr (kScales == ScaleForm::e8m0) {
             raw.packed = piece.w[0] >> (8 * i) & 0xFFu;
         } else {
             raw.packed = half_word(piece, i);
         }
-        if constexpr (kScales == DeviceScales::int8) raw.d = static_cast<uint16_t>(half_word(side, i));
-        if constexpr (kScales == DeviceScales::nibbles) {
+        if constexpr (kScales == ScaleForm::int8) raw.d = static_cast<uint16_t>(half_word(side, i));
+        if constexpr (kScales == ScaleForm::nibbles) {
             raw.d = static_cast<uint16_t>(word_of(side, i));
             raw.m = static_cast<uint16_t>(word_of(side, i) >> 16);
         }
@@ -235,7 +243,7 @@ struct Weights {
 
     // The numbers that lie in the pieces of the row's other strands, by shuffles: all 32 lanes call it, lane 4 b + r.
     SIMT_DEVICE static void gather_superblock(const Piece& piece, int i, int row, RawScales& raw) {
-        if constexpr (kScales == DeviceScales::six_bit) {
+        if constexpr (kScales == ScaleForm::six_bit) {
             const uint32_t mine = piece.w[1] >> 16;
             if constexpr (kHalves) {
                 raw.d = static_cast<uint16_t>(simt::shuffle(mine, 4 * i + row));
@@ -243,7 +251,7 @@ struct Weights {
                 raw.d = static_cast<uint16_t>(simt::shuffle(mine, 8 * i + row));
                 raw.m = static_cast<uint16_t>(simt::shuffle(mine, 8 * i + 4 + row));
             }
-        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+        } else if constexpr (kScales == ScaleForm::iq4_xs) {
             const uint32_t mine = piece.w[0] >> 24;
             const uint32_t low = simt::shuffle(mine, 8 * i + row), high = simt::shuffle(mine, 8 * i + 4 + row);
             raw.d = static_cast<uint16_t>(low | high << 8);
@@ -251,11 +259,11 @@ struct Weights {
     }
     // The same from memory, by one thread.
     SIMT_DEVICE static void read_superblock(Global<const uint8_t> span, int i, int row, RawScales& raw) {
-        if constexpr (kScales == DeviceScales::six_bit) {
+        if constexpr (kScales == ScaleForm::six_bit) {
             const Global<const uint16_t> halves = simt::view<const uint16_t>(span);
             raw.d = halves[4 * ((kHalves ? 4 : 8) * i + row) + 3];
             if constexpr (!kHalves) raw.m = halves[4 * (8 * i + 4 + row) + 3];
-        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+        } else if constexpr (kScales == ScaleForm::iq4_xs) {
             const uint32_t low = span[4 * (8 * i + row) + 3], high = span[4 * (8 * i + 4 + row) + 3];
             raw.d = static_cast<uint16_t>(low | high << 8);
         }
@@ -263,32 +271,35 @@ struct Weights {
 
     SIMT_DEVICE static BlockScales block_scales(const RawScales& raw) {
         BlockScales scales;
-        if constexpr (kScales == DeviceScales::f16 || kScales == DeviceScales::f16_minimum) {
+        if constexpr (kBf16Scales) {
+            scales.dw = simt::as_float(static_cast<uint32_t>(raw.d) << 16);
+        } else if constexpr (kScales == ScaleForm::f16 || kScales == ScaleForm::f16_minimum ||
+                             kScales == ScaleForm::f16_of_128) {
             scales.dw = simt::f16_to_float(raw.d);
-            if constexpr (kScales == DeviceScales::f16_minimum) scales.other = simt::f16_to_float(raw.m);
-        } else if constexpr (kScales == DeviceScales::six_bit && kHalves) {
+            if constexpr (kScales == ScaleForm::f16_minimum) scales.other = simt::f16_to_float(raw.m);
+        } else if constexpr (kScales == ScaleForm::six_bit && kHalves) {
             scales.dw = simt::f16_to_float(raw.d);
             scales.scale[0] = static_cast<int32_t>(raw.packed & 63u) - 32;
             scales.scale[1] = static_cast<int32_t>(raw.packed >> 6) - 32;
-        } else if constexpr (kScales == DeviceScales::six_bit) {
+        } else if constexpr (kScales == ScaleForm::six_bit) {
             scales.dw = simt::f16_to_float(raw.d) * static_cast<float>(raw.packed & 63u);       // exact
             scales.other = -(simt::f16_to_float(raw.m) * static_cast<float>(raw.packed >> 6));  // exact
-        } else if constexpr (kScales == DeviceScales::int8) {
+        } else if constexpr (kScales == ScaleForm::int8) {
             scales.dw = simt::f16_to_float(raw.d);
             scales.scale[0] = static_cast<int8_t>(raw.packed & 0xFFu);
             scales.scale[1] = static_cast<int8_t>(raw.packed >> 8);
-        } else if constexpr (kScales == DeviceScales::nibbles) {
+        } else if constexpr (kScales == ScaleForm::nibbles) {
             scales.dw = simt::f16_to_float(raw.d);
             scales.other = simt::f16_to_float(raw.m);
             for (int h = 0; h < 2; ++h) {
                 scales.scale[h] = static_cast<int32_t>(raw.packed >> (8 * h) & 15u);
                 scales.minimum[h] = static_cast<int32_t>(raw.packed >> (8 * h + 4) & 15u);
             }
-        } else if constexpr (kScales == DeviceScales::iq4_xs) {
+        } else if constexpr (kScales == ScaleForm::iq4_xs) {
             scales.dw = simt::f16_to_float(raw.d) * static_cast<float>(static_cast<int32_t>(raw.packed) - 32);  // exact
-        } else if constexpr (kScales == DeviceScales::e8m0) {
+        } else if constexpr (kScales == ScaleForm::e8m0) {
             scales.dw = e8m0_half_to_f32(static_cast<uint8_t>(raw.packed));
-        } else if constexpr (kScales == DeviceScales::ue4m3) {
+        } else if constexpr (kScales == ScaleForm::ue4m3) {
             scales.dw = ue4m3_to_f32(static_cast<uint8_t>(raw.packed & 0xFFu)) * 0.5f;
             scales.other = ue4m3_to_f32(static_cast<uint8_t>(raw.packed >> 8)) * 0.5f;
         }
@@ -298,13 +309,13 @@ struct Weights {
     // ---- the float step. `first` and `second`: dots of the halves of the block, or the whole dot in `first`.
 
     SIMT_DEVICE static float step(const BlockScales& w, const BlockInputs& x, int32_t first, int32_t second, float s) {
-        if constexpr (kStep == DeviceStep::two_floats) {
+        if constexpr (kStep == Step::two_floats) {
             s = simt::fma(w.dw * x.d, static_cast<float>(first), s);
             return simt::fma(w.other * x.d, static_cast<float>(second), s);
         } else if constexpr (kHalves) {
             const int32_t sum = w.scale[0] * first + w.scale[1] * second;
             s = simt::fma(w.dw * x.d, static_cast<float>(sum), s);
-            if constexpr (kStep == DeviceStep::halves) return s;
+            if constexpr (kStep == Step::halves) return s;
             const int32_t minimum = w.minimum[0] * x.half_sum[0] + w.minimum[1] * x.half_sum[1];
             return simt::fma(-(w.other * x.d), static_cast<float>(minimum), s);
         } else {
@@ -314,50 +325,90 @@ struct Weights {
     // The steps plain and minimum, for a dot that is a float already.
     SIMT_DEVICE static float step_of_dot(const BlockScales& w, const BlockInputs& x, float dot, float s) {
         s = simt::fma(w.dw * x.d, dot, s);
-        if constexpr (kStep == DeviceStep::plain) return s;
+        if constexpr (kStep == Step::plain) return s;
         return simt::fma(w.other, x.sx, s);
     }
 
     // The value of one weight: weight() of the format. `code` is signed, `half` of its block 0 or 1.
     SIMT_DEVICE static float value(const BlockScales& w, int32_t code, int half) {
-        if constexpr (kStep == DeviceStep::two_floats) return (half == 0 ? w.dw : w.other) * static_cast<float>(code);
+        if constexpr (kStep == Step::two_floats) return (half == 0 ? w.dw : w.other) * static_cast<float>(code);
         if constexpr (kHalves) {
             const float scaled = w.dw * static_cast<float>(w.scale[half]) * static_cast<float>(code);
-            if constexpr (kStep == DeviceStep::halves) return scaled;
+            if constexpr (kStep == Step::halves) return scaled;
             return scaled - w.other * static_cast<float>(w.minimum[half]);
         }
         const float scaled = w.dw * static_cast<float>(code);
-        if constexpr (kStep == DeviceStep::plain) return scaled;
+        if constexpr (kStep == Step::plain) return scaled;
         return scaled + w.other;
     }
 };
 
-// Calls `use` with the format as a constant; false for float formats.
+// ---- float weights
+
+// Columns 4 part .. 4 part + 3 of 16 bytes of elements, widened exactly; E4M3 codes to their value / 256, as the
+// binary16 of the same bits (NaN stays NaN).
+template <FormatId kId>
+SIMT_DEVICE void widen_four(const Words4& words, int part, float (&w)[4]) {
+    constexpr Elements kElements = weight_layout(kId).elements;
+    for (int i = 0; i < 4; ++i) {
+        if constexpr (kElements == Elements::f32) {
+            w[i] = simt::as_float(words.w[i]);
+        } else if constexpr (kElements == Elements::e4m3) {
+            const uint32_t code = words.w[part] >> (8 * i) & 0xFFu;
+            const uint32_t bits = (code & 0x80u) << 8 | (code & 0x7Fu) << 7;
+            const float value = simt::f16_to_float(static_cast<uint16_t>(bits));
+            w[i] = (code & 0x7Fu) == 0x7Fu ? simt::as_float(0x7FC00000u) : value;
+        } else {
+            const uint32_t bits = words.w[2 * part + i / 2] >> (16 * (i % 2)) & 0xFFFFu;
+            w[i] = kElements == Elements::bf16 ? simt::as_float(bits << 16)
+                                               : simt::f16_to_float(static_cast<uint16_t>(bits));
+        }
+    }
+}
+
+// Where record `record` of a group of float weights begins, and what multiplies its elements in strand `strand`: 256
+// for E4M3, times the grid's scale; 1 for others, which is not multiplied.
+template <FormatId kId>
+struct FloatWeights {
+    static constexpr WeightLayout kLayout = weight_layout(kId);
+    static constexpr bool kHasFactor = kLayout.elements == Elements::e4m3, kGrid = kLayout.has_grid();
+    static constexpr int kRecordBytes = kLayout.record_bytes(), kRecordsAt = kLayout.records_at();
+    static constexpr int kSpanBytes = kLayout.span_bytes();
+
+    SIMT_DEVICE static int64_t group_size(int64_t records) {
+        return (records + kSpanRecords - 1) / kSpanRecords * kRecordsAt + records * kRecordBytes;
+    }
+    SIMT_DEVICE static int64_t record_at(int64_t record) {
+        if constexpr (!kGrid) return record * kRecordBytes;
+        return record / kSpanRecords * kSpanBytes + kRecordsAt + record % kSpanRecords * kRecordBytes;
+    }
+    SIMT_DEVICE static float factor(Global<const uint8_t> group, int64_t record, int strand) {
+        if constexpr (!kGrid) return 256.0f;
+        const auto span = simt::view<const float>(group + record / kSpanRecords * kSpanBytes);
+        return span[record % kSpanRecords * 2 + strand / 4] * 256.0f;
+    }
+};
+
+// Calls `use` with the format as a constant, if it is one of codes or one of float elements; false for the others.
 template <class Use>
 bool with_quantised_format(FormatId id, Use&& use) {
-    switch (id) {
-#define INVAR_FORMAT(name)                         \
-    case FormatId::name:                           \
-        use.template operator()<FormatId::name>(); \
-        return true;
-        INVAR_FORMAT(q4_0)
-        INVAR_FORMAT(q4_1)
-        INVAR_FORMAT(q5_0)
-        INVAR_FORMAT(q5_1)
-        INVAR_FORMAT(q8_0)
-        INVAR_FORMAT(q2_k)
-        INVAR_FORMAT(q3_k)
-        INVAR_FORMAT(q4_k)
-        INVAR_FORMAT(q5_k)
-        INVAR_FORMAT(q6_k)
-        INVAR_FORMAT(iq4_nl)
-        INVAR_FORMAT(iq4_xs)
-        INVAR_FORMAT(mxfp4)
-        INVAR_FORMAT(nvfp4)
-#undef INVAR_FORMAT
-        default:
-            return false;
-    }
+    return with_format(id, [&]<FormatId kId>() {
+        if constexpr (has_device_form(kId) && !weight_layout(kId).is_float()) {
+            use.template operator()<kId>();
+            return true;
+        }
+        return false;
+    });
+}
+template <class Use>
+bool with_float_format(FormatId id, Use&& use) {
+    return with_format(id, [&]<FormatId kId>() {
+        if constexpr (weight_layout(kId).is_float()) {
+            use.template operator()<kId>();
+            return true;
+        }
+        return false;
+    });
 }
 
 }  // namespace invar::cuda

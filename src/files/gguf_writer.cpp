@@ -92,6 +92,10 @@ Result<void> GgufWriter::add_tensor(std::string_view name, const Format& format,
             return fail("tensor '{}' cannot have the shape [{}]", printable(name), fmt::join(shape, ", "));
         }
     }
+    if (!format.in_gguf()) {
+        return fail("tensor '{}' is {}, a format of SafeTensors that GGUF files do not have; quantise it to another",
+                    printable(name), format.name);
+    }
     if (shape.back() % format.block_weights != 0) {
         return fail("tensor '{}' has rows of {} weights, not a multiple of the {} in a block of {}", printable(name),
                     shape.back(), format.block_weights, format.name);

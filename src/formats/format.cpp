@@ -1,29 +1,12 @@
-// The table of weight formats: one line each. A line names the folder's Block; what the Block means, its encoder and
-// its strand step are in formats/NAME/. Also the dot law over whole rows, which is the same for every format.
+// The table of weight formats, made from formats/list.h. What a Block means, its encoder and its strand step are in
+// formats/NAME/. Also the dot law over whole rows, which is the same for every format.
 #include "formats/format.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/check.h"
-#include "formats/bf16/bf16.h"
-#include "formats/f16/f16.h"
-#include "formats/f32/f32.h"
-#include "formats/iq4_nl/iq4_nl.h"
-#include "formats/iq4_xs/iq4_xs.h"
-#include "formats/mxfp4/mxfp4.h"
-#include "formats/nvfp4/nvfp4.h"
-#include "formats/q2_k/q2_k.h"
-#include "formats/q3_k/q3_k.h"
-#include "formats/q4_0/q4_0.h"
-#include "formats/q4_1/q4_1.h"
-#include "formats/q4_k/q4_k.h"
-#include "formats/q5_0/q5_0.h"
-#include "formats/q5_1/q5_1.h"
-#include "formats/q5_k/q5_k.h"
-#include "formats/q6_k/q6_k.h"
-#include "formats/q8_0/q8_0.h"
+#include "formats/definitions.h"
 
 namespace invar {
 namespace {
@@ -56,84 +39,82 @@ struct Row {
     }
 };
 
-template <class Block>
-constexpr Format float_format(FormatId id, std::string_view name, uint32_t gguf_type) {
-    using R = Row<Block>;
-    return {.id = id,
-            .name = name,
-            .gguf_type = gguf_type,
-            .block_weights = Block::kWeights,
-            .block_bytes = sizeof(Block),
-            .is_float = true,
-            .weight = R::weight_of,
-            .decode = R::decode_row,
-            .encode = R::encode_row,
-            .accumulate = nullptr};
-}
-
-template <class Block>
-constexpr Format quantised_format(FormatId id, std::string_view name, uint32_t gguf_type) {
-    static_assert(Block::kWeights % kDotBlock == 0 && alignof(Block) == 1);
-    Format format = float_format<Block>(id, name, gguf_type);
-    format.is_float = false;
-    format.accumulate = Row<Block>::accumulate_block;
-    return format;
-}
-
-using enum FormatId;
-
-constexpr Format kTable[kFormatCount] = {
-    // FormatId, name, type number in GGUF files
-    float_format<f32::Block>(f32, "f32", 0),
-    float_format<f16::Block>(f16, "f16", 1),
-    float_format<bf16::Block>(bf16, "bf16", 30),
-    quantised_format<q4_0::Block>(q4_0, "q4_0", 2),
-    quantised_format<q4_1::Block>(q4_1, "q4_1", 3),
-    quantised_format<q5_0::Block>(q5_0, "q5_0", 6),
-    quantised_format<q5_1::Block>(q5_1, "q5_1", 7),
-    quantised_format<q8_0::Block>(q8_0, "q8_0", 8),
-    quantised_format<q2_k::Block>(q2_k, "q2_k", 10),
-    quantised_format<q3_k::Block>(q3_k, "q3_k", 11),
-    quantised_format<q4_k::Block>(q4_k, "q4_k", 12),
-    quantised_format<q5_k::Block>(q5_k, "q5_k", 13),
-    quantised_format<q6_k::Block>(q6_k, "q6_k", 14),
-    quantised_format<iq4_nl::Block>(iq4_nl, "iq4_nl", 20),
-    quantised_format<iq4_xs::Block>(iq4_xs, "iq4_xs", 23),
-    quantised_format<mxfp4::Block>(mxfp4, "mxfp4", 39),
-    quantised_format<nvfp4::Block>(nvfp4, "nvfp4", 40),
+constexpr std::string_view kNames[] = {
+#define INVAR_NAME(name) #name,
+    INVAR_FORMATS(INVAR_NAME)
+#undef INVAR_NAME
 };
 
-constexpr bool lines_stand_in_id_order() {
-    for (int i = 0; i < kFormatCount; ++i) {
-        if (static_cast<int>(kTable[i].id) != i) return false;
+// accumulate() of float formats is the step of dot_float(), the same for all.
+template <FormatId kId>
+constexpr auto accumulate_of() {
+    using Block = BlockOf<kId>;
+    if constexpr (describe(kId).is_float()) {
+        return nullptr;
+    } else {
+        static_assert(Block::kWeights % kDotBlock == 0);
+        return Row<Block>::accumulate_block;
+    }
+}
+
+constexpr std::span<const ScaleField> scale_fields(FormatId id) {
+    switch (id) {
+#define INVAR_CASE(name) \
+    case FormatId::name: \
+        return name::kScaleFields;
+        INVAR_FORMATS(INVAR_CASE)
+#undef INVAR_CASE
+    }
+    return {};
+}
+
+constexpr auto kTable = format_table<Format>([]<FormatId kId>() {
+    using Block = BlockOf<kId>;
+    using R = Row<Block>;
+    static_assert(alignof(Block) == 1);
+    return Format{.id = kId,
+                  .name = kNames[static_cast<int>(kId)],
+                  .gguf_type = describe(kId).gguf_type,
+                  .block_weights = Block::kWeights,
+                  .block_bytes = sizeof(Block),
+                  .is_float = describe(kId).is_float(),
+                  .scales = scale_fields(kId),
+                  .weight = R::weight_of,
+                  .decode = R::decode_row,
+                  .encode = R::encode_row,
+                  .accumulate = accumulate_of<kId>()};
+});
+
+constexpr bool gguf_types_differ() {
+    for (const Format& a : kTable.entries) {
+        for (const Format& b : kTable.entries) {
+            if (a.id != b.id && a.in_gguf() && a.gguf_type == b.gguf_type) return false;
+        }
     }
     return true;
 }
-static_assert(lines_stand_in_id_order());
+static_assert(gguf_types_differ());
 
-constexpr auto kPointers = [] {
-    std::array<const Format*, kFormatCount> pointers{};
-    for (int i = 0; i < kFormatCount; ++i) pointers[i] = &kTable[i];
-    return pointers;
-}();
+constexpr auto kPointers =
+    format_table<const Format*>([]<FormatId kId>() { return &kTable.entries[static_cast<int>(kId)]; });
 
 template <class Predicate>
 const Format* find_format(Predicate fits) {
-    const Format* found = std::find_if(std::begin(kTable), std::end(kTable), fits);
-    return found == std::end(kTable) ? nullptr : found;
+    const Format* found = std::find_if(std::begin(kTable.entries), std::end(kTable.entries), fits);
+    return found == std::end(kTable.entries) ? nullptr : found;
 }
 
 }  // namespace
 
 const Format& format(FormatId id) {
     CHECK(static_cast<int>(id) < kFormatCount, "a FormatId is one of the enumerators");
-    return kTable[static_cast<int>(id)];
+    return kTable.entries[static_cast<int>(id)];
 }
 
-std::span<const Format* const> formats() { return kPointers; }
+std::span<const Format* const> formats() { return kPointers.entries; }
 
 const Format* find_format_by_gguf_type(uint32_t gguf_type) {
-    return find_format([=](const Format& row) { return row.gguf_type == gguf_type; });
+    return find_format([=](const Format& row) { return row.in_gguf() && row.gguf_type == gguf_type; });
 }
 
 const Format* find_format_by_name(std::string_view name) {
@@ -151,11 +132,13 @@ float dot_quantised(const Format& format, const std::byte* row, const QuantisedB
 }
 
 float dot_float(const Format& format, const std::byte* row, const float* x, int64_t columns) {
-    CHECK(format.is_float && columns >= 0, "float rows have any number of columns");
+    CHECK(format.is_float && columns >= 0 && columns % format.block_weights == 0, "float rows are whole blocks");
     Strands strands;
-    for (int64_t column = 0; column < columns; ++column) {
-        float& s = strands.of_block(column / kDotBlock);
-        s = std::fma(format.weight(row + column * format.block_bytes, 0), x[column], s);
+    for (int64_t column = 0; column < columns; row += format.block_bytes) {
+        for (int i = 0; i < format.block_weights; ++i, ++column) {
+            float& s = strands.of_block(column / kDotBlock);
+            s = std::fma(format.weight(row, i), x[column], s);
+        }
     }
     return strands.total();
 }

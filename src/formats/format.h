@@ -1,7 +1,7 @@
-// What the bits of a weight mean: one row for each weight format, one folder for each under formats/. A Format knows
-// its block, its decoder, its encoder and its strand step of the dot law (docs/arithmetic.md, section 1). It does not
-// know where tensors lie, how they are repacked for a kernel (layout/) or which kernel runs (cpu/). The table:
-// format.cpp. All formats on one page: docs/formats.md.
+// What the bits of a weight mean: one Format for each line of formats/list.h, one folder for each under formats/. A
+// Format knows its block, its decoder, its encoder and its strand step of the dot law (docs/arithmetic.md, section 1).
+// It does not know where tensors lie, how they are repacked for a kernel (layout/) or which kernel runs (cpu/). The
+// table: format.cpp. All formats on one page: docs/formats.md.
 #pragma once
 
 #include <cstddef>
@@ -10,37 +10,19 @@
 #include <string_view>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/list.h"
 
 namespace invar {
-
-enum class FormatId : uint8_t {
-    f32,
-    f16,
-    bf16,
-    q4_0,
-    q4_1,
-    q5_0,
-    q5_1,
-    q8_0,
-    q2_k,
-    q3_k,
-    q4_k,
-    q5_k,
-    q6_k,
-    iq4_nl,
-    iq4_xs,
-    mxfp4,
-    nvfp4,
-};
-inline constexpr int kFormatCount = 17;
 
 struct Format {
     FormatId id;
     std::string_view name;  // lower case, as users write it: "q4_k"
-    uint32_t gguf_type;     // the tensor type number in a GGUF file
-    int block_weights;      // weights of one row in a block: 1 for float formats
+    uint32_t gguf_type;     // the tensor type number in a GGUF file; kNoGgufType: SafeTensors only
+    int block_weights;      // weights of one row in a block: 1 for float formats without scales
     int block_bytes;
-    bool is_float;  // f32, f16, bf16: activations stay binary32, no integer dot
+    bool is_float;                       // f32, f16, bf16, f8_*: activations stay binary32, no integer dot
+    std::span<const ScaleField> scales;  // where scales lie in a block; none where there are none
 
     // The value of weight i (0 <= i < block_weights) of a block, as a binary32: exact, or rounded once
     // (docs/formats.md).
@@ -56,18 +38,19 @@ struct Format {
     void (*accumulate)(const std::byte* block, const QuantisedBlock* x, int64_t first_block, Strands& strands);
 
     int64_t row_bytes(int64_t columns) const { return columns / block_weights * block_bytes; }
+    constexpr bool in_gguf() const { return gguf_type != kNoGgufType; }
 };
 
 const Format& format(FormatId id);
 std::span<const Format* const> formats();  // in FormatId order
-// nullptr when the number or name is not one of ours.
+// nullptr when the number or name is not one of ours; also for kNoGgufType.
 const Format* find_format_by_gguf_type(uint32_t gguf_type);
 const Format* find_format_by_name(std::string_view name);
 
 // y = dot law of one weight row and one quantised activation row of `columns` values (scalar, the definition).
-// NVFP4: the tensor scale is not applied here; the caller multiplies y once.
+// Scales beside the format are not applied here: scaled() in ops/weight.h.
 float dot_quantised(const Format& format, const std::byte* row, const QuantisedBlock* x, int64_t columns);
-// y = dot law of one float-format row (f32, f16, bf16) and binary32 activations, any `columns`.
+// y = dot law of one float-format row and binary32 activations, any `columns` (of whole blocks).
 float dot_float(const Format& format, const std::byte* row, const float* x, int64_t columns);
 
 }  // namespace invar

@@ -54,6 +54,9 @@ inline StoredF16 stored_f16(float scale) {
     return StoredF16::from_bits(f32_to_f16(std::clamp(scale, -65504.0f, 65504.0f)));
 }
 
+// The bfloat16 next to a scale; scales of cleaned values are far from its ends.
+inline StoredBF16 stored_bf16(float scale) { return StoredBF16::from_bits(f32_to_bf16(scale)); }
+
 // 1 / scale, or 0 for a scale of 0, which makes every code the one nearest to 0.
 inline float inverse_or_zero(float scale) { return scale == 0.0f ? 0.0f : 1.0f / scale; }
 

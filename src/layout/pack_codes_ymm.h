@@ -7,20 +7,7 @@
 #include <cstring>
 
 #include "base/unroll.h"
-#include "formats/iq4_nl/iq4_nl.h"
-#include "formats/iq4_xs/iq4_xs.h"
-#include "formats/mxfp4/mxfp4.h"
-#include "formats/nvfp4/nvfp4.h"
-#include "formats/q2_k/q2_k.h"
-#include "formats/q3_k/q3_k.h"
-#include "formats/q4_0/q4_0.h"
-#include "formats/q4_1/q4_1.h"
-#include "formats/q4_k/q4_k.h"
-#include "formats/q5_0/q5_0.h"
-#include "formats/q5_1/q5_1.h"
-#include "formats/q5_k/q5_k.h"
-#include "formats/q6_k/q6_k.h"
-#include "formats/q8_0/q8_0.h"
+#include "formats/definitions.h"
 
 namespace invar {
 namespace {
@@ -76,9 +63,24 @@ constexpr bool kHasMinimum = requires(Block b) {
     b.m;
 };
 
+// Blocks of 32 with code j in a low nibble and code j + 16 in the high one.
 template <class Block>
-INVAR_INLINE void split_codes(const Block* blocks, Ymm codes[8]) {  // blocks of 32
-    static_assert(Block::kWeights == 32);
+constexpr bool kHasHalves = false;
+template <>
+inline constexpr bool kHasHalves<q4_0::Block> = true;
+template <>
+inline constexpr bool kHasHalves<q4_1::Block> = true;
+template <>
+inline constexpr bool kHasHalves<q5_0::Block> = true;
+template <>
+inline constexpr bool kHasHalves<q5_1::Block> = true;
+template <>
+inline constexpr bool kHasHalves<iq4_nl::Block> = true;
+template <>
+inline constexpr bool kHasHalves<mxfp4::Block> = true;
+
+template <class Block>
+INVAR_INLINE void split_codes(const Block* blocks, Ymm codes[8]) requires kHasHalves<Block> {
     INVAR_UNROLL for (int b = 0; b < 8; ++b) {
         codes[b] = nibbles_of_16(blocks[b].nibbles);
         if constexpr (kHasTops<Block>) {
@@ -91,6 +93,23 @@ INVAR_INLINE void split_codes(const q8_0::Block* blocks, Ymm codes[8]) {
     INVAR_UNROLL for (int b = 0; b < 8; ++b) {
         codes[b] = _mm256_xor_si256(load32(reinterpret_cast<const uint8_t*>(blocks[b].codes)), every(0x80));
     }
+}
+
+// 16 bytes whose nibbles are neighbours.
+INVAR_INLINE Ymm neighbours_of_16(const uint8_t* at) {
+    const Xmm bytes = load16(at), fifteen = _mm_set1_epi8(15);
+    const Xmm even = _mm_and_si128(bytes, fifteen), odd = _mm_and_si128(_mm_srli_epi16(bytes, 4), fifteen);
+    return both(_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd));
+}
+
+INVAR_INLINE void split_codes(const int4_g32::Block* blocks, Ymm codes[8]) {
+    INVAR_UNROLL for (int b = 0; b < 8; ++b) codes[b] = neighbours_of_16(blocks[b].nibbles);
+}
+INVAR_INLINE void split_codes(const int4_g128::Block* blocks, Ymm codes[8]) {
+    INVAR_UNROLL for (int b = 0; b < 8; ++b) codes[b] = neighbours_of_16(blocks[b / 4].nibbles + 16 * (b % 4));
+}
+INVAR_INLINE void split_codes(const int4_g128_f16::Block* blocks, Ymm codes[8]) {
+    INVAR_UNROLL for (int b = 0; b < 8; ++b) codes[b] = neighbours_of_16(blocks[b / 4].nibbles + 16 * (b % 4));
 }
 
 INVAR_INLINE void split_codes(const nvfp4::Block* blocks, Ymm codes[8]) {  // groups of 8 bytes: 8 low, 8 high nibbles

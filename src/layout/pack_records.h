@@ -21,7 +21,7 @@ struct RecordsToPack {
 
 // Whether this machine executes pack_records_avx2().
 bool can_pack_with_avx2();
-// Every format of ours.
-void pack_records_avx2(FormatId format, const RecordsToPack& work);
+// False, and nothing is done, for a format without vector code.
+bool pack_records_avx2(FormatId format, const RecordsToPack& work);
 
 }  // namespace invar

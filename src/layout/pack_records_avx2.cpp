@@ -66,6 +66,13 @@ INVAR_INLINE void store_row_codes(const Ymm groups[8], int pair, uint8_t* place)
 
 // ---- records
 
+// The formats whose codes and scales these files take apart; what others need is in the plain loops.
+template <class Block>
+constexpr bool kHasVectorPacking = requires(const Block* blocks, Ymm* codes, const ScaleWork<Block>& work) {
+    split_codes(blocks, codes);
+    store_scales(work);
+};
+
 template <FormatId kFormat, class Block>
 void pack_quantised(const RecordsToPack& work) {
     constexpr RecordLayout kLayout = record_layout(kFormat);
@@ -102,29 +109,50 @@ void pack_words(const RecordsToPack& work) {
     }
 }
 
+// Eight words of each of eight blocks: word i of block b goes to word b of the line i, lines 64 bytes apart.
+INVAR_INLINE void transpose_words(const Xmm blocks[8], uint8_t* out) {
+    Xmm pairs[8], quads[8];  // 8 x 8 of u16
+    INVAR_UNROLL for (int p = 0; p < 4; ++p) {
+        pairs[p] = _mm_unpacklo_epi16(blocks[2 * p], blocks[2 * p + 1]);      // words 0 to 3
+        pairs[4 + p] = _mm_unpackhi_epi16(blocks[2 * p], blocks[2 * p + 1]);  // words 4 to 7
+    }
+    INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // q: (words 0-3 or 4-7) x (blocks 0-3 or 4-7)
+        quads[2 * q] = _mm_unpacklo_epi32(pairs[2 * q], pairs[2 * q + 1]);
+        quads[2 * q + 1] = _mm_unpackhi_epi32(pairs[2 * q], pairs[2 * q + 1]);
+    }
+    INVAR_UNROLL for (int w = 0; w < 4; ++w) {  // words 2 w, 2 w + 1
+        const int low = 4 * (w / 2) + w % 2;
+        store16(out + 128 * w, _mm_unpacklo_epi64(quads[low], quads[low + 2]));
+        store16(out + 128 * w + 64, _mm_unpackhi_epi64(quads[low], quads[low + 2]));
+    }
+}
+
 void pack_halves(const RecordsToPack& work) {
     for (int64_t record = 0; record < work.records; ++record) {
-        uint8_t* const out = work.main + record * 2048;
         for (int r = 0; r < 4; ++r) {
             const auto* const row = reinterpret_cast<const uint8_t*>(work.rows[r]) + record * 512;
             for (int i = 0; i < 32; i += 8) {
-                Xmm pairs[8], quads[8];  // 8 x 8 of u16
                 Xmm blocks[8];
                 INVAR_UNROLL for (int b = 0; b < 8; ++b) blocks[b] = load16(row + 64 * b + 2 * i);
-                INVAR_UNROLL for (int p = 0; p < 4; ++p) {
-                    pairs[p] = _mm_unpacklo_epi16(blocks[2 * p], blocks[2 * p + 1]);      // words 0 to 3
-                    pairs[4 + p] = _mm_unpackhi_epi16(blocks[2 * p], blocks[2 * p + 1]);  // words 4 to 7
+                transpose_words(blocks, work.main + record * 2048 + 64 * i + 16 * r);
+            }
+        }
+    }
+}
+
+// Elements of a byte, whose neighbours stay together; in blocks of kBlock columns with kScale bytes before them.
+template <int kBlock, int kScale>
+void pack_bytes(const RecordsToPack& work) {
+    constexpr int64_t kRow = 256 / kBlock * (kBlock + kScale);
+    for (int64_t record = 0; record < work.records; ++record) {
+        for (int r = 0; r < 4; ++r) {
+            const auto* const row = reinterpret_cast<const uint8_t*>(work.rows[r]) + record * kRow;
+            for (int i = 0; i < 32; i += 16) {
+                Xmm blocks[8];
+                INVAR_UNROLL for (int b = 0; b < 8; ++b) {
+                    blocks[b] = load16(row + 32 * b + (32 * b / kBlock + 1) * kScale + i);
                 }
-                INVAR_UNROLL for (int q = 0; q < 4; ++q) {  // q: (words 0-3 or 4-7) x (blocks 0-3 or 4-7)
-                    quads[2 * q] = _mm_unpacklo_epi32(pairs[2 * q], pairs[2 * q + 1]);
-                    quads[2 * q + 1] = _mm_unpackhi_epi32(pairs[2 * q], pairs[2 * q + 1]);
-                }
-                INVAR_UNROLL for (int w = 0; w < 4; ++w) {  // words 2 w, 2 w + 1
-                    const int low = 4 * (w / 2) + w % 2;
-                    uint8_t* const at = out + 64 * (i + 2 * w) + 16 * r;
-                    store16(at, _mm_unpacklo_epi64(quads[low], quads[low + 2]));
-                    store16(at + 64, _mm_unpackhi_epi64(quads[low], quads[low + 2]));
-                }
+                transpose_words(blocks, work.main + record * 1024 + 32 * i + 16 * r);
             }
         }
     }
@@ -132,42 +160,24 @@ void pack_halves(const RecordsToPack& work) {
 
 }  // namespace
 
-void pack_records_avx2(FormatId format, const RecordsToPack& work) {
-    switch (format) {
-        case FormatId::f32:
-            return pack_words(work);
-        case FormatId::f16:
-        case FormatId::bf16:
-            return pack_halves(work);
-        case FormatId::q4_0:
-            return pack_quantised<FormatId::q4_0, q4_0::Block>(work);
-        case FormatId::q4_1:
-            return pack_quantised<FormatId::q4_1, q4_1::Block>(work);
-        case FormatId::q5_0:
-            return pack_quantised<FormatId::q5_0, q5_0::Block>(work);
-        case FormatId::q5_1:
-            return pack_quantised<FormatId::q5_1, q5_1::Block>(work);
-        case FormatId::q8_0:
-            return pack_quantised<FormatId::q8_0, q8_0::Block>(work);
-        case FormatId::q2_k:
-            return pack_quantised<FormatId::q2_k, q2_k::Block>(work);
-        case FormatId::q3_k:
-            return pack_quantised<FormatId::q3_k, q3_k::Block>(work);
-        case FormatId::q4_k:
-            return pack_quantised<FormatId::q4_k, q4_k::Block>(work);
-        case FormatId::q5_k:
-            return pack_quantised<FormatId::q5_k, q5_k::Block>(work);
-        case FormatId::q6_k:
-            return pack_quantised<FormatId::q6_k, q6_k::Block>(work);
-        case FormatId::iq4_nl:
-            return pack_quantised<FormatId::iq4_nl, iq4_nl::Block>(work);
-        case FormatId::iq4_xs:
-            return pack_quantised<FormatId::iq4_xs, iq4_xs::Block>(work);
-        case FormatId::mxfp4:
-            return pack_quantised<FormatId::mxfp4, mxfp4::Block>(work);
-        case FormatId::nvfp4:
-            return pack_quantised<FormatId::nvfp4, nvfp4::Block>(work);
-    }
+bool pack_records_avx2(FormatId format, const RecordsToPack& work) {
+    return with_format(format, [&]<FormatId kId>() {
+        constexpr Elements kElements = describe(kId).elements;
+        if constexpr (kElements == Elements::f32) {
+            pack_words(work);
+        } else if constexpr (element_bytes(kElements) == 2) {
+            pack_halves(work);
+        } else if constexpr (kId == FormatId::f8_e4m3) {
+            pack_bytes<256, 0>(work);
+        } else if constexpr (kId == FormatId::f8_e4m3_b128) {
+            pack_bytes<128, 4>(work);
+        } else if constexpr (kHasVectorPacking<BlockOf<kId>>) {
+            pack_quantised<kId, BlockOf<kId>>(work);
+        } else {
+            return false;
+        }
+        return true;
+    });
 }
 
 }  // namespace invar

@@ -124,9 +124,20 @@ INVAR_INLINE void store_scales(const ScaleWork<q4_k::Block>& work) { store_six_b
 INVAR_INLINE void store_scales(const ScaleWork<q5_k::Block>& work) { store_six_bit_scales(work); }
 INVAR_INLINE void store_scales(const ScaleWork<q3_k::Block>& work) { store_six_bit_scales(work); }
 template <class Block>
-INVAR_INLINE void store_scales(const ScaleWork<Block>& work) {
+INVAR_INLINE void store_scales(const ScaleWork<Block>& work) requires(kHasHalves<Block>) {
     store_f16_scales(work);
 }
+INVAR_INLINE void store_scales(const ScaleWork<q8_0::Block>& work) { store_f16_scales(work); }
+INVAR_INLINE void store_scales(const ScaleWork<int4_g32::Block>& work) { store_f16_scales(work); }  // bf16 alike
+
+template <class Block>
+INVAR_INLINE void store_scales_of_128(const ScaleWork<Block>& work) {
+    for (int r = 0; r < 4; ++r) {
+        for (int half = 0; half < 2; ++half) std::memcpy(work.side + 4 * r + 2 * half, &work.rows[r][half].d, 2);
+    }
+}
+INVAR_INLINE void store_scales(const ScaleWork<int4_g128::Block>& work) { store_scales_of_128(work); }
+INVAR_INLINE void store_scales(const ScaleWork<int4_g128_f16::Block>& work) { store_scales_of_128(work); }
 
 }  // namespace
 }  // namespace invar

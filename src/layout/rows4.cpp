@@ -1,5 +1,5 @@
 // Interleaves rows into packed records and back. Which bit lies where: record.h. How a format's block comes apart:
-// row_record.h. Float formats have no blocks; their elements are moved as they are.
+// row_record.h. Elements of float formats are moved as they are.
 #include "layout/rows4.h"
 
 #include <cstring>
@@ -104,7 +104,12 @@ void store_block_scales(const RowRecord& row, int r, bool halves, ScalePlace pla
                 store_u16(place.line + 64 + 2 * wide, row.m[b]);
                 [[fallthrough]];
             case ScaleForm::f16:
+            case ScaleForm::bf16:
                 store_u16(place.line + 2 * wide, row.d[b]);
+                break;
+            case ScaleForm::f16_of_128:
+            case ScaleForm::bf16_of_128:
+                if (b % 4 == 0) store_u16(place.side + 2 * (2 * r + b / 4), row.d[b]);
                 break;
             case ScaleForm::six_bit: {  // pair 0 is stored before pair 1
                 const int value = six_bit_lane(row, b, halves);
@@ -143,6 +148,7 @@ void store_block_scales(const RowRecord& row, int r, bool halves, ScalePlace pla
                 place.side[wide] = row.scale[b];
                 break;
             case ScaleForm::none:
+            case ScaleForm::f32_of_128:  // of float elements
                 break;
         }
     }
@@ -178,7 +184,12 @@ void load_block_scales(const uint8_t* line, const uint8_t* side, ScaleForm form,
                 row.m[b] = load_u16(line + 64 + 2 * wide);
                 [[fallthrough]];
             case ScaleForm::f16:
+            case ScaleForm::bf16:
                 row.d[b] = load_u16(line + 2 * wide);
+                break;
+            case ScaleForm::f16_of_128:
+            case ScaleForm::bf16_of_128:
+                row.d[b] = load_u16(side + 2 * (2 * r + b / 4));
                 break;
             case ScaleForm::six_bit: {
                 const int low = load_u16(line + 2 * lane);
@@ -211,6 +222,7 @@ void load_block_scales(const uint8_t* line, const uint8_t* side, ScaleForm form,
                 row.scale[b] = side[wide];
                 break;
             case ScaleForm::none:
+            case ScaleForm::f32_of_128:
                 break;
         }
     }
@@ -269,8 +281,7 @@ int64_t pack_vector_records(const Matrix& matrix, int64_t group, uint8_t* sides,
     if (!matrix.with_vectors || (group + 1) * kRowGroup > matrix.rows) return 0;
     RecordsToPack work{.rows = {}, .records = matrix.columns / kRecordColumns, .sides = sides, .main = main};
     for (int r = 0; r < kRowGroup; ++r) work.rows[r] = matrix.as_stored + (group * kRowGroup + r) * row_bytes;
-    pack_records_avx2(matrix.format.id, work);
-    return work.records;
+    return pack_records_avx2(matrix.format.id, work) ? work.records : 0;
 }
 
 void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
@@ -302,39 +313,75 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
     }
 }
 
-// Float formats: element (row r, column 32 b + i) of a record is element 32 i + 8 r + b, as it is.
+// Float formats. A block is a scale, where there is one, and elements; an element is moved as it is.
+int64_t stored_element(const Format& format, int64_t size, int64_t column) {
+    const int64_t block = column / format.block_weights, scale = format.block_bytes - format.block_weights * size;
+    return block * format.block_bytes + scale + column % format.block_weights * size;
+}
+
+// Rows share the scales of the grid: the first row's stand for all (rows4_scales_agree).
+void pack_shared_scales(const Matrix& matrix, int64_t group, uint8_t* sides) {
+    const std::byte* const row = matrix.as_stored + group * kRowGroup * matrix.format.row_bytes(matrix.columns);
+    for (int64_t block = 0; block < matrix.columns / matrix.format.block_weights; ++block) {
+        std::memcpy(sides + 4 * block, row + block * matrix.format.block_bytes, 4);
+    }
+}
+
+// Where the element of row r and column k of a record stands among its elements (record.h).
+template <class Element>
+constexpr int float_place(int r, int k) {
+    const int b = k / 32, i = k % 32;
+    return sizeof(Element) == 1 ? 64 * (i / 2) + 16 * r + 2 * b + i % 2 : 32 * i + 8 * r + b;
+}
+
+// Neighbouring elements that lie side by side in any float format's row.
+template <class Element>
+constexpr int64_t kRowRun = sizeof(Element) == 1 ? 128 : 256;
+
 template <class Element>
 void pack_float_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
+    constexpr int64_t kSize = sizeof(Element);
+    const RecordLayout layout = record_layout(matrix.format.id);
+    const int64_t sides = sides_bytes(layout, matrix.columns);
+    std::memset(packed, 0, static_cast<size_t>(sides));
+    if (layout.scales == ScaleForm::f32_of_128) pack_shared_scales(matrix, group, packed);
+    packed += sides;
     const int64_t first = pack_vector_records(matrix, group, nullptr, packed);
-    packed += first * 1024 * static_cast<int64_t>(sizeof(Element));
-    for (int64_t record = first; record < records_of(matrix.columns); ++record, packed += 1024 * sizeof(Element)) {
+    packed += first * layout.main_bytes();
+    for (int64_t record = first; record < records_of(matrix.columns); ++record, packed += layout.main_bytes()) {
         const int64_t columns = columns_of_record(matrix.columns, record);
-        Element lanes[32][kRowGroup][8];
+        Element lanes[kRecordElements];
         if (columns < kRecordColumns || (group + 1) * kRowGroup > matrix.rows) std::memset(lanes, 0, sizeof(lanes));
         for (int r = 0; r < kRowGroup && group * kRowGroup + r < matrix.rows; ++r) {
             Element row[kRecordColumns] = {};
-            const int64_t element = (group * kRowGroup + r) * matrix.columns + record * kRecordColumns;
-            std::memcpy(row, matrix.as_stored + element * static_cast<int64_t>(sizeof(Element)),
-                        static_cast<size_t>(columns) * sizeof(Element));
-            for (int i = 0; i < 32; ++i) {
-                for (int b = 0; b < 8; ++b) lanes[i][r][b] = row[32 * b + i];
+            const int64_t row_bytes = matrix.format.row_bytes(matrix.columns), run = kRowRun<Element>;
+            const std::byte* const stored = matrix.as_stored + (group * kRowGroup + r) * row_bytes;
+            for (int64_t k = 0; k < columns; k += run) {
+                const int64_t count = columns - k < run ? columns - k : run;
+                const int64_t at = stored_element(matrix.format, kSize, record * kRecordColumns + k);
+                std::memcpy(row + k, stored + at, static_cast<size_t>(count * kSize));
             }
+            for (int k = 0; k < kRecordColumns; ++k) lanes[float_place<Element>(r, k)] = row[k];
         }
         std::memcpy(packed, lanes, sizeof(lanes));
     }
 }
 
 template <class Element>
-void unpack_float_record(const uint8_t* record, int r, int64_t columns, std::byte* as_stored) {
+void unpack_float_record(const Format& format, const uint8_t* record, const uint8_t* side, int r, int64_t columns,
+                         std::byte* as_stored) {
+    constexpr int64_t kSize = sizeof(Element);
     for (int64_t column = 0; column < columns; ++column) {
-        const int64_t element = 32 * (column % 32) + 8 * r + column / 32;
-        std::memcpy(as_stored + column * static_cast<int64_t>(sizeof(Element)),
-                    record + element * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
+        const int64_t place = float_place<Element>(r, static_cast<int>(column));
+        std::memcpy(as_stored + stored_element(format, kSize, column), record + place * kSize, kSize);
+    }
+    if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;
+    for (int64_t block = 0; block * format.block_weights < columns; ++block) {
+        std::memcpy(as_stored + block * format.block_bytes, side + 4 * block, 4);
     }
 }
 
 int64_t group_bytes(const Format& format, int64_t columns) {
-    if (format.is_float) return records_of(columns) * kRecordColumns * kRowGroup * format.block_bytes;
     return row_group_bytes(record_layout(format.id), columns);
 }
 
@@ -342,7 +389,20 @@ int64_t group_bytes(const Format& format, int64_t columns) {
 
 bool can_pack_with_avx2() { return __builtin_cpu_supports("avx2") != 0; }
 
-bool has_rows4(const Format& format) { return format.is_float || record_layout(format.id).scales != ScaleForm::none; }
+bool has_rows4(const Format& format) { return record_layout(format.id).has_pieces(); }
+
+bool rows4_scales_agree(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns,
+                        int64_t first_group, int64_t last_group) {
+    if (record_layout(format.id).scales != ScaleForm::f32_of_128) return true;
+    const int64_t row_bytes = format.row_bytes(columns);
+    for (int64_t row = first_group * kRowGroup; row < last_group * kRowGroup && row < rows; ++row) {
+        const std::byte* const first = as_stored + row / kRowGroup * kRowGroup * row_bytes;
+        for (int64_t at = 0; at < row_bytes; at += format.block_bytes) {
+            if (std::memcmp(first + at, as_stored + row * row_bytes + at, 4) != 0) return false;
+        }
+    }
+    return true;
+}
 
 int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
     return (rows + kRowGroup - 1) / kRowGroup * group_bytes(format, columns);
@@ -350,16 +410,22 @@ int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
 
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
                 int64_t last_group, std::byte* packed, Packing packing) {
-    CHECK(columns % format.block_weights == 0, "a row is whole blocks");
+    CHECK(has_rows4(format) && columns % format.block_weights == 0, "a row is whole blocks of a format with records");
     const Matrix matrix{format, as_stored, rows, columns, packing == Packing::fastest && can_pack_with_avx2()};
     for (int64_t group = first_group; group < last_group; ++group) {
         uint8_t* const out = reinterpret_cast<uint8_t*>(packed) + group * group_bytes(format, columns);
-        if (!format.is_float) {
-            pack_group(matrix, group, out);
-        } else if (format.block_bytes == 4) {
-            pack_float_group<uint32_t>(matrix, group, out);
-        } else {
-            pack_float_group<uint16_t>(matrix, group, out);
+        switch (element_bytes(record_layout(format.id).elements)) {
+            case 0:
+                pack_group(matrix, group, out);
+                break;
+            case 1:
+                pack_float_group<uint8_t>(matrix, group, out);
+                break;
+            case 2:
+                pack_float_group<uint16_t>(matrix, group, out);
+                break;
+            default:
+                pack_float_group<uint32_t>(matrix, group, out);
         }
     }
 }
@@ -370,14 +436,19 @@ void unpack_row_record(const Format& format, const std::byte* packed, int64_t co
     const int64_t count = columns_of_record(columns, record);
     const uint8_t* const group =
         reinterpret_cast<const uint8_t*>(packed) + row / kRowGroup * group_bytes(format, columns);
-    if (format.is_float) {
-        const uint8_t* const elements = group + record * kRecordColumns * kRowGroup * format.block_bytes;
-        if (format.block_bytes == 4) return unpack_float_record<uint32_t>(elements, r, count, as_stored);
-        return unpack_float_record<uint16_t>(elements, r, count, as_stored);
-    }
     const RecordLayout layout = record_layout(format.id);
     const uint8_t* const main = group + sides_bytes(layout, columns) + record * layout.main_bytes();
     const uint8_t* const side = group + record * layout.side_bytes();
+    switch (element_bytes(layout.elements)) {
+        case 0:
+            break;
+        case 1:
+            return unpack_float_record<uint8_t>(format, main, side, r, count, as_stored);
+        case 2:
+            return unpack_float_record<uint16_t>(format, main, side, r, count, as_stored);
+        default:
+            return unpack_float_record<uint32_t>(format, main, side, r, count, as_stored);
+    }
     Groups groups;
     RowRecord parts;
     load_codes(layout, main, groups);

@@ -15,16 +15,22 @@ inline constexpr int64_t kRowGroup = 4;       // rows interleaved; a matrix is p
 inline constexpr int64_t kLaneColumns = 256;  // columns of a group record: 8 strands x 32
 inline constexpr int64_t kPackedAlignment = 64;
 
-bool has_rows4(const Format& format);  // whether a rows4 layout is defined for the format (all of ours)
+bool has_rows4(const Format& format);  // whether a rows4 layout is defined for the format (formats/description.h)
 // Bytes of [rows, columns] in this form, a multiple of 64. Any columns the format allows; a last partial record is
 // padded.
 int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns);
 // Packs the row groups [first_group, last_group) of a matrix stored as in the file; `packed` is the start of the whole
 // packed matrix, 64-byte aligned. Groups are independent: callers may run ranges in parallel, or pack a range as a
 // matrix of its own.
+// rows4_scales_agree must hold of them.
 enum class Packing : uint8_t { plain, fastest };  // the same bytes; plain: the loops that define them
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
                 int64_t last_group, std::byte* packed, Packing packing = Packing::fastest);
+// Whether rows that a packed form stores one scale for have the same (f8_e4m3_b128, whose grid of 128 x 128 gives four
+// neighbouring rows one scale): false where rows of another order or another grid met in a group. Such a matrix can be
+// multiplied as stored only. Also for the device's form (cuda/weight_packing.h).
+bool rows4_scales_agree(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns,
+                        int64_t first_group, int64_t last_group);
 // The exact bytes of a row as stored in the file (columns / block_weights * block_bytes of them).
 void unpack_row(const Format& format, const std::byte* packed, int64_t rows, int64_t columns, int64_t row,
                 std::byte* as_stored);

@@ -1,4 +1,5 @@
 #include "load/device_loader.h"
+#include "layout/rows4.h"
 
 #include <algorithm>
 #include <cstring>
@@ -134,6 +135,12 @@ class DeviceLoader {
             const int64_t start_row = group * of_group, end_row = std::min(rows, end * of_group);
             TRY_ASSIGN(const std::byte* from,
                        reader.rows(entry.stored, matrix * rows + start_row, end_row - start_row));
+            if (!rows4_scales_agree(*entry.source, from, end_row - start_row, columns, 0, end - group)) {
+                return fail(
+                    "{} (tensor '{}') has other scales in neighbouring rows, but the device holds one scale for "
+                    "four rows and {} columns of {}; use --device cpu --form as-stored",
+                    to_string(entry.id), entry.tensor, entry.source->block_weights, entry.source->name);
+            }
             load_.accelerator.pack({.format = *entry.source,
                                     .stored = from,
                                     .rows = end_row - start_row,

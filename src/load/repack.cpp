@@ -79,6 +79,12 @@ Result<void> pack_piece(const Piece& piece, RowReader& reader) {
                    reader.rows(entry.stored, piece.matrix * shape.rows + first * kRowGroup, rows));
         std::byte* out = piece.out + first * group_bytes;
         if (entry.form == StoredForm::rows4) {
+            if (!rows4_scales_agree(shape.format, stored, rows, shape.columns, 0, last - first)) {
+                return fail(
+                    "{} (tensor '{}') has other scales in neighbouring rows, but rows of {} are packed four by "
+                    "four with one scale for each {} columns; use --form as-stored",
+                    to_string(entry.id), entry.tensor, shape.format.name, shape.format.block_weights);
+            }
             pack_rows4(shape.format, stored, rows, shape.columns, 0, last - first, out);
         } else {
             std::memcpy(out, stored, static_cast<size_t>(rows * shape.row_bytes()));

@@ -1,11 +1,12 @@
-// Products of f32, f16 and bf16 weights against dot_float (formats/format.h): every kernel, ragged rows and columns.
+// Products of float weights against dot_float (formats/format.h): every kernel, ragged rows and columns.
 #include "cpu/float_products.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "comparison.h"
+#include "cpu/comparison.h"
+#include "cpu/linear_case.h"
 
 namespace invar {
 namespace {
@@ -20,23 +21,18 @@ constexpr Kernel kKernels[] = {{"scalar", Isa::scalar, ActivationForm::rows, flo
                                {"avx2", Isa::avx2, ActivationForm::float_lanes, float_product_avx2},
                                {"avx512", Isa::avx512, ActivationForm::float_lanes, float_product_avx512}};
 
-class AlignedBytes {
-  public:
-    explicit AlignedBytes(int64_t bytes) : memory_(static_cast<size_t>(bytes) + 64) {
-        data_ = memory_.data() + (64 - reinterpret_cast<uintptr_t>(memory_.data()) % 64) % 64;
-    }
-    std::byte* data() { return data_; }
-
-  private:
-    std::vector<std::byte> memory_;
-    std::byte* data_;
-};
-
-// Weights of each format that are finite, some of them subnormal or zero of either sign.
+// Weights of each format, some of them subnormal or zero of either sign.
 std::vector<std::byte> make_weights(std::mt19937& random, const Format& format, int64_t rows, int64_t columns) {
+    if (format.block_bytes != 2 && format.block_bytes != 4 && random() % 2 == 0) {  // FP8 codes of every value, NaN too
+        auto stored = random_weights(format, rows, columns,
+                                     random() % 2 == 0 ? WeightKind::ordinary : WeightKind::any_bits, random());
+        share_scales(format, rows, columns, stored.data());
+        return stored;
+    }
     const std::vector<float> values = make_inputs(random, rows * columns, Inputs::hard);
     std::vector<std::byte> stored(static_cast<size_t>(format.row_bytes(columns) * rows));
     format.encode(values.data(), rows * columns, nullptr, stored.data());
+    share_scales(format, rows, columns, stored.data());
     return stored;
 }
 
@@ -51,33 +47,33 @@ void compare_product(std::mt19937& random, const Kernel& kernel, const Shape& sh
     const Format& format_of = format(shape.format);
     const int64_t rows = shape.rows, columns = shape.columns, tokens = shape.tokens;
     const auto stored = make_weights(random, format_of, rows, columns);
-    AlignedBytes packed(rows4_bytes(format_of, rows, columns));
-    pack_rows4(format_of, stored.data(), rows, columns, 0, (rows + 3) / 4, packed.data());
+    const AlignedBytes packed = aligned_bytes(rows4_bytes(format_of, rows, columns));
+    pack_rows4(format_of, stored.data(), rows, columns, 0, (rows + 3) / 4, packed.get());
     const WeightMatrix weight{.id = {},
                               .format = &format_of,
                               .form = shape.form,
                               .rows = rows,
                               .columns = columns,
-                              .data = shape.form == StoredForm::rows4 ? packed.data() : stored.data(),
+                              .data = shape.form == StoredForm::rows4 ? packed.get() : stored.data(),
                               .bytes = 0};
     const int64_t bytes = activation_bytes(kernel.reads, columns), stride = rows + 3;
-    AlignedBytes activations(bytes * tokens), scratch(kLinearScratchBytes);
+    const AlignedBytes activations = aligned_bytes(bytes * tokens), scratch = aligned_bytes(kLinearScratchBytes);
     const std::vector<float> x = make_inputs(random, columns * tokens, Inputs::hard);
     for (int64_t t = 0; t < tokens; ++t) {
-        prepare_activations(kernel.reads, Isa::scalar, x.data() + t * columns, columns, activations.data() + t * bytes);
+        prepare_activations(kernel.reads, Isa::scalar, x.data() + t * columns, columns, activations.get() + t * bytes);
     }
     std::vector<float> out(static_cast<size_t>(tokens * stride), 5.5f);
     const int64_t middle = rows / 2 / 4 * 4;
     for (const auto& [first, last] : {std::pair{int64_t{0}, middle}, std::pair{middle, rows}}) {
         if (first == last) continue;
         kernel.run({.weight = &weight,
-                    .activations = activations.data(),
+                    .activations = activations.get(),
                     .tokens = tokens,
                     .out = out.data(),
                     .out_stride = stride,
                     .first_row = first,
                     .last_row = last,
-                    .worker_scratch = scratch.data()});
+                    .worker_scratch = scratch.get()});
     }
     for (int64_t t = 0; t < tokens; ++t) {
         for (int64_t row = 0; row < rows; ++row) {
@@ -95,8 +91,11 @@ TEST(FloatProducts, EqualTheDefinitionForEveryFormatShapeAndTokenCount) {
         std::mt19937 random(21);
         Comparison comparison;
         int64_t shapes = 0;
-        for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::bf16}) {
-            for (const int64_t columns : {1, 31, 32, 33, 255, 256, 257, 300, 512, 1000}) {
+        for (const Format* format_of : formats()) {
+            if (!format_of->is_float) continue;
+            const FormatId id = format_of->id;
+            for (const int64_t columns : {1, 31, 32, 33, 128, 255, 256, 257, 300, 384, 512, 1000}) {
+                if (columns % format_of->block_weights != 0) continue;
                 for (const int64_t rows : {1, 3, 4, 5, 12}) {
                     for (const int64_t tokens : {1, 2, 3, 7, 8, 9, 17}) {
                         for (const StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {

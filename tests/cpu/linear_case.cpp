@@ -8,19 +8,7 @@
 #include "arithmetic/float_types.h"
 #include "arithmetic/quantise.h"
 #include "base/check.h"
-#include "formats/iq4_nl/iq4_nl.h"
-#include "formats/iq4_xs/iq4_xs.h"
-#include "formats/mxfp4/mxfp4.h"
-#include "formats/q2_k/q2_k.h"
-#include "formats/q3_k/q3_k.h"
-#include "formats/q4_0/q4_0.h"
-#include "formats/q4_1/q4_1.h"
-#include "formats/q4_k/q4_k.h"
-#include "formats/q5_0/q5_0.h"
-#include "formats/q5_1/q5_1.h"
-#include "formats/q5_k/q5_k.h"
-#include "formats/q6_k/q6_k.h"
-#include "formats/q8_0/q8_0.h"
+#include "layout/record.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -48,52 +36,37 @@ uint16_t random_scale(WeightKind kind, Random& random) {
     return f32_to_f16((bits & 1) != 0 && kind == WeightKind::extreme ? -magnitude : magnitude);
 }
 
-// Sets the floating scales of the block; the random bytes already there are the rest.
-template <class Block>
-void set_scales(std::byte* bytes, WeightKind kind, Random& random) {
-    Block& block = *reinterpret_cast<Block*>(bytes);
-    if constexpr (requires { block.d; }) block.d = StoredF16::from_bits(random_scale(kind, random));
-    if constexpr (requires { block.m; }) block.m = StoredF16::from_bits(random_scale(kind, random));
-    if constexpr (requires { block.dmin; }) block.dmin = StoredF16::from_bits(random_scale(kind, random));
-    if constexpr (requires { block.e; }) {
-        constexpr uint8_t kEdges[8] = {0,   1,   2,   3,
-                                       100, 253, 254, 255};  // subnormal from 0 to 1; halves of 2^128 at 255
-        block.e = kind == WeightKind::ordinary ? static_cast<uint8_t>(110 + random() % 12) : kEdges[random() % 8];
-    }
-}
-
-void set_scales_of(FormatId format, std::byte* block, WeightKind kind, Random& random) {
-    switch (format) {
-        case FormatId::q4_0:
-            return set_scales<q4_0::Block>(block, kind, random);
-        case FormatId::q4_1:
-            return set_scales<q4_1::Block>(block, kind, random);
-        case FormatId::q5_0:
-            return set_scales<q5_0::Block>(block, kind, random);
-        case FormatId::q5_1:
-            return set_scales<q5_1::Block>(block, kind, random);
-        case FormatId::q8_0:
-            return set_scales<q8_0::Block>(block, kind, random);
-        case FormatId::q2_k:
-            return set_scales<q2_k::Block>(block, kind, random);
-        case FormatId::q3_k:
-            return set_scales<q3_k::Block>(block, kind, random);
-        case FormatId::q4_k:
-            return set_scales<q4_k::Block>(block, kind, random);
-        case FormatId::q5_k:
-            return set_scales<q5_k::Block>(block, kind, random);
-        case FormatId::q6_k:
-            return set_scales<q6_k::Block>(block, kind, random);
-        case FormatId::iq4_nl:
-            return set_scales<iq4_nl::Block>(block, kind, random);
-        case FormatId::iq4_xs:
-            return set_scales<iq4_xs::Block>(block, kind, random);
-        case FormatId::mxfp4:
-            return set_scales<mxfp4::Block>(block, kind, random);
-        case FormatId::nvfp4:
-            return;  // all scales are bytes of every value
-        default:
-            CHECK(false, "quantised formats only");
+// Sets the floating scales of a block; the random bytes already there are the rest. Scales of one byte may be any.
+void set_scales(const Format& format, std::byte* block, WeightKind kind, Random& random) {
+    for (const ScaleField& field : format.scales) {
+        std::byte* const at = block + field.offset;
+        switch (field.kind) {
+            case ScaleKind::f16: {
+                const uint16_t bits = random_scale(kind, random);
+                std::memcpy(at, &bits, 2);
+                break;
+            }
+            case ScaleKind::bf16: {
+                constexpr uint16_t kEdges[8] = {0x0000, 0x8000, 0x0001, 0x8080, 0x7F7F, 0xFF7F, 0x0080, 0x3F80};
+                const bool edge = kind == WeightKind::extreme && random() % 2 == 0;
+                const uint16_t bits = edge ? kEdges[random() % 8] : f32_to_bf16(f16_to_f32(random_scale(kind, random)));
+                std::memcpy(at, &bits, 2);
+                break;
+            }
+            case ScaleKind::f32: {
+                const float scale = f16_to_f32(random_scale(kind, random)) * 1.0001f;
+                std::memcpy(at, &scale, 4);
+                break;
+            }
+            case ScaleKind::e8m0: {
+                // Subnormal from 0 to 1; halves of 2^128 at 255.
+                constexpr uint8_t kEdges[8] = {0, 1, 2, 3, 100, 253, 254, 255};
+                *at = static_cast<std::byte>(kind == WeightKind::ordinary ? 110 + random() % 12 : kEdges[random() % 8]);
+                break;
+            }
+            case ScaleKind::ue4m3:
+                break;
+        }
     }
 }
 
@@ -136,16 +109,39 @@ AlignedBytes aligned_bytes(int64_t count) {
     return AlignedBytes(bytes);
 }
 
+// One code of 128 is NaN, and with it the whole row: such rows are a third, of any bits only.
+void take_nan_codes(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
+                    std::vector<std::byte>& bytes) {
+    const int64_t row_bytes = format.row_bytes(columns), scale = format.block_bytes - format.block_weights;
+    for (int64_t row = 0; row < rows; ++row) {
+        if (kind == WeightKind::any_bits && row % 3 == 0) continue;
+        for (int64_t at = 0; at < row_bytes; ++at) {
+            std::byte& code = bytes[static_cast<size_t>(row * row_bytes + at)];
+            if (at % format.block_bytes >= scale && (code & std::byte{0x7F}) == std::byte{0x7F}) code ^= std::byte{1};
+        }
+    }
+}
+
 std::vector<std::byte> random_weights(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
                                       uint64_t seed) {
     Random random(seed);
     std::vector<std::byte> bytes(static_cast<size_t>(rows * format.row_bytes(columns)));
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() >> 13);
+    if (describe(format.id).elements == Elements::e4m3) take_nan_codes(format, rows, columns, kind, bytes);
     if (kind == WeightKind::any_bits) return bytes;
     for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.block_bytes)) {
-        set_scales_of(format.id, bytes.data() + at, kind, random);
+        set_scales(format, bytes.data() + at, kind, random);
     }
     return bytes;
+}
+
+void share_scales(const Format& format, int64_t rows, int64_t columns, std::byte* stored) {
+    if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;
+    const int64_t row_bytes = format.row_bytes(columns);
+    for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t at = 0; at < row_bytes; at += format.block_bytes)
+            std::memcpy(stored + row * row_bytes + at, stored + row / 4 * 4 * row_bytes + at, 4);
+    }
 }
 
 std::vector<float> random_activations(int64_t tokens, int64_t columns, uint64_t seed) {

@@ -47,6 +47,8 @@ struct LinearCase {
 
     WeightMatrix matrix(StoredForm form) const;
 };
+// Gives the rows of each group of four the first one's scales where a packed form holds one for all.
+void share_scales(const Format& format, int64_t rows, int64_t columns, std::byte* stored);
 // Every third seed has scales of rows beside the tensor's.
 std::vector<float> random_row_scales(int64_t rows, uint64_t seed);
 LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_t tokens, WeightKind kind,

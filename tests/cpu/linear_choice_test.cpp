@@ -56,7 +56,7 @@ TEST(LinearChoice, Avx512NeverTakesARowOfAvxVnni) {
             }
         }
     }
-    EXPECT_EQ(taken_by_avx512, 17 * 64);
+    EXPECT_EQ(taken_by_avx512, kFormatCount * 64);
 }
 
 TEST(LinearChoice, EveryProblemHasAScalarRow) {

@@ -6,7 +6,7 @@
 
 namespace invar {
 
-void linear_tiles_emulated(const LinearTask& task) { kTiles[static_cast<int>(task.weight->format->id)](task); }
+void linear_tiles_emulated(const LinearTask& task) { kTiles.entries[static_cast<int>(task.weight->format->id)](task); }
 EmulatedCounts emulated_counts() { return {emulated.products, emulated.faults, emulated.configured}; }
 
 }  // namespace invar

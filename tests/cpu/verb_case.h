@@ -11,6 +11,7 @@
 
 #include "cpu/comparison.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/linear_case.h"
 #include "cpu/reference_ops.h"
 #include "layout/rows4.h"
 
@@ -96,6 +97,7 @@ inline OwnedStack make_stack(std::mt19937& random, FormatId id, StoredForm form,
             format_of.encode(values.data() + row * columns, columns, nullptr,
                              stored.data() + row * format_of.row_bytes(columns));
         }
+        share_scales(format_of, rows, columns, stored.data());
         if (form == StoredForm::rows4) {
             pack_rows4(format_of, stored.data(), rows, columns, 0, (rows + kRowGroup - 1) / kRowGroup,
                        data + i * stride);

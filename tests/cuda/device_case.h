@@ -84,7 +84,14 @@ struct DeviceProduct {
     }
 };
 
-inline std::vector<std::byte> float_weights(const Format& format, int64_t rows, int64_t columns, uint64_t seed) {
+inline std::vector<std::byte> float_weights(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
+                                            uint64_t seed) {
+    if (format.block_weights > 1 ||
+        (format.block_bytes == 1 && kind != WeightKind::ordinary)) {  // codes of every value
+        std::vector<std::byte> stored = random_weights(format, rows, columns, kind, seed);
+        share_scales(format, rows, columns, stored.data());
+        return stored;
+    }
     std::mt19937 random(static_cast<uint32_t>(seed));
     std::vector<float> values = make_inputs(random, rows * columns, Inputs::hard);
     std::vector<std::byte> stored(static_cast<size_t>(rows * format.row_bytes(columns)));
@@ -102,7 +109,7 @@ inline DeviceProduct make_product(const Format& format, int64_t rows, int64_t co
     // Odd seeds have scales beside the format: of the tensor, of its rows, or of both.
     p.tensor_scale = seed % 4 == 1 || seed % 8 == 3 ? 0.37f : 1.0f;
     if (seed % 4 == 3) p.row_scales = DeviceArray<float>(random_row_scales(rows, seed));
-    p.stored = format.is_float ? float_weights(format, rows, columns, seed)
+    p.stored = format.is_float ? float_weights(format, rows, columns, kind, seed)
                                : random_weights(format, rows, columns, kind, seed);
     p.packed = pack_for_device(format, p.stored.data(), rows, columns);
     std::mt19937 random(static_cast<uint32_t>(seed));

@@ -12,8 +12,18 @@ namespace {
 
 using namespace cuda;
 
-// Runs the product with the decode kernels; [tokens, rows].
-DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p) {
+// Rows of the table that read activations row by row and have the format.
+std::vector<const ProductKernel*> kernels_of(const Format& format) {
+    std::vector<const ProductKernel*> kernels;
+    for (const ProductKernel& kernel : product_kernels()) {
+        if (kernel.unordered != nullptr && kernel.has(format.id)) kernels.push_back(&kernel);
+    }
+    return kernels;
+}
+
+// Runs the product with such a kernel, the table's last if none is given; [tokens, rows].
+DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p, const ProductKernel* kernel = nullptr) {
+    if (kernel == nullptr) kernel = kernels_of(*p.format).back();
     const int64_t records = records_of(p.columns);
     DecodeArgs args{.weights = p.packed.constant(),
                     .rows = p.rows,
@@ -33,7 +43,7 @@ DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p) 
             {.x = p.x.constant(), .stride = p.columns, .columns = p.columns, .records = records, .out = x.global()},
             p.tokens);
         args.activations = simt::global(reinterpret_cast<const uint8_t*>(x.data()), x.count() * 4);
-        launch_decode(device.stream(), p.format->id, args);
+        kernel->unordered(device.stream(), p.format->id, args);
         return out;
     }
     const DeviceArray<uint8_t> x(p.tokens * records * int64_t{sizeof(ActivationRecord)});
@@ -45,7 +55,7 @@ DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p) 
                                       .records_out = x.global(),
                                       .tiles = {}});
     args.activations = x.constant();
-    launch_decode(device.stream(), p.format->id, args);
+    kernel->unordered(device.stream(), p.format->id, args);
     return out;
 }
 
@@ -64,7 +74,8 @@ std::vector<Shape> shapes_of(const Format& format) {
     std::vector<Shape> shapes = {{5, 256, 1}, {7, 1280, 2}, {4, 2304, 3}, {3, 768, 8}, {18, 1024, 16}, {2, 512, 11}};
     if (format.block_weights <= 32) shapes.insert(shapes.end(), {{6, 32, 1}, {5, 1376, 4}, {3, 224, 5}});
     if (format.block_weights == 64) shapes.insert(shapes.end(), {{6, 64, 1}, {5, 1344, 4}});
-    if (format.is_float) shapes.insert(shapes.end(), {{3, 1, 1}, {5, 333, 3}});
+    if (format.block_weights == 128) shapes.insert(shapes.end(), {{6, 128, 1}, {5, 1408, 4}});
+    if (format.block_weights == 1) shapes.insert(shapes.end(), {{3, 1, 1}, {5, 333, 3}});
     return shapes;
 }
 
@@ -79,14 +90,15 @@ TEST(CudaDecode, EqualsTheDefinitionForEveryFormatAndShape) {
                 const EmulatedDevice device(seed % 2 == 0 ? simt::Emulator::Order::rising
                                                           : simt::Emulator::Order::falling);
                 const DeviceProduct p = make_product(*format, shape.rows, shape.columns, shape.tokens, kind, ++seed);
-                const DeviceArray<float> out = decode(device, p);
-                device.expect_no_fault();
-                const Comparison comparison = compare(p, out);
-                EXPECT_EQ(comparison.differ(), 0)
-                    << format->name << " " << shape.rows << " x " << shape.columns << ", " << shape.tokens << " tokens";
-                for (int64_t i = 0; i < p.tokens * p.rows; ++i)
-                    of_format.add(p.expected[static_cast<size_t>(i)], out[i]);
-                for (int64_t i = 0; i < p.tokens * p.rows; ++i) all.add(p.expected[static_cast<size_t>(i)], out[i]);
+                for (const ProductKernel* kernel : kernels_of(*format)) {
+                    const DeviceArray<float> out = decode(device, p, kernel);
+                    device.expect_no_fault();
+                    EXPECT_EQ(compare(p, out).differ(), 0)
+                        << kernel->name << " " << format->name << " " << shape.rows << " x " << shape.columns << ", "
+                        << shape.tokens << " tokens";
+                    of_format.add(p.expected.data(), out.data(), p.tokens * p.rows);
+                    all.add(p.expected.data(), out.data(), p.tokens * p.rows);
+                }
                 blocks += device.emulator->blocks_run();
             }
         }
@@ -105,6 +117,42 @@ TEST(CudaDecode, PackingKeepsTheSizeItStates) {
     EXPECT_EQ(device_weight_bytes(FormatId::iq4_xs, 4, 1024), 4 * 4 * 136);
     EXPECT_EQ(device_weight_bytes(FormatId::q3_k, 4, 1024), 4 * 4 * 112);
     EXPECT_EQ(device_weight_bytes(FormatId::bf16, 4, 256), 4 * 256 * 2);
+    EXPECT_EQ(device_weight_bytes(FormatId::f8_e4m3, 4, 256), 4 * 256);
+    EXPECT_EQ(device_weight_bytes(FormatId::f8_e4m3_b128, 4, 1024), 4 * 1024 + 32);  // a grid's scales, once for 4 rows
+    EXPECT_EQ(device_weight_bytes(FormatId::int4_g32, 4, 1024), 4 * 32 * 18);
+    EXPECT_EQ(device_weight_bytes(FormatId::int4_g128, 4, 1024), 4 * 8 * 66);
+}
+
+TEST(CudaProducts, TheTableHasARowForEveryFormatAndEveryNumberOfTokens) {
+    int64_t asked = 0;
+    for (const Format* format : formats()) {
+        EXPECT_TRUE(has_device_form(format->id)) << format->name;
+        for (const bool experts : {false, true}) {
+            for (const int64_t tokens : {1, 8, 9, 48, 49, 64, 65, 512, 4096}) {
+                for (const int64_t rows : {4, 1024, 65536}) {
+                    const ProductKernel& kernel = choose_product(
+                        {.format = format->id, .rows = rows, .columns = 1024, .tokens = tokens, .experts = experts});
+                    EXPECT_TRUE(kernel.has(format->id));
+                    EXPECT_NE(kernel.unordered == nullptr, kernel.tiled == nullptr) << kernel.name;
+                    EXPECT_EQ(kernel.tile_tokens == 0, kernel.tiled == nullptr) << kernel.name;
+                    ++asked;
+                }
+            }
+        }
+    }
+    const auto named = [](FormatId id, int64_t rows, int64_t tokens, bool experts = false) {
+        return choose_product({.format = id, .rows = rows, .columns = 1024, .tokens = tokens, .experts = experts}).name;
+    };
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 8), "decode");
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 9), "tiles_16");
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 49), "tiles_64");
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 512), "tiles_128");
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 64, true), "decode");
+    EXPECT_EQ(named(FormatId::q4_k, 4096, 65, true), "tiles_16");
+    EXPECT_EQ(named(FormatId::f8_e4m3, 4096, 1), "float_decode");
+    EXPECT_EQ(named(FormatId::f8_e4m3_b128, 4096, 512), "float_tiles_64");
+    EXPECT_EQ(named(FormatId::bf16, 64, 512), "float_tiles_16");
+    EXPECT_GT(asked, 1000);
 }
 
 // A swapped scale, a code of another column, a missing record, rows of a group exchanged: each must show.
@@ -121,11 +169,15 @@ TEST(CudaDecode, AWrongByteOfTheLayoutIsSeen) {
             mutations.add((std::string(format->name) + ": " + what).c_str(), compare(p, decode(device, p)));
             std::memcpy(p.packed.data(), kept.data(), kept.size());
         };
+        if (layout.has_grid()) {
+            with_swap("scales of two halves of a record swapped", 0, 4, 4);
+            with_swap("scales of two records swapped", 0, 8, 8);
+        }
         if (layout.scale_bytes() != 0) {
             with_swap("scales of two strands swapped", 0, 4 * layout.scale_bytes(), layout.scale_bytes());
             with_swap("scales of two rows swapped", 0, layout.scale_bytes(), layout.scale_bytes());
         }
-        if (layout.side_bytes() != 0)
+        if (layout.side_bytes() != 0 && !layout.has_grid())
             with_swap("superblock scales of two rows swapped", layout.side_at(), layout.side_at() + layout.side_bytes(),
                       layout.side_bytes());
         with_swap("codes of two strands swapped", layout.records_at(), layout.records_at() + 64, 16);

@@ -12,20 +12,23 @@ TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
     const std::vector<float> x = test::fixture_floats("dot_activations.f32");
     ASSERT_EQ(x.size(), 2u * 512);
     const std::vector<QuantisedBlock> quantised = test::quantised(x);
-    std::ifstream lines = test::fixture_lines("dot_law.txt");
-    std::string name, expected;
-    int64_t activation, row, compared = 0;
-    while (lines >> name >> activation >> row >> expected) {
-        const Format& format = *find_format_by_name(name);
-        const std::vector<std::byte> rows = test::fixture_bytes(name + ".rows");
-        const int64_t columns = format.is_float ? 77 : 512;
-        const std::byte* weights = rows.data() + row * format.row_bytes(columns);
-        const float y = format.is_float ? dot_float(format, weights, &x[activation * 512], columns)
-                                        : dot_quantised(format, weights, &quantised[activation * 16], columns);
-        EXPECT_EQ(test::bits(y), std::stoul(expected, nullptr, 16)) << name << " row " << row << ": " << y;
-        ++compared;
+    int64_t compared = 0;
+    for (const char* file : {"dot_law.txt", "dot_law_safetensors.txt"}) {
+        std::ifstream lines = test::fixture_lines(file);
+        std::string name, expected;
+        int64_t activation, row;
+        while (lines >> name >> activation >> row >> expected) {
+            const Format& format = *find_format_by_name(name);
+            const std::vector<std::byte> rows = test::fixture_bytes(name + ".rows");
+            const int64_t columns = !format.is_float ? 512 : format.block_weights == 1 ? 77 : format.block_weights;
+            const std::byte* weights = rows.data() + row * format.row_bytes(columns);
+            const float y = format.is_float ? dot_float(format, weights, &x[activation * 512], columns)
+                                            : dot_quantised(format, weights, &quantised[activation * 16], columns);
+            EXPECT_EQ(test::bits(y), std::stoul(expected, nullptr, 16)) << name << " row " << row << ": " << y;
+            ++compared;
+        }
     }
-    EXPECT_EQ(compared, 2 * (14 * 12 + 3 * 4));
+    EXPECT_EQ(compared, 2 * (14 * 12 + 3 * 4) + 2 * (3 * 12 + 2 * 4));
     std::printf("[equality] %lld outputs compared\n", static_cast<long long>(compared));
 }
 
@@ -58,7 +61,7 @@ TEST(DotLaw, IsWithinRoundingOfABinary64Dot) {
 
 TEST(DotLaw, FloatFormatsRoundAsSequentialStrandsOfAnyLength) {
     const std::vector<float> x = test::gaussian_values(1000, 5), w = test::gaussian_values(1000, 6);
-    for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::bf16}) {
+    for (const FormatId id : {FormatId::f32, FormatId::f16, FormatId::bf16, FormatId::f8_e4m3}) {
         const std::vector<std::byte> row = test::encode(format(id), w);
         const std::vector<float> weights = test::decode(format(id), row);
         for (const int64_t columns : {0, 1, 31, 32, 33, 255, 256, 257, 999, 1000}) {

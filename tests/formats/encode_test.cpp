@@ -35,14 +35,22 @@ const std::map<std::string, Limit> kLimits = {
     {"iq4_xs", {0.0761, 0.0923, 0}},
     {"mxfp4", {0.114, 0.127, 0}},
     {"nvfp4", {0.083, 0.0853, 0}},
+    {"f8_e4m3", {0.0268, 0.026, 0}},
+    {"f8_e4m3_b128", {0.0261, 0.0246, 0}},
+    {"int4_g32", {0.0842, 0.112, 0.0805}},
+    {"int4_g128", {0.1011, 0.1644, 0}},
+    {"int4_g128_f16", {0.1011, 0.1644, 0}},
 };
 
-// Encoded and decoded; NVFP4 with its tensor scale.
+// Formats that need a scale of the tensor.
+bool needs_scale(const Format& format) { return format.id == FormatId::nvfp4 || format.id == FormatId::f8_e4m3; }
+
+// Encoded and decoded, with the tensor scale where one is needed.
 std::vector<float> through(const Format& format, const std::vector<float>& values) {
-    if (format.id != FormatId::nvfp4) return test::decode(format, test::encode(format, values));
+    if (!needs_scale(format)) return test::decode(format, test::encode(format, values));
     float amax = 0.0f;
     for (const float value : values) amax = std::max(amax, std::fabs(value));
-    const float scale = nvfp4::tensor_scale(amax);
+    const float scale = format.id == FormatId::nvfp4 ? nvfp4::tensor_scale(amax) : amax / 448.0f;
     std::vector<float> scaled = values;
     for (float& value : scaled) value /= scale;
     scaled = test::decode(format, test::encode(format, scaled));
@@ -94,9 +102,8 @@ TEST(FormatEncoders, ConstantRowsKeepTheirValue) {
             const std::vector<float> decoded = through(*format, std::vector<float>(256, constant));
             // Scales have 11 bits; E2M1 codes under a power of two are up to a quarter apart (1.5 to 2: 1/7 either
             // way).
-            const double tolerance = format->id == FormatId::mxfp4                                   ? 0.15
-                                     : format->id == FormatId::nvfp4 || format->id == FormatId::bf16 ? 0.04
-                                                                                                     : 0.004;
+            const bool coarse = format->id == FormatId::nvfp4 || format->id == FormatId::bf16;
+            const double tolerance = format->id == FormatId::mxfp4 ? 0.15 : coarse ? 0.04 : 0.004;
             for (const float value : decoded) {
                 ASSERT_NEAR(value, constant, tolerance * std::fabs(constant)) << format->name << " " << constant;
             }
@@ -112,7 +119,7 @@ TEST(FormatEncoders, ASingleOutlierKeepsItsValueAndSpoilsOnlyItsOwnBlock) {
         const std::vector<float> after = through(*format, values);
         // Under a power of two, 5 lies between the neighbouring codes 4 and 6.
         EXPECT_NEAR(after[37], 5.0f, format->id == FormatId::mxfp4 ? 1.0 : 0.06 * 5.0) << format->name;
-        if (format->id == FormatId::nvfp4) continue;  // its tensor scale moves
+        if (needs_scale(*format)) continue;  // which moves
         for (int i = 256; i < 512; ++i)
             ASSERT_EQ(test::bits(after[i]), test::bits(before[i])) << format->name << " " << i;
     }
@@ -126,13 +133,13 @@ TEST(FormatEncoders, TinyRowsStayFiniteAndNoLargerThanTheInput) {
             for (float& value : values) value *= size, amax = std::max(amax, std::fabs(value));
             const std::vector<float> decoded = test::decode(*format, test::encode(*format, values));
             // Below 2^-24, the least binary16 scale, and 2^-9 for NVFP4 without a tensor scale, the step is absolute.
-            const float step = format->id == FormatId::nvfp4 ? 0x1p-9f : 0x1p-24f;
+            const float step = needs_scale(*format) ? 0x1p-9f : 0x1p-24f;
             for (size_t i = 0; i < values.size(); ++i) {
                 ASSERT_TRUE(std::isfinite(decoded[i])) << format->name << " " << size;
                 ASSERT_LE(std::fabs(decoded[i]), 1.5f * amax + step) << format->name << " " << size;
             }
             // From 1e-4 on scales are precise enough for the usual error.
-            if (size >= 1e-4f && format->id != FormatId::nvfp4) {
+            if (size >= 1e-4f && !needs_scale(*format)) {
                 EXPECT_LE(test::relative_rms(values, decoded), 0.3) << format->name;
             }
         }

@@ -9,16 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "formats/iq4_xs/iq4_xs.h"
-#include "formats/nvfp4/nvfp4.h"
-#include "formats/q2_k/q2_k.h"
-#include "formats/q3_k/q3_k.h"
-#include "formats/q4_0/q4_0.h"
-#include "formats/q4_k/q4_k.h"
-#include "formats/q5_1/q5_1.h"
-#include "formats/q5_k/q5_k.h"
-#include "formats/q6_k/q6_k.h"
-#include "formats/q8_0/q8_0.h"
+#include "formats/definitions.h"
 #include "layout/pack_records.h"
 #include "layout/record.h"
 
@@ -39,6 +30,14 @@ struct Matrix {
 
     Matrix(const Format& f, int64_t r, int64_t k, uint64_t seed)
         : format(f), rows(r), columns(k), stored(random_bytes(r * f.row_bytes(k), seed)) {
+        if (record_layout(f.id).scales == ScaleForm::f32_of_128) {  // packed rows share the scales
+            for (int64_t row = 0; row < r; ++row) {
+                for (int64_t at = 0; at < f.row_bytes(k); at += f.block_bytes)
+                    std::memcpy(stored.data() + row * f.row_bytes(k) + at,
+                                stored.data() + row / 4 * 4 * f.row_bytes(k) + at, 4);
+            }
+        }
+        EXPECT_TRUE(rows4_scales_agree(f, stored.data(), r, k, 0, (r + 3) / 4));
         packed.assign(static_cast<size_t>(rows4_bytes(f, r, k)), std::byte{0xA5});
         pack_rows4(f, stored.data(), r, k, 0, (r + 3) / 4, packed.data());
     }
@@ -78,10 +77,29 @@ TEST(Rows4, RecordCostsTheBytesOfTheFile) {
     };
     // As in the file, but for Q3_K (56 bytes of scales take a line of 64), and for sides, whose last line may be part
     // empty.
-    const Cost costs[] = {{"q4_0", 5760},   {"q4_1", 6400},   {"q5_0", 7040},  {"q5_1", 7680},  {"q8_0", 10880},
-                          {"q2_k", 3392},   {"q3_k", 4480},   {"q4_k", 5760},  {"q5_k", 7040},  {"q6_k", 8448},
-                          {"iq4_nl", 5760}, {"iq4_xs", 5440}, {"mxfp4", 5440}, {"nvfp4", 5760}, {"f32", 40960},
-                          {"f16", 20480},   {"bf16", 20480}};
+    const Cost costs[] = {{"q4_0", 5760},
+                          {"q4_1", 6400},
+                          {"q5_0", 7040},
+                          {"q5_1", 7680},
+                          {"q8_0", 10880},
+                          {"q2_k", 3392},
+                          {"q3_k", 4480},
+                          {"q4_k", 5760},
+                          {"q5_k", 7040},
+                          {"q6_k", 8448},
+                          {"iq4_nl", 5760},
+                          {"iq4_xs", 5440},
+                          {"mxfp4", 5440},
+                          {"nvfp4", 5760},
+                          {"f32", 40960},
+                          {"f16", 20480},
+                          {"bf16", 20480},
+                          // Against codes alone: the scales of a grid are 1 of 128 x 128, and here of 4 x 128.
+                          {"f8_e4m3", 10240},
+                          {"f8_e4m3_b128", 10368},
+                          {"int4_g32", 5760},
+                          {"int4_g128", 5312},
+                          {"int4_g128_f16", 5312}};
     for (const Cost& cost : costs) {
         const Format& format = named(cost.name);
         EXPECT_EQ(rows4_bytes(format, 4, 2560), cost.packed) << cost.name;
@@ -91,6 +109,31 @@ TEST(Rows4, RecordCostsTheBytesOfTheFile) {
             << cost.name;
         EXPECT_EQ(cost.packed % 64, 0) << cost.name;
     }
+}
+
+TEST(Rows4, AGridOfScalesCostsLessThanTwoPercentAboveTheCodes) {
+    const Format& format = named("f8_e4m3_b128");
+    for (const int64_t columns : {2048, 2560, 4096, 7168, 9728})
+        EXPECT_LT(static_cast<double>(rows4_bytes(format, 4, columns)), 1.02 * 4.0 * static_cast<double>(columns));
+}
+
+TEST(Rows4, RowsOfAGroupWithOtherScalesAreFound) {
+    const Format& format = named("f8_e4m3_b128");
+    Matrix matrix(format, 9, 384, 3);
+    const auto agree = [&](int64_t first, int64_t last) {
+        return rows4_scales_agree(format, matrix.stored.data(), 9, 384, first, last);
+    };
+    for (const int64_t row : {1, 3, 6}) {
+        for (const int64_t block : {0, 2}) {
+            std::byte& scale = matrix.stored[static_cast<size_t>(row * format.row_bytes(384) + block * 132 + 2)];
+            scale ^= std::byte{1};
+            EXPECT_FALSE(agree(0, 3));
+            EXPECT_FALSE(agree(row / 4, row / 4 + 1));
+            EXPECT_TRUE(agree(1 - row / 4, 2 - row / 4));
+            scale ^= std::byte{1};
+        }
+    }
+    EXPECT_TRUE(agree(0, 3));
 }
 
 TEST(Rows4, GroupsPackedInAnyOrderAndRangesGiveTheSameBytes) {
@@ -129,7 +172,7 @@ TEST(Rows4, VectorPackingEqualsThePlainLoopsForEveryFormatAndEdge) {
 
 TEST(Rows4, PartsOfARowComeBackRecordByRecord) {
     for (const Format* format : formats()) {
-        const int64_t columns = format->block_weights == 256 ? 768 : 832;
+        const int64_t columns = format->block_weights > 64 ? 768 : 832;
         const Matrix matrix(*format, 6, columns, 5);
         for (int64_t row : {0, 3, 5}) {
             for (int64_t record = 0; record < records_of(columns); ++record) {

@@ -92,6 +92,7 @@ TEST(WeightPlan, RefusesAContextTheModelWasNotTrainedFor) {
 TEST(Loader, ExecutesThePlanEntryByEntryForEveryFormatAndForm) {
     int entries = 0;
     for (const Format* matrix_format : formats()) {
+        if (!matrix_format->in_gguf()) continue;  // the model is a GGUF file
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
             TinyModel model = tiny("qwen3moe");
             model.matrix_format = matrix_format->id;
@@ -103,7 +104,7 @@ TEST(Loader, ExecutesThePlanEntryByEntryForEveryFormatAndForm) {
             entries += static_cast<int>(planned.plan.entries.size());
         }
     }
-    std::printf("[plan] %d entries of 17 formats x 2 forms: plan and registry agree\n", entries);
+    std::printf("[plan] %d entries of every format x 2 forms: plan and registry agree\n", entries);
 }
 
 TEST(Loader, RepacksTheBytesOfTheFileAndNothingElse) {

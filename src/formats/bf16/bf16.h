@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "arithmetic/float_types.h"
+#include "formats/description.h"
 
 namespace invar::bf16 {
 
@@ -17,6 +19,9 @@ struct Block {
     uint8_t low, high;
 };
 static_assert(sizeof(Block) == 2 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 30, .elements = Elements::bf16};
+inline constexpr std::span<const ScaleField> kScaleFields{};
 
 inline float weight(const Block& block, int) { return bf16_to_f32(static_cast<uint16_t>(block.low | block.high << 8)); }
 

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "arithmetic/float_types.h"
+#include "formats/description.h"
 
 namespace invar::f16 {
 
@@ -17,6 +19,9 @@ struct Block {
     uint8_t low, high;
 };
 static_assert(sizeof(Block) == 2 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 1, .elements = Elements::f16};
+inline constexpr std::span<const ScaleField> kScaleFields{};
 
 inline float weight(const Block& block, int) { return f16_to_f32(static_cast<uint16_t>(block.low | block.high << 8)); }
 

@@ -8,6 +8,9 @@
 
 #include <bit>
 #include <cstdint>
+#include <span>
+
+#include "formats/description.h"
 
 namespace invar::f32 {
 
@@ -16,6 +19,9 @@ struct Block {
     uint8_t bytes[4];
 };
 static_assert(sizeof(Block) == 4 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 0, .elements = Elements::f32};
+inline constexpr std::span<const ScaleField> kScaleFields{};
 
 inline float weight(const Block& block, int) {
     return std::bit_cast<float>(static_cast<uint32_t>(block.bytes[0]) | static_cast<uint32_t>(block.bytes[1]) << 8 |

@@ -1,6 +1,7 @@
 // IQ4_NL encoder: one signed scale for the level table. Layout: iq4_nl.h; the search: scale_search.h.
 #include "formats/iq4_nl/iq4_nl.h"
 
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::iq4_nl {
@@ -14,6 +15,16 @@ void encode(const float* x, const float* importance, Block& block) {
         const int low = codes.index(input.x[j] * inverse), high = codes.index(input.x[j + 16] * inverse);
         block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
     }
+}
+
+void split(const Block& block, int at, RowRecord& row) {
+    row.d[at] = block.d.bits();
+    code_runs::split_nibbles<16>(block.nibbles, row.codes + 32 * at);
+}
+
+void join(const RowRecord& row, int at, Block& block) {
+    block.d = StoredF16::from_bits(row.d[at]);
+    code_runs::join_nibbles<16>(row.codes + 32 * at, block.nibbles);
 }
 
 }  // namespace invar::iq4_nl

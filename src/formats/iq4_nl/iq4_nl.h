@@ -8,9 +8,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::iq4_nl {
@@ -24,6 +27,10 @@ struct Block {
     uint8_t nibbles[16];
 };
 static_assert(sizeof(Block) == 18 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 20, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::f16};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // The level of weight i, -127 to 113.
 inline int code(const Block& block, int i) {
@@ -41,5 +48,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::iq4_nl

@@ -10,10 +10,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
 #include "formats/iq4_nl/iq4_nl.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::iq4_xs {
@@ -26,6 +29,10 @@ struct Block {
     uint8_t nibbles[128];
 };
 static_assert(sizeof(Block) == 136 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 23, .nibbles = true, .levels = CodeLevels::iq4, .offset = 128, .scales = ScaleForm::iq4_xs};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // The level of weight l of sub-block b (0 <= b < 8, 0 <= l < 32), -127 to 113.
 inline int code(const Block& block, int b, int l) {
@@ -57,5 +64,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::iq4_xs

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::mxfp4 {
@@ -27,6 +28,16 @@ void encode(const float* x, const float* importance, Block& block) {
         const int low = nearest_e2m1(input.x[j] * inverse), high = nearest_e2m1(input.x[j + 16] * inverse);
         block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
     }
+}
+
+void split(const Block& block, int at, RowRecord& row) {
+    row.scale[at] = block.e;
+    code_runs::split_nibbles<16>(block.nibbles, row.codes + 32 * at);
+}
+
+void join(const RowRecord& row, int at, Block& block) {
+    block.e = row.scale[at];
+    code_runs::join_nibbles<16>(row.codes + 32 * at, block.nibbles);
 }
 
 }  // namespace invar::mxfp4

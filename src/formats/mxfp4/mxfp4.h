@@ -10,10 +10,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
 #include "formats/e2m1.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::mxfp4 {
@@ -24,6 +27,10 @@ struct Block {
     uint8_t nibbles[16];
 };
 static_assert(sizeof(Block) == 17 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 39, .nibbles = true, .levels = CodeLevels::e2m1, .offset = 12, .scales = ScaleForm::e8m0};
+inline constexpr ScaleField kScaleFields[] = {{"e", ScaleKind::e8m0, offsetof(Block, e), 0}};
 
 // Twice the E2M1 value of weight i, -12 to 12.
 inline int code(const Block& block, int i) {
@@ -43,5 +50,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::mxfp4

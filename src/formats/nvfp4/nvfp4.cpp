@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::nvfp4 {
@@ -47,6 +48,20 @@ float tensor_scale(float amax) {
     while (amax / scale > 2688.0f) scale *= 2.0f;
     while (amax / scale <= 1344.0f && scale > 0x1p-126f) scale *= 0.5f;
     return scale;
+}
+
+void split(const Block& block, int at, RowRecord& row) {
+    for (int group = 0; group < 4; ++group) {
+        row.scale[4 * at + group] = block.scales[group];
+        code_runs::split_nibbles<8>(block.nibbles + 8 * group, row.codes + 64 * at + 16 * group);
+    }
+}
+
+void join(const RowRecord& row, int at, Block& block) {
+    for (int group = 0; group < 4; ++group) {
+        block.scales[group] = row.scale[4 * at + group];
+        code_runs::join_nibbles<8>(row.codes + 64 * at + 16 * group, block.nibbles + 8 * group);
+    }
 }
 
 }  // namespace invar::nvfp4

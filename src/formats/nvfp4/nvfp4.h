@@ -11,10 +11,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
 #include "formats/e2m1.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::nvfp4 {
@@ -25,6 +28,17 @@ struct Block {
     uint8_t nibbles[32];
 };
 static_assert(sizeof(Block) == 36 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 40,
+                                          .nibbles = true,
+                                          .levels = CodeLevels::e2m1,
+                                          .offset = 12,
+                                          .halves = true,
+                                          .scales = ScaleForm::ue4m3};
+inline constexpr ScaleField kScaleFields[] = {{"s0", ScaleKind::ue4m3, offsetof(Block, scales), 0},
+                                              {"s1", ScaleKind::ue4m3, offsetof(Block, scales) + 1, 0},
+                                              {"s2", ScaleKind::ue4m3, offsetof(Block, scales) + 2, 0},
+                                              {"s3", ScaleKind::ue4m3, offsetof(Block, scales) + 3, 0}};
 
 // Twice the E2M1 value of weight i of group g (0 <= g < 4, 0 <= i < 16), -12 to 12.
 inline int code(const Block& block, int g, int i) {
@@ -54,6 +68,8 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 // Scales reach from 2^-9 to 448 with three mantissa bits down to 2^-6 only, so that weights of usual size (0.02) need a
 // tensor scale: encode x / tensor_scale(amax) and keep tensor_scale(amax) beside the tensor.
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 // The power of two g for which amax / g, the largest magnitude of the tensor, lies in (1344, 2688], 2688 = 6 * 448
 // being the largest weight of a block. Dividing by it is exact. 1 for amax = 0 or not finite.

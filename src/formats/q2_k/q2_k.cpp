@@ -1,6 +1,9 @@
 // Q2_K encoder: two levels of scales and minima. Layout: q2_k.h; the search: scale_search.h.
 #include "formats/q2_k/q2_k.h"
 
+#include <cstring>
+
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::q2_k {
@@ -20,6 +23,24 @@ void encode(const float* x, const float* importance, Block& block) {
             block.codes[32 * (b / 4) + l] |= static_cast<uint8_t>(index << (2 * (b % 4)));
         }
     }
+}
+
+void split(const Block& block, int, RowRecord& row) {
+    row.d[0] = block.d.bits();
+    row.m[0] = block.dmin.bits();
+    for (int k = 0; k < 16; ++k) {
+        row.scale[k] = block.scales[k] & 15;
+        row.minimum[k] = block.scales[k] >> 4;
+    }
+    std::memset(row.codes, 0, sizeof(row.codes));
+    code_runs::add_crumbs(block.codes, 0, row.codes);
+}
+
+void join(const RowRecord& row, int, Block& block) {
+    block.d = StoredF16::from_bits(row.d[0]);
+    block.dmin = StoredF16::from_bits(row.m[0]);
+    for (int k = 0; k < 16; ++k) block.scales[k] = static_cast<uint8_t>(row.scale[k] | row.minimum[k] << 4);
+    code_runs::take_crumbs(row.codes, 0, block.codes);
 }
 
 }  // namespace invar::q2_k

@@ -10,9 +10,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q2_k {
@@ -25,6 +28,11 @@ struct Block {
     StoredF16 dmin;
 };
 static_assert(sizeof(Block) == 84 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 10, .crumbs = true, .halves = true, .scales = ScaleForm::nibbles};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
+                                              {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
 
 // Code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), 0 to 3.
 inline int code(const Block& block, int b, int l) { return block.codes[32 * (b / 4) + l] >> (2 * (b % 4)) & 3; }
@@ -58,5 +66,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q2_k

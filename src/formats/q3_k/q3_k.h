@@ -11,9 +11,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q3_k {
@@ -26,6 +29,10 @@ struct Block {
     StoredF16 d;
 };
 static_assert(sizeof(Block) == 110 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 11, .crumbs = true, .bits = true, .offset = 4, .halves = true, .scales = ScaleForm::six_bit};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), -4 to 3.
 inline int code(const Block& block, int b, int l) {
@@ -61,5 +68,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q3_k

@@ -8,9 +8,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q4_0 {
@@ -21,6 +24,9 @@ struct Block {
     uint8_t nibbles[16];
 };
 static_assert(sizeof(Block) == 18 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 2, .nibbles = true, .offset = 8, .scales = ScaleForm::f16};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight i, -8 to 7.
 inline int code(const Block& block, int i) { return (i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4) - 8; }
@@ -36,5 +42,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q4_0

@@ -1,6 +1,7 @@
 // Q4_1 encoder: a scale and an offset of either sign. Layout: q4_1.h; the search: scale_search.h.
 #include "formats/q4_1/q4_1.h"
 
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::q4_1 {
@@ -17,6 +18,18 @@ void encode(const float* x, const float* importance, Block& block) {
         const int high = codes.index((input.x[j + 16] - offset) * inverse);
         block.nibbles[j] = static_cast<uint8_t>(low | high << 4);
     }
+}
+
+void split(const Block& block, int at, RowRecord& row) {
+    row.d[at] = block.d.bits();
+    row.m[at] = block.m.bits();
+    code_runs::split_nibbles<16>(block.nibbles, row.codes + 32 * at);
+}
+
+void join(const RowRecord& row, int at, Block& block) {
+    block.d = StoredF16::from_bits(row.d[at]);
+    block.m = StoredF16::from_bits(row.m[at]);
+    code_runs::join_nibbles<16>(row.codes + 32 * at, block.nibbles);
 }
 
 }  // namespace invar::q4_1

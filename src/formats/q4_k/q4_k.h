@@ -14,9 +14,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q4_k {
@@ -44,6 +47,19 @@ struct PackedScales {
             bytes[sub_block] |= static_cast<uint8_t>((minimum >> 4) << 6);
         }
     }
+    void split(RowRecord& row) const {
+        for (int b = 0; b < 8; ++b) {
+            row.scale[b] = static_cast<uint8_t>(scale(b));
+            row.minimum[b] = static_cast<uint8_t>(minimum(b));
+        }
+    }
+    void join(const RowRecord& row) {
+        for (int b = 0; b < 4; ++b) {
+            bytes[b] = static_cast<uint8_t>(row.scale[b] | (row.scale[b + 4] >> 4) << 6);
+            bytes[b + 4] = static_cast<uint8_t>(row.minimum[b] | (row.minimum[b + 4] >> 4) << 6);
+            bytes[b + 8] = static_cast<uint8_t>((row.scale[b + 4] & 15) | row.minimum[b + 4] << 4);
+        }
+    }
 };
 
 struct Block {
@@ -54,6 +70,10 @@ struct Block {
     uint8_t nibbles[128];
 };
 static_assert(sizeof(Block) == 144 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 12, .nibbles = true, .scales = ScaleForm::six_bit};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
+                                              {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
 
 // Code of weight l of sub-block b (0 <= b < 8, 0 <= l < 32), 0 to 15.
 inline int code(const Block& block, int b, int l) { return block.nibbles[32 * (b / 2) + l] >> (4 * (b % 2)) & 15; }
@@ -78,5 +98,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q4_k

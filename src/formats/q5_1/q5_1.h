@@ -8,9 +8,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q5_1 {
@@ -23,6 +26,11 @@ struct Block {
     uint8_t nibbles[16];
 };
 static_assert(sizeof(Block) == 24 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 7, .nibbles = true, .bits = true, .scales = ScaleForm::f16_minimum};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
+                                              {"m", ScaleKind::f16, offsetof(Block, m), 1}};
 
 // Code of weight i, 0 to 31.
 inline int code(const Block& block, int i) {
@@ -45,5 +53,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q5_1

@@ -1,6 +1,7 @@
 // Q5_K encoder: two levels of scales and minima. Layout: q5_k.h; the search: scale_search.h.
 #include "formats/q5_k/q5_k.h"
 
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::q5_k {
@@ -20,6 +21,22 @@ void encode(const float* x, const float* importance, Block& block) {
             block.tops[l] |= static_cast<uint8_t>((index >> 4) << b);
         }
     }
+}
+
+void split(const Block& block, int, RowRecord& row) {
+    row.d[0] = block.d.bits();
+    row.m[0] = block.dmin.bits();
+    block.scales.split(row);
+    for (int p = 0; p < 4; ++p) code_runs::split_nibbles<32>(block.nibbles + 32 * p, row.codes + 64 * p);
+    code_runs::add_bits(block.tops, 4, row.codes);
+}
+
+void join(const RowRecord& row, int, Block& block) {
+    block.d = StoredF16::from_bits(row.d[0]);
+    block.dmin = StoredF16::from_bits(row.m[0]);
+    block.scales.join(row);
+    for (int p = 0; p < 4; ++p) code_runs::join_nibbles<32>(row.codes + 64 * p, block.nibbles + 32 * p);
+    code_runs::take_bits(row.codes, 4, block.tops);
 }
 
 }  // namespace invar::q5_k

@@ -10,10 +10,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
 #include "formats/q4_k/q4_k.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q5_k {
@@ -27,6 +30,10 @@ struct Block {
     uint8_t nibbles[128];
 };
 static_assert(sizeof(Block) == 176 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 13, .nibbles = true, .bits = true, .scales = ScaleForm::six_bit};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0},
+                                              {"dmin", ScaleKind::f16, offsetof(Block, dmin), 1}};
 
 // Code of weight l of sub-block b (0 <= b < 8, 0 <= l < 32), 0 to 31.
 inline int code(const Block& block, int b, int l) {
@@ -55,5 +62,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q5_k

@@ -1,6 +1,9 @@
 // Q6_K encoder: two levels of signed scales. Layout: q6_k.h; the search: scale_search.h.
 #include "formats/q6_k/q6_k.h"
 
+#include <cstring>
+
+#include "formats/code_runs.h"
 #include "formats/scale_search.h"
 
 namespace invar::q6_k {
@@ -20,6 +23,20 @@ void encode(const float* x, const float* importance, Block& block) {
             block.tops[32 * half + l] |= static_cast<uint8_t>((index >> 4) << (2 * t));
         }
     }
+}
+
+void split(const Block& block, int, RowRecord& row) {
+    row.d[0] = block.d.bits();
+    std::memcpy(row.scale, block.scales, 16);
+    for (int h = 0; h < 2; ++h) code_runs::split_nibbles<64>(block.lows + 64 * h, row.codes + 128 * h);
+    code_runs::add_crumbs(block.tops, 4, row.codes);
+}
+
+void join(const RowRecord& row, int, Block& block) {
+    block.d = StoredF16::from_bits(row.d[0]);
+    std::memcpy(block.scales, row.scale, 16);
+    for (int h = 0; h < 2; ++h) code_runs::join_nibbles<64>(row.codes + 128 * h, block.lows + 64 * h);
+    code_runs::take_crumbs(row.codes, 4, block.tops);
 }
 
 }  // namespace invar::q6_k

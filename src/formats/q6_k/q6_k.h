@@ -10,9 +10,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q6_k {
@@ -25,6 +28,10 @@ struct Block {
     StoredF16 d;
 };
 static_assert(sizeof(Block) == 210 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{
+    .gguf_type = 14, .nibbles = true, .crumbs = true, .offset = 32, .halves = true, .scales = ScaleForm::int8};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 // Signed code of weight l of the block of 32 b (0 <= b < 8, 0 <= l < 32), -32 to 31.
 inline int code(const Block& block, int b, int l) {
@@ -54,5 +61,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q6_k

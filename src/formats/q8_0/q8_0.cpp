@@ -17,4 +17,14 @@ void encode(const float* x, const float* importance, Block& block) {
     for (int i = 0; i < 32; ++i) block.codes[i] = static_cast<int8_t>(codes.nearest(input.x[i] * inverse));
 }
 
+void split(const Block& block, int at, RowRecord& row) {
+    row.d[at] = block.d.bits();
+    for (int i = 0; i < 32; ++i) row.codes[32 * at + i] = static_cast<uint8_t>(block.codes[i] ^ 0x80);
+}
+
+void join(const RowRecord& row, int at, Block& block) {
+    block.d = StoredF16::from_bits(row.d[at]);
+    for (int i = 0; i < 32; ++i) block.codes[i] = static_cast<int8_t>(row.codes[32 * at + i] ^ 0x80);
+}
+
 }  // namespace invar::q8_0

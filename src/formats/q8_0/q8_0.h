@@ -9,9 +9,12 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #include "arithmetic/dot.h"
+#include "formats/description.h"
+#include "formats/row_record.h"
 #include "formats/stored.h"
 
 namespace invar::q8_0 {
@@ -22,6 +25,9 @@ struct Block {
     int8_t codes[32];
 };
 static_assert(sizeof(Block) == 34 && alignof(Block) == 1);
+
+inline constexpr Description kDescription{.gguf_type = 8, .bytes = true, .offset = 128, .scales = ScaleForm::f16};
+inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Block, d), 0}};
 
 inline int code(const Block& block, int i) { return block.codes[i]; }
 
@@ -36,5 +42,7 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
 }
 
 void encode(const float* x, const float* importance, Block& block);
+void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
+void join(const RowRecord& row, int at, Block& block);
 
 }  // namespace invar::q8_0

@@ -35,7 +35,7 @@ class Finder {
         const Format& format = *tensor.format;
         unit_bytes_ = format.block_bytes;
         const int64_t run = std::min<int64_t>(kRunWeights, tensor.columns());
-        block_bytes_ = format.is_float ? run * format.block_bytes : format.block_bytes;
+        block_bytes_ = format.block_weights == 1 ? run * format.block_bytes : format.block_bytes;
     }
 
     Duplicates find() {

@@ -58,8 +58,8 @@ class Worker {
     Worker(const TensorInfo& tensor, int64_t hashed_one_in)
         : tensor_(tensor),
           format_(*tensor.format),
-          fields_(scale_fields(*tensor.format)),
-          block_weights_(format_.is_float ? kRunWeights : format_.block_weights),
+          fields_(tensor.format->scales),
+          block_weights_(format_.block_weights == 1 ? kRunWeights : format_.block_weights),
           blocks_of_row_((tensor.columns() + block_weights_ - 1) / block_weights_),
           hashed_one_in_(static_cast<uint64_t>(hashed_one_in)),
           weights_(static_cast<size_t>(tensor.columns())) {}
@@ -264,13 +264,13 @@ int64_t Magnitudes::below(int limit) const {
 int64_t offset_of_block(const TensorInfo& tensor, const TensorScan& scan, int64_t block) {
     const int64_t row = block / scan.blocks_of_row, in_row = block % scan.blocks_of_row;
     const Format& format = *tensor.format;
-    const int64_t block_bytes = format.is_float ? kRunWeights * format.block_bytes : format.block_bytes;
+    const int64_t block_bytes = format.block_weights == 1 ? kRunWeights * format.block_bytes : format.block_bytes;
     return row * static_cast<int64_t>(tensor.row_bytes()) + in_row * block_bytes;
 }
 
 TensorScan scan_tensor(const TensorInfo& tensor, ThreadPool& pool) {
     TensorScan scan;
-    const int64_t block_weights = tensor.format->is_float ? kRunWeights : tensor.format->block_weights;
+    const int64_t block_weights = tensor.format->block_weights == 1 ? kRunWeights : tensor.format->block_weights;
     scan.blocks_of_row = (tensor.columns() + block_weights - 1) / block_weights;
     scan.blocks = tensor.rows() * scan.blocks_of_row;
     scan.hashed_one_in = (scan.blocks + kMostHashedBlocks - 1) / kMostHashedBlocks;

@@ -18,7 +18,7 @@ std::string times(int64_t count, std::string_view one, std::string_view many) {
 }
 
 int64_t block_weights(const TensorInfo& tensor) {
-    return tensor.format->is_float ? kRunWeights : tensor.format->block_weights;
+    return tensor.format->block_weights == 1 ? kRunWeights : tensor.format->block_weights;
 }
 
 // "expert 3, row 2, columns 256 to 511"
@@ -99,12 +99,12 @@ void WeightAudit::look_at(const TensorInfo& tensor, const TensorScan& scan) {
 }
 
 void WeightAudit::look_for_damage(const TensorInfo& tensor, const TensorScan& scan) {
-    const std::span<const ScaleField> fields = scale_fields(*tensor.format);
+    const std::span<const ScaleField> fields = tensor.format->scales;
     if (const Tally& bad = scan.reserved_scales; bad.count > 0) {
         const ScaleField& field = fields[static_cast<size_t>(bad.detail)];
         const std::byte* block = tensor.data + offset_of_block(tensor, scan, bad.block);
-        add(field.kind == ScaleKind::f16 ? "non-finite-scale" : "reserved-scale", tensor, scan,
-            {bad.block, field.offset}, bad.count,
+        add(is_ieee(field.kind) ? "non-finite-scale" : "reserved-scale", tensor, scan, {bad.block, field.offset},
+            bad.count,
             fmt::format("{} of {}; the first is block {}, {}: {}", times(bad.count, "bad scale", "bad scales"),
                         times(scan.blocks, "block", "blocks"), bad.block, spell_block(tensor, scan, bad.block),
                         describe(field, read_scale(field, block))));
@@ -113,8 +113,9 @@ void WeightAudit::look_for_damage(const TensorInfo& tensor, const TensorScan& sc
         if (bad.count == 0) return;
         const std::byte* block = tensor.data + offset_of_block(tensor, scan, bad.block);
         const Format& format = *tensor.format;
-        const int64_t skipped = format.is_float ? bad.detail * format.block_bytes : 0;
-        const float value = format.weight(block + skipped, format.is_float ? 0 : static_cast<int>(bad.detail));
+        const int64_t skipped = format.block_weights == 1 ? bad.detail * format.block_bytes : 0;
+        const float value =
+            format.weight(block + skipped, skipped != 0 ? 0 : static_cast<int>(bad.detail % format.block_weights));
         add(check, tensor, scan, {bad.block, skipped}, bad.count,
             fmt::format("{} with {} among {}; the first is block {}, {}: its weight {} is {:g}",
                         times(bad.count, "block", "blocks"), what, scan.blocks, bad.block,
@@ -189,7 +190,7 @@ bool WeightAudit::look_for_dead_matrices(const TensorInfo& tensor, const TensorS
 }
 
 void WeightAudit::look_at_scales(const TensorInfo& tensor, const TensorScan& scan) {
-    const std::span<const ScaleField> fields = scale_fields(*tensor.format);
+    const std::span<const ScaleField> fields = tensor.format->scales;
     for (size_t g = 0; g < scan.scales.size(); ++g) {
         const ScaleGroup& group = scan.scales[g];
         if (group.largest.block < 0) continue;

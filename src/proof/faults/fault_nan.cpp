@@ -85,7 +85,9 @@ class NanInput final : public Fault {
 
 std::unique_ptr<Fault> make_nan(const FaultPlace& place, FaultReport& report) {
     if (place.site.format == nullptr) return std::make_unique<NanInput>(place, report);
-    return place.site.format->id == FormatId::nvfp4 ? poison_scale(place, report) : poison_row(place, report);
+    const std::span<const ScaleField> scales = place.site.format->scales;
+    const bool without_nan = !scales.empty() && scales.front().kind == ScaleKind::ue4m3;
+    return without_nan ? poison_scale(place, report) : poison_row(place, report);
 }
 
 }  // namespace invar::faults

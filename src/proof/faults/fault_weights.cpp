@@ -27,25 +27,38 @@ struct RowToAlter {
 };
 using AlterRow = bool (*)(const RowToAlter& row);
 
+// Of a block of float elements, whose scale packed rows share: the bytes before the first element. 0 for others.
+int64_t first_code(const Format& format) {
+    return format.is_float ? format.block_bytes - format.block_weights * element_bytes(describe(format.id).elements)
+                           : 0;
+}
+
 bool flip_bit_of(const RowToAlter& row) {
-    const int64_t bit = row.spec.bit.value_or(0);
-    row.stored[static_cast<size_t>(row.block * row.format.block_bytes + bit / 8)] ^= std::byte(1u << (bit % 8));
-    row.detail = fmt::format("block {}, bit {} of byte {}", row.block, bit % 8, bit / 8);
+    const int64_t bit = row.spec.bit.value_or(0), byte = first_code(row.format) + bit / 8;
+    row.stored[static_cast<size_t>(row.block * row.format.block_bytes + byte)] ^= std::byte(1u << (bit % 8));
+    row.detail = fmt::format("block {}, bit {} of byte {}", row.block, bit % 8, byte);
     return true;
 }
 
-// Scales stand as in a row record: one 16-bit d a block of 32, or one small integer a block of 32 or 16.
+// Columns that have one scale of those that are swapped.
+int64_t columns_of_scale(const RecordLayout& layout) {
+    if (layout.scales == ScaleForm::f16_of_128 || layout.scales == ScaleForm::bf16_of_128) return 128;
+    return layout.halves ? 16 : 32;
+}
+
+// Scales stand as in a row record: one 16-bit d a block of 32 (the same for all of 128 columns where they have one), or
+// one small integer a block of 32 or 16.
 struct Scales {
     RowRecord parts;
     bool in_d = false;
-    int64_t count = 0;
+    int64_t count = 0, copies = 1;  // of a scale among the d
 
     bool equal(int64_t a, int64_t b) const {
-        return in_d ? parts.d[a] == parts.d[b] : parts.scale[a] == parts.scale[b];
+        return in_d ? parts.d[a * copies] == parts.d[b * copies] : parts.scale[a] == parts.scale[b];
     }
     void swap(int64_t a, int64_t b) {
         if (in_d) {
-            std::swap(parts.d[a], parts.d[b]);
+            for (int64_t i = 0; i < copies; ++i) std::swap(parts.d[a * copies + i], parts.d[b * copies + i]);
         } else {
             std::swap(parts.scale[a], parts.scale[b]);
         }
@@ -56,14 +69,17 @@ Scales scales_of(const Format& format, const std::byte* stored, int64_t columns)
     const RecordLayout layout = record_layout(format.id);
     Scales scales;
     split_row(format.id, stored, columns, scales.parts);
-    scales.in_d = layout.scales == ScaleForm::f16 || layout.scales == ScaleForm::f16_minimum;
-    scales.count = columns / (layout.halves ? 16 : 32);
+    scales.in_d = layout.scales == ScaleForm::f16 || layout.scales == ScaleForm::f16_minimum ||
+                  layout.scales == ScaleForm::bf16 || layout.scales == ScaleForm::f16_of_128 ||
+                  layout.scales == ScaleForm::bf16_of_128;
+    scales.count = columns / columns_of_scale(layout);
+    scales.copies = std::max<int64_t>(1, columns_of_scale(layout) / 32);
     return scales;
 }
 
 // Neighbours within 256 columns. `block` counts scales of the row.
 bool swap_scales_of(const RowToAlter& row) {
-    const int64_t in_record = kRecordColumns / (record_layout(row.format.id).halves ? 16 : 32);
+    const int64_t in_record = kRecordColumns / columns_of_scale(record_layout(row.format.id));
     int64_t first = 0;
     for (int64_t column = 0; column < row.columns; column += kRecordColumns, first += in_record) {
         std::byte* record = row.stored.data() + row.format.row_bytes(column);
@@ -84,30 +100,48 @@ bool swap_scales_of(const RowToAlter& row) {
 // NaN where the format has it; elsewhere weights so large that the sum is not finite.
 bool poison(const RowToAlter& row) {
     std::byte* bytes = row.stored.data();
-    const auto put = [&](uint32_t bits, size_t count) { std::memcpy(bytes, &bits, count); };
-    switch (row.format.id) {
-        case FormatId::f32:
-            put(0x7FC00000u, 4);
-            break;
-        case FormatId::f16:
-            put(0x7E00u, 2);
-            break;
-        case FormatId::bf16:
-            put(0x7FC0u, 2);
-            break;
-        case FormatId::nvfp4:
-            return false;  // its scales have no NaN and end at 480
-        case FormatId::mxfp4:
-            for (size_t i = 0; i < row.stored.size(); ++i) bytes[i] = i % 17 == 0 ? std::byte{0xFF} : std::byte{0x77};
-            row.detail = "every weight 6 times 2^128";
-            return true;
-        default: {
-            RowRecord parts;
-            const int64_t columns = std::min<int64_t>(kRecordColumns, row.columns);
-            split_row(row.format.id, bytes, columns, parts);
-            parts.d[0] = 0x7E00;
-            join_row(row.format.id, parts, columns, bytes);
-            break;
+    const auto put = [&](size_t at, uint32_t bits, size_t count) { std::memcpy(bytes + at, &bits, count); };
+    if (row.format.is_float) {  // an element: rows may share their scales
+        const auto at = static_cast<size_t>(first_code(row.format));
+        switch (describe(row.format.id).elements) {
+            case Elements::none:
+                return false;
+            case Elements::f32:
+                put(at, 0x7FC00000u, 4);
+                break;
+            case Elements::f16:
+                put(at, 0x7E00u, 2);
+                break;
+            case Elements::bf16:
+                put(at, 0x7FC0u, 2);
+                break;
+            case Elements::e4m3:
+                put(at, 0x7Fu, 1);
+        }
+    } else if (row.format.scales.empty()) {
+        return false;
+    } else {
+        const ScaleField& scale = row.format.scales.front();
+        const auto at = static_cast<size_t>(scale.offset);
+        switch (scale.kind) {
+            case ScaleKind::f16:
+                put(at, 0x7E00u, 2);
+                break;
+            case ScaleKind::bf16:
+                put(at, 0x7FC0u, 2);
+                break;
+            case ScaleKind::f32:
+                put(at, 0x7FC00000u, 4);
+                break;
+            case ScaleKind::ue4m3:
+                return false;  // such scales have no NaN and end at 480
+            case ScaleKind::e8m0:
+                for (size_t i = 0; i < row.stored.size(); ++i) {
+                    const bool is_scale = i % static_cast<size_t>(row.format.block_bytes) == at;
+                    bytes[i] = is_scale ? std::byte{0xFF} : std::byte{0x77};
+                }
+                row.detail = "every weight 6 times 2^128";
+                return true;
         }
     }
     row.detail = "its first scale or weight is NaN";

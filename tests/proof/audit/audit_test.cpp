@@ -75,7 +75,9 @@ TEST(Audit, FindsNothingInSoundFilesOfEveryFormatAndArchitecture) {
         EXPECT_TRUE(report.not_checked.empty());
         ++files;
     };
-    for (const Format* format : formats()) expect_sound(format->id, "llama");
+    for (const Format* format : formats()) {
+        if (format->in_gguf()) expect_sound(format->id, "llama");
+    }
     for (const std::string& architecture : test::tiny_architectures()) expect_sound(FormatId::q4_k, architecture);
     std::printf("[audit] %d sound files, 0 findings expected\n", files);
 }
