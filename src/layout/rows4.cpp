@@ -1,11 +1,11 @@
 // Interleaves rows into packed records and back. Which bit lies where: record.h. How a format's block comes apart:
-// row_record.h. Elements of float formats are moved as they are.
+// row_record.h. Elements of float formats: float_records.h.
 #include "layout/rows4.h"
 
 #include <cstring>
 
 #include "base/check.h"
-#include "layout/pack_records.h"
+#include "layout/float_records.h"
 #include "layout/record.h"
 #include "layout/row_record.h"
 
@@ -263,28 +263,7 @@ void load_codes(const RecordLayout& layout, const uint8_t* record, Groups& group
     if (layout.bits) load_plane<1>(record + layout.bits_at(), layout.bits_shift(), groups);
 }
 
-int64_t columns_of_record(int64_t columns, int64_t record) {
-    const int64_t left = columns - record * kRecordColumns;
-    return left < kRecordColumns ? left : kRecordColumns;
-}
-
-struct Matrix {
-    const Format& format;
-    const std::byte* as_stored;
-    int64_t rows, columns;
-    bool with_vectors;
-};
-
-// Full records of a full group that vector code packed: the plain loops go on behind them.
-int64_t pack_vector_records(const Matrix& matrix, int64_t group, uint8_t* sides, uint8_t* main) {
-    const int64_t row_bytes = matrix.format.row_bytes(matrix.columns);
-    if (!matrix.with_vectors || (group + 1) * kRowGroup > matrix.rows) return 0;
-    RecordsToPack work{.rows = {}, .records = matrix.columns / kRecordColumns, .sides = sides, .main = main};
-    for (int r = 0; r < kRowGroup; ++r) work.rows[r] = matrix.as_stored + (group * kRowGroup + r) * row_bytes;
-    return pack_records_avx2(matrix.format.id, work) ? work.records : 0;
-}
-
-void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
+void pack_group(const RowsToPack& matrix, int64_t group, uint8_t* packed) {
     const RecordLayout layout = record_layout(matrix.format.id);
     const int64_t records = records_of(matrix.columns), row_bytes = matrix.format.row_bytes(matrix.columns);
     const int64_t record_bytes = matrix.format.row_bytes(kRecordColumns);
@@ -310,74 +289,6 @@ void pack_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
             store_row_scales(row, r, layout.halves, place);
         }
         store_codes(layout, groups, packed);
-    }
-}
-
-// Float formats. A block is a scale, where there is one, and elements; an element is moved as it is.
-int64_t stored_element(const Format& format, int64_t size, int64_t column) {
-    const int64_t block = column / format.block_weights, scale = format.block_bytes - format.block_weights * size;
-    return block * format.block_bytes + scale + column % format.block_weights * size;
-}
-
-// Rows share the scales of the grid: the first row's stand for all (rows4_scales_agree).
-void pack_shared_scales(const Matrix& matrix, int64_t group, uint8_t* sides) {
-    const std::byte* const row = matrix.as_stored + group * kRowGroup * matrix.format.row_bytes(matrix.columns);
-    for (int64_t block = 0; block < matrix.columns / matrix.format.block_weights; ++block) {
-        std::memcpy(sides + 4 * block, row + block * matrix.format.block_bytes, 4);
-    }
-}
-
-// Where the element of row r and column k of a record stands among its elements (record.h).
-template <class Element>
-constexpr int float_place(int r, int k) {
-    const int b = k / 32, i = k % 32;
-    return sizeof(Element) == 1 ? 64 * (i / 2) + 16 * r + 2 * b + i % 2 : 32 * i + 8 * r + b;
-}
-
-// Neighbouring elements that lie side by side in any float format's row.
-template <class Element>
-constexpr int64_t kRowRun = sizeof(Element) == 1 ? 128 : 256;
-
-template <class Element>
-void pack_float_group(const Matrix& matrix, int64_t group, uint8_t* packed) {
-    constexpr int64_t kSize = sizeof(Element);
-    const RecordLayout layout = record_layout(matrix.format.id);
-    const int64_t sides = sides_bytes(layout, matrix.columns);
-    std::memset(packed, 0, static_cast<size_t>(sides));
-    if (layout.scales == ScaleForm::f32_of_128) pack_shared_scales(matrix, group, packed);
-    packed += sides;
-    const int64_t first = pack_vector_records(matrix, group, nullptr, packed);
-    packed += first * layout.main_bytes();
-    for (int64_t record = first; record < records_of(matrix.columns); ++record, packed += layout.main_bytes()) {
-        const int64_t columns = columns_of_record(matrix.columns, record);
-        Element lanes[kRecordElements];
-        if (columns < kRecordColumns || (group + 1) * kRowGroup > matrix.rows) std::memset(lanes, 0, sizeof(lanes));
-        for (int r = 0; r < kRowGroup && group * kRowGroup + r < matrix.rows; ++r) {
-            Element row[kRecordColumns] = {};
-            const int64_t row_bytes = matrix.format.row_bytes(matrix.columns), run = kRowRun<Element>;
-            const std::byte* const stored = matrix.as_stored + (group * kRowGroup + r) * row_bytes;
-            for (int64_t k = 0; k < columns; k += run) {
-                const int64_t count = columns - k < run ? columns - k : run;
-                const int64_t at = stored_element(matrix.format, kSize, record * kRecordColumns + k);
-                std::memcpy(row + k, stored + at, static_cast<size_t>(count * kSize));
-            }
-            for (int k = 0; k < kRecordColumns; ++k) lanes[float_place<Element>(r, k)] = row[k];
-        }
-        std::memcpy(packed, lanes, sizeof(lanes));
-    }
-}
-
-template <class Element>
-void unpack_float_record(const Format& format, const uint8_t* record, const uint8_t* side, int r, int64_t columns,
-                         std::byte* as_stored) {
-    constexpr int64_t kSize = sizeof(Element);
-    for (int64_t column = 0; column < columns; ++column) {
-        const int64_t place = float_place<Element>(r, static_cast<int>(column));
-        std::memcpy(as_stored + stored_element(format, kSize, column), record + place * kSize, kSize);
-    }
-    if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;
-    for (int64_t block = 0; block * format.block_weights < columns; ++block) {
-        std::memcpy(as_stored + block * format.block_bytes, side + 4 * block, 4);
     }
 }
 
@@ -411,22 +322,10 @@ int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
                 int64_t last_group, std::byte* packed, Packing packing) {
     CHECK(has_rows4(format) && columns % format.block_weights == 0, "a row is whole blocks of a format with records");
-    const Matrix matrix{format, as_stored, rows, columns, packing == Packing::fastest && can_pack_with_avx2()};
+    const RowsToPack matrix{format, as_stored, rows, columns, packing == Packing::fastest && can_pack_with_avx2()};
     for (int64_t group = first_group; group < last_group; ++group) {
         uint8_t* const out = reinterpret_cast<uint8_t*>(packed) + group * group_bytes(format, columns);
-        switch (element_bytes(record_layout(format.id).elements)) {
-            case 0:
-                pack_group(matrix, group, out);
-                break;
-            case 1:
-                pack_float_group<uint8_t>(matrix, group, out);
-                break;
-            case 2:
-                pack_float_group<uint16_t>(matrix, group, out);
-                break;
-            default:
-                pack_float_group<uint32_t>(matrix, group, out);
-        }
+        format.is_float ? pack_float_group(matrix, group, out) : pack_group(matrix, group, out);
     }
 }
 
@@ -439,16 +338,7 @@ void unpack_row_record(const Format& format, const std::byte* packed, int64_t co
     const RecordLayout layout = record_layout(format.id);
     const uint8_t* const main = group + sides_bytes(layout, columns) + record * layout.main_bytes();
     const uint8_t* const side = group + record * layout.side_bytes();
-    switch (element_bytes(layout.elements)) {
-        case 0:
-            break;
-        case 1:
-            return unpack_float_record<uint8_t>(format, main, side, r, count, as_stored);
-        case 2:
-            return unpack_float_record<uint16_t>(format, main, side, r, count, as_stored);
-        default:
-            return unpack_float_record<uint32_t>(format, main, side, r, count, as_stored);
-    }
+    if (format.is_float) return unpack_float_record(format, main, side, r, count, as_stored);
     Groups groups;
     RowRecord parts;
     load_codes(layout, main, groups);

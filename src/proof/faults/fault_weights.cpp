@@ -40,18 +40,25 @@ bool flip_bit_of(const RowToAlter& row) {
     return true;
 }
 
-// Scales stand as in a row record: one 16-bit d a block of 32, or one small integer a block of 32 or 16.
+// Columns that have one scale of those that are swapped.
+int64_t columns_of_scale(const RecordLayout& layout) {
+    if (layout.scales == ScaleForm::f16_of_128 || layout.scales == ScaleForm::bf16_of_128) return 128;
+    return layout.halves ? 16 : 32;
+}
+
+// Scales stand as in a row record: one 16-bit d a block of 32 (the same for all of 128 columns where they have one), or
+// one small integer a block of 32 or 16.
 struct Scales {
     RowRecord parts;
     bool in_d = false;
-    int64_t count = 0;
+    int64_t count = 0, copies = 1;  // of a scale among the d
 
     bool equal(int64_t a, int64_t b) const {
-        return in_d ? parts.d[a] == parts.d[b] : parts.scale[a] == parts.scale[b];
+        return in_d ? parts.d[a * copies] == parts.d[b * copies] : parts.scale[a] == parts.scale[b];
     }
     void swap(int64_t a, int64_t b) {
         if (in_d) {
-            std::swap(parts.d[a], parts.d[b]);
+            for (int64_t i = 0; i < copies; ++i) std::swap(parts.d[a * copies + i], parts.d[b * copies + i]);
         } else {
             std::swap(parts.scale[a], parts.scale[b]);
         }
@@ -65,13 +72,14 @@ Scales scales_of(const Format& format, const std::byte* stored, int64_t columns)
     scales.in_d = layout.scales == ScaleForm::f16 || layout.scales == ScaleForm::f16_minimum ||
                   layout.scales == ScaleForm::bf16 || layout.scales == ScaleForm::f16_of_128 ||
                   layout.scales == ScaleForm::bf16_of_128;
-    scales.count = columns / (layout.halves ? 16 : 32);
+    scales.count = columns / columns_of_scale(layout);
+    scales.copies = std::max<int64_t>(1, columns_of_scale(layout) / 32);
     return scales;
 }
 
 // Neighbours within 256 columns. `block` counts scales of the row.
 bool swap_scales_of(const RowToAlter& row) {
-    const int64_t in_record = kRecordColumns / (record_layout(row.format.id).halves ? 16 : 32);
+    const int64_t in_record = kRecordColumns / columns_of_scale(record_layout(row.format.id));
     int64_t first = 0;
     for (int64_t column = 0; column < row.columns; column += kRecordColumns, first += in_record) {
         std::byte* record = row.stored.data() + row.format.row_bytes(column);
