@@ -125,6 +125,12 @@ Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
     return {};
 }
 
+// In the device's block, with the scales beside it.
+int64_t device_bytes_of(const PlanEntry& entry) {
+    const auto scales = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
+    return aligned(entry.bytes) + aligned(scales);
+}
+
 }  // namespace
 
 int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + weight_bytes(Place::device); }

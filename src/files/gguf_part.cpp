@@ -37,7 +37,8 @@ constexpr std::array kForeignTypes{
 
 std::string supported_formats() {
     std::string names;
-    for (const Format* each : formats()) names += (names.empty() ? "" : ", ") + std::string(each->name);
+    for (const Format* each : formats())
+        if (each->in_gguf()) names += (names.empty() ? "" : ", ") + std::string(each->name);
     return names;
 }
 
