@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "arithmetic/version.h"
 
@@ -58,8 +59,12 @@ std::optional<RecordedPasses::Counts> Engine::recorded_passes() const {
 }
 
 Result<void> Engine::make_cache(CacheType type) {
+    StateGeometry geometry;
+    geometry.layers = config().kv_geometry();
+    geometry.type = type;
+    geometry.places = plan().layer_places;
     SequenceState::Settings settings{
-        .geometry = {.layers = config().kv_geometry(), .recurrences = {}, .type = type, .places = plan().layer_places},
+        .geometry = std::move(geometry),
         .units = plan().cache_units,
         .sequences = std::numeric_limits<int32_t>::max(),
         .digest = fmt::format("{}, arithmetic {}, {}", config().name, kArithmeticVersion, cache_type_name(type))};

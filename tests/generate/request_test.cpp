@@ -14,8 +14,11 @@
 namespace invar {
 namespace {
 
-constexpr const char* kPrompts[] = {"The history of the sea is", "Once upon a time there was a fox who", "One",
-                                    "A list of colours: red, green, blue,", "The capital of France"};
+constexpr const char* kPrompts[] = {"The history of the sea is",
+                                    "Once upon a time there was a fox who lived at the edge of a deep forest. Every "
+                                    "morning it went down to the river to "
+                                    "drink, and every evening it came back. One day it met a",  // more than a page
+                                    "One", "A list of colours: red, green, blue,", "The capital of France"};
 
 class RequestTest : public testing::Test {
   protected:
