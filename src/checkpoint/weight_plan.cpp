@@ -13,8 +13,6 @@
 namespace invar {
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
 constexpr int64_t kMostChunk = 65536;
 constexpr int64_t kDeviceAlignment = 256;  // of every weight in the device's block
 int64_t aligned(int64_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
