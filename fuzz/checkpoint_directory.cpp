@@ -1,6 +1,6 @@
 // Everything that `invar plan` and `inspect` do with an untrusted model directory before computing: config, names,
-// modules of quantised weights, binding, plan, and rows of what was bound. The input is two bytes of length, config.json,
-// and the SafeTensors file behind it. Seeds: fuzz/corpus/checkpoint_directory.
+// modules of quantised weights, binding, plan, and rows of what was bound. The input is two bytes of length,
+// config.json, and the SafeTensors file behind it. Seeds: fuzz/corpus/checkpoint_directory.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -38,9 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size < 2) return 0;
     const auto* bytes = reinterpret_cast<const std::byte*>(data);
     const size_t config = std::min<size_t>(data[0] | data[1] << 8, size - 2);
-    const auto opened = Checkpoint::from_files({{"config.json", {bytes + 2, config}},
-                                                {"model.safetensors", {bytes + 2 + config, size - 2 - config}}},
-                                               "m");
+    const auto opened = Checkpoint::from_files(
+        {{"config.json", {bytes + 2, config}}, {"model.safetensors", {bytes + 2 + config, size - 2 - config}}}, "m");
     if (!opened) return 0;
     inspect(*opened);
     const auto read = read_model(*opened);

@@ -26,7 +26,7 @@ def cases(folder, model, tiny):
     yield ("no_payload.gguf", "tensor"), ("run", no_payload, "hello")
     yield ("text.gguf", "GGUF"), ("run", text, "hello")
     yield ("empty.gguf", "empty"), ("plan", empty)
-    yield (str(folder), "directory"), ("inspect", folder)
+    yield (str(folder), "has no SafeTensors weights"), ("inspect", folder)
     yield ("roles must alternate", "line 1"), ("run", tiny, "hello", "--chat-template", raising)
     yield ("line 2",), ("run", tiny, "hello", "--chat-template", broken)
     yield ("tokens", "context"), ("run", tiny, "word " * 2000, "--raw")

@@ -23,13 +23,13 @@ def one_sentence(done, *parts):
 def errors(invar, model):
     """What a user can get wrong about devices, on a machine with or without one."""
     count = 0
-    for flags, part in ((("--device", "gpu"), "choose one of cpu, cuda, auto"),
-                        (("--device", "cuda:x"), "no number behind the colon"),
+    for flags, part in ((("--device", "gpu"), "must be cpu, cuda, auto"),
+                        (("--device", "cuda:x"), "must be cpu, cuda, auto"),
                         (("--device", "cuda:99"), "--device cpu" if "cuda" not in invar.devices else "there is no"),
                         (("--gpu-layers", "2"), "add --device cuda or auto"),
                         (("--cpu-experts",), "add --device cuda or auto"),
-                        (("--device", "cuda", "--gpu-layers", "many"), "not a number of layers"),
-                        (("--device", "cuda", "--gpu-memory", "lots"), "--gpu-memory 'lots' is not an amount")):
+                        (("--device", "cuda", "--gpu-layers", "many"), "must be auto or a whole number"),
+                        (("--device", "cuda", "--gpu-memory", "lots"), "must be an amount of memory")):
         for command in ("plan", "bench"):
             one_sentence(invar.call(command, model, *flags), part)
             count += 1

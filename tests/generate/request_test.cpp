@@ -1,7 +1,7 @@
 // Requests as state machines: many in common steps give each what it gives alone, whatever is computed beside it, in
 // which pieces, and however often its sequence is taken away.
-#include "engine/engine_settings.h"
 #include "generate/request.h"
+#include "engine/engine_settings.h"
 
 #include <gtest/gtest.h>
 
