@@ -161,11 +161,18 @@ def print_loops(objects, wanted):
                 body.append((int(instruction.group(1), 16), instruction.group(2).strip()))
 
 
+def report(nvcc, kernels, options):
+    if options.write:
+        REPORT.write_text("\n".join(report_lines(nvcc, kernels)) + "\n")
+        print(f"cuda: {REPORT.relative_to(ROOT)} has {len(kernels)} kernels")
+    return check(nvcc, kernels) if options.check else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--built", metavar="FOLDER", help="with --check: read the logs of this build instead of compiling")
+    parser.add_argument("--built", metavar="FOLDER", help="read the logs of this build instead of compiling")
     parser.add_argument("--loops", nargs="+", metavar="NAME")
     parser.add_argument("--arch", default="sm_90a", help="for --loops")
     parser.add_argument("--sources", nargs="+", metavar="STEM", help="for --loops: only these files of src/cuda",
@@ -176,17 +183,14 @@ def main():
         print("cuda: skipped, there is no nvcc on PATH or in /usr/local/cuda/bin")
         return 0
     if options.built:
-        return check(nvcc, read_built(options.built))
+        return report(nvcc, read_built(options.built), options)
     with tempfile.TemporaryDirectory() as folder:
         if options.loops:
             _, outputs = compile_all(nvcc, [options.arch], folder, options.sources)
             print_loops(outputs, options.loops)
             return 0
         kernels, _ = compile_all(nvcc, ARCHITECTURES, folder)
-        if options.write:
-            REPORT.write_text("\n".join(report_lines(nvcc, kernels)) + "\n")
-            print(f"cuda: {REPORT.relative_to(ROOT)} has {len(kernels)} kernels")
-        return check(nvcc, kernels) if options.check else 0
+        return report(nvcc, kernels, options)
 
 
 if __name__ == "__main__":
