@@ -130,7 +130,7 @@ TEST(Dialects, Mxfp4MultipliesByPowersOfTwo) {
 TEST(Dialects, Int4CountsFromMinusEight) {
     for (const auto& [name, group] : {std::pair<const char*, int64_t>{"int4-g32", 32}, {"int4-g128", 128}}) {
         EXPECT_EQ(compare(name,
-                          [group](const Module& m, int64_t row, int64_t column) {
+                          [group = group](const Module& m, int64_t row, int64_t column) {
                               const int64_t i = row * m.columns + column;
                               const auto byte = static_cast<uint8_t>(m.at("weight_packed").data[i / 2]);
                               const int code = (i % 2 == 0 ? byte & 15 : byte >> 4) - 8;
