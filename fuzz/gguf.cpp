@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/json.h"
 #include "files/gguf.h"
 #include "files/inspect.h"
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "checkpoint/stored_bytes.h"
 #include "files/gguf_writer.h"
 #include "load/weight_cache.h"
 
