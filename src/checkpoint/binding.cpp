@@ -9,11 +9,10 @@
 #include "checkpoint/module_tensors.h"
 #include "checkpoint/quantisation_config.h"
 #include "files/printable.h"
+#include "files/shape_text.h"
 
 namespace invar {
 namespace {
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 // Rules by a part of a name: its end, its beginning, or a tensor that shares its storage.
 struct IgnoreRule {

@@ -1,15 +1,12 @@
 #include "checkpoint/module_tensors.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 
 #include "files/printable.h"
+#include "files/shape_text.h"
 
 namespace invar {
 namespace {
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 // Tensors beside a module that change its weights in ways that are not computed.
 struct Foreign {

@@ -1,8 +1,6 @@
 // Checks that the entries of the header tile the file exactly: see safetensors.h.
 #include "files/safetensors.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -11,6 +9,7 @@
 
 #include "files/printable.h"
 #include "files/safetensors_header.h"
+#include "files/shape_text.h"
 
 namespace invar {
 namespace {
@@ -30,8 +29,6 @@ static_assert(kDtypes.size() == static_cast<size_t>(Dtype::unknown));
 static_assert(std::endian::native == std::endian::little, "the length is read by copying its bytes");
 constexpr uint64_t kLengthBytes = 8;
 constexpr std::string_view kDamaged = "the file is damaged or incomplete";
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 // Elements of the shape; nothing when they are 2^63 or more. A dimension of 0 makes it 0, whatever the others are.
 std::optional<int64_t> elements_of(const std::vector<int64_t>& shape) {

@@ -1,11 +1,10 @@
 #include "load/registry.h"
 
-#include <fmt/format.h>
-
 #include <cstdlib>
 #include <utility>
 
 #include "base/huge_pages.h"
+#include "files/shape_text.h"
 #include "load/loader.h"
 
 namespace invar {
@@ -13,8 +12,6 @@ namespace invar {
 namespace {
 
 constexpr size_t kCacheLine = 64;
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 std::shared_ptr<std::byte> allocate_lines(size_t bytes) {
     void* memory = std::aligned_alloc(kCacheLine, (bytes + kCacheLine - 1) / kCacheLine * kCacheLine);

@@ -1,19 +1,16 @@
 #include "proof/diff/diff_match.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
 
 #include "files/printable.h"
+#include "files/shape_text.h"
 #include "text/tokenizer/from_checkpoint.h"
 #include "text/tokenizer/from_gguf.h"
 
 namespace invar {
 namespace {
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 struct Side {
     const Checkpoint& file;

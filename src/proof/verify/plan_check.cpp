@@ -1,13 +1,12 @@
 #include "proof/verify/plan_check.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "base/hash.h"
 #include "base/resident_memory.h"
 #include "engine/engine_settings.h"
+#include "files/shape_text.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -81,8 +80,6 @@ std::string owner_name(const std::optional<WeightId>& alias_of, StoredForm form,
     if (place == Place::device) return "itself";
     return form == StoredForm::as_stored ? "the file" : mapped ? "the cache file" : "itself";
 }
-
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 void compare(const WeightPlan& plan, const PlanEntry& planned, const WeightRegistry::Entry& loaded, EntryCheck& check) {
     const bool cached = !plan.cache_file.empty();
