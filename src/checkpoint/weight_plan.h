@@ -13,7 +13,7 @@
 #include "checkpoint/binding.h"
 #include "models/architecture.h"
 #include "ops/accelerator.h"
-#include "state/kv_cache.h"
+#include "state/sequence_state.h"
 
 namespace invar {
 

@@ -130,7 +130,7 @@ void CpuOps::store(const VerbCall& call) {
     const int layer = call.cache_layer;
     const Batch& batch = *call.batch;
     const Tensor keys = call.x, values = call.x2;
-    KvCache& cache = *call.cache;
+    SequenceState& cache = *call.cache;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     const int64_t key_width = geometry.key_width, value_width = geometry.value_width, heads = geometry.kv_heads;
     CHECK(keys.rows() == batch.size() && keys.width() == heads * key_width && values.rows() == batch.size() &&
@@ -195,7 +195,7 @@ struct CpuOps::AttentionPlan {
     const AttentionCall& spec;
     const Batch& batch;
     Tensor queries, out;
-    const KvCache& cache;
+    const SequenceState& cache;
     KvGeometry geometry;
     int group = 0;             // query heads that share a key head
     int64_t most_queries = 0;  // of a tile
@@ -278,7 +278,7 @@ void CpuOps::attend(const VerbCall& call) {
     const AttentionCall& spec = *call.attention;
     const Batch& batch = *call.batch;
     const Tensor queries = call.x, out = call.out;
-    const KvCache& cache = *call.cache_read;
+    const SequenceState& cache = *call.cache_read;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     CHECK(geometry.kv_heads > 0 && spec.heads % geometry.kv_heads == 0,
           "query heads are shared evenly among key heads");

@@ -117,7 +117,7 @@ void CudaOps::begin_pass() {
 }
 
 // begin_pass(), and all that the verbs of a pass over this batch will want of the host.
-void CudaOps::start_pass(const Batch& batch, const KvCache& cache) {
+void CudaOps::start_pass(const Batch& batch, const SequenceState& cache) {
     reset_pass();
     write_batch(batch);
     for (RowTiles& tiles : control_->tiles)
@@ -215,7 +215,7 @@ void CudaOps::bring_batch(const Batch& batch) {
     send_cells();
 }
 
-void CudaOps::bring_pages(const Batch& batch, const KvCache& cache) {
+void CudaOps::bring_pages(const Batch& batch, const SequenceState& cache) {
     Control& control = *control_;
     if (control.pages_current) return;
     control.pages_current = true;

@@ -89,12 +89,12 @@ class CudaOps final : public AcceleratorOps {
     int next_call(const VerbCall& call) { return next_call(verb_name(call.verb), call.stage); }
     int next_call(std::string_view verb, Stage stage);
     void reset_pass();
-    void start_pass(const Batch& batch, const KvCache& cache);
+    void start_pass(const Batch& batch, const SequenceState& cache);
     void send_cells();
     void write_batch(const Batch& batch);
     void write_tiles(const Batch& batch, RowTiles& tiles);
     void bring_batch(const Batch& batch);
-    void bring_pages(const Batch& batch, const KvCache& cache);
+    void bring_pages(const Batch& batch, const SequenceState& cache);
     const RowTiles& bring_tiles(const Batch& batch, int rows_of_tile);
     int64_t bring_frequencies(const RopeTable& table);
     const float* angles_of(const RopeTable& table, const Batch& batch);

@@ -75,7 +75,7 @@ void CudaOps::rotate(const VerbCall& call) {
 
 namespace {
 
-CacheLayer cache_layer(const KvCache& cache, int layer) {
+CacheLayer cache_layer(const SequenceState& cache, int layer) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const LayerPlace& place = cache.layer_place(layer);
     const StateMemory::Pool& pool = cache.pool(layer);
@@ -105,7 +105,7 @@ void with_cache_type(CacheType type, Use use) {
 void CudaOps::store(const VerbCall& call) {
     if (settings_.measuring) return;
     const Batch& batch = *call.batch;
-    const KvCache& cache = *call.cache;
+    const SequenceState& cache = *call.cache;
     bring_batch(batch);
     bring_pages(batch, cache);
     const int number = next_call("store_kv (keys)", call.stage);
@@ -173,7 +173,7 @@ void CudaOps::attend(const VerbCall& call) {
     if (settings_.measuring) return;
     const AttentionCall& spec = *call.attention;
     const Batch& batch = *call.batch;
-    const KvCache& cache = *call.cache_read;
+    const SequenceState& cache = *call.cache_read;
     bring_batch(batch);
     bring_pages(batch, cache);
     Control& control = *control_;

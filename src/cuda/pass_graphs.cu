@@ -37,7 +37,7 @@ std::vector<int32_t> run_rows_of(const Batch& batch) {
 
 }  // namespace
 
-Result<Tensor> PassGraphs::run(const void* model, const Batch& batch, const KvCache& cache,
+Result<Tensor> PassGraphs::run(const void* model, const Batch& batch, const SequenceState& cache,
                                const std::function<Tensor()>& forward) {
     Shape shape{.model = model,
                 .cache = &cache,
@@ -64,7 +64,7 @@ Result<Tensor> PassGraphs::run(const void* model, const Batch& batch, const KvCa
     return replay(known, batch, cache);
 }
 
-Result<Tensor> PassGraphs::record(Known& known, const Batch& batch, const KvCache& cache,
+Result<Tensor> PassGraphs::record(Known& known, const Batch& batch, const SequenceState& cache,
                                   const std::function<Tensor()>& forward) {
     Device& device = ops_.settings_.device;
     ops_.start_pass(batch, cache);
@@ -90,7 +90,7 @@ Result<Tensor> PassGraphs::record(Known& known, const Batch& batch, const KvCach
     return known.result;
 }
 
-Result<Tensor> PassGraphs::replay(const Known& known, const Batch& batch, const KvCache& cache) {
+Result<Tensor> PassGraphs::replay(const Known& known, const Batch& batch, const SequenceState& cache) {
     counts_.replayed += 1;
     ops_.start_pass(batch, cache);
     ops_.calls_ = known.calls;

@@ -21,7 +21,7 @@ class PassGraphs final : public RecordedPasses {
 
     // forward() is called for the first two passes of a shape (once plainly, once to record) and not again. A replayed
     // pass has its failure() like others.
-    Result<Tensor> run(const void* model, const Batch& batch, const KvCache& cache,
+    Result<Tensor> run(const void* model, const Batch& batch, const SequenceState& cache,
                        const std::function<Tensor()>& forward) override;
     Counts counts() const override { return counts_; }
     // When a model or a cache is closed: its address may come again.
@@ -31,7 +31,7 @@ class PassGraphs final : public RecordedPasses {
     // What launches and their arguments follow from.
     struct Shape {
         const void* model = nullptr;
-        const KvCache* cache = nullptr;
+        const SequenceState* cache = nullptr;
         std::vector<int32_t> run_rows;  // rows of each sequence's run
         std::vector<int32_t> logits_rows;
         int64_t chunks = 0;  // of the longest sequence, as attention rounds them up
@@ -39,9 +39,9 @@ class PassGraphs final : public RecordedPasses {
     };
     struct Known;
 
-    Result<Tensor> record(Known& known, const Batch& batch, const KvCache& cache,
+    Result<Tensor> record(Known& known, const Batch& batch, const SequenceState& cache,
                           const std::function<Tensor()>& forward);
-    Result<Tensor> replay(const Known& known, const Batch& batch, const KvCache& cache);
+    Result<Tensor> replay(const Known& known, const Batch& batch, const SequenceState& cache);
 
     CudaOps& ops_;
     std::vector<std::unique_ptr<Known>> known_;

@@ -66,7 +66,7 @@ class Engine {
     std::optional<RecordedPasses::Counts> recorded_passes() const;
     // Whether evaluate_ranked() can be called.
     bool ranks_on_device() const { return planned_.logits_on_device(); }
-    KvCache& cache() { return *cache_; }
+    SequenceState& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
     int sequences() const { return sequences_; }  // that it was opened for
@@ -117,7 +117,7 @@ class Engine {
     std::optional<SourceWeights> source_;
     std::optional<SplitOps> split_ops_;
     std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
-    std::unique_ptr<KvCache> cache_;
+    std::unique_ptr<SequenceState> cache_;
     std::unique_ptr<Model> model_;
     std::vector<std::vector<float>> kept_logits_;  // of a step's passes but the last
 };

@@ -84,8 +84,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
     Ops& ops = split ? static_cast<Ops&>(*split) : *host;
     const WeightRegistry shapes = WeightRegistry::without_memory(planned.plan);
     TRY_ASSIGN(const std::unique_ptr<Model> model, planned.architecture->build(planned.config, shapes));
-    const std::unique_ptr<KvCache> cache =
-        KvCache::without_memory(planned.config.kv_geometry(), settings.cache_type, planned.plan.layer_places);
+    const std::unique_ptr<SequenceState> cache =
+        SequenceState::without_memory(planned.config.kv_geometry(), settings.cache_type, planned.plan.layer_places);
     const int32_t sequence = cache->add_sequence();
     for (const int64_t rows : {planned.plan.chunk, int64_t{1}}) {
         Batch batch;

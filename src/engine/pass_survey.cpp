@@ -10,7 +10,7 @@ namespace invar {
 struct PassSurvey::Parts {
     WeightRegistry shapes;
     std::unique_ptr<Model> model;
-    std::unique_ptr<KvCache> cache;
+    std::unique_ptr<SequenceState> cache;
     Batch batch;
     SurveyOps ops;
 };
@@ -33,7 +33,7 @@ Result<PassSurvey> PassSurvey::of(const ModelConfig& config, const WeightPlan& p
     auto parts = std::make_unique<Parts>();
     parts->shapes = WeightRegistry::without_memory(plan);
     TRY_ASSIGN(parts->model, (*found)->build(config, parts->shapes));
-    parts->cache = KvCache::without_memory(config.kv_geometry(), plan.cache_type, plan.layer_places);
+    parts->cache = SequenceState::without_memory(config.kv_geometry(), plan.cache_type, plan.layer_places);
     int32_t last = -1;
     for (const BatchRow& row : batch.rows) last = std::max(last, row.sequence);
     for (int32_t sequence = 0; sequence <= last; ++sequence) parts->cache->add_sequence();

@@ -226,7 +226,7 @@ void SplitOps::from_host(const ExpertSlots& slots) {
     changed_on_host(buffer_of(slots.margins));
 }
 
-void SplitOps::each_page(const KvCache& cache, int layer, const Batch& batch,
+void SplitOps::each_page(const SequenceState& cache, int layer, const Batch& batch,
                          const std::function<void(std::byte*, std::byte*, int64_t)>& use) {
     if (cache.place(layer) == Place::host || settings_.measuring) return;
     const LayerPlace& place = cache.layer_place(layer);
@@ -244,13 +244,13 @@ void SplitOps::each_page(const KvCache& cache, int layer, const Batch& batch,
     }
 }
 
-void SplitOps::to_host(const KvCache& cache, int layer, const Batch& batch) {
+void SplitOps::to_host(const SequenceState& cache, int layer, const Batch& batch) {
     each_page(cache, layer, batch, [&](std::byte* host, std::byte* device, int64_t bytes) {
         keep(settings_.accelerator.download(host, device, bytes));
     });
 }
 
-void SplitOps::from_host(const KvCache& cache, int layer, const Batch& batch) {
+void SplitOps::from_host(const SequenceState& cache, int layer, const Batch& batch) {
     each_page(cache, layer, batch, [&](std::byte* host, std::byte* device, int64_t bytes) {
         keep(settings_.accelerator.upload(device, host, bytes));
     });

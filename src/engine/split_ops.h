@@ -48,8 +48,8 @@ class SplitOps final : public Ops {
     void from_host(Tensor x) override;
     void to_host(const ExpertSlots& slots) override;
     void from_host(const ExpertSlots& slots) override;
-    void to_host(const KvCache& cache, int layer, const Batch& batch) override;
-    void from_host(const KvCache& cache, int layer, const Batch& batch) override;
+    void to_host(const SequenceState& cache, int layer, const Batch& batch) override;
+    void from_host(const SequenceState& cache, int layer, const Batch& batch) override;
     std::optional<WeightMatrix> host_matrix(const WeightMatrix& weight) override;
     std::optional<WeightStack> host_stack(const WeightStack& weight) override;
     std::optional<WeightVector> host_vector(const WeightVector& weight) override;
@@ -89,7 +89,7 @@ class SplitOps final : public Ops {
     Place place_of(const VerbCall& call);
     // The call with its inputs brought to a place and its results going there.
     VerbCall moved(const VerbCall& call, Place place);
-    void each_page(const KvCache& cache, int layer, const Batch& batch,
+    void each_page(const SequenceState& cache, int layer, const Batch& batch,
                    const std::function<void(std::byte* host, std::byte* device, int64_t bytes)>& use);
 
     // Runs calls on the machine of a place and numbers them, so that the first failure of a pass can be found.

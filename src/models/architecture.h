@@ -30,7 +30,7 @@ class Model {
   public:
     virtual ~Model() = default;
     // Runs the rows of the batch through the model, storing keys and values. Logits [batch.logits_rows, vocabulary].
-    virtual Tensor forward(Ops& ops, const Batch& batch, KvCache& cache) const = 0;
+    virtual Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const = 0;
 };
 
 struct Architecture {

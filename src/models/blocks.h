@@ -52,7 +52,7 @@ struct LayerCall {
     const std::vector<RopeTable>& ropes;  // as config.ropes
     int layer = 0;
     const Batch& batch;
-    KvCache& cache;
+    SequenceState& cache;
     const DecoderScratch& scratch;
 };
 // residual += mixer(norm(residual))

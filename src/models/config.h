@@ -10,7 +10,7 @@
 
 #include "arithmetic/rope.h"
 #include "base/result.h"
-#include "state/kv_cache.h"
+#include "state/sequence_state.h"
 
 namespace invar {
 

@@ -15,7 +15,7 @@ class Decoder final : public Model {
         for (const RopeSpec& rope : config_.ropes) ropes_.emplace_back(rope);
     }
 
-    Tensor forward(Ops& ops, const Batch& batch, KvCache& cache) const override {
+    Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const override {
         const int64_t wanted = static_cast<int64_t>(batch.logits_rows.size());
         const Tensor residual = ops.scratch(batch.size(), config_.width);
         const DecoderScratch scratch = take_scratch(ops, config_, batch.size());

@@ -78,7 +78,7 @@ class RecordedPasses {
     // The result of forward(), a tensor of the device that is valid until the next pass of the ops. forward() calls
     // their verbs for this batch and cache and does nothing else: it is not called where the pass is replayed. `model`
     // tells forwards apart.
-    virtual Result<Tensor> run(const void* model, const Batch& batch, const KvCache& cache,
+    virtual Result<Tensor> run(const void* model, const Batch& batch, const SequenceState& cache,
                                const std::function<Tensor()>& forward) = 0;
     virtual Counts counts() const = 0;
 };

@@ -70,7 +70,7 @@ class Ops {
         run({.verb = Verb::rope, .stage = stage, .x = x, .out = x, .rope = &table, .batch = &batch});
     }
     // Rounds keys [rows, kv_heads * key_width] and values to the cache's type and stores them at the rows' positions.
-    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+    void store_kv(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache) {
         run({.verb = Verb::store_kv,
              .stage = stage,
              .x = keys,
@@ -81,8 +81,8 @@ class Ops {
              .cache_read = &cache});
     }
     // law::attention: each row sees positions 0 .. its own of its sequence (or its window), through the cache.
-    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
-                   Tensor out) {
+    void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
+                   const SequenceState& cache, Tensor out) {
         run({.verb = Verb::attention,
              .stage = stage,
              .x = queries,
@@ -143,8 +143,8 @@ class Ops {
     virtual void from_host(Tensor x) {}
     virtual void to_host(const ExpertSlots& slots) {}
     virtual void from_host(const ExpertSlots& slots) {}
-    virtual void to_host(const KvCache& cache, int layer, const Batch& batch) {}
-    virtual void from_host(const KvCache& cache, int layer, const Batch& batch) {}
+    virtual void to_host(const SequenceState& cache, int layer, const Batch& batch) {}
+    virtual void from_host(const SequenceState& cache, int layer, const Batch& batch) {}
     // Weights as the file has them: nothing where the host can read them as they are.
     virtual std::optional<WeightMatrix> host_matrix(const WeightMatrix& weight) { return std::nullopt; }
     virtual std::optional<WeightStack> host_stack(const WeightStack& weight) { return std::nullopt; }

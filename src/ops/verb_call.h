@@ -14,7 +14,7 @@
 #include "ops/tensor.h"
 #include "ops/verbs.h"
 #include "ops/weight.h"
-#include "state/kv_cache.h"
+#include "state/sequence_state.h"
 
 namespace invar {
 
@@ -58,10 +58,10 @@ struct VerbCall {
     std::optional<RouteSpec> route;
     ExpertSlots slots;  // made by route, read by the expert verbs
     SlotInput slot_input = SlotInput::row_of_slot;
-    int cache_layer = -1;                 // of store_kv and attention
-    KvCache* cache = nullptr;             // of store_kv
-    const KvCache* cache_read = nullptr;  // of store_kv and attention
-    std::span<const int32_t> gathered;    // of gather_rows
+    int cache_layer = -1;                       // of store_kv and attention
+    SequenceState* cache = nullptr;             // of store_kv
+    const SequenceState* cache_read = nullptr;  // of store_kv and attention
+    std::span<const int32_t> gathered;          // of gather_rows
 
     // Filled for observers (proof/record/hooked_ops.h). Which batch row each row of the result belongs to. With expert
     // slots, slots_of_row rows of `out` to each.

@@ -49,11 +49,11 @@ class FilledCache {
     }
     int64_t key_row() const { return int64_t{shape_.kv_heads} * shape_.key_width; }
     int64_t value_row() const { return int64_t{shape_.kv_heads} * shape_.value_width; }
-    KvCache& cache() { return *cache_; }
+    SequenceState& cache() { return *cache_; }
 
   private:
     Shape shape_;
-    std::unique_ptr<KvCache> cache_;
+    std::unique_ptr<SequenceState> cache_;
 };
 
 // One attention call on the reference and on the backends.

@@ -186,7 +186,7 @@ void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batc
     inspect("rope", stage, x);
 }
 
-void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache) {
+void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     for (const bool is_key : {true, false}) {
         const int64_t width = is_key ? geometry.key_width : geometry.value_width;
@@ -208,7 +208,7 @@ void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys
 }
 
 void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                          const KvCache& cache, Tensor out) {
+                          const SequenceState& cache, Tensor out) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     const AttentionSpec law_spec{.head_width = geometry.key_width,
                                  .value_width = geometry.value_width,

@@ -24,8 +24,8 @@ class ReferenceOps final : public Ops {
     void multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y);
     void add_vector(Stage stage, Tensor y, const WeightVector& bias);
     void rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x);
-    void store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, KvCache& cache);
-    void attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const KvCache& cache,
+    void store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache);
+    void attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const SequenceState& cache,
                 Tensor out);
     void gate(Stage stage, Tensor gate, Tensor up, Tensor out);
     void add_rows(Stage stage, Tensor x, Tensor y);

@@ -52,7 +52,7 @@ class SmallModel {
     }
 
     // The hidden state of every row.
-    Tensor forward(Ops& ops, const Batch& batch, KvCache& cache) const {
+    Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const {
         const int64_t rows = batch.size();
         const Tensor x = ops.scratch(rows, kWidth), normed = ops.scratch(rows, kWidth),
                      branch = ops.scratch(rows, kWidth);

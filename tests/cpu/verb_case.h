@@ -149,8 +149,8 @@ inline bool same_failure(const std::optional<NonFinite>& a, const std::optional<
            a->row == b->row && a->element == b->element && same_value;
 }
 
-inline std::unique_ptr<KvCache> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) {
-    auto cache = KvCache::create(layers, type, pages);
+inline std::unique_ptr<SequenceState> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) {
+    auto cache = SequenceState::create(layers, type, pages);
     CHECK(cache.has_value(), "the tests' caches fit in memory");
     return std::move(*cache);
 }

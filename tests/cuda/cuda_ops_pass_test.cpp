@@ -16,9 +16,9 @@ struct States {
 };
 
 using ReadTensor = std::function<std::vector<float>(Tensor)>;
-using ReadPage = std::function<std::vector<std::byte>(const KvCache&, int layer, int32_t page, int64_t bytes)>;
+using ReadPage = std::function<std::vector<std::byte>(const SequenceState&, int layer, int32_t page, int64_t bytes)>;
 
-States run_passes(const SmallModel& model, Ops& ops, KvCache& cache, const Prompts& prompts, int64_t chunk,
+States run_passes(const SmallModel& model, Ops& ops, SequenceState& cache, const Prompts& prompts, int64_t chunk,
                   const ReadTensor& read, const ReadPage& read_page) {
     States states;
     std::vector<int64_t> done(prompts.tokens.size(), 0);
@@ -67,7 +67,7 @@ States run_reference(const SmallModel& model, const Prompts& prompts, CacheType 
     return run_passes(
         model, ops, *cache, prompts, 512,
         [](Tensor tensor) { return std::vector<float>(tensor.host(), tensor.host() + tensor.rows() * tensor.width()); },
-        [](const KvCache& cache_read, int layer, int32_t page, int64_t bytes) {
+        [](const SequenceState& cache_read, int layer, int32_t page, int64_t bytes) {
             const std::byte* start = cache_read.keys(layer, page, 0);
             return std::vector<std::byte>(start, start + bytes);
         });
@@ -78,7 +78,7 @@ States run_device(const SmallModel& model, const DeviceBackend& backend, const P
     const auto cache = backend.make_cache(SmallModel::geometry(), type, 40);
     return run_passes(
         model, *backend.ops, *cache, prompts, chunk, [&](Tensor tensor) { return backend.read(tensor); },
-        [&](const KvCache& cache_read, int layer, int32_t page, int64_t bytes) {
+        [&](const SequenceState& cache_read, int layer, int32_t page, int64_t bytes) {
             std::vector<std::byte> copy(static_cast<size_t>(bytes));
             const std::byte* start = cache_read.pool(layer).memory.get() + page * bytes;
             EXPECT_TRUE(backend.device->download(copy.data(), start, bytes).has_value());

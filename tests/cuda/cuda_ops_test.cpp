@@ -167,7 +167,7 @@ TEST(CudaOps, AttentionEqualsTheReferenceForEveryHeadShapeWindowAndSplit) {
             for (const int64_t chunk_bytes : {int64_t{0}, int64_t{1} << 20}) {
                 const std::vector<float> queries = make_inputs(random, rows * width);
                 const DeviceBackend backend = DeviceBackend::make(chunk_bytes);
-                const auto run = [&](Ops& ops, const MakeTensor& make, KvCache& cache) {
+                const auto run = [&](Ops& ops, const MakeTensor& make, SequenceState& cache) {
                     cache.add_sequence();
                     CHECK(cache.reserve(0, history).has_value(), "room");
                     ops.store_kv({0, "stored"}, 0, rows_of(0, 0, history), make(history, key_width, keys),

@@ -129,7 +129,8 @@ struct DeviceBackend {
         return backend;
     }
 
-    std::unique_ptr<KvCache> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) const {
+    std::unique_ptr<SequenceState> make_cache(const std::vector<KvGeometry>& layers, CacheType type,
+                                              int64_t pages) const {
         const StateGeometry geometry{.layers = layers,
                                      .recurrences = {},
                                      .type = type,

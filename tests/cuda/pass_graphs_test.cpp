@@ -14,7 +14,7 @@ namespace {
 // A device with a cache for the small model and three sequences.
 struct Machine {
     DeviceBackend backend = DeviceBackend::make();
-    std::unique_ptr<KvCache> cache = backend.make_cache(SmallModel::geometry(), CacheType::f16, 12);
+    std::unique_ptr<SequenceState> cache = backend.make_cache(SmallModel::geometry(), CacheType::f16, 12);
     PassGraphs graphs{*backend.cuda};
 
     Machine() {
@@ -22,10 +22,10 @@ struct Machine {
     }
 };
 
-using Forward = std::function<Tensor(Ops& ops, const Batch& batch, KvCache& cache)>;
+using Forward = std::function<Tensor(Ops& ops, const Batch& batch, SequenceState& cache)>;
 
 // The states of the rows whose logits are wanted.
-Tensor wanted_rows(const SmallModel& model, Ops& ops, const Batch& batch, KvCache& cache) {
+Tensor wanted_rows(const SmallModel& model, Ops& ops, const Batch& batch, SequenceState& cache) {
     const Tensor all = model.forward(ops, batch, cache);
     const Tensor wanted = ops.scratch(static_cast<int64_t>(batch.logits_rows.size()), kWidth);
     ops.gather_rows({-1, "wanted"}, all, batch.logits_rows, wanted);
@@ -58,7 +58,7 @@ struct Outcome {
 };
 
 // Of layer 0 and head 0, in the device's memory.
-std::byte* values_of_page(const KvCache& cache, int32_t page) {
+std::byte* values_of_page(const SequenceState& cache, int32_t page) {
     const StateMemory::Pool& pool = cache.pool(0);
     return pool.memory.get() + page * pool.unit_bytes + cache.layer_place(0).values;
 }
@@ -105,7 +105,7 @@ Outcome compare_steps(uint32_t seed, int steps, const Forward& forward) {
 
 TEST(CudaPassGraphs, EqualPlainPassesOnRandomStates) {
     const SmallModel model(62);
-    const Forward forward = [&](Ops& ops, const Batch& batch, KvCache& cache) {
+    const Forward forward = [&](Ops& ops, const Batch& batch, SequenceState& cache) {
         return wanted_rows(model, ops, batch, cache);
     };
     int64_t replayed = 0, failures = 0, compared = 0;
@@ -135,7 +135,7 @@ TEST(CudaPassGraphs, AnArgumentThatKeepsThePassItWasRecordedInIsSeen) {
     const WeightVector ones{.id = {}, .data = weight.data(), .size = kWidth};
     int seen = 0;
     for (const int what : {0, 1, 2}) {
-        const Forward forward = [&](Ops& ops, const Batch& batch, KvCache& cache) {
+        const Forward forward = [&](Ops& ops, const Batch& batch, SequenceState& cache) {
             const Tensor states = wanted_rows(model, ops, batch, cache);
             const BatchRow& last = batch.rows.back();
             const auto number = static_cast<float>(what == 0 ? last.position : what == 1 ? last.token : last.sequence);
@@ -153,7 +153,7 @@ TEST(CudaPassGraphs, AnArgumentThatKeepsThePassItWasRecordedInIsSeen) {
 TEST(CudaPassGraphs, APassThatCannotBeRecordedRunsPlainly) {
     const SmallModel model(64);
     const std::vector<int32_t> first_row = {0};
-    const Outcome run = compare_steps(8, 12, [&](Ops& ops, const Batch& batch, KvCache& cache) {
+    const Outcome run = compare_steps(8, 12, [&](Ops& ops, const Batch& batch, SequenceState& cache) {
         const Tensor states = wanted_rows(model, ops, batch, cache);
         const Tensor first = ops.scratch(1, kWidth);
         ops.gather_rows({-1, "first"}, states, first_row, first);

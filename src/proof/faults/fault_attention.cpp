@@ -44,7 +44,7 @@ Query query_of(const RowRewrite& row) {
 
 void attend(const RowRewrite& row, const Query& query) {
     const VerbCall& call = query.call;
-    const KvCache& cache = *call.cache_read;
+    const SequenceState& cache = *call.cache_read;
     const int layer = call.attention->layer;
     std::vector<float> key(static_cast<size_t>(query.geometry.key_width));
     std::vector<float> value(static_cast<size_t>(query.geometry.value_width));
@@ -116,7 +116,7 @@ void read_before_store(const RowRewrite& row) {
 void read_other_page(const RowRewrite& row) {
     Query query = query_of(row);
     const int64_t page = query.position / kPagePositions;
-    const KvCache& cache = *row.call.cache_read;
+    const SequenceState& cache = *row.call.cache_read;
     const std::span<const int32_t> pages = cache.pages_of(row.token().sequence, row.call.attention->layer);
     if (page == 0 || pages[static_cast<size_t>(page - 1)] == kNoUnit) return;
     query.source = [page](int64_t t) { return t / kPagePositions == page ? t - kPagePositions : t; };
@@ -134,7 +134,7 @@ class StoreFault : public Fault {
     StoreFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report), rows_(place) {}
 
     void after(const VerbCall& call) override {
-        KvCache& cache = *call.cache;
+        SequenceState& cache = *call.cache;
         const KvGeometry geometry = cache.layers()[static_cast<size_t>(call.stage.layer)];
         for (int64_t row = 0; row < call.rows(); ++row) {
             const BatchRow& token = call.row(row);

@@ -14,21 +14,21 @@ struct StoredRow {
     int64_t first, step, width;
 };
 
-int32_t page_of(const KvCache& cache, const CachePlace& place) {
+int32_t page_of(const SequenceState& cache, const CachePlace& place) {
     const std::span<const int32_t> pages = cache.pages_of(place.sequence, place.layer);
     const int64_t page = place.position / kPagePositions;
     CHECK(page < std::ssize(pages) && pages[static_cast<size_t>(page)] != kNoUnit, "the position is in the cache");
     return pages[static_cast<size_t>(page)];
 }
 
-StoredRow key_row(const KvCache& cache, const CachePlace& place) {
+StoredRow key_row(const SequenceState& cache, const CachePlace& place) {
     return {.memory = cache.keys(place.layer, page_of(cache, place), place.head),
             .first = place.position % kPagePositions,
             .step = kPagePositions,
             .width = cache.layers()[static_cast<size_t>(place.layer)].key_width};
 }
 
-StoredRow value_row(const KvCache& cache, const CachePlace& place) {
+StoredRow value_row(const SequenceState& cache, const CachePlace& place) {
     const int64_t width = cache.layers()[static_cast<size_t>(place.layer)].value_width;
     return {.memory = cache.values(place.layer, page_of(cache, place), place.head),
             .first = place.position % kPagePositions * width,
@@ -75,19 +75,19 @@ float rounded_to(CacheType type, float value) {
     return value;
 }
 
-void read_key(const KvCache& cache, const CachePlace& place, float* out) {
+void read_key(const SequenceState& cache, const CachePlace& place, float* out) {
     read(key_row(cache, place), cache.type(), out);
 }
 
-void read_value(const KvCache& cache, const CachePlace& place, float* out) {
+void read_value(const SequenceState& cache, const CachePlace& place, float* out) {
     read(value_row(cache, place), cache.type(), out);
 }
 
-void write_key(KvCache& cache, const CachePlace& place, const float* key) {
+void write_key(SequenceState& cache, const CachePlace& place, const float* key) {
     write(key_row(cache, place), cache.type(), key);
 }
 
-void write_value(KvCache& cache, const CachePlace& place, const float* value) {
+void write_value(SequenceState& cache, const CachePlace& place, const float* value) {
     write(value_row(cache, place), cache.type(), value);
 }
 

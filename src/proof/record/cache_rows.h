@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "state/kv_cache.h"
+#include "state/sequence_state.h"
 
 namespace invar {
 
@@ -18,10 +18,10 @@ struct CachePlace {
 // The value that the cache gives back for `value`.
 float rounded_to(CacheType type, float value);
 // Widened exactly. out: [key_width] or [value_width] of the layer.
-void read_key(const KvCache& cache, const CachePlace& place, float* out);
-void read_value(const KvCache& cache, const CachePlace& place, float* out);
+void read_key(const SequenceState& cache, const CachePlace& place, float* out);
+void read_value(const SequenceState& cache, const CachePlace& place, float* out);
 // Rounded to the cache's type.
-void write_key(KvCache& cache, const CachePlace& place, const float* key);
-void write_value(KvCache& cache, const CachePlace& place, const float* value);
+void write_key(SequenceState& cache, const CachePlace& place, const float* key);
+void write_value(SequenceState& cache, const CachePlace& place, const float* value);
 
 }  // namespace invar

@@ -32,7 +32,7 @@ std::string_view EngineRunner::kernel_of(const VerbCall& call) const {
     return best == nullptr ? std::string_view() : best->kernel;
 }
 
-Result<void> reserve_rows(KvCache& cache, const Batch& batch) {
+Result<void> reserve_rows(SequenceState& cache, const Batch& batch) {
     for (size_t i = 0; i < batch.rows.size(); ++i) {
         const BatchRow& row = batch.rows[i];
         const bool last = i + 1 == batch.rows.size() || batch.rows[i + 1].sequence != row.sequence;
@@ -41,7 +41,7 @@ Result<void> reserve_rows(KvCache& cache, const Batch& batch) {
     return {};
 }
 
-void advance_rows(KvCache& cache, const Batch& batch) {
+void advance_rows(SequenceState& cache, const Batch& batch) {
     for (const BatchRow& row : batch.rows) cache.advance(row.sequence, 1);
 }
 

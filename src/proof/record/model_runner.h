@@ -30,7 +30,7 @@ class ModelRunner {
     virtual std::string name() const = 0;  // "engine avx512, 2 threads", "reference64"
     virtual const ModelConfig& config() const = 0;
     // Where sequences are added and positions reserved before they are computed.
-    virtual KvCache& cache() = 0;
+    virtual SequenceState& cache() = 0;
     virtual int64_t chunk() const = 0;    // most rows of a batch
     virtual int64_t context() const = 0;  // most positions of a sequence
     // Logits [batch.logits_rows, vocabulary], valid until the next call. The hooks see every verb of the pass, in
@@ -51,7 +51,7 @@ class EngineRunner final : public ModelRunner {
 
     std::string name() const override;
     const ModelConfig& config() const override { return engine_.config(); }
-    KvCache& cache() override { return engine_.cache(); }
+    SequenceState& cache() override { return engine_.cache(); }
     int64_t chunk() const override { return engine_.chunk(); }
     int64_t context() const override { return engine_.context(); }
     Result<std::span<const float>> evaluate(const Batch& batch, std::span<VerbHook* const> hooks) override;
@@ -64,8 +64,8 @@ class EngineRunner final : public ModelRunner {
 
 // Room for the rows of a batch, and that they have been computed: their tokens are not named, because what hooks have
 // changed is not what the tokens come to.
-Result<void> reserve_rows(KvCache& cache, const Batch& batch);
-void advance_rows(KvCache& cache, const Batch& batch);
+Result<void> reserve_rows(SequenceState& cache, const Batch& batch);
+void advance_rows(SequenceState& cache, const Batch& batch);
 
 // Feeds `tokens` to one sequence of the runner, from the position it has reached, in batches of at most `chunk` rows.
 struct FeedRequest {

@@ -126,7 +126,7 @@ void StageRows::rows_of_routing(const VerbCall& call) {
 }
 
 void StageRows::rows_of_cache(const VerbCall& call) {
-    const KvCache& cache = *call.cache;
+    const SequenceState& cache = *call.cache;
     const int layer = call.stage.layer;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     for (int64_t i = 0; i < call.rows(); ++i) {
@@ -152,7 +152,7 @@ void StageRows::rows_of_cache(const VerbCall& call) {
 // The scaled scores before the softmax, [heads, positions], -inf where the query does not look: computed here, because
 // no kernel keeps them, by plain sums in binary64 rounded once.
 void StageRows::rows_of_scores(const VerbCall& call) {
-    const KvCache& cache = *call.cache_read;
+    const SequenceState& cache = *call.cache_read;
     const int layer = call.attention->layer;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const int heads = call.attention->heads, group = heads / geometry.kv_heads;

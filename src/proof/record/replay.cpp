@@ -71,7 +71,7 @@ void Forcer::force_routing(const VerbCall& call) {
 }
 
 void Forcer::force_cache(const VerbCall& call) {
-    KvCache& cache = *call.cache;
+    SequenceState& cache = *call.cache;
     const int layer = call.stage.layer;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const auto force = [&](const char* name, int64_t width, auto&& write) {

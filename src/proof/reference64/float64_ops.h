@@ -2,7 +2,8 @@
 // engine computes. Every tensor is a pair of binary32 and binary64 arrays: verbs read and write the doubles, and the
 // floats are their rounding, so that hooks made for any backend work. A hook that changes a float (replay, forced
 // routing) wins: a double is used only while the float beside it is its rounding. Keys and values are kept in doubles
-// too, beside the pages of the KvCache, whose floats follow the same rule. It does not open models (reference64.h).
+// too, beside the pages of the SequenceState, whose floats follow the same rule. It does not open models
+// (reference64.h).
 #pragma once
 
 #include <map>
@@ -30,7 +31,7 @@ class Float64Ops final : public Ops {
     // What route() made, until the next pass. Empty: not made by scratch_slots().
     WideRouting wide_routing(const ExpertSlots& routing);
     // A key and a value as they were stored, [kv_heads * width] each.
-    WideCacheRow wide_cache_row(const KvCache& cache, int layer, int32_t sequence, int64_t position);
+    WideCacheRow wide_cache_row(const SequenceState& cache, int layer, int32_t sequence, int64_t position);
 
     Tensor scratch(int64_t rows, int64_t width) override;
     ExpertSlots scratch_slots(int64_t rows, int experts_per_row) override;
@@ -81,8 +82,8 @@ class Float64Ops final : public Ops {
     std::vector<double> slot_weights(const ExpertSlots& routing);
     void multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y);
 
-    WidePage& wide_page(const KvCache& cache, int layer, int32_t page);
-    void follow_cache(const KvCache& cache, int layer, int32_t sequence, int64_t first, int64_t last);
+    WidePage& wide_page(const SequenceState& cache, int layer, int32_t page);
+    void follow_cache(const SequenceState& cache, int layer, int32_t sequence, int64_t first, int64_t last);
 
     ThreadPool& pool_;
     const float64::Activations activations_;

@@ -6,7 +6,7 @@
 
 namespace invar {
 
-Float64Ops::WidePage& Float64Ops::wide_page(const KvCache& cache, int layer, int32_t page) {
+Float64Ops::WidePage& Float64Ops::wide_page(const SequenceState& cache, int layer, int32_t page) {
     const auto [found, fresh] = pages_.try_emplace({layer, page});
     if (fresh) {
         const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
@@ -27,7 +27,7 @@ void Float64Ops::store(const VerbCall& call) {
     const int layer = call.cache_layer;
     const Batch& batch = *call.batch;
     const Tensor keys = call.x, values = call.x2;
-    KvCache& cache = *call.cache;
+    SequenceState& cache = *call.cache;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const Wide wide_keys = input(keys), wide_values = input(values);
     const auto store = [&](std::vector<double>& page, const double* from, const CachePlace& place, bool is_key) {
@@ -53,7 +53,7 @@ void Float64Ops::store(const VerbCall& call) {
 }
 
 // Takes over what hooks wrote into the cache: a double stands while the cache holds its rounding.
-void Float64Ops::follow_cache(const KvCache& cache, int layer, int32_t sequence, int64_t first, int64_t last) {
+void Float64Ops::follow_cache(const SequenceState& cache, int layer, int32_t sequence, int64_t first, int64_t last) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     std::vector<float> stored(static_cast<size_t>(std::max(geometry.key_width, geometry.value_width)));
     const auto follow = [&](double* wide, int64_t width) {
@@ -75,7 +75,7 @@ void Float64Ops::follow_cache(const KvCache& cache, int layer, int32_t sequence,
     }
 }
 
-WideCacheRow Float64Ops::wide_cache_row(const KvCache& cache, int layer, int32_t sequence, int64_t position) {
+WideCacheRow Float64Ops::wide_cache_row(const SequenceState& cache, int layer, int32_t sequence, int64_t position) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     follow_cache(cache, layer, sequence, position, position);
     const auto index = static_cast<size_t>(position / kPagePositions);
@@ -94,7 +94,7 @@ void Float64Ops::attend(const VerbCall& verb_call) {
     const AttentionCall& spec = *verb_call.attention;
     const Batch& batch = *verb_call.batch;
     const Tensor queries = verb_call.x;
-    const KvCache& cache = *verb_call.cache_read;
+    const SequenceState& cache = *verb_call.cache_read;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     const Wide in = input(queries), wide = output(verb_call.out);
     struct Visible {

@@ -97,7 +97,7 @@ class StoredAttention {
         return wide_.data();
     }
 
-    const KvCache& cache_;
+    const SequenceState& cache_;
     const AttentionCall& spec_;
     const KvGeometry& geometry_;
     const BatchRow& token_;

@@ -13,7 +13,7 @@
 namespace invar {
 
 // What a call was given, copied in before(): verbs that work in place overwrite it. Host tensors only. Keys and values
-// are not copied: attention reads the call's KvCache as it is stored.
+// are not copied: attention reads the call's SequenceState as it is stored.
 class VerbInputs {
   public:
     static VerbInputs copy_of(const VerbCall& call);

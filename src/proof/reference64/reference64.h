@@ -31,7 +31,7 @@ class Reference64 final : public ModelRunner {
 
     std::string name() const override { return "reference64"; }
     const ModelConfig& config() const override { return config_; }
-    KvCache& cache() override { return *cache_; }  // binary32; the doubles are beside it
+    SequenceState& cache() override { return *cache_; }  // binary32; the doubles are beside it
     int64_t chunk() const override { return plan_.chunk; }
     int64_t context() const override { return plan_.context; }
     Result<std::span<const float>> evaluate(const Batch& batch, std::span<VerbHook* const> hooks) override;
@@ -55,7 +55,7 @@ class Reference64 final : public ModelRunner {
     std::unique_ptr<ThreadPool> threads_;
     WeightRegistry weights_;
     std::unique_ptr<Float64Ops> ops_;
-    std::unique_ptr<KvCache> cache_;
+    std::unique_ptr<SequenceState> cache_;
     std::unique_ptr<Model> model_;
     std::span<const double> wide_logits_;
 };
