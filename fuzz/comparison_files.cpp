@@ -3,17 +3,13 @@
 // a recording. Seeds: fuzz/corpus/comparison_files.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "proof/record/stage_map.h"
 #include "proof/record/tolerances.h"
+#include "require.h"
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 void require_sentence(const std::string& message) {
     require(!message.empty() && message.find('\n') == std::string::npos && message.size() < 3000);

@@ -2,18 +2,14 @@
 // where that accepts it, or refused with one sentence. Seeds: fuzz/corpus/config_json.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "base/json.h"
 #include "files/json_document.h"
 #include "files/quantization_files.h"
+#include "require.h"
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 void require_sentence(const std::string& message) {
     require(message.starts_with("m/config.json: ") && message.find('\n') == std::string::npos && message.size() < 8000);

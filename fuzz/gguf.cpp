@@ -2,20 +2,12 @@
 // opens or fails with one sentence; whatever opens must keep every tensor inside the file. Seeds: fuzz/corpus/gguf.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "base/json.h"
 #include "files/gguf.h"
 #include "files/inspect.h"
-
-namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
-
-}  // namespace
+#include "require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;

@@ -4,18 +4,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <set>
 #include <string>
 
 #include "base/json.h"
 #include "files/model_directory.h"
+#include "require.h"
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 constexpr std::array<const char*, 12> kNames = {
     "config.json",

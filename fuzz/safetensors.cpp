@@ -2,20 +2,12 @@
 // exactly. What opens is written again and must come back the same. Seeds: fuzz/corpus/safetensors.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "files/safetensors.h"
 #include "files/safetensors_writer.h"
-
-namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
-
-}  // namespace
+#include "require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;

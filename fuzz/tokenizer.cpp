@@ -2,10 +2,10 @@
 // never in a read out of bounds, and what was encoded comes back. Input: one byte of switches, then a table of tokens,
 // merges and texts, each led by its length.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "require_stream.h"
 #include "text/tokenizer/pre_tokenizer.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -35,10 +35,6 @@ class Input {
     size_t size_;
     size_t at_ = 0;
 };
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 // The printable stand-ins of all bytes, as byte-level vocabularies spell them.
 const std::vector<std::string> kStandIns = [] {
@@ -123,14 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
         const std::string back = tokenizer->decode(*tokens, true);
         if (comes_back(*tokenizer, *tokens, text, strips)) require(back == text);
-        TokenStream stream(*tokenizer, true);
-        std::string streamed;
-        for (const int32_t token : *tokens) streamed += stream.feed(token);
-        streamed += stream.finish();
-        Utf8Stream whole;
-        std::string expected = whole.feed(back);
-        expected += whole.finish();
-        require(streamed == expected);
+        require_stream(*tokenizer, *tokens, back);
     }
     return 0;
 }

@@ -2,9 +2,9 @@
 // vocab.json with merges, a charsmap, an expression. Reading, encoding and decoding end in a result or in one sentence.
 // Input: one byte that says which, then the file, up to the first 0xFF; what follows is the text to encode.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
+#include "require_stream.h"
 #include "text/tokenizer/charsmap.h"
 #include "text/tokenizer/from_sentence_piece.h"
 #include "text/tokenizer/from_tokenizer_json.h"
@@ -19,10 +19,6 @@
 namespace {
 
 using namespace invar;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 void use(Result<TokenizerParts> parts, std::string_view text) {
     if (!parts) {
@@ -42,14 +38,7 @@ void use(Result<TokenizerParts> parts, std::string_view text) {
         }
         for (const int32_t token : *tokens) require(tokenizer.has(token));
         const std::string back = tokenizer.decode(*tokens, true);
-        TokenStream stream(tokenizer, true);
-        std::string streamed;
-        for (const int32_t token : *tokens) streamed += stream.feed(token);
-        streamed += stream.finish();
-        Utf8Stream whole;
-        std::string expected = whole.feed(back);
-        expected += whole.finish();
-        require(streamed == expected);
+        require_stream(tokenizer, *tokens, back);
     }
 }
 

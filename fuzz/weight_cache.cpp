@@ -2,18 +2,14 @@
 // and what verifies has the hashes it states. The plan is that of a small model made here.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "checkpoint/stored_bytes.h"
 #include "files/gguf_writer.h"
 #include "load/weight_cache.h"
+#include "require.h"
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 using namespace invar;
 
