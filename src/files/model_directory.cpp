@@ -191,7 +191,9 @@ std::string ModelDirectory::name_of(std::string_view side_file) const { return f
 
 Result<std::string> ModelDirectory::digest() const {
     Hasher hasher;
-    std::vector<std::string_view> small = {kConfig, kQuantConfig};
+    // Mistral's layout takes params.json, which is a side file; a config.json beside it is not read.
+    std::vector<std::string_view> small;
+    if (layout_ == Layout::hugging_face) small = {kConfig, kQuantConfig};
     small.insert(small.end(), kSideFiles.begin(), kSideFiles.end());
     if (!index_.empty()) small.push_back(index_);
     for (const std::string_view file : small) {

@@ -95,7 +95,7 @@ class ModelDirectory {
     uint64_t tensor_bytes() const { return tensor_bytes_; }
 
     // Identity of everything that is taken: weights, configs and side files, with their names (base/hash.h). Reads
-    // every byte.
+    // every byte. Errors: a side file is empty, is a pointer to a large file, or cannot be read.
     Result<std::string> digest() const;
 
   private:

@@ -164,6 +164,18 @@ TEST(ModelDirectory, HandsOutTheFilesBesideTheWeights) {
     EXPECT_NE(open_files(files)->digest().value(), before);
 }
 
+TEST(ModelDirectory, DigestCoversWhatItsLayoutTakes) {
+    TestFiles files = {{"params.json", R"({"dim": 4})"}, {"consolidated.safetensors", safetensors_with({"wq"})}};
+    const std::string before = open_files(files)->digest().value();
+    // Mistral's layout does not read config.json: an empty one changes nothing.
+    files["config.json"] = "";
+    EXPECT_EQ(open_files(files)->digest().value(), before);
+    files["params.json"] = R"({"dim": 5})";
+    EXPECT_NE(open_files(files)->digest().value(), before);
+    files["merges.txt"] = "";
+    EXPECT_EQ(open_files(files)->digest().error().message, "model/merges.txt: is empty (0 bytes)");
+}
+
 TEST(ModelDirectory, KeepsTensorsOfDtypesThatNobodyHereCanUse) {
     TestFiles files = single_directory();
     files["model.safetensors"] = safetensors_bytes(
