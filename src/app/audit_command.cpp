@@ -45,21 +45,22 @@ Result<int> audit_model(const AuditFlags& flags) {
 
 Command audit_command() {
     auto flags = std::make_shared<AuditFlags>();
-    return {.name = "audit",
-            .summary = "Look for damage and contradictions in a model file",
-            .settings = {{"",
-                          {
-                              {"model", text(flags->model),
-                               "GGUF file (any part of a split one); default: the demonstration model"},
-                              {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
-                              {"--json", flag(flags->json), "Print JSON"},
-                              {"--checks", flag(flags->list), "List what is looked for, and read no file"},
-                          }}},
-            .footer =
-                "Ends with 0 without errors (warnings and notes do not count), with 1 with errors, with 2 if it "
-                "could not run.\n"
-                "Examples:\n  invar audit model.gguf\n  invar audit model.gguf --json | jq '.findings[] | .what'",
-            .run = [flags](const Arguments&) { return audit_model(*flags); }};
+    return {
+        .name = "audit",
+        .summary = "Look for damage and contradictions in a model file",
+        .settings = {{"",
+                      {
+                          {"model", text(flags->model),
+                           "GGUF file (any part of a split one) or model directory; default: the demonstration model"},
+                          {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
+                          {"--json", flag(flags->json), "Print JSON"},
+                          {"--checks", flag(flags->list), "List what is looked for, and read no file"},
+                      }}},
+        .footer =
+            "Ends with 0 without errors (warnings and notes do not count), with 1 with errors, with 2 if it "
+            "could not run.\n"
+            "Examples:\n  invar audit model.gguf\n  invar audit model.gguf --json | jq '.findings[] | .what'",
+        .run = [flags](const Arguments&) { return audit_model(*flags); }};
 }
 
 }  // namespace invar::app

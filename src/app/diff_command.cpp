@@ -90,8 +90,9 @@ Command diff_command() {
             .summary = "Compare two checkpoints of one model: weights, and a run on a text",
             .settings = {{"",
                           {
-                              {"a", text(flags->a), "GGUF file, the original", kRequired},
-                              {"b", text(flags->b), "GGUF file of the same model, e.g. in another format", kRequired},
+                              {"a", text(flags->a), "GGUF file or model directory, the original", kRequired},
+                              {"b", text(flags->b),
+                               "The same model in another file or directory, e.g. in another format", kRequired},
                               {"--prompt", text(flags->prompt), "Text to run both on; default: a built-in one"},
                               {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
                               {"--weights-only", flag(flags->weights_only), "Run nothing"},

@@ -197,7 +197,7 @@ Command eval_command() {
             .summary = "Measure how well a model predicts a text, and how far it is from another",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file", kRequired},
+                              {"model", text(flags->model), "GGUF file or model directory", kRequired},
                               {"text", text(flags->text), "UTF-8 text file", kRequired},
                               {"--against", text(flags->against),
                                "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)"},

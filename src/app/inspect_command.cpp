@@ -1,13 +1,11 @@
 // invar inspect MODEL: what a file says of itself: metadata, tensors, tokenizer, template. Loads no weights.
-#include <unordered_map>
-
+#include "app/describe_text.h"
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
 #include "checkpoint/binding.h"
 #include "files/inspect.h"
 #include "files/printable.h"
-#include "text/chat/chat_format.h"
 #include "text/tokenizer/from_checkpoint.h"
 
 namespace invar::app {
@@ -17,56 +15,6 @@ struct InspectFlags {
     std::string model;
     bool json = false, tensors = false, chat_template = false;
 };
-
-// What the tokenizer and the template come to, or the sentence why they do not.
-Json text_support(const Checkpoint& file) {
-    Json result = Json::object();
-    const auto tokenizer = read_tokenizer(file);
-    if (!tokenizer) {
-        result["tokenizer_error"] = tokenizer.error().message;
-        return result;
-    }
-    Json ends = Json::array();
-    for (const EndToken& end : tokenizer->end_tokens()) {
-        ends.push_back({{"token", end.token}, {"text", tokenizer->text(end.token)}, {"reason", end.reason}});
-    }
-    result["tokenizer"] = {{"model", tokenizer->model()},       {"pre_tokenizer", tokenizer->pre_tokenizer()},
-                           {"tokens", tokenizer->size()},       {"adds_bos", tokenizer->adds_bos()},
-                           {"adds_eos", tokenizer->adds_eos()}, {"end_tokens", std::move(ends)},
-                           {"notes", tokenizer->notes()}};
-    const auto format = ChatFormat::create(file, *tokenizer, "");
-    if (format) {
-        result["chat_template"] = {{"bytes", format->chat_template().source().size()},
-                                   {"variables", format->chat_template().free_variables()}};
-    } else {
-        result["chat_template_error"] = format.error().message;
-    }
-    return result;
-}
-
-std::string describe_text_support(const Json& text) {
-    std::string out;
-    if (text.contains("tokenizer_error")) return "tokenizer: " + text["tokenizer_error"].get<std::string>() + "\n";
-    const Json& tokenizer = text["tokenizer"];
-    out += fmt::format("tokenizer: {}{}, {} tokens, {}adds BOS, {}adds EOS\n", tokenizer["model"].get<std::string>(),
-                       tokenizer["pre_tokenizer"].get<std::string>().empty()
-                           ? ""
-                           : " / " + tokenizer["pre_tokenizer"].get<std::string>(),
-                       tokenizer["tokens"].get<int64_t>(), tokenizer["adds_bos"].get<bool>() ? "" : "never ",
-                       tokenizer["adds_eos"].get<bool>() ? "" : "never ");
-    for (const Json& end : tokenizer["end_tokens"]) {
-        out += fmt::format("  ends an answer: {} {} ({})\n", end["token"].get<int32_t>(),
-                           end["text"].get<std::string>(), end["reason"].get<std::string>());
-    }
-    for (const Json& note : tokenizer["notes"]) out += fmt::format("  note: {}\n", note.get<std::string>());
-    if (text.contains("chat_template_error"))
-        return out + "chat template: " + text["chat_template_error"].get<std::string>() + "\n";
-    std::string variables;
-    for (const Json& name : text["chat_template"]["variables"])
-        variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
-    return out +
-           fmt::format("chat template: {} bytes; reads {}\n", text["chat_template"]["bytes"].get<int64_t>(), variables);
-}
 
 // How the engine takes it: the model's numbers and what its tensors come to, or the sentence why it does not.
 Json model_support(const Checkpoint& file) {
@@ -105,8 +53,9 @@ std::string describe_model_support(const Json& model) {
 }
 
 void print_directory(const Json& report, const Json& model, const Json& text, bool every_tensor) {
-    print_result(fmt::format("{}: SafeTensors, {} files, {} bytes, {} tensors\n\n", report["file"].get<std::string>(),
-                             report["parts"].size(), report["file_bytes"].get<int64_t>(), report["tensors"].size()));
+    print_result(fmt::format("{}: SafeTensors, {} file{}, {} bytes, {} tensors\n\n", report["file"].get<std::string>(),
+                             report["parts"].size(), report["parts"].size() == 1 ? "" : "s",
+                             report["file_bytes"].get<int64_t>(), report["tensors"].size()));
     for (const auto& [key, value] : report["config"].items())
         print_result(
             fmt::format("  {:<32} {}\n", printable(key), value.dump(-1, ' ', false, Json::error_handler_t::replace)));
@@ -122,7 +71,7 @@ void print_directory(const Json& report, const Json& model, const Json& text, bo
                                  tensor["shape"].dump(), tensor["bytes"].get<int64_t>(),
                                  tensor["offset"].get<int64_t>(), tensor["part"].get<int>()));
     }
-    print_result("\n" + describe_model_support(model) + describe_text_support(text));
+    print_result("\n" + describe_model_support(model) + text_lines(text));
 }
 
 void print_report(const Json& report, const Json& model, const Json& text, bool every_tensor) {
@@ -151,7 +100,7 @@ void print_report(const Json& report, const Json& model, const Json& text, bool 
                                      tensor["bytes"].get<int64_t>(), tensor["offset"].get<int64_t>()));
         }
     }
-    print_result("\n" + describe_model_support(model) + describe_text_support(text));
+    print_result("\n" + describe_model_support(model) + text_lines(text));
 }
 
 Result<int> inspect_model(const InspectFlags& flags) {
@@ -165,7 +114,7 @@ Result<int> inspect_model(const InspectFlags& flags) {
         return kDone;
     }
     Json report = inspect(file);
-    Json text = text_support(file);
+    Json text = describe_text(file);
     Json model = model_support(file);
     if (flags.json) {
         report["model"] = std::move(model);
@@ -185,7 +134,8 @@ Command inspect_command() {
             .summary = "Show what a file says of itself: metadata, tensors, tokenizer, template",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file; default: the demonstration model"},
+                              {"model", text(flags->model),
+                               "GGUF file or model directory; default: the demonstration model"},
                               {"--json", flag(flags->json), "Print JSON"},
                               {"--tensors", flag(flags->tensors), "List every tensor"},
                               {"--template", flag(flags->chat_template), "Print the chat template and nothing else"},

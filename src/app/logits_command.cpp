@@ -127,7 +127,7 @@ Command logits_command() {
         .settings =
             {{"",
               {
-                  {"model", text(flags->model), "GGUF file", kRequired},
+                  {"model", text(flags->model), "GGUF file or model directory", kRequired},
                   {"text", text(flags->text), "The text (special tokens are parsed, BOS added as the model asks)"},
                   {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
                   {"--out", text(flags->out), "Write all of them to this .npy file (binary32 [tokens, vocabulary])"},

@@ -52,26 +52,27 @@ Result<int> plan(const PlanFlags& flags) {
 
 Command plan_command() {
     auto flags = std::make_shared<PlanFlags>();
-    return {.name = "plan",
-            .summary = "Print every byte a model would take, before loading any",
-            .settings = {{"",
-                          {
-                              {"model", text(flags->model),
-                               "GGUF file (any part of a split one); default: the demonstration model"},
-                              {"--json", flag(flags->json), "Print JSON"},
-                              {"--summary", flag(flags->summary), "Totals only"},
-                              {"--check", flag(flags->check),
-                               "Load the model and compare it with its plan: every entry, and the memory that the "
-                               "system counts"},
-                          }},
-                         model_settings(flags->machine)},
-            .footer =
-                "--check ends with 1 if an entry differs or the memory is off by more than 3 %, a device's by "
-                "2 %.\n"
-                "Examples:\n  invar plan model.gguf\n"
-                "  invar plan model.gguf --context 32768 --cache f32 --summary\n"
-                "  invar plan model.gguf --check --summary",
-            .run = [flags](const Arguments&) { return plan(*flags); }};
+    return {
+        .name = "plan",
+        .summary = "Print every byte a model would take, before loading any",
+        .settings = {{"",
+                      {
+                          {"model", text(flags->model),
+                           "GGUF file (any part of a split one) or model directory; default: the demonstration model"},
+                          {"--json", flag(flags->json), "Print JSON"},
+                          {"--summary", flag(flags->summary), "Totals only"},
+                          {"--check", flag(flags->check),
+                           "Load the model and compare it with its plan: every entry, and the memory that the "
+                           "system counts"},
+                      }},
+                     model_settings(flags->machine)},
+        .footer =
+            "--check ends with 1 if an entry differs or the memory is off by more than 3 %, a device's by "
+            "2 %.\n"
+            "Examples:\n  invar plan model.gguf\n"
+            "  invar plan model.gguf --context 32768 --cache f32 --summary\n"
+            "  invar plan model.gguf --check --summary",
+        .run = [flags](const Arguments&) { return plan(*flags); }};
 }
 
 }  // namespace invar::app

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "app/describe_text.h"
 #include "app/line_editor.h"
 #include "app/output.h"
 #include "app/run_settings.h"
@@ -51,6 +52,14 @@ Result<std::string> read_file(const std::string& path) {
     return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
 }
 
+void say_text_sources(const Chat& chat) {
+    Json text = {{"tokenizer", describe_tokenizer(*chat.tokenizer)}};
+    if (chat.format) text["chat_template"] = describe_template(chat.format->chat_template());
+    std::string lines = text_lines(text);
+    lines.pop_back();  // print_note() ends the line
+    print_note(lines);
+}
+
 Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::string& model) {
     auto chat = std::make_unique<Chat>();
     chat->generation = flags.generation;
@@ -72,6 +81,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
         }
         TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->checkpoint(), *chat->tokenizer, std::move(source)));
     }
+    if (flags.verbose) say_text_sources(*chat);
     chat->options.now_seconds = static_cast<int64_t>(std::time(nullptr));
     if (flags.no_thinking) chat->options.variables["enable_thinking"] = false;
     chat->session = std::make_unique<Session>(*chat->engine);

@@ -45,7 +45,7 @@ std::vector<SettingGroup> run_settings(RunSettings& settings) {
     SettingGroup own{
         "",
         {
-            {"model", text(settings.given.model), "GGUF file; default: the demonstration model"},
+            {"model", text(settings.given.model), "GGUF file or model directory; default: the demonstration model"},
             {"prompt", text(settings.given.prompt), "What to answer; without one it is a talk"},
             {"--prompt-file", text(settings.prompt_file), "Read the prompt from a file"},
             {"--system", text(settings.system), "System prompt"},
@@ -58,6 +58,8 @@ std::vector<SettingGroup> run_settings(RunSettings& settings) {
             {"--conversations", text(settings.conversations),
              "Answer every line {\"id\": ..., \"turns\": [...]} of this file, one JSON line each"},
             {"--json", flag(settings.json), "Print JSON"},
+            {"--verbose,-v", flag(settings.verbose),
+             "Say which tokenizer, chat template and end tokens were taken, and from which file (to stderr)"},
             {"--max-tokens,-n", number(generation.max_tokens, 0),
              "Tokens to generate at most; 0: until the context is full"},
             {"--stop", texts(generation.stop), "End before this text; may be repeated"},

@@ -13,7 +13,7 @@ struct RunSettings {
     ModelSettings model;
     ModelAndPrompt given;
     std::string prompt_file, system, chat_template, conversations;
-    bool raw = false, json = false, hide_reasoning = false, no_thinking = false;
+    bool raw = false, json = false, hide_reasoning = false, no_thinking = false, verbose = false;
     GenerationSettings generation = {.sampler = {.temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f}};
 };
 

@@ -62,7 +62,7 @@ Command tokenize_command() {
             .summary = "Show the tokens of a text, or the text of tokens",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file", kRequired},
+                              {"model", text(flags->model), "GGUF file or model directory", kRequired},
                               {"text", text(flags->text), "The text; default: standard input"},
                               {"--decode", numbers(flags->decode, 0), "Token ids to turn into text"},
                               {"--ids", flag(flags->ids_only), "Print the ids on one line"},

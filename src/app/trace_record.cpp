@@ -315,7 +315,7 @@ Command trace_record_command() {
         .settings =
             {{"",
               {
-                  {"model", text(flags->given.model), "GGUF file; default: the demonstration model"},
+                  {"model", text(flags->given.model), "GGUF file or model directory; default: the demonstration model"},
                   {"prompt", text(flags->given.prompt), "Goes through the chat template"},
                   {"--out,-o", text(flags->out), "The recording, a SafeTensors file", kRequired},
                   {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a prompt"},

@@ -29,6 +29,7 @@ class ChatTemplate {
     Result<std::string> render(const Json& context, const TemplateLimits& limits, int64_t now_seconds) const;
 
     const std::string& source() const { return source_; }
+    const std::string& name() const { return name_; }
 
     // The variables the template may read from the context, sorted: what a caller may pass.
     std::vector<std::string> free_variables() const;

@@ -78,6 +78,21 @@ def check_demo(invar, models, kind, folder):
     assert all(key.startswith("general.") or key.split(".", 1)[1] in OURS_ONLY for key in differ), (kind, differ)
 
 
+def check_sources(invar, folder):
+    """`inspect` and `run --verbose` name the files that the tokenizer, the template and the end tokens were taken from."""
+    text = invar.json("inspect", folder, "--json")["text"]
+    assert text["tokenizer"]["taken_from"] == f"{folder}/tokenizer.json", text
+    assert text["chat_template"]["taken_from"] == f"{folder}/tokenizer_config.json", text
+    said = invar.call("run", folder, "Hi", "--verbose", "--temperature", "0")
+    for line in (f"taken from {folder}/tokenizer.json", f"taken from {folder}/tokenizer_config.json", "ends an answer: 765 <|im_end|>"):
+        assert line in said.stderr, said.stderr
+    assert said.stdout == invar.run("run", folder, "Hi", "--temperature", "0"), said.stdout
+    # A template in a file of its own goes before the one in tokenizer_config.json.
+    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
+    text = invar.json("inspect", folder, "--json")["text"]
+    assert text["chat_template"] == {"taken_from": f"{folder}/chat_template.jinja", "bytes": 62, "variables": ["messages"]}, text
+
+
 def test(invar, arguments):
     names = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir())
     assert len(names) == 11, names
@@ -86,6 +101,7 @@ def test(invar, arguments):
             check_golden(invar, name, pathlib.Path(folder))
         for kind in ("moe", "dense"):
             check_demo(invar, pathlib.Path(arguments.models), kind, pathlib.Path(folder))
+        check_sources(invar, pathlib.Path(folder) / "dense")
     print(f"{len(names)} directories and both demonstration models: equal in both containers")
 
 
