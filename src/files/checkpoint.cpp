@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-// The format whose blocks are single numbers of a dtype; null: there is none.
+// The format whose blocks are single numbers of a dtype; null if there is none.
 const Format* format_of(Dtype dtype) {
     switch (dtype) {
         case Dtype::f32:
