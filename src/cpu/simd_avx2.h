@@ -1,6 +1,7 @@
-// Eight binary32 lanes in the words that the vector bodies use (row_kernels_body.h, attention_kernels_body.h,
-// float_products_body.h); simd_avx512.h says the same with sixteen. Included by *_avx2.cpp only. Everything is in an
-// unnamed namespace, so that no copy of a function compiled for AVX2 is shared with files that run on other machines.
+// Eight binary32 lanes, as the vocabulary that the vector bodies are written in (row_kernels_body.h,
+// attention_kernels_body.h, float_products_body.h); simd_avx512.h defines the same with sixteen lanes. Only *_avx2.cpp
+// include it. Everything is in an unnamed namespace, so that no copy of a function compiled for AVX2 is shared with
+// files that run on other machines.
 #pragma once
 
 #include <immintrin.h>

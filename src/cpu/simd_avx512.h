@@ -1,7 +1,7 @@
-// Sixteen binary32 lanes in the words that the vector bodies use (row_kernels_body.h, attention_kernels_body.h,
-// float_products_body.h); simd_avx2.h says the same with eight. Included by *_avx512.cpp only. Everything is in an
-// unnamed namespace, so that no copy of a function compiled for AVX-512 is shared with files that run on other
-// machines.
+// Sixteen binary32 lanes, as the vocabulary that the vector bodies are written in (row_kernels_body.h,
+// attention_kernels_body.h, float_products_body.h); simd_avx2.h defines the same with eight lanes. Only *_avx512.cpp
+// include it. Everything is in an unnamed namespace, so that no copy of a function compiled for AVX-512 is shared with
+// files that run on other machines.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)  // GCC 12 warns of "__Y" inside its own avx512fintrin.h wherever an
