@@ -71,8 +71,7 @@ std::vector<Isa> IsaSupport::all_supported() const {
 IsaSupport detect_isa() {
     const auto bit = [](uint32_t word, int index) { return (word >> index & 1) != 0; };
     const CpuidRegisters basic = cpuid(1, 0), extended = cpuid(7, 0);
-    const CpuidRegisters more =
-        extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 gives the number of its last subleaf
+    const CpuidRegisters more = extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 names its last subleaf
     const bool os_saves = bit(basic.c, 27);
     const uint64_t states = os_saves ? saved_register_states() : 0;
     constexpr uint64_t kYmmStates = 0x06;      // xmm, upper halves of ymm
