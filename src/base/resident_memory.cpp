@@ -1,3 +1,4 @@
+// Reads /proc/self/smaps for mappings and their sizes, and /proc/self/pagemap for single pages: see resident_memory.h.
 #include "base/resident_memory.h"
 
 #include <fcntl.h>

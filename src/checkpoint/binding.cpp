@@ -1,3 +1,5 @@
+// Tries the ways in which each weight may be stored, counts the rows that weights use of each tensor, and applies the
+// rules for tensors that are left over: see binding.h.
 #include "checkpoint/binding.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,5 @@
+// Recognises a module by the names and dtypes of its tensors, one function per dialect, and checks shapes and scales:
+// see module_tensors.h.
 #include "checkpoint/module_tensors.h"
 
 #include <cmath>

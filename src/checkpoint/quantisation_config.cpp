@@ -1,3 +1,4 @@
+// Reads the declarations of every tool, and matches names of modules with their lists: see quantisation_config.h.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "checkpoint/quantisation_config.h"
 

@@ -1,3 +1,5 @@
+// Chooses place and form of each weight, adds the reserves (cache, scratch, the device's rest), and checks the budgets:
+// see weight_plan.h.
 #include "checkpoint/weight_plan.h"
 
 #include <fmt/format.h>

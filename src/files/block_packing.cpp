@@ -1,3 +1,4 @@
+// One function per format puts the codes and scales of a row in the order of the format's blocks: see block_packing.h.
 #include "files/block_packing.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Opens the container that a path names and lists its tensors in one form for all containers: see checkpoint.h.
 #include "files/checkpoint.h"
 
 #include <unordered_map>

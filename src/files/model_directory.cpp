@@ -1,3 +1,5 @@
+// Finds and opens the files of a directory, and compares index, headers and configs with each other: see
+// model_directory.h.
 #include "files/model_directory.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Finds the declarations of quantisation and compares them key by key: see quantization_files.h.
 #include "files/quantization_files.h"
 
 #include <array>

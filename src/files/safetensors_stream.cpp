@@ -1,3 +1,4 @@
+// Writes the header first, from the declared tensors, and then appends their bytes: see safetensors_stream.h.
 #include "files/safetensors_stream.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Checks the index entry by entry, and that no name in it leaves the directory: see shard_index.h.
 #include "files/shard_index.h"
 
 #include <algorithm>

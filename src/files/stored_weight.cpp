@@ -1,3 +1,4 @@
+// Reads runs of rows, puts them into the wanted order, and packs them into blocks: see stored_weight.h.
 #include "files/stored_weight.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Tries an index, one file and a numbered set, for each usual name, and explains a directory without weights: see
+// weight_files.h.
 #include "files/weight_files.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Walks the entries of the device's block in rising order while pieces are filled: see device_loader.h.
 #include "load/device_loader.h"
 #include "layout/rows4.h"
 

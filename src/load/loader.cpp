@@ -1,3 +1,5 @@
+// Loads the host's weights into one block and the device's into another, and registers both with those that stay
+// mapped: see loader.h.
 #include "load/loader.h"
 
 #include <malloc.h>
@@ -17,8 +19,8 @@ int64_t loaded_bytes(const PlanEntry& entry) {
     return entry.place == Place::device ? entry.bytes : stored_bytes(*entry.source, entry.form, entry.shape);
 }
 
-// Releases the file's pages that belong to no weight that stays as stored, among them the header. They were read into
-// this process and would count as its memory.
+// Releases the pages behind the header that belong to no weight that stays as stored. They were read into this process
+// and would count as its memory.
 void drop_rest(const WeightPlan& plan, const Checkpoint& checkpoint) {
     for (size_t part = 0; part < checkpoint.mappings().size(); ++part) {
         const MappedFile& mapping = *checkpoint.mappings()[part];

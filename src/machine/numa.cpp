@@ -1,3 +1,5 @@
+// Parses the folders of /sys/devices/system and makes the system calls of NUMA: see numa.h. Folders that contradict
+// each other count as one node.
 #include "machine/numa.h"
 
 #include <sched.h>

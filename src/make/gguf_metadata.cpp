@@ -1,3 +1,4 @@
+// Writes each number of a config under the key that llama.cpp reads: see gguf_metadata.h.
 #include "make/gguf_metadata.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Gives each weight of a model GGUF's name and order of rows, and reads its rows in that order: see gguf_source.h.
 #include "make/gguf_source.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Converts tokenizer.json and the files beside it to GGUF's keys: see gguf_vocabulary.h.
 #include "make/gguf_vocabulary.h"
 
 #include <fmt/format.h>

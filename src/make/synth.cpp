@@ -1,3 +1,4 @@
+// Lists the tensors of a shape under GGUF's names and fills them from a pool of encoded blocks: see synth.h.
 #include "make/synth.h"
 
 #include <algorithm>

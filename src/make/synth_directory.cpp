@@ -1,3 +1,5 @@
+// Cuts the tensors into shards, fills them from pools, and writes the JSON files beside them, in a folder that gets its
+// name at the end: see synth_directory.h.
 #include "make/synth_directory.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Builds config.json, generation_config.json and the tokenizer's files for each family of models: see
+// synth_documents.h.
 #include "make/synth_documents.h"
 
 #include <fmt/format.h>

@@ -1,3 +1,4 @@
+// Walks the layers of a shape and adds the tensors of each module in the dialect: see synth_layers.h.
 #include "make/synth_layers.h"
 
 #include <fmt/format.h>

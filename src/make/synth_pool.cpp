@@ -1,3 +1,4 @@
+// Encodes groups of normal weights once for each encoding and copies runs of them: see synth_pool.h.
 #include "make/synth_pool.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The table of words and their keys in each dialect, the defaults of model types, and the checks of each type of value:
+// see hyperparameters.h.
 #include "models/hyperparameters.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Reads a config part by part (heads, rope, windows, mixture, layers) and refuses settings that are not computed: see
+// read_config.h.
 #include "models/read_config.h"
 
 #include <fmt/format.h>

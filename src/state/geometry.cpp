@@ -1,3 +1,4 @@
+// Computes sizes and offsets with saturating arithmetic, because contexts and counts may be absurd: see geometry.h.
 #include "state/geometry.h"
 
 #include <algorithm>

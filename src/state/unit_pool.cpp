@@ -1,3 +1,4 @@
+// Free units are a stack, cached units a ring in the order of their last use: see unit_pool.h.
 #include "state/unit_pool.h"
 
 #include <utility>
