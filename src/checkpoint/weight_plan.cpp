@@ -94,7 +94,7 @@ PlanEntry plan_entry(const WantedWeight& weight, StoredWeight stored, const Mode
     return entry;
 }
 
-// An entry of no bytes that shows the owner's storage.
+// An alias has no bytes; its entry shows the storage of the owner.
 PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& planned) {
     const auto owner = std::find_if(planned.begin(), planned.end(),
                                     [&](const PlanEntry& entry) { return entry.id == *weight.alias_of; });

@@ -19,7 +19,7 @@ Result<Arena> Arena::map(int64_t bytes, bool has_memory) {
         return fail(ErrorKind::out_of_memory,
                     "no memory for {} bytes of scratch; use a smaller prompt chunk or fewer threads", bytes);
     }
-    if (has_memory) ::madvise(start, length, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
+    if (has_memory) ::madvise(start, length, MADV_HUGEPAGE);  // advice: a refusal changes speed only
     Arena arena;
     arena.memory_ = std::unique_ptr<std::byte, UnmapMemory>(static_cast<std::byte*>(start), UnmapMemory{length});
     arena.size_ = static_cast<int64_t>(length);

@@ -137,7 +137,7 @@ template <FormatId kId, int kP, int kT>
     }
 }
 
-// One record of a format with one scale a block.
+// Multiplies one record of a format with one scale per block.
 template <FormatId kId, int kP, int kT>
 [[gnu::always_inline]] inline void add_whole_blocks(const TileJob& job, const uint8_t* panel, const LaneRecord* x,
                                                     Floats (&strands)[kP][kT]) {
@@ -153,7 +153,7 @@ template <FormatId kId, int kP, int kT>
     }
 }
 
-// One record of a format with two scales a block.
+// Multiplies one record of a format with two scales per block.
 template <FormatId kId, int kP, int kT>
 [[gnu::always_inline]] inline void add_half_blocks(const TileJob& job, const uint8_t* panel, const LaneRecord* x,
                                                    Floats (&strands)[kP][kT]) {

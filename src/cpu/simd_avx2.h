@@ -15,7 +15,7 @@ using Floats = __m256;
 constexpr int kLanes = 8;
 constexpr int kAttentionQueries = 2;  // x 4 registers of keys or values = 8 accumulators
 constexpr int kProductTokens = 2;     // x 4 rows = 8 accumulators
-constexpr int kProductGroups = 2;     // of a single token: x 4 rows = 8 accumulators
+constexpr int kProductGroups = 2;     // with a single token: x 4 rows = 8 accumulators
 
 inline __m256i lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
 inline __m256i first_lanes(int64_t count) {

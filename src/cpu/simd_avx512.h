@@ -21,7 +21,7 @@ using Floats = __m512;
 constexpr int kLanes = 16;
 constexpr int kAttentionQueries = 4;  // x 4 registers of keys or values = 16 accumulators
 constexpr int kProductTokens = 8;     // x 2 row pairs = 16 accumulators
-constexpr int kProductGroups = 4;     // of a single token: x 2 row pairs = 8 accumulators
+constexpr int kProductGroups = 4;     // with a single token: x 2 row pairs = 8 accumulators
 
 inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
 

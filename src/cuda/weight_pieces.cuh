@@ -94,7 +94,7 @@ struct Weights {
     // of j % 4, the high 16 bits for that of j % 4 + 4.
     SIMT_DEVICE static void look_up(uint32_t codes, uint32_t& low, uint32_t& high) {
         constexpr bool kIq4 = kTable == CodeLevels::iq4;
-        // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes a word.
+        // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes per word.
         constexpr uint32_t t0 = kIq4 ? 0xBFAD9881u : 0x03020100u, t1 = kIq4 ? 0xF6EADDCFu : 0x0C080604u;
         constexpr uint32_t t2 = kIq4 ? 0x26190D01u : 0xFDFEFF00u, t3 = kIq4 ? 0x71594535u : 0xF4F8FAFCu;
         const uint32_t index = codes & 0x77777777u;                        // within half a table

@@ -90,7 +90,7 @@ class TreeEvents final : public JsonEvents {
         return add(std::move(finished));
     }
 
-    // "quantization_config.ignore": the keys from the outside in.
+    // The keys from the outside in: "quantization_config.ignore".
     std::string place() const {
         std::string path;
         for (const Open& level : open_) {

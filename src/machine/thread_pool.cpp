@@ -76,7 +76,7 @@ void CrowdWatch::look() {
     left_ = crowded_ ? kCrowdedFor : kLook;
 }
 
-// A wish: refusing it changes speed only.
+// Asks the system to keep the thread on these CPUs. A refusal changes speed only.
 void ThreadPool::place_worker(int worker) const {
     const int home = homes_.home_of_worker(worker);
     const std::vector<int>& cpus = nodes_[static_cast<size_t>(home)].cpus;

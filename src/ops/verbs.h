@@ -37,7 +37,7 @@ inline constexpr size_t kVerbs = static_cast<size_t>(Verb::count);
 // The fields of a VerbCall that a verb reads or makes, as bits to be added.
 namespace verb_field {
 inline constexpr uint8_t x = 1, x2 = 2, out = 4;
-inline constexpr uint8_t experts = 8, weights = 16, slots = 32;  // of the slots: which experts; with which weights; all
+inline constexpr uint8_t experts = 8, weights = 16, slots = 32;  // parts of the slots: expert ids; weights; all
 inline constexpr uint8_t cache = 64;
 }  // namespace verb_field
 

@@ -54,7 +54,7 @@ struct StateGroup {
     GroupKind kind = GroupKind::attention;
     int window = 0;  // of GroupKind::window
     std::vector<int> layers;
-    int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t where they do not fit one
+    int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t if the sum overflows
 
     int64_t bytes(Place place) const { return unit_bytes[static_cast<size_t>(place)]; }
     int64_t bytes() const;
