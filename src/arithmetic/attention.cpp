@@ -1,4 +1,4 @@
-// Attention in chunks, one operation a line.
+// Attention in chunks, with one operation per line.
 #include "arithmetic/attention.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// Attention of one query and head by the law (docs/arithmetic.md, section 5): chunks of 64 positions that can be
-// computed anywhere and merge to the same bits. Grouped heads, caches and batches are loops of the caller; here keys
-// and values are rows already widened to f32.
+// Attention of one query in one head, as the law defines it (docs/arithmetic.md, section 5). It works in chunks of 64
+// positions, which can be computed anywhere and merge to the same bits. Here keys and values are rows already widened
+// to f32; the caller loops over grouped heads, caches and batches.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +32,10 @@ struct VisiblePositions {
     int64_t last_chunk() const { return (last - 1) / kAttentionChunk; }  // the last one that has a visible position
 };
 
-// The key [head_width] or value [value_width] at a position; the pointer is used before the next call.
+// Returns the key [head_width] or value [value_width] at a position. The pointer is used up before the next call.
 using CachedRow = std::function<const float*(int64_t position)>;
 
-// What a chunk, or a run of merged chunks, contributes.
+// The result of one chunk, or of several merged chunks.
 struct AttentionChunk {
     float m = 0;           // the largest score
     float l = 0;           // sum of exp(score - m)
@@ -47,7 +47,7 @@ namespace law {
 // (dot(q, k) * scale), soft-capped where the spec says so. The dot is sequential: s = fma(q[i], k[i], s) from +0.
 float attention_score(const AttentionSpec& spec, const float* query, const float* key);
 
-// The visible positions of one chunk; there must be one.
+// Computes the visible positions of one chunk; at least one must be visible.
 AttentionChunk compute_chunk(const AttentionSpec& spec, const float* query, int64_t chunk, VisiblePositions visible,
                              const CachedRow& key, const CachedRow& value);
 
@@ -57,7 +57,7 @@ void merge(AttentionChunk& state, const AttentionChunk& next);
 // Merges the sink, if there is one, as a chunk of one score whose value is zero; then out = o / l.
 void finish_attention(const AttentionSpec& spec, AttentionChunk state, float* out);
 
-// All of it: the first chunk with a visible position is the state, the others merge in rising order.
+// The whole computation: the first chunk with a visible position is the state, the others merge in rising order.
 void attention_head(const AttentionSpec& spec, const float* query, VisiblePositions visible, const CachedRow& key,
                     const CachedRow& value, float* out);
 

@@ -1,5 +1,5 @@
-// The one place that knows about device code: a function marked INVAR_DEVICE is compiled for the host and, by nvcc, for
-// the device as well, so that a kernel evaluates the very lines that define the arithmetic. It decides nothing else.
+// The one place in arithmetic/ that knows about device code. A function marked INVAR_DEVICE is compiled for the host
+// and, by nvcc, for the device too, so that a kernel evaluates the very lines that define the arithmetic.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -1,4 +1,4 @@
-// The callable copies of elementary_steps.h.
+// Callable copies of the inline functions in elementary_steps.h.
 #include "arithmetic/elementary.h"
 
 #include "arithmetic/elementary_steps.h"

@@ -1,6 +1,7 @@
-// The elementary functions of the law, binary32, defined step by step in docs/arithmetic.md section 3: no tables, no
-// libm but the exact fma, selects in place of branches, so that SIMD and CUDA copies give the same bits. Errors are
-// swept over all 2^32 inputs (tests/arithmetic/elementary_exhaustive_test.cpp). Constants: elementary_constants.h.
+// The elementary functions of the law in binary32, defined step by step in docs/arithmetic.md, section 3. They use no
+// tables, no libm function but the exact fma, and selects in place of branches, so that SIMD and CUDA copies give the
+// same bits. Errors are swept over all 2^32 inputs (tests/arithmetic/elementary_exhaustive_test.cpp). Constants:
+// elementary_constants.h.
 //
 // NaN gives NaN (sign and payload are not defined). Subnormal inputs and results are kept; the ulp of a subnormal is
 // 2^-149.
@@ -17,7 +18,7 @@ float tanh(float x);
 // 1 / (1 + exp(-x)), computed as 1 / (2^m + exp(r)) * 2^m so that nothing overflows. At most 2 ulp.
 float sigmoid(float x);
 
-// x / (1 + exp(-x)), likewise. At most 2 ulp; silu(-inf) = -0.
+// x / (1 + exp(-x)), computed like sigmoid. At most 2 ulp; silu(-inf) = -0.
 float silu(float x);
 
 // x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), computed without its cancellation. At most 2 ulp.

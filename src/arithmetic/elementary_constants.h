@@ -33,11 +33,11 @@ inline constexpr float kTanhT5 = 0x1.110ceep-3f;
 inline constexpr float kTanhT7 = -0x1.b91e7ep-5f;
 inline constexpr float kTanhT9 = 0x1.58e518p-6f;
 inline constexpr float kTanhT11 = -0x1.9921a2p-8f;
-// tanh(0.55) = 0.5005: from there 1 - 2 / (exp(2 x) + 1) loses nothing by its subtraction. tanh(9.02) rounds to 1.
+// From tanh(0.55) = 0.5005 on, the subtraction in 1 - 2 / (exp(2 x) + 1) loses no precision. tanh(9.02) rounds to 1.
 inline constexpr float kTanhSmall = 0.55f;
 inline constexpr float kTanhHighest = 9.125f;
 
-// The logistic functions see x in [-112, 64]: 112 exp(-112) rounds to 0, 1 + exp(-64) to 1.
+// The logistic functions clamp x to [-112, 64]: 112 exp(-112) rounds to 0, and 1 + exp(-64) to 1.
 inline constexpr float kLogisticLowest = -112.0f;
 inline constexpr float kLogisticHighest = 64.0f;
 
@@ -57,7 +57,7 @@ inline constexpr float kGeluLinearHigh = -0x1.988454p+0f;
 inline constexpr float kGeluLinearLow = 0x1.857936p-25f;
 inline constexpr float kGeluCubicHigh = -0x1.2444f2p-4f;
 inline constexpr float kGeluCubicLow = -0x1.49b16ap-29f;
-// The inner x is held in [-11, 8]: 11 exp(-112) rounds to 0, 1 + exp(-49) to 1.
+// The inner x is clamped to [-11, 8]: 11 exp(-112) rounds to 0, and 1 + exp(-49) to 1.
 inline constexpr float kGeluLowest = -11.0f;
 inline constexpr float kGeluHighest = 8.0f;
 

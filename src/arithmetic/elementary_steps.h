@@ -1,6 +1,6 @@
-// The elementary functions, one operation a line where the order matters. A vector copy translates these lines lane by
-// lane; the reasons for the steps are in docs/arithmetic.md, section 3. Call the functions of elementary.h; this header
-// is for files that want them inlined (a kernel's tail, the exhaustive sweep).
+// The elementary functions, with one operation per line where the order matters. A vector copy translates these lines
+// lane by lane; docs/arithmetic.md, section 3, gives the reasons for the steps. Most code calls the functions of
+// elementary.h; this header is for files that want them inlined (the tail of a kernel, the exhaustive sweep).
 //
 // Everything has internal linkage and uses builtins instead of std:: wrappers, so that a file compiled for AVX-512 can
 // include this without giving the linker a copy of a shared inline function that other machines cannot execute.
@@ -68,8 +68,8 @@ INVAR_DEVICE static inline float tanh(float x) {
     return __builtin_copysignf(a < kTanhSmall ? small : large, x);
 }
 
-// numerator / (1 + exp(y)) for y = n ln2 + r with n in [-94, 163]: with m = -n it is numerator / (2^m + exp(r)) * 2^m,
-// where nothing overflows, and 2^m + exp(r) is summed so that it rounds by little more than half an ulp.
+// Computes numerator / (1 + exp(y)) for y = n ln2 + r with n in [-94, 163]. With m = -n it is numerator / (2^m +
+// exp(r)) * 2^m, where nothing overflows. 2^m + exp(r) is summed so that it rounds by little more than half an ulp.
 INVAR_DEVICE static inline float logistic(float numerator, Reduced y) {
     const int32_t m = -y.n;
     const int32_t half = m >> 1;
@@ -112,7 +112,7 @@ INVAR_DEVICE static inline float gelu_tanh(float x) {
     const float w_low = ((kGeluLinearHigh - (w - part)) + (cubic - part)) + (cubic_low + kGeluLinearLow);
     const float v = c * w;
     const float v_low = fma(c, w_low, fma(c, w, -v));
-    // reduce(v), with v_low joining where r is still exact
+    // This is reduce(v); v_low is added where r is still exact.
     const float shifted = fma(v, kLog2E, kRoundingShift);
     const float n = shifted - kRoundingShift;
     const float r = fma(n, -kLn2High, v) + fma(n, -kLn2Low, v_low);

@@ -1,4 +1,4 @@
-// RMSNorm, one operation a line.
+// RMSNorm, with one operation per line.
 #include "arithmetic/norm.h"
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// RMSNorm by the law: the sum of squares by the reduce law (reduce.h), then three roundings an element or scale.
+// RMSNorm by the law. The sum of squares follows the reduce law (reduce.h); every later step is rounded once.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace invar::law {
 // y[i] = x[i] * r. y may be x. n >= 1. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
 void rms_norm(const float* x, const float* weight, int64_t n, float eps, float* y);
 
-// The factor r alone, for verbs that fuse the norm with what follows.
+// Returns the factor r alone, for verbs that fuse the norm with the next step.
 float rms_norm_factor(const float* x, int64_t n, float eps);
 
 }  // namespace invar::law

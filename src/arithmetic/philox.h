@@ -1,6 +1,6 @@
-// Random numbers by Philox4x32-10: a function of (seed, position, draw), with no state, so that a seed gives the same
-// text in every batch and on every machine. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
-// (2011).
+// Random numbers by Philox4x32-10. A number is a function of (seed, position, draw) and there is no state, so that a
+// seed gives the same text in every batch and on every machine. Source: Salmon et al., "Parallel random numbers: as
+// easy as 1, 2, 3" (2011).
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// The definition of activation quantisation, one block at a time. Fast copies: cpu/ and cuda/; what it means:
-// quantise.h.
+// Defines activation quantisation, one block at a time. quantise.h says what it means; fast copies are in cpu/ and
+// cuda/.
 #include "arithmetic/quantise.h"
 
 #include <bit>

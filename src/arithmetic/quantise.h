@@ -8,8 +8,8 @@
 
 namespace invar {
 
-// Below this largest magnitude a block is zero: 127 / amax would overflow from 3.7e-37 on, and nothing of use is
-// smaller.
+// A block whose largest magnitude is below this becomes zero: 127 / amax would overflow below 3.7e-37, and values that
+// small have no use.
 inline constexpr float kZeroBlockBelow = 1e-30f;
 
 // Quantises `count` values (a multiple of 32) to count / 32 blocks:

@@ -1,4 +1,4 @@
-// RoPE tables in binary64 and the turn in binary32.
+// RoPE tables are computed in binary64, the rotation in binary32.
 #include "arithmetic/rope.h"
 
 #include <algorithm>
@@ -15,12 +15,12 @@ constexpr int64_t kPositionLimit = int64_t{1} << 24;
 
 bool is_positive_number(double value) { return value > 0 && std::isfinite(value); }
 
-// The pair index (a real number) that turns `rotations` times in original_context positions.
+// The pair index (a real number) whose angle makes `rotations` turns in original_context positions.
 double yarn_pair_of(const RopeSpec& spec, double rotations) {
     return spec.rotary_width * law::log64(spec.original_context / (rotations * kTwoPi)) / (2.0 * law::log64(spec.base));
 }
 
-// How far pair i is stretched: 0 below the first boundary, 1 above the second, linear in between.
+// How far each pair is stretched: 0 below the first boundary, 1 above the second, linear in between.
 std::vector<double> yarn_ramp(const RopeSpec& spec) {
     const double low = std::max(std::floor(yarn_pair_of(spec, spec.beta_fast)), 0.0);
     double high = std::min(std::ceil(yarn_pair_of(spec, spec.beta_slow)), spec.rotary_width - 1.0);
@@ -92,7 +92,7 @@ void RopeTable::angles(int64_t position, float* cosines, float* sines) const {
     }
 }
 
-// Every step in binary32, as the converter to GGUF takes them, so that both containers hold the same factors.
+// Every step is in binary32, as in the converter to GGUF, so that both containers hold the same factors.
 std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling) {
     std::vector<float> factors(spec.pairs());
     const float low = static_cast<float>(scaling.low_frequency_factor);

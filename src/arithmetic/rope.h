@@ -1,7 +1,7 @@
-// Rotary position embedding: which angle each pair turns by (binary64, rounded once to f32), and the turn itself.
-// Covers plain, linear, YaRN and Llama-3 frequencies and both pairings. It does not read checkpoints: the model fills
-// RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071). Formulas: docs/arithmetic.md,
-// section 4.
+// Rotary position embedding: the angle by which each pair turns (computed in binary64, rounded once to f32) and the
+// rotation itself. Covers plain, linear, YaRN and Llama-3 frequencies and both pairings. It reads no checkpoint: the
+// model fills RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071). Formulas:
+// docs/arithmetic.md, section 4.
 #pragma once
 
 #include <cstdint>
@@ -31,14 +31,14 @@ struct RopeSpec {
     double attn_factor = 1;  // multiplies the paper's 0.1 ln(factor) + 1
     double beta_fast = 32;   // pairs that turn more often than this in original_context keep their frequency
     double beta_slow = 1;    // pairs that turn less often are stretched fully
-    // One a pair, or empty: the pair's frequency is divided by it (rope_freqs.weight in GGUF).
+    // One factor per pair, or empty: the pair's frequency is divided by it (rope_freqs.weight in GGUF).
     std::vector<float> frequency_factors;
 
     int pairs() const { return rotary_width / 2; }
 };
 
-// One sentence for what a file got wrong (odd width, base <= 1, a factor that is not positive, a count that
-// differs...).
+// Returns one sentence about what is wrong in a file's spec (odd width, base <= 1, a factor that is not positive, a
+// count that differs...).
 Result<void> validate(const RopeSpec& spec);
 
 // The angles of a spec. Construct it only from a valid spec.

@@ -1,4 +1,4 @@
-// Ranking by insertion: n is at most a few hundred and k about eight.
+// Ranks by insertion: n is at most a few hundred and k about eight.
 #include "arithmetic/routing.h"
 
 #include "base/check.h"
@@ -10,7 +10,7 @@ Routing top_k(const float* probabilities, int64_t n, int64_t k) {
     std::vector<RoutedExpert> ranked;  // the best k + 1 so far
     ranked.reserve(k + 2);
     for (int64_t i = 0; i < n; ++i) {
-        // Indices rise, so an equal probability ranks behind what is there already.
+        // Indices rise, so an equal probability ranks behind those already there.
         auto place = ranked.end();
         while (place != ranked.begin() && (place - 1)->weight < probabilities[i]) --place;
         if (place - ranked.begin() > k) continue;

@@ -1,4 +1,4 @@
-// binary64 sin, cos, exp, log, pow. Coefficients: tools/fixtures/arithmetic.py coefficients.
+// sin, cos, exp, log and pow in binary64. The coefficients come from tools/fixtures/arithmetic.py (`coefficients`).
 #include "arithmetic/trigonometry.h"
 
 #include <bit>
@@ -21,7 +21,7 @@ constexpr double kLog2E = 0x1.71547652b82fep+0;
 constexpr double kLn2High = 0x1.62e42fefa2p-1, kLn2Low = 0x1.9ef35793c7673p-41;  // high: 40 bits, n * high is exact
 constexpr double kSqrt2 = 0x1.6a09e667f3bcdp+0;
 
-// Lowest order first. Errors relative to the function.
+// Coefficients stand lowest order first. Each error is relative to the function.
 // exp(r) = 1 + r + r^2 q(r); 2e-17
 constexpr double kExp[] = {0x1p-1,
                            0x1.555555555555dp-3,

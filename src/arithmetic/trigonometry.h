@@ -1,6 +1,7 @@
-// sin, cos, exp, log and pow in binary64, our own: RoPE tables and YaRN are built from them and rounded once to
-// binary32, so that tables agree on every system (libm's last bits differ between systems). Steps: docs/arithmetic.md,
-// section 3. Written in fma, +, -, *, / and integer operations on the exponent; nothing calls libm but the exact fma.
+// Our own sin, cos, exp, log and pow in binary64. RoPE tables and YaRN are computed with them and rounded once to
+// binary32, so that the tables agree on every system (the last bits of libm differ between systems). They use fma, +,
+// -, *, / and integer operations on the exponent; nothing calls libm but the exact fma. Steps: docs/arithmetic.md,
+// section 3.
 #pragma once
 
 namespace invar::law {

@@ -1,6 +1,6 @@
-// sin and cos of binary64 angles, step by step: one copy for the host (trigonometry.h) and for device code, so that a
-// rope table made on a device has the same bits. Coefficients: tools/fixtures/arithmetic.py coefficients. Angles are
-// checked by the callers: |x| <= kAngleLimit.
+// sin and cos of binary64 angles, step by step. The host (trigonometry.h) and device code share this copy, so that a
+// rope table made on a device has the same bits. Callers check that |x| <= kAngleLimit. The coefficients come from
+// tools/fixtures/arithmetic.py (`coefficients`).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Write beside, make durable, rename: see atomic_file.h. The temporary lies in the target's own directory, because
-// rename() is atomic only within one file system.
+// Bytes go to a temporary file, are made durable, and the file is renamed: see atomic_file.h. The temporary lies in the
+// target's own directory, because rename() is atomic only within one file system.
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
@@ -81,7 +81,7 @@ tl::unexpected<Error> AtomicFile::give_up(int error) {
 Result<void> AtomicFile::write(std::span<const std::byte> bytes) {
     if (descriptor_ < 0) return fail("{}: is no longer being written", target_.string());
     while (!bytes.empty()) {
-        // Linux writes at most 2 GiB less a page at once; 1 GiB keeps well below it.
+        // Linux writes at most 2 GiB minus one page per call; 1 GiB keeps well below that.
         const ssize_t written = ::write(descriptor_, bytes.data(), std::min<size_t>(bytes.size(), size_t{1} << 30));
         if (written < 0) {
             if (errno == EINTR) continue;
@@ -98,7 +98,7 @@ Result<void> AtomicFile::commit() {
     if (::fsync(descriptor_) != 0) return give_up(errno);
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) return give_up(errno);
     ::close(std::exchange(descriptor_, -1));
-    // Best effort: the rename is done and visible; this only hastens its reaching the disk.
+    // This is best effort. The rename is done and visible; the fsync only makes it reach the disk sooner.
     const int directory = ::open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory >= 0) {
         (void)::fsync(directory);

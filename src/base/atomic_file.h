@@ -1,6 +1,6 @@
-// A file that appears whole or not at all: bytes go to a temporary beside the target, commit() makes them durable and
-// renames it over the target. Without commit(), or after an error, the temporary is removed and the target is as
-// before.
+// A file that appears whole or not at all. Bytes go to a temporary file beside the target; commit() makes them durable
+// and renames the temporary over the target. Without commit(), or after an error, the temporary is removed and the
+// target is unchanged.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class AtomicFile {
     AtomicFile& operator=(const AtomicFile&) = delete;
     ~AtomicFile();  // discards what was not committed
 
-    // Appends. After an error (a full disk, for one) the temporary is already gone and every later call fails as well.
+    // Appends. After an error (a full disk, for example) the temporary is already gone and every later call fails too.
     Result<void> write(std::span<const std::byte> bytes);
     // fsync, rename, fsync of the directory.
     Result<void> commit();

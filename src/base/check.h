@@ -1,5 +1,5 @@
-// CHECK(condition, "why it must hold"): for our own bugs only. It prints the place and ends the program; anything a
-// user, a file or a request can cause is an Error instead (result.h).
+// CHECK(condition, "why it must hold") is for our own bugs only. It prints the place and ends the program. Anything
+// that a user, a file or a request can cause is an Error instead (result.h).
 #pragma once
 
 namespace invar {

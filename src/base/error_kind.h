@@ -1,5 +1,5 @@
-// What follows from the kind of an error, in one table: its name and the exit code of a command that ends with it.
-// Which kinds there are is in result.h.
+// One table of what a command does with each kind of error: the kind's name and the exit code. The kinds themselves are
+// listed in result.h.
 #pragma once
 
 #include <string_view>

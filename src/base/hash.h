@@ -1,5 +1,6 @@
-// Identity of bytes in recordings, reports and caches: XXH3-128, fast enough for whole checkpoints (memory speed). It
-// tells files apart; it is no protection against someone who wants two files to look alike. The one include of xxhash.
+// Identifies bytes in recordings, reports and caches by XXH3-128, which hashes whole checkpoints at memory speed. It
+// tells files apart; it does not protect against someone who wants two files to look alike. Only hash.cpp includes
+// xxhash.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +37,7 @@ struct FileHash {
     std::string text;
     int64_t bytes = 0;
 };
-// Of one file's bytes. Errors: it cannot be read.
+// The hash of one file's bytes. Fails if the file cannot be read.
 Result<FileHash> hash_of_file(const std::filesystem::path& path);
 
 }  // namespace invar

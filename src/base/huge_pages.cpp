@@ -14,7 +14,7 @@ std::shared_ptr<std::byte> map_huge_pages(size_t bytes, MemoryPromise promise) {
     if (start == MAP_FAILED) return nullptr;
     const auto address = reinterpret_cast<size_t>(start);
     auto* memory = static_cast<std::byte*>(start) + ((address + kHugePage - 1) / kHugePage * kHugePage - address);
-    ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
+    ::madvise(memory, bytes, MADV_HUGEPAGE);  // advice: a refusal changes speed only
     return {memory, [start, length](std::byte*) { ::munmap(start, length); }};
 }
 

@@ -1,6 +1,6 @@
-// Anonymous memory that the system may back with huge pages: what is read and written whole, pass after pass (weights,
-// the KV cache). It is a mapping of its own and no part of the heap: what is allocated there later would get huge pages
-// too, which nobody planned.
+// Anonymous memory that the system may back with huge pages, for data that is read and written whole in every pass
+// (weights, the KV cache). It is a mapping of its own rather than heap memory; otherwise later heap allocations would
+// get huge pages too, which nobody planned.
 #pragma once
 
 #include <cstddef>

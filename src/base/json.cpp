@@ -14,7 +14,7 @@ Result<Json> parse_json(std::string_view text) {
         if (too_deep) return fail("JSON is nested deeper than {} levels", kMaximumDepth);
         return value;
     } catch (const Json::parse_error& error) {
-        // Not its own words: they repeat the text, which may be long and of several lines.
+        // The parser's own message is left out: it repeats the text, which may be long and span several lines.
         return fail("not valid JSON from byte {} on", error.byte);
     } catch (const Json::exception& error) {
         return fail("not valid JSON: a number in it is too large (error {})", error.id);

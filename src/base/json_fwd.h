@@ -1,4 +1,4 @@
-// The name of a JSON value, for headers that only pass one on: reading base/json.h costs every file more than a second.
+// Declares the name Json, for headers that only pass a value on: including base/json.h costs each file over a second.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -1,5 +1,5 @@
-// Read-only mapping of a file: see mapped_file.h. Linux system calls are confined to this file and atomic_file.cpp.
-// The mapping is private, so that no page of it is ever written back.
+// Maps a file read-only: see mapped_file.h. Here and in atomic_file.cpp are the Linux system calls for model files. The
+// mapping is private, so that no page of it is ever written back.
 #include "base/mapped_file.h"
 
 #include <fcntl.h>
@@ -102,11 +102,11 @@ void MappedFile::advise(Advice advice, uint64_t offset, uint64_t length) const {
 void MappedFile::drop(uint64_t offset, uint64_t length) const {
     if (offset >= size_) return;
     const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-    // Pages that the range shares with its neighbours stay; but behind the file's end there is no neighbour.
+    // A page that the range shares with its neighbours stays mapped. Behind the file's end there is no neighbour.
     const uint64_t stop = offset + std::min<uint64_t>(length, size_ - offset);
     const uint64_t begin = (offset + page - 1) / page * page;
     const uint64_t end = stop == size_ ? (stop + page - 1) / page * page : stop / page * page;
-    // Private and never written: MADV_DONTNEED loses nothing.
+    // The mapping is private and never written, so MADV_DONTNEED loses nothing.
     if (begin < end) (void)::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 

@@ -35,11 +35,11 @@ class MappedFile {
     // Advice for bytes [offset, offset + length); a range past the end is cut to the file. Only a hint: never fails.
     void advise(Advice advice, uint64_t offset, uint64_t length) const;
     void advise(Advice advice) const { advise(advice, 0, size_); }
-    // Takes the pages that lie wholly in the range out of this process: they count as its memory no longer. Reading one
-    // again is allowed and fetches it from the system's cache of the file, or from the disk.
+    // Removes the pages that lie wholly in the range from this process, so that they no longer count as its memory.
+    // Reading one again is allowed and fetches it from the system's file cache or from the disk.
     void drop(uint64_t offset, uint64_t length) const;
-    // Copies the bytes from `offset` on, without a page of the file entering this process: for what is read once. Any
-    // number of threads may call it. Errors: the disk fails, or the file has become shorter since it was opened.
+    // Copies the bytes from `offset` on without mapping a page of the file into this process, for data that is read
+    // once. Any number of threads may call it. Errors: the disk fails, or the file became shorter after it was opened.
     Result<void> read(uint64_t offset, std::span<std::byte> out) const;
 
   private:

@@ -1,4 +1,4 @@
-// Whether memory belongs to the host or to a device. Pointers of one place are never read through in the other.
+// Says whether memory belongs to the host or to a device. Code never reads through a pointer of the other place.
 #pragma once
 
 #include <cstdint>

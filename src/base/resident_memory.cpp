@@ -1,3 +1,4 @@
+// Reads /proc/self/smaps for mappings and their sizes, and /proc/self/pagemap for single pages: see resident_memory.h.
 #include "base/resident_memory.h"
 
 #include <fcntl.h>
@@ -15,9 +16,9 @@ namespace {
 
 constexpr const char* kSmaps = "/proc/self/smaps";
 constexpr const char* kPagemap = "/proc/self/pagemap";
-constexpr uint64_t kPresent = uint64_t{1} << 63;  // of a pagemap entry
+constexpr uint64_t kPresent = uint64_t{1} << 63;  // the bit of a pagemap entry that says the page is in memory
 
-// "7f12a000-7f13b000 r--p ..." starts a mapping; "Rss:    123 kB" belongs to it.
+// A line such as "7f12a000-7f13b000 r--p ..." starts a mapping; a line "Rss:    123 kB" belongs to it.
 bool read_range(const std::string& line, ResidentMemory::Mapping& mapping) {
     const char* end = line.data() + line.size();
     const auto begin = std::from_chars(line.data(), end, mapping.begin, 16);
@@ -76,7 +77,7 @@ void release_free_memory() { ::malloc_trim(0); }
 
 Result<int64_t> resident_bytes(std::span<const std::span<const std::byte>> ranges) {
     const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-    std::vector<std::pair<uint64_t, uint64_t>> pages;  // first, behind the last
+    std::vector<std::pair<uint64_t, uint64_t>> pages;  // page numbers: the first, and the one behind the last
     for (const auto& range : ranges) {
         if (range.empty()) continue;
         const auto begin = reinterpret_cast<uintptr_t>(range.data());
@@ -88,7 +89,7 @@ Result<int64_t> resident_bytes(std::span<const std::span<const std::byte>> range
         return fail(ErrorKind::unsupported, "{} cannot be read: this system does not say which pages are in memory",
                     kPagemap);
     int64_t present = 0;
-    uint64_t done = 0;  // page behind the last that was counted
+    uint64_t done = 0;  // the page behind the last one counted
     bool failed = false;
     std::vector<uint64_t> entries(4096);
     for (const auto& [first, last] : pages) {

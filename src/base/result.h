@@ -1,6 +1,6 @@
-// How a failure travels: Result<T> is a value or an Error, and an Error is one sentence for the user that says what,
-// where and what to do, and a kind. It does not decide what is printed (src/app does) and it is not for our own bugs
-// (see check.h). What follows from a kind, such as an exit code: error_kind.h.
+// How a failure travels. Result<T> is a value or an Error; an Error has a kind and one sentence for the user that says
+// what went wrong, where, and what to do. Printing is decided in src/app; our own bugs use check.h; exit codes follow
+// from the kind in error_kind.h.
 #pragma once
 
 #include <fmt/core.h>

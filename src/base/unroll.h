@@ -1,5 +1,5 @@
-// Full unrolling of the small constant loops inside kernels. Without it an array of accumulators indexed by a loop
-// variable lies in memory instead of registers. A macro because the two compilers spell the pragma differently.
+// Fully unrolls the small constant loops inside kernels. Without it, an array of accumulators that a loop variable
+// indexes lies in memory instead of registers. It is a macro because the two compilers spell the pragma differently.
 #pragma once
 
 #ifdef __clang__

@@ -1,3 +1,5 @@
+// Tries the ways in which each weight may be stored, counts the rows that weights use of each tensor, and applies the
+// rules for tensors that are left over: see binding.h.
 #include "checkpoint/binding.h"
 
 #include <fmt/format.h>
@@ -14,7 +16,7 @@
 namespace invar {
 namespace {
 
-// Rules by a part of a name: its end, its beginning, or a tensor that shares its storage.
+// A rule matches a part of a name: its end, its beginning, or a tensor that shares its storage.
 struct IgnoreRule {
     enum class Where : uint8_t { end, start } where;
     std::string_view rule, text, because;
@@ -53,7 +55,7 @@ const IgnoreRule* rule_for(std::string_view name, Dialect dialect) {
 // The rows of a module that belong to each matrix of a weight of this shape.
 struct Slices {
     int64_t rows = 0;    // in the module, for one matrix
-    int64_t wanted = 0;  // of them
+    int64_t wanted = 0;  // how many of them
     bool fits = false;
 };
 
@@ -94,7 +96,7 @@ tl::unexpected<Error> misshapen(const Checkpoint& checkpoint, const TensorInfo& 
                 checkpoint.dialect() == Dialect::gguf ? "metadata" : "config", shape_text(wanted));
 }
 
-// Adds one module's matrices and scales to a weight. `shape` is that of the part of the weight that they are.
+// Adds one module's matrices and scales to a weight. `shape` is the shape of the part of the weight that they make.
 Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice, const std::vector<int64_t>& shape,
                         const Checkpoint& checkpoint, bool whole, StoredWeight& stored) {
     const Slices slices = slices_of(module.shape, shape, choice.order);
@@ -130,7 +132,7 @@ std::string expert_name(const std::string& pattern, int64_t expert) {
     return pattern.substr(0, place) + std::to_string(expert) + pattern.substr(place + 2);
 }
 
-// The weight in one of the ways that it may be stored; nothing where no tensor of it is there.
+// Finds the weight in one of the ways in which it may be stored; nothing if none of its tensors is there.
 Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, const TensorChoice& choice,
                                                 const Checkpoint& checkpoint) {
     StoredWeight stored{.name = weight.tensor(), .shape = weight.shape, .law = choice.law};
@@ -158,7 +160,7 @@ Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, cons
     return std::optional<StoredWeight>(std::move(stored));
 }
 
-// How many rows of each tensor the weights use.
+// Counts how many rows of each tensor the weights use.
 class RowsUsed {
   public:
     void add(const StoredWeight& stored) {
@@ -176,7 +178,7 @@ class RowsUsed {
     int64_t rows(const TensorInfo& tensor) const {
         return read_.contains(tensor.name) ? all_rows(tensor) : used_.at(tensor.name);
     }
-    // Four dimensions: blocks of codes, [matrices, rows, blocks, bytes].
+    // With four dimensions the tensor holds blocks of codes, [matrices, rows, blocks, bytes].
     static int64_t all_rows(const TensorInfo& tensor) {
         if (tensor.shape.size() == 4) return tensor.shape[0] * tensor.shape[1];
         return tensor.shape.size() == 1 ? tensor.shape[0] : tensor.rows();
@@ -194,7 +196,7 @@ RowsUsed count_rows(const ModelConfig& config, const std::vector<StoredWeight>& 
     return used;
 }
 
-// A tied head that is stored all the same.
+// A head that is tied but stored all the same.
 constexpr IgnoreRule kTied{Where::end, "the head", "", "the config says that it is the embedding"};
 
 Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
@@ -227,8 +229,8 @@ Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>
     return {};
 }
 
-// Every matrix that the config means to be quantised is, or its scales were lost on the way. The tables of tokens are
-// not multiplied with, and routers are often no modules of their own.
+// Every matrix that the config means to be quantised must be quantised; otherwise its scales were lost on the way. The
+// tables of tokens are not multiplied with, and routers are often no modules of their own.
 Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
                              const Binding& binding) {
     TRY_ASSIGN(const std::optional<QuantisationConfig> config, QuantisationConfig::read(checkpoint));

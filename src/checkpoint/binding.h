@@ -1,6 +1,7 @@
-// Which tensors of a checkpoint are which weights of a model: a bijection, proved. Every wanted weight is made of
-// tensors of the right shapes, every row of a tensor is used by one weight, and what no weight uses is ignored by a
-// rule that says why, or is an error. It reads no weight, only the scales of whole tensors.
+// Decides which tensors of a checkpoint are which weights of a model, and proves that this is a bijection. Every wanted
+// weight is made of tensors of the right shapes, every row of a tensor is used by one weight, and a tensor that no
+// weight uses is ignored by a rule with a reason, or is an error. It reads no weights except the scales of whole
+// tensors.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,7 @@
 
 namespace invar {
 
-// Tensors that no weight is made of, by the rule that allows it.
+// Tensors that no weight uses, with the rule that allows this.
 struct IgnoredTensors {
     std::string_view rule;     // "*.input_scale"
     std::string_view because;  // a sentence
@@ -28,7 +29,7 @@ struct Binding {
 Result<Binding> bind_weights(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                              const Checkpoint& checkpoint);
 
-// How the checkpoint holds one weight that is no alias; nothing where it has none of the tensors.
+// Returns how the checkpoint holds one weight that is no alias; nothing if it has none of the tensors.
 Result<std::optional<StoredWeight>> find_stored(const WantedWeight& weight, const Checkpoint& checkpoint);
 
 // The tensors that no weight of the model uses and no rule ignores.

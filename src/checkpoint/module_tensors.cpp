@@ -1,3 +1,5 @@
+// Recognises a module by the names and dtypes of its tensors, one function per dialect, and checks shapes and scales:
+// see module_tensors.h.
 #include "checkpoint/module_tensors.h"
 
 #include <cmath>
@@ -8,7 +10,7 @@
 namespace invar {
 namespace {
 
-// Tensors beside a module that change its weights in ways that are not computed.
+// Tensors beside a module that change its weights in ways that are not implemented.
 struct Foreign {
     std::string_view suffix, what;
 };
@@ -68,7 +70,7 @@ class Finder {
                     checkpoint_.name(), printable(tensor.name), tensor.dtype, shape_text(tensor.shape));
     }
 
-    // The numbers of a small tensor, whose names say how many.
+    // Reads the numbers of a small tensor; the caller states how many.
     Result<std::vector<float>> numbers(const TensorInfo& tensor, int64_t count) {
         if (tensor.format == nullptr || !tensor.format->is_float || tensor.weights() != count) {
             return fail("{}: tensor '{}' has shape {} in {}, but {} numbers are needed", checkpoint_.name(),
@@ -96,7 +98,7 @@ class Finder {
         return {};
     }
 
-    // Codes of four bits, two to a byte, with a scale for each `group` of them.
+    // Reads 4-bit codes, two per byte, with a scale for each `group` of them.
     Result<void> pairs(const TensorInfo& codes, const TensorInfo* scales, std::string_view scale_name, int group,
                        CodePacking packing, FormatId format_id) {
         if (scales == nullptr) return lacks(scale_name, "the scales of its blocks");
@@ -147,8 +149,8 @@ class Finder {
         return {};
     }
 
-    // FP8: X.weight_scale, or X.weight_scale_inv, which is a multiplier in spite of its name: one for the tensor, one
-    // for each row, or one for each 128 x 128.
+    // FP8: X.weight_scale, or X.weight_scale_inv, which is a multiplier in spite of its name. There is one for the
+    // tensor, one per row, or one per 128 x 128 block.
     Result<void> f8(const TensorInfo& weight) {
         const TensorInfo* scale = beside(".weight_scale");
         if (scale == nullptr) scale = beside(".weight_scale_inv");
@@ -189,7 +191,7 @@ class Finder {
         return {};
     }
 
-    // llm-compressor, INT4: X.weight_packed of words of eight codes, X.weight_scale, X.weight_shape.
+    // llm-compressor, INT4: X.weight_packed (words of eight codes), X.weight_scale, X.weight_shape.
     Result<void> int4(const TensorInfo& packed) {
         const TensorInfo* scale = beside(".weight_scale");
         const TensorInfo* stated = beside(".weight_shape");

@@ -1,6 +1,6 @@
-// The tensors that together hold the weights of one module, and what they come to: a format, the tensor of its blocks
-// or codes, and the scales beside them, which every tool of the field names in its own way. What is known by name and
-// not computed is refused by name. How a module's tensors become a weight: binding.h.
+// The tensors that together hold the weights of one module: a format, the tensor of its blocks or codes, and the scales
+// beside them, which every tool of the field names in its own way. Tensors whose meaning is known but not implemented
+// are refused by name. binding.h makes a weight from a module's tensors.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@
 
 namespace invar {
 
-// The scale of a whole tensor comes as one of two things that are easily taken for each other.
+// The scale of a whole tensor is stored in one of two ways that are easily confused.
 struct ScaleMultiplier {
     float value = 1;  // weight = code * block scale * value
 };
@@ -29,12 +29,12 @@ struct ModuleTensors {
     const TensorInfo* weights = nullptr;
     const TensorInfo* scales = nullptr;   // of blocks
     std::vector<int64_t> shape;           // in weights, outermost first
-    std::vector<float> multipliers;       // one for each matrix, or one for all; empty: none
-    std::vector<float> row_multipliers;   // one for each row of all matrices; empty: none
-    std::vector<const TensorInfo*> read;  // where these came from
+    std::vector<float> multipliers;       // one per matrix, or one for all; empty: none
+    std::vector<float> row_multipliers;   // one per row of all matrices; empty: none
+    std::vector<const TensorInfo*> read;  // the tensors that these came from
 };
 
-// Whether the format's blocks are single numbers that nothing scales: f32, f16, bf16.
+// Whether the format's blocks are single unscaled numbers: f32, f16, bf16.
 bool holds_plain_numbers(const Format& format);
 
 // `tensor` is the name that the weights have or would have: "model.layers.0.mlp.up_proj.weight". Nothing where the

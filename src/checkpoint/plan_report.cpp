@@ -1,4 +1,4 @@
-// The weight plan as a person or a program reads it.
+// Shows the weight plan to people and to programs.
 #include <fmt/format.h>
 
 #include <map>

@@ -1,3 +1,4 @@
+// Reads the declarations of every tool, and matches names of modules with their lists: see quantisation_config.h.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "checkpoint/quantisation_config.h"
 
@@ -48,8 +49,8 @@ Result<void> check_listed(std::string_view file, std::string_view key, const std
                 printable(value), fmt::join(supported, ", "));
 }
 
-// Python's re.match: at the start of the text, to any end. A pattern that does not compile, or takes too long, matches
-// nothing.
+// Matches like Python's re.match: from the start of the text to any end. A pattern that does not compile, or takes too
+// long, matches nothing.
 bool matches_regex(const std::string& pattern, std::string_view text) {
     int error = 0;
     PCRE2_SIZE at = 0;
@@ -67,8 +68,8 @@ bool matches_regex(const std::string& pattern, std::string_view text) {
                        context.get()) > 0;
 }
 
-// Lists name modules as the program that wrote them did; files of models that also see have had their text model below
-// other roots since.
+// The lists name modules as the program that wrote them did. Models with vision have since moved their text model below
+// other roots.
 std::string without_root(std::string_view module) {
     struct Root {
         std::string_view from, to;

@@ -1,6 +1,6 @@
-// What config.json says of quantised modules: by which tool, which modules it means and which it leaves alone. How a
-// module is stored is seen from its tensors (module_tensors.h); this is what that is checked against. It is never taken
-// from recipe.yaml, which is a log of how the file was made.
+// What config.json declares about quantised modules: the tool, the modules that it quantised, and those that it left
+// out. How a module is stored follows from its tensors (module_tensors.h), which are checked against this. It is never
+// taken from recipe.yaml, which is a log of how the file was made.
 #pragma once
 
 #include <optional>
@@ -19,15 +19,16 @@ struct QuantisationConfig {
     std::vector<std::string> ignore;   // likewise
     bool ignore_is_complete = false;   // every module that is meant and not listed is quantised
 
-    // Nothing where the config says nothing of it. Errors: a method, format or algorithm that is not supported, by
-    // name.
+    // Returns nothing if the config declares no quantisation. Errors name a method, format or algorithm that is not
+    // supported.
     static Result<std::optional<QuantisationConfig>> read(const Checkpoint& checkpoint);
 
     bool ignores(std::string_view module) const;
     bool means(std::string_view module) const;
 };
 
-// Whether an entry of such a list means a module; a class name means every module where it is "Linear", and else none.
+// Whether an entry of such a list means a module. The class name "Linear" means every module, any other class name
+// none.
 bool entry_means(const std::string& entry, std::string_view module);
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// How many bytes a weight takes in each form that the host can hold it in.
+// Computes how many bytes a weight takes in each form in which the host can hold it.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace invar {
 
-// Bytes a weight takes in a form: matrices and stacks in as_stored or rows4, vectors in binary32.
+// Bytes of a weight in a form: matrices and stacks in as_stored or rows4, vectors in binary32.
 int64_t stored_bytes(const Format& format, StoredForm form, const std::vector<int64_t>& shape);
 
 }  // namespace invar

@@ -1,3 +1,5 @@
+// Chooses place and form of each weight, adds the reserves (cache, scratch, the device's rest), and checks the budgets:
+// see weight_plan.h.
 #include "checkpoint/weight_plan.h"
 
 #include <fmt/format.h>
@@ -24,7 +26,7 @@ struct FormChoice {
     std::string reason;
 };
 
-// Of what belongs to a layer, or (-1) to the whole model.
+// The place of things that belong to a layer, or (-1) to the whole model.
 Place place_of(int layer, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
     if (!device) return Place::host;
     const int64_t layers = static_cast<int64_t>(config.layers.size());
@@ -92,7 +94,7 @@ PlanEntry plan_entry(const WantedWeight& weight, StoredWeight stored, const Mode
     return entry;
 }
 
-// An entry of no bytes that shows the owner's storage.
+// An alias has no bytes; its entry shows the storage of the owner.
 PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& planned) {
     const auto owner = std::find_if(planned.begin(), planned.end(),
                                     [&](const PlanEntry& entry) { return entry.id == *weight.alias_of; });
@@ -110,7 +112,7 @@ PlanEntry alias_entry(const WantedWeight& weight, const std::vector<PlanEntry>& 
     return entry;
 }
 
-// Matrices go to the device only where it has products of their format.
+// Refuses matrices on the device whose format has no products there.
 Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
     for (const PlanEntry& entry : entries) {
         if (entry.place == Place::host || entry.kind == WeightShape::vector || entry.alias_of || entry.bytes > 0)
@@ -123,7 +125,7 @@ Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
     return {};
 }
 
-// In the device's block, with the scales beside it.
+// Bytes in the device's block, including the scales beside the weight.
 int64_t device_bytes_of(const PlanEntry& entry) {
     const auto scales = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
     return aligned(entry.bytes) + aligned(scales);
@@ -199,7 +201,7 @@ std::string cache_text(const StateLayout& layout, std::span<const int64_t> units
     return text;
 }
 
-// Fewer pages than all sequences could fill: a note says what that means.
+// If there are fewer pages than all sequences could fill, a note says what that means.
 Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) {
     const int64_t all = demand.context * demand.sequences;
     if (demand.positions == 0 || demand.positions >= all) return {};
@@ -214,7 +216,7 @@ Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) 
     return {};
 }
 
-// The lines of the KV cache, one for each place that has layers.
+// Adds the lines of the KV cache, one for each place that has layers.
 Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
     TRY_ASSIGN(const StateLayout layout, lay_out_state({.layers = config.kv_geometry(),
                                                         .recurrences = {},
@@ -304,7 +306,8 @@ std::string parts_text(const WeightPlan& plan, const DeviceRequest& device) {
     return fmt::format("the last {} of {} layers{} are", device.layers, layers, experts);
 }
 
-// What the context takes cannot be told from what other programs do: it is there before memory can be asked about.
+// Explains the overhead. What the context takes cannot be told from what other programs take: the context exists before
+// memory can be asked about.
 std::string overhead_reason(const AcceleratorFacts& facts) {
     constexpr double kMiB = 1 << 20;
     return fmt::format("{} (before that {:.1f} of {:.1f} MiB were taken, by this program's context and by others)",
@@ -325,7 +328,7 @@ void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t 
 
 }  // namespace
 
-// Three allocations: weights, cache, activations.
+// There are three allocations: weights, cache, activations.
 int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes) {
     const PlanReserve* cache = plan.reserve("kv_cache", Place::device);
     int64_t bytes = device.facts.overhead_bytes;

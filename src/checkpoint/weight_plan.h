@@ -1,6 +1,7 @@
-// The weight plan: before any payload byte is read, every byte that will be resident, where, in which form, and why. A
-// pure function of (what the model declares, the file's header, the request); printed by `invar plan`, executed by the
-// loader (loader.h), compared with the result entry by entry (registry.h). It does not choose kernels.
+// The weight plan lists every byte that will be resident, with its place, form and reason, before any payload byte is
+// read. It is a pure function of (what the model declares, the file's header, the request). `invar plan` prints it, the
+// loader executes it (loader.h), and the result is compared with it entry by entry (registry.h). It does not choose
+// kernels.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +22,12 @@ namespace invar {
 enum class FormRequest : uint8_t {
     automatic,  // repacked where a vector kernel multiplies with the matrix, as stored elsewhere
     as_stored,  // everything stays in the mapped file: starts at once, slower
-    repacked,   // as automatic, named
+    repacked,   // like automatic, but asked for by name
 };
 
-// A device beside the CPU, and what of the model it gets: the last `layers` layers, the output (norm, head and with
-// them the embedding) counting as one more. Rope's frequency table stays on the host, which makes angles from it.
+// A device beside the CPU, and the part of the model it gets: the last `layers` layers, where the output (norm, head
+// and with them the embedding) counts as one more. Rope's frequency table stays on the host, which computes angles from
+// it.
 struct DeviceRequest {
     const Accelerator& accelerator;  // for sizes and limits
     AcceleratorFacts facts;
@@ -36,16 +38,16 @@ struct DeviceRequest {
 };
 
 struct PlanRequest {
-    bool vector_kernels = true;  // the machine has them, so repacking pays
+    bool vector_kernels = true;  // whether the machine has them, so that repacking pays
     FormRequest form = FormRequest::automatic;
     CacheType cache_type = CacheType::f16;
     int64_t context = 0;  // positions in all; 0: what the model was trained for, at most kDefaultContext
     int64_t chunk = 512;  // prompt tokens in one pass
     int sequences = 1;    // at one time
-    // Of all sequences together, for which the KV cache gets pages; 0: each can fill its context.
+    // For how many positions, of all sequences together, the KV cache gets pages; 0: each can fill its context.
     int64_t cache_positions = 0;
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
-    std::string memory_source;            // what the budget is: "available memory", "--memory"
+    std::string memory_source;            // where the budget comes from: "available memory", "--memory"
     std::optional<DeviceRequest> device;
 };
 inline constexpr int64_t kDefaultContext = 4096;
@@ -56,7 +58,7 @@ struct PlanEntry {
     WeightShape kind = WeightShape::matrix;
     std::vector<int64_t> shape;      // outermost first
     StoredWeight stored;             // how the checkpoint holds it; of an alias without matrices
-    const Format* source = nullptr;  // format in which the checkpoint hands it out
+    const Format* source = nullptr;  // the format in which the checkpoint hands it out
     StoredForm form = StoredForm::as_stored;
     Place place = Place::host;
     int64_t bytes = 0;  // resident; for as_stored, where they are not made, bytes of the mapped file; 0 for an alias
@@ -66,12 +68,12 @@ struct PlanEntry {
     bool looked_up_by_row = false;  // an embedding table
     std::string reason;
 
-    // Numbers that products read beside its bytes: scales of experts, then of rows. (The scale of a whole matrix is
-    // handed over with the call.)
+    // Numbers beside the bytes that products read: scales of experts, then of rows. (The scale of a whole matrix is
+    // passed with the call.)
     std::vector<float> scales_beside() const;
-    // Whether its rows lie nowhere in the files as they are wanted.
+    // Whether the rows are nowhere in the files in the wanted form.
     bool is_made() const { return !stored.matrices.empty() && stored.in_place() == nullptr; }
-    // Whether host memory is taken for it.
+    // Whether it takes host memory.
     bool has_own_bytes() const {
         return !alias_of && place == Place::host && (form != StoredForm::as_stored || is_made());
     }
@@ -94,10 +96,10 @@ struct WeightPlan {
     std::vector<Place> layer_places;        // of each layer's attention and KV cache
     std::string device;                     // its name; "": none
     int64_t device_scratch = 0;             // tensors of a pass there: its "scratch" line without control arrays
-    std::string placement;                  // what is on the device, with the arithmetic, in one sentence
-    std::vector<std::string> device_notes;  // why not more
+    std::string placement;                  // one sentence: what is on the device, with the sum
+    std::vector<std::string> device_notes;  // why there is not more
     int64_t file_bytes = 0;                 // of the model file, all parts
-    std::string cache_file;                 // that packed weights are mapped from (weight_cache.h); "": none
+    std::string cache_file;                 // the file from which packed weights are mapped (weight_cache.h); "": none
     std::vector<IgnoredTensors> ignored;
     std::vector<std::string> notes;
 
@@ -107,29 +109,29 @@ struct WeightPlan {
     int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }
     int64_t total_bytes() const { return total_bytes(Place::host) + total_bytes(Place::device); }
     const PlanReserve* reserve(std::string_view name, Place place) const;
-    // Where an entry starts in the block of the device's weights; -1: not there. And where the scales beside it do, and
-    // the block's length.
+    // Where each entry starts in the block of the device's weights (-1: not there), where the scales beside it start,
+    // and the block's length.
     std::vector<int64_t> device_offsets() const;
     static int64_t device_scales_offset(const PlanEntry& entry);  // from the entry's start
     int64_t device_block_bytes() const;
-    // Weights and scratch memory beyond the size of the file; negative where it has more. The KV cache is apart: it is
-    // as large as context and windows ask for.
+    // Weights and scratch memory minus the size of the file; negative if the file is larger. The KV cache is excluded:
+    // context and windows determine its size.
     int64_t above_file_bytes() const;
 };
 
-// `scratch_bytes`: what the backend measured for the request's chunk (a pass without arithmetic, see
+// `scratch_bytes` is what the backend measured for the request's chunk (in a pass without arithmetic, see
 // engine/engine.cpp).
 Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                                     const Checkpoint& checkpoint, const PlanRequest& request);
 // Adds the scratch lines and checks the budgets; the error shows the arithmetic.
 struct ScratchBytes {
     int64_t host = 0;
-    int64_t device = 0, device_tensors = 0;  // in all, and what of it are tensors
+    int64_t device = 0, device_tensors = 0;  // in all, and the part of it for tensors
 };
-// What a plan takes on the device with so much scratch there, allocations being whole blocks.
+// What a plan takes on the device with this much scratch there; allocations are whole blocks.
 int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes);
 Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBytes scratch);
-// Most that DeviceRequest::layers may be: all layers and the output.
+// The largest value of DeviceRequest::layers: all layers and the output.
 inline int64_t most_device_layers(const ModelConfig& config) { return static_cast<int64_t>(config.layers.size()) + 1; }
 
 Json plan_as_json(const WeightPlan& plan);

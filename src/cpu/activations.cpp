@@ -1,5 +1,5 @@
-// Preparing a row of activations: the plain copies, the choice of the fast one, and the scalar lane records, which are
-// the definition's blocks (quantise_row) moved to where the lanes want them.
+// Prepares a row of activations: the plain copies, the choice of the fast one, and the scalar lane records, which are
+// the blocks of the definition (quantise_row) moved to the places of the lanes.
 #include "cpu/activations.h"
 
 #include <cstring>
@@ -39,7 +39,7 @@ void prepare_float_lanes(const float* x, int64_t columns, float* out) {
     }
 }
 
-// Lanes [k-group][strand][4] to [strand][k-group][4].
+// Reorders from [k-group][strand][4] to [strand][k-group][4].
 void codes_in_the_order_of_columns(int64_t columns, LaneRecord* records) {
     for (int64_t first = 0; first < columns; first += kLaneColumns, ++records) {
         int8_t q[kLaneColumns];

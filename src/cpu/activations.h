@@ -1,6 +1,6 @@
-// Activations as vector kernels read them: 256 quantised columns of one row, interleaved like the packed weights so
-// that a strand of the dot law is an int32 lane. Made by prepare_activations (linear.h), equal to quantise_row
-// (arithmetic/quantise.h). The weights' side of the layout: layout/record.h.
+// Activations in the layout that vector kernels read: 256 quantised columns of one row, interleaved like the packed
+// weights so that a strand of the dot law is an int32 lane. prepare_activations (linear.h) makes them; they equal those
+// of quantise_row (arithmetic/quantise.h). layout/record.h draws the weights' side.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct alignas(64) LaneRecord {
 };
 static_assert(sizeof(LaneRecord) == 384);
 
-// One row of `columns` values (a multiple of 32). Equal bytes.
+// Prepares one row of `columns` values (a multiple of 32). All of these write equal bytes.
 void prepare_lanes_scalar(const float* x, int64_t columns, LaneRecord* out);
 void prepare_lanes_avx2(const float* x, int64_t columns, LaneRecord* out);
 

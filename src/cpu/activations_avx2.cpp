@@ -1,5 +1,5 @@
-// Equals quantise_row (arithmetic/quantise.h) bit for bit: 256 columns at a time, eight blocks side by side in lanes.
-// One division of each kind serves eight blocks; rounding is cvtps2dq's, nearest even, as rint's.
+// Equals quantise_row (arithmetic/quantise.h) bit for bit. It handles 256 columns at a time, eight blocks side by side
+// in lanes: one division of each kind serves eight blocks. cvtps2dq rounds to nearest even, as rint does.
 #include "cpu/activations.h"
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kColumns = 256;
 
-// Lane b = the largest of the 8 (unsigned) lanes of rows[b].
+// Lane b becomes the largest of the 8 (unsigned) lanes of rows[b].
 __attribute__((always_inline)) inline __m256i largest_of_each(const __m256i rows[8]) {
     __m256i pairs[4], quads[2];
     INVAR_UNROLL for (int i = 0; i < 4; ++i) {
@@ -26,7 +26,7 @@ __attribute__((always_inline)) inline __m256i largest_of_each(const __m256i rows
                             _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
 }
 
-// The 8 x 8 transposition of int32.
+// Transposes 8 x 8 int32.
 __attribute__((always_inline)) inline void transpose(const __m256i rows[8], __m256i columns[8]) {
     __m256i pairs[8], quads[8];
     INVAR_UNROLL for (int i = 0; i < 4; ++i) {
@@ -45,7 +45,7 @@ __attribute__((always_inline)) inline void transpose(const __m256i rows[8], __m2
     }
 }
 
-// Sums of each int32 lane's four int8 over four registers.
+// Sums each int32 lane's four int8 over four registers.
 __attribute__((always_inline)) inline __m256i sum_of_bytes(const __m256i q[4]) {
     const __m256i one8 = _mm256_set1_epi8(1), one16 = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256();

@@ -1,4 +1,4 @@
-// Memory of the arena: an anonymous mapping, so that pages cost nothing before they are written.
+// The memory of an arena is an anonymous mapping, so that pages cost nothing before they are written.
 #include "cpu/arena.h"
 
 #include <sys/mman.h>
@@ -19,7 +19,7 @@ Result<Arena> Arena::map(int64_t bytes, bool has_memory) {
         return fail(ErrorKind::out_of_memory,
                     "no memory for {} bytes of scratch; use a smaller prompt chunk or fewer threads", bytes);
     }
-    if (has_memory) ::madvise(start, length, MADV_HUGEPAGE);  // a wish: refusing it changes speed only
+    if (has_memory) ::madvise(start, length, MADV_HUGEPAGE);  // advice: a refusal changes speed only
     Arena arena;
     arena.memory_ = std::unique_ptr<std::byte, UnmapMemory>(static_cast<std::byte*>(start), UnmapMemory{length});
     arena.size_ = static_cast<int64_t>(length);
@@ -30,7 +30,8 @@ Result<Arena> Arena::map(int64_t bytes, bool has_memory) {
 Result<Arena> Arena::allocate(int64_t bytes) { return map(bytes, true); }
 
 Result<Arena> Arena::measuring() {
-    // Addresses only, more than any pass takes. Less of them where they are rationed (ulimit -v, valgrind's 128 GiB).
+    // Only addresses are needed, more than any pass takes. Fewer are asked for where they are rationed (ulimit -v, 128
+    // GiB under valgrind).
     int64_t bytes = int64_t{1} << 40;
     Result<Arena> arena = map(bytes, false);
     for (; !arena && bytes > int64_t{1} << 34; arena = map(bytes, false)) bytes /= 2;

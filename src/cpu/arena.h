@@ -1,5 +1,5 @@
-// The scratch memory of a CpuOps: one block of fixed size, handed out from the front, 64-byte aligned. What is taken
-// stays until a mark taken before it is given back; nothing is freed one by one. Running out is a bug of the plan that
+// The scratch memory of a CpuOps: one block of fixed size, handed out from the front, 64-byte aligned. Memory stays
+// taken until a mark taken before it is given back; nothing is freed one by one. Running out is a bug of the plan that
 // sized it.
 #pragma once
 
@@ -26,7 +26,7 @@ class Arena {
 
     // `bytes` of memory, zero until written.
     static Result<Arena> allocate(int64_t bytes);
-    // Addresses without memory behind them: for a dry pass that measures how much is taken. Touching one is a fault.
+    // Addresses without memory behind them, for a dry pass that measures how much is taken. Touching one is a fault.
     static Result<Arena> measuring();
 
     bool has_memory() const { return has_memory_; }
@@ -53,7 +53,7 @@ class Arena {
     bool has_memory_ = false;
 };
 
-// Gives back what was taken since its construction: the temporaries of one verb.
+// Gives back everything that was taken since its construction: the temporaries of one verb.
 class ArenaScope {
   public:
     explicit ArenaScope(Arena& arena) : arena_(arena), mark_(arena.mark()) {}

@@ -1,5 +1,5 @@
-// The scalar row of the table: docs/arithmetic.md section 5 on the cache's layout, one operation a line. Fast copies:
-// attention_kernels_avx2.cpp and attention_kernels_avx512.cpp.
+// The scalar row of the table: docs/arithmetic.md, section 5, on the cache's layout, with one operation per line. Fast
+// copies: attention_kernels_avx2.cpp and attention_kernels_avx512.cpp.
 #include "cpu/attention_kernels.h"
 
 #include <bit>

@@ -1,6 +1,6 @@
-// Attention of a few queries over one page of the KV cache, as a table with a row for each instruction set. Each equals
-// law::compute_chunk and law::merge (arithmetic/attention.h) bit for bit. It does not decide which queries share a page
-// nor how pages are split over threads (cpu_ops_attention.cpp).
+// Attention of a few queries over one page of the KV cache, as a table with one row per instruction set. Each row
+// equals law::compute_chunk and law::merge (arithmetic/attention.h) bit for bit. cpu_ops_attention.cpp decides which
+// queries share a page and how pages are split over threads.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ struct VisibleLanes {
 struct ChunkTask {
     const std::byte* keys = nullptr;         // [key_width][64], 64-byte aligned
     const std::byte* values = nullptr;       // [64][value_width], 64-byte aligned
-    const std::byte* next_keys = nullptr;    // of the page that follows, to be fetched early; nullptr: none
+    const std::byte* next_keys = nullptr;    // of the page after this one, to be fetched early; nullptr: none
     const std::byte* next_values = nullptr;  // the same
     CachedFloat type = CachedFloat::f16;
     int key_width = 0, value_width = 0;
@@ -52,13 +52,13 @@ struct AttentionKernels {
     Isa isa = Isa::scalar;
 
     void (*chunk)(const ChunkTask& task) = nullptr;
-    // (m, l, o) of each query takes its next chunk's.
+    // Merges the next chunk into the (m, l, o) of each query.
     void (*merge)(const MergeTask& task) = nullptr;
     // out[i] = o[i] / l; out may be o.
     void (*finish)(float l, const float* o, int64_t width, float* out) = nullptr;
 };
 
-// In order of preference; the last row is scalar.
+// The rows in order of preference; the last one is scalar.
 std::span<const AttentionKernels* const> attention_kernels();
 const AttentionKernels& choose_attention_kernels(Isa highest);
 

@@ -1,7 +1,8 @@
-// Attention over one page, written once in the words of simd_avx2.h or simd_avx512.h: a .cpp file for each instruction
-// set includes its simd header, elementary_body.h and this. Equal to attention_kernels.cpp bit for bit: keys are lanes,
-// so a lane's fma chain is the law's dot; the columns of a value are lanes, and positions are taken in rising order. A
-// few queries go together, to load and widen a key or value once for all and to have 8 to 16 fma chains in flight.
+// Attention over one page, written once in the vocabulary of simd_avx2.h and simd_avx512.h: a .cpp file for each
+// instruction set includes its simd header, elementary_body.h and this file. It equals attention_kernels.cpp bit for
+// bit. In the dot products keys are lanes, so that a lane's chain of fma is the law's dot; in the sums the columns of a
+// value are lanes, and positions are taken in rising order. A few queries are computed together, so that a key or value
+// is loaded and widened once for all of them and 8 to 16 chains of fma are in flight.
 #pragma once
 
 #include "base/unroll.h"
@@ -36,10 +37,9 @@ inline float cached_value(const std::byte* elements, int64_t index) {
     }
 }
 
-// The page that follows, fetched a little at each step of a loop: its keys with this page's keys, its values with this
-// page's values, so that memory is asked for evenly and a page ahead. Pages are 16 to 64 KiB apart from each other,
-// where the hardware's prefetchers start anew: without this, attention over a context that no cache holds takes twice
-// as long.
+// Fetches the next page a little at each step of a loop: its keys with this page's keys, its values with this page's
+// values, so that memory is read evenly and a page ahead. Pages are 16 to 64 KiB apart and the hardware's prefetchers
+// start anew at each. Without this, attention over a context larger than the caches takes twice as long.
 class EarlyFetch {
   public:
     EarlyFetch(const std::byte* start, int64_t bytes, int64_t steps)
@@ -64,8 +64,8 @@ constexpr int64_t element_bytes() {
     return type == CachedFloat::f32 ? 4 : 2;
 }
 
-// Scores of all 64 positions of the page for kQueries queries from `first`; those a query does not see are ignored
-// later.
+// Scores of all 64 positions of the page for kQueries queries from `first` on. Scores of positions that a query does
+// not see are ignored later.
 template <CachedFloat type, int kQueries>
 void score_queries(const ChunkTask& task, int first) {
     const Floats scale = broadcast(task.scale), softcap = broadcast(task.softcap);
@@ -98,9 +98,9 @@ void score_queries(const ChunkTask& task, int first) {
     }
 }
 
-// m of kQueries queries, and their scores become exp(score - m). m may differ from the law's in the sign of a zero,
-// which changes no other number: exp takes score - m, and x - (-0) and x - (+0) differ for x = -0 only, where exp gives
-// 1 for both.
+// Computes m of kQueries queries and turns their scores into exp(score - m). The sign of a zero m may differ from the
+// law's, which changes no other number: exp takes score - m, and x - (-0) and x - (+0) differ for x = -0 only, where
+// exp gives 1 for both.
 template <int kQueries>
 void exponentials_of(const ChunkTask& task, int first) {
     constexpr int kAll = kChunkLanes / kLanes;
@@ -124,7 +124,7 @@ void exponentials_of(const ChunkTask& task, int first) {
     }
 }
 
-// o[column .. column + kBlock) of kQueries queries takes the positions [from, to); l too, where kSums.
+// Adds the positions [from, to) to o[column .. column + kBlock) of kQueries queries; to l too if kSums.
 template <CachedFloat type, int kQueries, int kBlock, bool kSums>
 inline void add_values(const ChunkTask& task, int first, int column, int from, int to) {
     Floats o[kQueries][kBlock], l[kQueries];
@@ -134,7 +134,7 @@ inline void add_values(const ChunkTask& task, int first, int column, int from, i
         l[q] = broadcast(task.l[first + q]);
     }
     const float* scores = task.scores + int64_t{first} * kChunkLanes;
-    // Each block of columns fetches its share of the page: as many bytes as it reads itself.
+    // Each block of columns fetches a share of the next page: as many bytes as it reads itself.
     constexpr int64_t kBytes = kChunkLanes * kBlock * kLanes * element_bytes<type>();
     const bool fetches = first == 0 && kBlock > 1 && task.next_values != nullptr;
     EarlyFetch next_values(fetches ? task.next_values + kChunkLanes * column * element_bytes<type>() : nullptr, kBytes,
@@ -158,7 +158,7 @@ inline void add_values(const ChunkTask& task, int first, int column, int from, i
     }
 }
 
-// The columns that do not fill a register, and l where there are no others.
+// Handles the columns that do not fill a register, and l if there are no others.
 template <CachedFloat type>
 void add_last_values(const ChunkTask& task, int query, int column, int from, int to) {
     const float* scores = task.scores + int64_t{query} * kChunkLanes;
@@ -175,7 +175,7 @@ void add_last_values(const ChunkTask& task, int query, int column, int from, int
     }
 }
 
-// Positions [from, to), which all kQueries queries see.
+// Handles positions [from, to), which all kQueries queries see.
 template <CachedFloat type, int kQueries>
 void add_positions(const ChunkTask& task, int first, int from, int to) {
     if (from >= to) return;
@@ -202,7 +202,7 @@ void add_positions(const ChunkTask& task, int first, int from, int to) {
 template <CachedFloat type, int kQueries>
 void chunk_of(const ChunkTask& task, int first) {
     score_queries<type, kQueries>(task, first);
-    int common_first = 0, common_last = kChunkLanes;  // what all of them see
+    int common_first = 0, common_last = kChunkLanes;  // the positions that all of them see
     exponentials_of<kQueries>(task, first);
     for (int q = first; q < first + kQueries; ++q) {
         task.l[q] = 0;
@@ -248,8 +248,8 @@ void chunk(const ChunkTask& task) {
     }
 }
 
-// Queries are lanes where their scales are computed, so that the exponentials of a tile wait for each other nowhere;
-// the columns of a query are lanes after that.
+// The factors are computed with queries as lanes, so that the exponentials of a tile do not wait for each other;
+// afterwards the columns of a query are the lanes.
 void merge(const MergeTask& task) {
     for (int64_t first = 0; first < task.queries; first += kLanes) {
         const int64_t queries = task.queries - first < kLanes ? task.queries - first : kLanes;

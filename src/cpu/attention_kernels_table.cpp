@@ -1,4 +1,4 @@
-// Which attention kernels exist, in order of preference.
+// Lists the attention kernels in order of preference.
 #include <array>
 
 #include "cpu/attention_kernels.h"

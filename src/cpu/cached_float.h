@@ -1,5 +1,5 @@
-// How an element of the KV cache is stored, in words that files compiled for an instruction set may include: CacheType
-// (arithmetic/attention.h) comes with standard containers that such files must not instantiate.
+// The type of an element of the KV cache, for files compiled for an instruction set. They cannot use CacheType
+// (arithmetic/attention.h), whose header includes standard containers that such files must not instantiate.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What all verbs share (scratch, the search for the first non-finite number, the record of kernels), and the verbs that
-// work row by row. Products: cpu_ops_linear.cpp; rope, cache and attention: cpu_ops_attention.cpp.
+// The common part of all verbs (scratch, the search for the first non-finite number, the record of kernels) and the
+// verbs that work row by row. Products: cpu_ops_linear.cpp; rope, cache and attention: cpu_ops_attention.cpp.
 #include "cpu/cpu_ops.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace invar {
 namespace {
 
-// A thread is woken for at least this many elements: about a microsecond of the cheapest verbs, the cost of a
+// A thread is woken for at least this many elements, about a microsecond of the cheapest verbs, which is the cost of a
 // fork-join.
 constexpr int64_t kElementsForAThread = 4096;
 constexpr int64_t kPart = 1024;  // elements; parts of a row start at multiples of it
@@ -52,7 +52,7 @@ Result<std::unique_ptr<CpuOps>> CpuOps::create(const CpuOpsSettings& settings) {
         return fail("there is no linear kernel '{}'; the kernels are {}", settings.forced_linear, known);
     }
     if (forced != nullptr) {
-        // Not implied by `highest`: a machine with AVX-512 may lack AVX-VNNI.
+        // `highest` does not imply it: a machine with AVX-512 may lack AVX-VNNI.
         const std::string missing = detect_isa().missing[static_cast<size_t>(forced->isa)];
         if (!missing.empty()) {
             return fail("linear kernel '{}' cannot run here: {}; name another or none", forced->name, missing);
@@ -71,7 +71,7 @@ CpuOps::CpuOps(const CpuOpsSettings& settings, Arena arena)
       arena_(std::move(arena)),
       findings_(static_cast<size_t>(settings.pool.threads())) {}
 
-// ---- what all verbs share
+// ---- the common part of all verbs
 
 Tensor CpuOps::scratch(int64_t rows, int64_t width) {
     return {arena_.take<float>(rows * width), Place::host, rows, width, width};
@@ -131,7 +131,8 @@ void CpuOps::record_use(Verb of, std::string_view format, int64_t tokens, std::s
     const ShapeClass shape = shape_class(tokens);
     const std::string_view verb = verb_name(of);
     const KernelUse use{.verb = verb, .format = format, .shape = shape, .kernel = kernel};
-    // Names are static text, so the same call names them by the same pointers: about 2 ns an entry in place of 10.
+    // Names are static text, so the same call has the same pointers: comparing these takes about 2 ns per entry, the
+    // texts 10.
     const auto same_text = [&](const KernelUse& known) {
         return known.verb.data() == verb.data() && known.kernel.data() == kernel.data() &&
                known.format.data() == format.data() && known.shape == shape;
@@ -154,7 +155,7 @@ void CpuOps::for_each_part(int64_t rows, int64_t width, PartBody body) {
     });
 }
 
-// ---- which body computes a call
+// ---- finding the body that computes a call
 
 const CpuOps::Body* CpuOps::body_of(Verb verb) {
     static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
@@ -182,11 +183,12 @@ struct Ranked {
     float probability = 0;
 };
 
-// law::top_k into `ranked` (room for k + 1), without allocation. The margin: of the last chosen to the first left out.
+// Ranks like law::top_k into `ranked` (room for k + 1), without allocation. Returns the margin between the last chosen
+// and the first left out.
 float rank_experts(const float* probabilities, int64_t experts, int k, Ranked* ranked) {
     int count = 0;
     for (int64_t i = 0; i < experts; ++i) {
-        // Indices rise, so an equal probability ranks behind what is there already.
+        // Indices rise, so an equal probability ranks behind those already there.
         int place = count;
         while (place > 0 && ranked[place - 1].probability < probabilities[i]) --place;
         if (place > k) continue;

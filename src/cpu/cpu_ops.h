@@ -1,6 +1,6 @@
-// The verbs on host memory: what is computed by which thread, with which kernel of the tables (linear.h, row_kernels.h,
-// attention_kernels.h), in which scratch memory, and where the first non-finite number appeared. Bits are the kernels'
-// business: no result depends on the split chosen here. The verbs: ops/ops.h.
+// The verbs on host memory. It decides which thread computes what, with which kernel of the tables (linear.h,
+// row_kernels.h, attention_kernels.h) and in which scratch memory, and finds the first non-finite number. The kernels
+// alone determine the bits: no result depends on the split chosen here. The verbs: ops/ops.h.
 #pragma once
 
 #include <memory>
@@ -24,10 +24,10 @@ enum class ActivationForm : uint8_t;  // cpu/linear.h
 struct CpuOpsSettings {
     ThreadPool& pool;  // outlives the CpuOps
     Isa highest = Isa::scalar;
-    std::string forced_linear;  // a row of linear_kernels() to be taken wherever it fits; "": none
+    std::string forced_linear;  // a row of linear_kernels() to take whenever it fits; "": none
     int64_t scratch_bytes = 0;  // as measured by a dry pass (measuring)
-    // No memory: verbs only take their scratch, so that scratch_peak() after a pass over the largest batch is the
-    // scratch_bytes of a real one. Tensors must not be read.
+    // Take no memory: verbs only count their scratch, so that scratch_peak() after a pass over the largest batch is the
+    // scratch_bytes that real ops need. Tensors must not be read.
     bool measuring = false;
 };
 
@@ -35,10 +35,10 @@ enum class ShapeClass : uint8_t { one_token, few_tokens /* 2 to 8 */, many_token
 ShapeClass shape_class(int64_t tokens);
 std::string_view shape_class_name(ShapeClass shape);
 
-// Which kernel ran.
+// A kernel that ran.
 struct KernelUse {
     std::string_view verb;
-    std::string_view format;  // of the weight; "" where there is none
+    std::string_view format;  // of the weight; "" if there is none
     ShapeClass shape = ShapeClass::one_token;
     std::string_view kernel;
     auto operator<=>(const KernelUse&) const = default;
@@ -46,8 +46,7 @@ struct KernelUse {
 
 class CpuOps final : public Ops {
   public:
-    // Fails when the scratch memory cannot be had or no linear kernel of this machine has the forced
-    // name.
+    // Fails if the scratch memory cannot be had, or if no linear kernel of this machine has the forced name.
     static Result<std::unique_ptr<CpuOps>> create(const CpuOpsSettings& settings);
 
     // Every distinct use since construction, in order of first use.
@@ -69,7 +68,7 @@ class CpuOps final : public Ops {
     struct Body {
         Verb verb = Verb::count;
         void (*run)(CpuOps& cpu, const VerbCall& call) = nullptr;
-        // Several calls as one, where that is faster; else nullptr.
+        // Computes several calls as one where that is faster; otherwise nullptr.
         void (*run_together)(CpuOps& cpu, std::span<const VerbCall> calls) = nullptr;
     };
     struct RowVerbs;                                 // the bodies that work row by row (cpu_ops.cpp)
@@ -90,18 +89,18 @@ class CpuOps final : public Ops {
         Tensor out;  // [slots, rows of an expert]
     };
     struct SlotOrder;      // slots grouped by expert (cpu_ops_linear.cpp)
-    struct ExpertPlan;     // how a call is split (cpu_ops_linear.cpp)
-    struct AttentionPlan;  // how a call is split (cpu_ops_attention.cpp)
+    struct ExpertPlan;     // the split of a call (cpu_ops_linear.cpp)
+    struct AttentionPlan;  // the split of a call (cpu_ops_attention.cpp)
 
     CpuOps(const CpuOpsSettings& settings, Arena arena);
 
     bool measuring() const { return !arena_.has_memory(); }
-    // The fewest rows worth a thread of their own.
+    // The fewest rows that are worth a thread of their own.
     static int64_t rows_for_a_thread(int64_t elements_of_row);
 
     // Looks for a non-finite number in x[0..n), the elements of `row` from first_element on.
     void inspect(int worker, int64_t job, int64_t row, int64_t first_element, const float* x, int64_t n);
-    // The same for 16-bit floats as they were stored.
+    // The same for 16-bit floats as stored.
     void inspect_halves(int worker, int64_t job, int64_t row, int64_t first_element, CachedFloat type,
                         const uint16_t* halves, int64_t n);
     void report_finding(const VerbCall& call) {
@@ -110,7 +109,7 @@ class CpuOps final : public Ops {
     void report_finding(std::string_view verb, std::span<const Stage> stage_of_job);
     void record_use(Verb verb, std::string_view format, int64_t tokens, std::string_view kernel);
 
-    // body over all elements of [rows, width], in parts of a row that are worth a thread together.
+    // Calls body over all elements of [rows, width], in parts of a row that are together worth a thread.
     using PartBody = FunctionRef<void(int64_t row, int64_t first, int64_t count, int worker)>;
     void for_each_part(int64_t rows, int64_t width, PartBody body);
 
@@ -142,7 +141,7 @@ class CpuOps final : public Ops {
     std::vector<Finding> findings_;  // by worker
     std::vector<KernelUse> kernels_used_;
 
-    // Angles already computed in this pass: every layer of a model asks for the same ones.
+    // Angles that this pass has computed already: every layer of a model asks for the same ones.
     struct RopeAngles {
         const RopeTable* table = nullptr;
         std::vector<int64_t> positions;

@@ -1,6 +1,6 @@
 // Positions: rope, storing keys and values, and attention over the cache. Attention is split by tiles of rows and
-// heads, or, where those are too few for the threads, by chunks of positions too; chunks merge in rising order either
-// way, so the split does not show in the bits (docs/arithmetic.md, section 5). The kernels: attention_kernels.h.
+// heads. If those are too few for the threads, it is split by chunks of positions too. Chunks merge in rising order
+// either way, so the split does not show in the bits (docs/arithmetic.md, section 5). The kernels: attention_kernels.h.
 #include <algorithm>
 #include <cstring>
 
@@ -11,10 +11,10 @@
 namespace invar {
 namespace {
 
-// Queries that share one read of a page: 64 keep their states (64 KiB at a width of 128) and the page in the second
-// level of cache. With 32 a prompt behind 6144 positions is 5 % slower, with 128 1 %.
+// Queries that share one read of a page. 64 of them keep their states (64 KiB at a width of 128) and the page in the L2
+// cache. With 32 a prompt behind 6144 positions is 5 % slower, with 128 1 %.
 constexpr int kTileQueries = 64;
-// Items (tiles x heads) a thread should have, at least, before chunks are split over threads instead.
+// If a thread would have fewer items (tiles x heads) than this, chunks are split over threads instead.
 constexpr int64_t kItemsOfAThread = 4;
 // Chunks whose results wait to be merged at one time (4096 positions), and how many of them a thread claims at once.
 constexpr int64_t kWaveChunks = 64;
@@ -40,7 +40,7 @@ Visible visible_from(int64_t position, int window) {
     return {.first = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0, .last = position + 1};
 }
 
-// What a query has of a chunk, or of the chunks merged so far.
+// The result of one chunk for each query, or of the chunks merged so far.
 struct ChunkState {
     float* m = nullptr;  // [queries]
     float* l = nullptr;  // [queries]
@@ -61,7 +61,7 @@ ChunkState from_query(ChunkState state, int64_t query, int64_t value_width) {
 
 // ---- rope
 
-// cos and sin of every row's position, [rows][2][pairs]; computed once a pass for a table and a list of positions.
+// cos and sin of every row's position, [rows][2][pairs]; computed once per pass for a table and a list of positions.
 const float* CpuOps::angles_of(const RopeTable& table, const Batch& batch) {
     const auto same = [&](const RopeAngles& known) {
         return known.table == &table &&
@@ -78,7 +78,7 @@ const float* CpuOps::angles_of(const RopeTable& table, const Batch& batch) {
     made.values = values;
     for (const BatchRow& row : batch.rows) made.positions.push_back(row.position);
     if (measuring()) return values;
-    // 64 pairs are 128 sines and cosines of about 30 ns.
+    // 64 pairs are 128 sines and cosines of about 30 ns each.
     pool_.parallel_for(batch.size(), 1, [&](int64_t first, int64_t last, int) {
         for (int64_t row = first; row < last; ++row) {
             float* cosines = values + row * 2 * pairs;
@@ -190,7 +190,7 @@ void CpuOps::store(const VerbCall& call) {
 
 // ---- attention
 
-// One call: its operands, its tiles (rows of one sequence that follow each other) and the memory of each thread.
+// One call: its operands, its tiles (consecutive rows of one sequence) and the memory of each thread.
 struct CpuOps::AttentionPlan {
     const AttentionCall& spec;
     const Batch& batch;
@@ -217,7 +217,7 @@ struct CpuOps::AttentionPlan {
         return visible_from(batch.rows[static_cast<size_t>(row)].position, geometry.window);
     }
 
-    // The chunk of the rows [first_row, last_row) that see something of it.
+    // Computes the chunk for those rows of [first_row, last_row) that see some of it.
     void compute(const AttentionKernels& kernels, const Worker& worker, int64_t first_row, int64_t last_row,
                  int64_t head, int64_t chunk, ChunkState result) const {
         const int64_t start = chunk * kChunkLanes;
@@ -255,7 +255,8 @@ struct CpuOps::AttentionPlan {
                        .scores = worker.scores});
     }
 
-    // The states of so many queries take the chunk's results; the first chunk that queries see is their state.
+    // Merges the chunk's results into the states of `count` queries; the first chunk that queries see becomes their
+    // state.
     void take(const AttentionKernels& kernels, bool is_first, int64_t count, ChunkState state, ChunkState next) const {
         const int64_t width = geometry.value_width;
         if (!is_first) {
@@ -292,10 +293,10 @@ void CpuOps::attend(const VerbCall& call) {
     plan.most_queries = std::max(kTileQueries, plan.group);
     const int64_t threads = pool_.threads(), enough_items = threads == 1 ? 1 : kItemsOfAThread * threads;
 
-    // All memory that any split of this batch takes, so that a measuring pass need not know which it will be.
+    // Takes all memory that any split of this batch needs, so that a measuring pass need not know the split.
     plan.tile_first = arena_.take<int32_t>(batch.size() + 1);
     plan.workers = arena_.take<AttentionPlan::Worker>(threads);
-    const int64_t items_in_waves = enough_items;  // fewer, in fact
+    const int64_t items_in_waves = enough_items;  // an upper bound
     plan.waiting =
         take_state(arena_, threads == 1 ? 0 : items_in_waves * kWaveChunks * plan.group, geometry.value_width);
     plan.merged = take_state(arena_, threads == 1 ? 0 : items_in_waves * plan.group, geometry.value_width);
@@ -335,7 +336,7 @@ void CpuOps::attend(const VerbCall& call) {
     report_finding(call);
 }
 
-// out of one query, from its merged state.
+// Computes out of one query from its merged state.
 void CpuOps::finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, float l, const float* o,
                           int worker) {
     const int64_t width = plan.geometry.value_width, element = query_head * width;
@@ -344,20 +345,20 @@ void CpuOps::finish_query(const AttentionPlan& plan, int64_t row, int64_t query_
     inspect(worker, 0, row, element, out, width);
 }
 
-// An item is a tile and a head; its thread walks the chunks.
+// An item is a tile and a head. Its thread walks the chunks.
 void CpuOps::attend_tiles(const AttentionPlan& plan) {
     const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width;
     pool_.parallel_items(plan.tiles * heads, [&](int64_t item, int worker_index) {
         const AttentionPlan::Worker& worker = plan.workers[worker_index];
-        // Head by head, so that threads share the pages of one in their last-level cache; the last rows see most: they
-        // start first.
+        // The order is head by head, so that threads share the pages of one head in their last-level cache. The last
+        // rows see the most positions, so they start first.
         const int64_t head = item / plan.tiles;
         const int64_t tile = plan.tiles - 1 - item % plan.tiles;
         const int64_t first = plan.tile_first[tile], last = plan.tile_first[tile + 1];
         const int64_t first_chunk = plan.visible(first).first / kChunkLanes;
         const int64_t last_chunk = (plan.visible(last - 1).last - 1) / kChunkLanes;
         for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
-            // Positions rise within a tile, so the rows that see the chunk follow each other.
+            // Positions rise within a tile, so the rows that see the chunk are consecutive.
             int64_t from = first, to = last;
             while (plan.visible(from).last <= chunk * kChunkLanes) ++from;
             while (plan.visible(to - 1).first >= (chunk + 1) * kChunkLanes) --to;
@@ -380,7 +381,7 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
     });
 }
 
-// An item is a row and a head. Threads compute kWaveChunks chunks of each, then merge them, and so on.
+// An item is a row and a head. Threads compute kWaveChunks chunks of each item, merge them, and go on.
 void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
     const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width, group = plan.group;
     const int64_t items = plan.batch.size() * heads;

@@ -1,5 +1,5 @@
-// Products: which kernel multiplies which rows for which tokens on which thread. Activations are prepared once for each
-// form a call needs; the row groups of all jobs are one list of items that threads claim. The kernels: linear.h.
+// Products: which kernel multiplies which rows for which tokens on which thread. Activations are prepared once in each
+// form that a call needs. The row groups of all jobs are one list of items that threads claim. The kernels: linear.h.
 #include <algorithm>
 #include <cstring>
 
@@ -10,23 +10,25 @@
 namespace invar {
 namespace {
 
-// Items a thread claims, at least: more balance better, fewer keep reads long. Rows of an item, at least: 64 rows are
-// one block of the panel kernels.
+// The fewest items per thread: more of them balance better, fewer keep reads long. The fewest rows per item: 64 rows
+// are one block of the panel kernels.
 constexpr int64_t kItemsOfAThread = 8;
 constexpr int64_t kLeastRows = 64;
-// Tokens of an expert that are multiplied at once, and rows: their results wait in 144 KiB before they are scattered.
+// How many tokens and rows of an expert are multiplied at once: their results wait in 144 KiB before they are
+// scattered.
 constexpr int64_t kExpertTokens = 144;
 constexpr int64_t kMostExpertRows = 256;
 constexpr size_t kMostExpertJobs = 2;
 
 int64_t rounded_to_groups(int64_t rows) { return (rows + kRowGroup - 1) / kRowGroup * kRowGroup; }
 
-// Rows of an item, so that `rows` rows in all make about kItemsOfAThread items for each thread.
+// Rows per item, so that `rows` rows make about kItemsOfAThread items for each thread.
 int64_t rows_of_item(int64_t rows, int threads) {
     return rounded_to_groups(std::max(kLeastRows, rows / (kItemsOfAThread * threads)));
 }
 
-// `tokens` in calls of nearly equal size and at most `most` (0: one call), in whole tiles of 1, 2, 3 or 6 tokens.
+// Splits `tokens` into calls of nearly equal size, at most `most` each (0: one call), in whole tiles of 1, 2, 3 or 6
+// tokens.
 int64_t tokens_of_call(int64_t tokens, int64_t most) {
     if (most == 0 || tokens <= most) return tokens;
     const int64_t calls = (tokens + most - 1) / most;
@@ -41,8 +43,8 @@ LinearProblem problem_of(const WeightMatrix& weight, int64_t tokens) {
             .tokens = tokens};
 }
 
-// The most that a prepared row takes, whatever kernel is chosen for 1 to `tokens` tokens. How many tokens an expert
-// gets is not known before the pass.
+// The most bytes that a prepared row takes, whichever kernel is chosen for 1 to `tokens` tokens. The number of tokens
+// per expert is not known before the pass.
 int64_t most_activation_bytes(const WeightMatrix& weight, int64_t tokens, Isa highest, std::string_view forced) {
     int64_t most = 0;
     for (int64_t some = 1; some <= std::max<int64_t>(1, tokens); some *= 2) {
@@ -54,7 +56,7 @@ int64_t most_activation_bytes(const WeightMatrix& weight, int64_t tokens, Isa hi
 
 }  // namespace
 
-// The prepared rows of x, in the arena; x itself where its rows already lie as the kernel reads them.
+// Prepares the rows of x in the arena; returns x itself if its rows already lie as the kernel reads them.
 const std::byte* CpuOps::prepare(ActivationForm form, Tensor x) {
     const int64_t bytes = activation_bytes(form, x.width());
     const bool as_it_is = form == ActivationForm::rows && x.stride() * int64_t{sizeof(float)} == bytes;
@@ -121,7 +123,7 @@ void CpuOps::multiply(std::span<const LinearJob> jobs, Tensor x) {
         const WeightMatrix& weight = *jobs[i].weight;
         const Tensor out = jobs[i].out;
         const auto [home, first_row, last_row] = planned[i].rows.at(item - planned[i].items_before);
-        // As many tokens as the kernel takes at once, so that results are inspected while the caches have them.
+        // As many tokens as the kernel takes at once, so that results are inspected while they are in the caches.
         const LinearKernel& kernel = *planned[i].kernel;
         const int64_t at_once = tokens_of_call(x.rows(), kernel.tokens_at_once);
         for (int64_t first = 0; first < x.rows(); first += at_once) {
@@ -151,11 +153,11 @@ struct CpuOps::SlotOrder {
     int32_t* slot_at = nullptr;   // [slots]: slots by expert, rising within one
     int32_t* place_of = nullptr;  // [slots]: where a slot is in slot_at
     int32_t* first = nullptr;     // [experts + 1]: places of an expert's slots
-    int32_t* active = nullptr;    // [experts]: experts that have slots, rising
+    int32_t* active = nullptr;    // experts that have slots, rising
     int64_t actives = 0;
 };
 
-// A counting sort: stable, so that the order is a function of the routing alone.
+// A counting sort. It is stable, so that the order depends on the routing alone.
 CpuOps::SlotOrder CpuOps::order_slots(const ExpertSlots& routing, int64_t experts) {
     SlotOrder order;
     order.slots = routing.rows * routing.experts_per_row;
@@ -186,7 +188,7 @@ CpuOps::SlotOrder CpuOps::order_slots(const ExpertSlots& routing, int64_t expert
     return order;
 }
 
-// Prepared activations in the order of the places, so that an expert's tokens are contiguous.
+// Prepares activations in the order of the places, so that an expert's tokens are contiguous.
 const std::byte* CpuOps::prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
                                        SlotInput input, Tensor x) {
     const int64_t bytes = activation_bytes(form, x.width());
@@ -210,7 +212,7 @@ struct CpuOps::ExpertPlan {
     const LinearKernel* kernels[kMostExpertJobs] = {};
     const std::byte* activations[kMostExpertJobs] = {};
     RowItems rows[kMostExpertJobs];  // of one expert
-    // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix: most_rows
+    // Results of several tokens wait in [tokens][rows of the item]. Kernels index by the row of the matrix; most_rows
     // of room before the place keeps "place minus first row" inside the allocation.
     float* waiting = nullptr;
     int64_t most_rows = 0;
@@ -231,7 +233,7 @@ struct CpuOps::ExpertPlan {
     }
 };
 
-// One job, or two that read the same rows of x.
+// Runs one job, or two that read the same rows of x.
 void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
     CHECK(!jobs.empty() && jobs.size() <= kMostExpertJobs, "experts are multiplied by one stack or by two");
     const int64_t slots = routing.rows * routing.experts_per_row;
@@ -249,7 +251,7 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
               "y = W x of a slot needs matching shapes");
         stages[i] = jobs[i].stage;
         plan.most_rows = std::max(plan.most_rows, weight.rows);
-        // The kernel is chosen for the tokens an expert has on average.
+        // The kernel is chosen for the average number of tokens per expert.
         const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, plan.order.actives));
         plan.kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
         record_use(Verb::expert_linear, weight.format->name, tokens, plan.kernels[i]->name);
@@ -273,7 +275,8 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
     report_finding("expert_linear", std::span<const Stage>(stages, jobs.size()));
 }
 
-// An item is some rows of an expert that has slots: its tokens a few at a time, their results scattered to the slots.
+// An item is some rows of an expert that has slots. It multiplies the tokens a few at a time and scatters the results
+// to the slots.
 void CpuOps::multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker) {
     const SlotOrder& order = plan.order;
     const auto [i, expert, part_rows] = plan.rows_of(item);

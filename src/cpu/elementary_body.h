@@ -1,6 +1,6 @@
-// exp, silu and tanh on a register: the lines of arithmetic/elementary_steps.h lane by lane, for the vector bodies.
-// Included after a simd header, into its unnamed namespace. The reasons for the steps are in docs/arithmetic.md,
-// section 3.
+// exp, silu and tanh on a register, for the vector bodies: the lines of arithmetic/elementary_steps.h lane by lane. It
+// is included after a simd header, into that header's unnamed namespace. docs/arithmetic.md, section 3, gives the
+// reasons for the steps.
 #pragma once
 
 #include "arithmetic/elementary_constants.h"
@@ -53,7 +53,7 @@ inline Floats tanh_lanes(Floats x) {
     return with_sign_of(where_less(a, broadcast(law::kTanhSmall), small, large), x);
 }
 
-// numerator / (1 + exp(y)), y given reduced: the law's logistic().
+// Computes numerator / (1 + exp(y)), with y given reduced: the law's logistic().
 inline Floats logistic_lanes(Floats numerator, ReducedLanes y) {
     const Floats one = broadcast(1.0f);
     const Integers m = negate(y.n);

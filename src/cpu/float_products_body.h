@@ -1,7 +1,7 @@
-// Products of float weights on rows4 records, written once in the words of simd_avx2.h or simd_avx512.h. Equal to
-// dot_float bit for bit: a strand of a row is a lane, steps are taken in rising order. A register holds the strands of
-// one row (AVX2) or of two (AVX-512); rows of a group x a few tokens are in flight together to cover the latency of
-// fma. The layout: float_products.h.
+// Products of float weights on rows4 records, written once in the vocabulary of simd_avx2.h and simd_avx512.h. They
+// equal dot_float bit for bit: a strand of a row is a lane, and steps are taken in rising order. A register holds the
+// strands of one row (AVX2) or of two (AVX-512). Rows of a group x a few tokens are in flight together to cover the
+// latency of fma. The layout: float_products.h.
 #pragma once
 
 #include "base/unroll.h"
@@ -12,17 +12,17 @@ namespace invar {
 namespace {
 
 constexpr int kRowsOfRegister = kLanes / 8;
-constexpr int kRegistersOfGroup = 4 / kRowsOfRegister;  // of the four rows of a group
-constexpr int64_t kStepElements = 32;                   // of a record: 4 rows x 8 lanes
-constexpr int64_t kSteps = 32;                          // of a record
+constexpr int kRegistersOfGroup = 4 / kRowsOfRegister;  // for the four rows of a group
+constexpr int64_t kStepElements = 32;                   // per step of a record: 4 rows x 8 lanes
+constexpr int64_t kSteps = 32;                          // per record
 
-// The elements of a format's records and what stands before them, as numbers.
+// The types and sizes of a format's records.
 template <FormatId kId>
 struct FloatRecord {
     static constexpr RecordLayout kLayout = record_layout(kId);
     static constexpr Elements kElements = kLayout.elements;
     static constexpr bool kE4m3 = kElements == Elements::e4m3;
-    static constexpr int kAtOnce = kE4m3 ? 2 : 1;  // steps that a load brings
+    static constexpr int kAtOnce = kE4m3 ? 2 : 1;  // steps that one load brings
     static constexpr bool kGrid = kLayout.scales == ScaleForm::f32_of_128;
     static constexpr int64_t kElementBytes = element_bytes(kElements);
     static constexpr int64_t kBytes = kSteps * kStepElements * kElementBytes;
@@ -31,7 +31,7 @@ struct FloatRecord {
     static constexpr int64_t group_bytes(int64_t records) { return sides(records) + records * kBytes; }
 };
 
-// What multiplies the elements of a record as they are loaded: 256 for E4M3, times the grid's scale.
+// The factor of a record's elements as they are loaded: 256 for E4M3, times the grid's scale.
 template <FormatId kId>
 inline Floats factor_of(const std::byte* side) {
     if constexpr (FloatRecord<kId>::kGrid) {
@@ -40,8 +40,8 @@ inline Floats factor_of(const std::byte* side) {
     return broadcast(256.0f);
 }
 
-// What was seen of a group's codes, for formats whose NaN is found at the end of a row. A weight that is NaN makes y
-// NaN whatever the rest is.
+// The largest codes seen in a group, for formats whose NaN is looked for at the end of a row. A weight that is NaN
+// makes y NaN whatever the rest is.
 template <FormatId kId>
 struct Seen {
     static constexpr int kCodes = FloatRecord<kId>::kE4m3 ? 4 / kRowsOfLine : 1;
@@ -86,7 +86,7 @@ template <FormatId kId>
     }
 }
 
-// The rows of kGroups neighbouring groups times kTokens tokens. x: prepared rows, `x_stride` floats apart. out:
+// Multiplies the rows of kGroups neighbouring groups by kTokens tokens. x: prepared rows, `x_stride` floats apart. out:
 // [kTokens], out_stride floats apart, of which `rows` exist (more than 4 (kGroups - 1)).
 template <FormatId kId, int kGroups, int kTokens>
 void multiply_groups(const std::byte* group, int64_t records, const float* x, int64_t x_stride, float* out,
@@ -111,7 +111,8 @@ void multiply_groups(const std::byte* group, int64_t records, const float* x, in
             Floats weights[kGroups][kAtOnce][kRegistersOfGroup];
             INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
                 const std::byte* const elements = group + g * group_bytes + sides;
-                // Several groups are several streams, which hardware follows badly: the next groups' lines come now.
+                // Several groups are several streams, which the hardware follows badly, so the next groups' lines are
+                // fetched here.
                 if constexpr (kGroups > 1) {
                     constexpr int64_t kLine = kAtOnce * kStepElements * Record::kElementBytes;
                     const auto* const next = reinterpret_cast<const char*>(elements) + kGroups * group_bytes;
@@ -150,7 +151,7 @@ void multiply_groups(const std::byte* group, int64_t records, const float* x, in
     }
 }
 
-// The group's weights as binary32, [step][4 rows][8 lanes] without anything before them.
+// Widens the group's weights to binary32, as [step][4 rows][8 lanes] with nothing before them.
 template <FormatId kId>
 void widen_group(const std::byte* group, int64_t records, float* out) {
     using Record = FloatRecord<kId>;
@@ -171,7 +172,7 @@ void widen_group(const std::byte* group, int64_t records, float* out) {
     }
 }
 
-// The group's rows for all tokens of the task.
+// Computes the group's rows for all tokens of the task.
 template <FormatId kId>
 void multiply_tokens(const LinearTask& task, const std::byte* group, int64_t records, int64_t row, int rows) {
     const int64_t x_stride = records * kRecordColumns;
@@ -195,13 +196,13 @@ void multiply_rows(const LinearTask& task) {
     const int64_t records = (weight.columns + kRecordColumns - 1) / kRecordColumns;
     const int64_t group_bytes = Record::group_bytes(records);
     int64_t row = task.first_row;
-    // One token: a strand is a chain of fma, so rows of several groups take turns.
+    // With one token a strand is one chain of fma, so rows of several groups take turns.
     for (; task.tokens == 1 && row + 4 * kProductGroups <= task.last_row; row += 4 * kProductGroups) {
         const auto* x = reinterpret_cast<const float*>(task.activations);
         multiply_groups<kId, kProductGroups, 1>(weight.data + row / 4 * group_bytes, records, x, 0, task.out + row, 0,
                                                 4 * kProductGroups);
     }
-    // Reading an element of a byte takes several instructions: for several batches of tokens a group is widened once.
+    // Reading a one-byte element takes several instructions; with several batches of tokens a group is widened once.
     const bool widened = Record::kElementBytes == 1 && task.tokens >= 2 * kProductTokens &&
                          records * kSteps * kStepElements * 4 <= kLinearScratchBytes;
     for (; row < task.last_row; row += 4) {

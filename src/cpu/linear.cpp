@@ -1,5 +1,5 @@
-// The table of products and the choice of a row. Scalar rows of the quantised formats are here; vector rows are
-// declared in linear_vector.h, rows of float formats in float_products.h.
+// The table of products and the choice of a row. The scalar kernels of the quantised formats are here; vector kernels
+// are declared in linear_vector.h, kernels of float formats in float_products.h.
 #include "cpu/linear.h"
 
 #include "base/check.h"
@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-// Of 256 columns of a row as stored, in any quantised format with records.
+// The most bytes that 256 columns of a row take as stored, over the quantised formats with records.
 constexpr int64_t kMostRecordBytes = [] {
     int64_t most = 0;
     const auto bytes = format_table<int64_t>([]<FormatId kId>() -> int64_t {
@@ -22,7 +22,7 @@ constexpr int64_t kMostRecordBytes = [] {
     return most;
 }();
 
-// The definition itself, 256 columns at a time where the row must be unpacked first.
+// Computes the definition itself, 256 columns at a time where the row must be unpacked first.
 void linear_scalar(const LinearTask& task) {
     const WeightMatrix& weight = *task.weight;
     const Format& format = *weight.format;
@@ -59,21 +59,21 @@ bool packed_quantised(const LinearProblem& problem) {
 }
 bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
 
-// Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
+// Up to how many tokens a direct kernel is faster than tiles, which unpack a panel first (measured, docs/kernels.md).
 bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 32; }
 bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 3; }
 bool few_tokens_avx2(const LinearProblem& problem) {
-    // Codes of eight bits take the sign trick in both kernels, which leaves tiles little to save.
+    // 8-bit codes take the sign trick in both kernels, so that tiles save little.
     return packed_quantised(problem) && problem.tokens <= (record_layout(problem.format).offset == 128 ? 12 : 3);
 }
 
-// First fit wins. A CPU may have AVX-512 VNNI without AVX-VNNI (Cascade Lake, Zen 4), so whatever a row of AVX-VNNI
-// fits, a row of AVX-512 before it fits too.
+// The first row that fits wins. A CPU may have AVX-512 VNNI without AVX-VNNI (Cascade Lake, Zen 4); therefore a row of
+// AVX-512 stands before the rows of AVX-VNNI for every problem that they fit.
 constexpr LinearKernel kTable[] = {
     {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
     {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512, 144},
-    // Behind the rows it would replace: taken only by name (--kernel) until it has been measured on a chip that has
-    // AMX.
+    // AMX stands behind the rows it would replace, so it is taken only by name (--kernel), until it has been measured
+    // on a chip that has AMX.
     {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantised, linear_tiles_amx, 128},
     {"avx_vnni_direct", Isa::avx_vnni, ActivationForm::lanes, few_tokens_avx_vnni, linear_direct_avx_vnni},
     {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni, 96},
@@ -85,7 +85,7 @@ constexpr LinearKernel kTable[] = {
     {"scalar", Isa::scalar, ActivationForm::blocks, is_quantised, linear_scalar},
 };
 
-// The unsigned level tables of the vector kernels are the formats' own, plus the offset.
+// The unsigned level tables of the vector kernels must be the formats' own, plus the offset.
 constexpr bool levels_agree() {
     for (int i = 0; i < 16; ++i) {
         if (kIq4LevelsPlus128[i] != iq4_nl::kLevels[i] + 128) return false;

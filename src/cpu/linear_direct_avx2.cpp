@@ -1,4 +1,4 @@
-// Few tokens on AVX2; the code is in linear_direct_ymm_body.h.
+// The kernel for few tokens on AVX2; the code is in linear_direct_ymm_body.h.
 #include "cpu/linear_dot_maddubs.h"
 //
 #include "cpu/linear_direct_ymm_body.h"

@@ -1,6 +1,7 @@
-// Decode on AVX-512 VNNI: 4 rows x up to 6 tokens, the eight strands of each in half a register for the whole row, so
-// that nothing is stored but y. More tokens take turns while the group's weights are in the L1 cache. Bound by memory
-// at 1 to 3 tokens (docs/kernels.md). Equals dot_quantised(), formats/format.h. The readers: linear_weights_avx512.h.
+// The kernel for decode on AVX-512 VNNI: 4 rows x up to 6 tokens. The eight strands of each row stay in half a register
+// for the whole row, so that only y is stored. More tokens take turns while the group's weights are in the L1 cache. It
+// is bound by memory at 1 to 3 tokens (docs/kernels.md). It equals dot_quantised(), formats/format.h. The readers:
+// linear_weights_avx512.h.
 #include "cpu/linear_vector.h"
 #include "cpu/linear_weights_avx512.h"
 
@@ -8,9 +9,9 @@ namespace invar {
 namespace {
 
 constexpr int kMostTokens = 6;
-constexpr int kPrefetchBytes = 6144;  // ahead in the stream; 3072 and 10240 were 3 to 10 % slower from memory
+constexpr int kPrefetchBytes = 6144;  // how far ahead; 3072 and 10240 were 3 to 10 % slower from memory
 
-// Integer dots of the pairs kFirst .. kFirst + kPairs - 1 of a record with T tokens.
+// Integer dots of the pairs kFirst .. kFirst + kPairs - 1 of a record with kT tokens.
 template <FormatId kId, int kPairs, int kT>
 struct Dots {
     static constexpr int kHalfCount = RecordOf<kId>::kHalves ? 2 : 1;
@@ -74,7 +75,7 @@ template <FormatId kId>
 template <FormatId kId, int kT>
 [[gnu::noinline]] void direct_group(const Product& p, int64_t group, int64_t first_token) {
     using Record = RecordOf<kId>;
-    // Both pairs together hide the latency of the dots; with two halves and 3 tokens that would need 36 registers.
+    // Both pairs together hide the latency of the dots; with two halves and 3 tokens they would need 36 registers.
     constexpr int kPairs = Record::kHalves && kT > 2 ? 1 : 2;
     constexpr int kSecondHalf = Record::kHalves ? 1 : 0;
     const uint8_t* side = p.weights + group * p.group_bytes;
@@ -112,7 +113,7 @@ void direct(const LinearTask& task) {
     for (int64_t group = task.first_row / 4; 4 * group < task.last_row; ++group) {
         int64_t turns = (task.tokens + kMostTokens - 1) / kMostTokens;
         for (int64_t token = 0; turns > 0; --turns) {
-            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 are 3 and 2
+            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 become 3 and 2
             switch (tokens) {
                 case 1:
                     direct_group<kId, 1>(p, group, token);

@@ -1,7 +1,7 @@
-// Few tokens with 256-bit registers, for AVX2 and AVX-VNNI: 4 rows x up to 3 tokens, a row's eight strands in one
-// register. Rows of a record take turns, since 16 registers do not hold more. More tokens take turns while the group's
-// weights are in the L1 cache. Equals dot_quantised(), formats/format.h. How bytes are multiplied is IntegerDot's,
-// which the including file chooses; the readers: linear_weights_ymm.h.
+// The kernel for few tokens with 256-bit registers, for AVX2 and AVX-VNNI: 4 rows x up to 3 tokens, with a row's eight
+// strands in one register. The rows of a record take turns, since 16 registers do not hold more. More tokens take turns
+// while the group's weights are in the L1 cache. It equals dot_quantised(), formats/format.h. IntegerDot, which the
+// including file chooses, multiplies the bytes; the readers: linear_weights_ymm.h.
 #pragma once
 
 #include "cpu/linear_vector.h"
@@ -11,9 +11,9 @@ namespace invar {
 namespace {
 
 constexpr int kMostTokens = 3;
-constexpr int kPrefetchBytes = 6144;  // ahead in the stream of weights
+constexpr int kPrefetchBytes = 6144;  // how far ahead in the stream of weights
 
-// The dots of a row with T tokens, one k-group after another.
+// Computes the dots of a row with kT tokens, one k-group after another.
 template <FormatId kId, int kT>
 struct RowDots {
     Ints id[kT];       // int32
@@ -120,7 +120,7 @@ void direct(const LinearTask& task) {
     for (int64_t group = task.first_row / 4; 4 * group < task.last_row; ++group) {
         int64_t turns = (task.tokens + kMostTokens - 1) / kMostTokens;
         for (int64_t token = 0; turns > 0; --turns) {
-            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 are 3 and 2
+            const int64_t tokens = (task.tokens - token + turns - 1) / turns;  // nearly equal: 5 become 3 and 2
             switch (tokens) {
                 case 1:
                     direct_group<kId, 1>(p, group, token);

@@ -1,5 +1,5 @@
-// The integer dot of AVX2, the policy IntegerDot of linear_*_ymm_body.h: vpmaddubsw and int16 sums, widened after a run
-// of k-groups. Exact for every code (the bounds are below). linear_dot_dpbusd.h says the same for AVX-VNNI.
+// The integer dot of AVX2, the policy IntegerDot of linear_*_ymm_body.h: vpmaddubsw and int16 sums, which are widened
+// after a run of k-groups. Exact for every code (the bounds are below). linear_dot_dpbusd.h does the same for AVX-VNNI.
 #pragma once
 
 #include <immintrin.h>
@@ -13,7 +13,7 @@ using Ints = __m256i;
 
 struct IntegerDot {
     // maddubs multiplies unsigned by signed bytes and saturates its sums of two at 32767: unsigned codes up to 127 are
-    // safe. Codes of eight bits come signed and go through |w| * (x with w's sign): 128 * 127 * 2 = 32512.
+    // safe. 8-bit codes come signed and are computed as |w| * (x with w's sign): 128 * 127 * 2 = 32512.
     static constexpr int kMostUnsigned = 127;
 
     template <FormatId kId>
@@ -21,7 +21,8 @@ struct IntegerDot {
         return RecordOf<kId>::kOffset == 128;
     }
 
-    // k-groups whose int16 sums of two products may be added up: the largest code * 127 * 2 * groups is below 32768.
+    // How many k-groups' int16 sums of two products may be added up: the largest code * 127 * 2 * groups is below
+    // 32768.
     template <FormatId kId>
     static constexpr int groups_of_run() {
         constexpr RecordLayout kLayout = RecordOf<kId>::kLayout;
@@ -32,7 +33,8 @@ struct IntegerDot {
         return RecordOf<kId>::kHalves ? 4 : 8;             // 7: 7112; 15: 30480
     }
 
-    // Of the shapes without spills, the faster: signed codes take |w| and x with w's sign anew for each product.
+    // The faster of the shapes without spills. With signed codes, |w| and x with w's sign are made anew for each
+    // product.
     template <FormatId kId>
     static constexpr int tile_rows() {
         return comes_signed<kId>() ? 2 : 4;
@@ -42,7 +44,7 @@ struct IntegerDot {
         return comes_signed<kId>() ? 2 : 1;
     }
 
-    // A k-group of weights times activations; kFirst: of a run.
+    // Multiplies a k-group of weights and activations; kFirst: the first of a run.
     template <FormatId kId, bool kFirst>
     [[gnu::always_inline]] static void add(Ints& /*sum*/, Ints& partial, Ints w, Ints q) {
         if constexpr (comes_signed<kId>()) {
@@ -59,7 +61,7 @@ struct IntegerDot {
     }
 
   private:
-    // Keeps a running sum what it is: without it GCC turns a chain of integer additions into a tree whose leaves, 32
+    // Keeps a running sum a chain. Without it GCC turns a chain of integer additions into a tree whose leaves, 32
     // registers of products, all go to the stack (a tile of 2 x 2 had 55 such moves and ran at two thirds of its
     // speed).
     [[gnu::always_inline]] static void stays_a_chain(Ints& sum) { __asm__("" : "+x"(sum)); }

@@ -1,5 +1,5 @@
-// What the vector kernels of every instruction set share: the sizes that follow from a format's record, and the table
-// of a kernel's instances. The float steps: Step in formats/description.h. Constants only, so that no function is
+// The common part of the vector kernels of all instruction sets: the sizes that follow from a format's record, and the
+// table of a kernel's instances. The float steps: Step in formats/description.h. Constants only, so that no function is
 // shared between instruction sets.
 #pragma once
 
@@ -11,7 +11,7 @@ namespace invar {
 
 struct LinearTask;
 
-// Vectors of scales that a step needs.
+// How many vectors of scales a step needs.
 constexpr int scale_vectors(Step step) {
     switch (step) {
         case Step::plain:
@@ -42,8 +42,8 @@ struct RecordOf {
     static constexpr int kScaleVectors = scale_vectors(kStep);
 };
 
-// A kernel's instances: make.operator()<FormatId>() for each format with codes and scales in records, null for the
-// others (float formats: float_products.h; formats without pieces: the scalar kernel), which never come here.
+// A kernel's instances: make.operator()<FormatId>() for each format with codes and scales in records. The others, which
+// never come here, are null (float formats: float_products.h; formats without pieces: the scalar kernel).
 using RunLinear = void (*)(const LinearTask&);
 template <class Make>
 constexpr FormatTable<RunLinear> quantised_table(Make make) {
@@ -56,7 +56,7 @@ constexpr FormatTable<RunLinear> quantised_table(Make make) {
     });
 }
 
-// The levels of 4-bit codes, made unsigned by adding the record's offset (formats/iq4_nl, formats/mxfp4).
+// The levels of 4-bit codes, made unsigned by the record's offset (formats/iq4_nl, formats/mxfp4).
 inline constexpr uint8_t kIq4LevelsPlus128[16] = {1,   24,  45,  63,  79,  93,  106, 118,
                                                   129, 141, 153, 166, 181, 197, 217, 241};
 inline constexpr uint8_t kE2M1LevelsPlus12[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};

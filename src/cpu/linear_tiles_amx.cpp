@@ -1,4 +1,4 @@
-// Many tokens on AMX int8; the code is in linear_tiles_amx_body.h.
+// The kernel for many tokens on AMX int8; the code is in linear_tiles_amx_body.h.
 #include "machine/tile_unit_amx.h"
 //
 #include "cpu/linear_tiles_amx_body.h"

@@ -1,8 +1,8 @@
-// Many tokens on AMX int8: a tile product gives the dots of one strand's block for 16 tokens x 16 rows, exact int32,
-// and AVX-512 takes the float steps. Strands stay apart because a tile product's K is one block: 32 columns, or 16
-// where a block has two scales. Rows are lanes here, and K is walked strand by strand, so that a tile's running sums
-// are 16 registers. Equals dot_quantised(). The including file chooses TileUnit, the tile instructions or their
-// emulation; readers of records: linear_weights_avx512.h.
+// The kernel for many tokens on AMX int8. A tile product gives the dots of one strand's block for 16 tokens x 16 rows,
+// as exact int32, and AVX-512 takes the float steps. Strands stay apart because the K of a tile product is one block:
+// 32 columns, or 16 where a block has two scales. Rows are lanes here and K is walked strand by strand, so that a
+// tile's running sums are 16 registers. It equals dot_quantised(). The including file chooses TileUnit, the tile
+// instructions or their emulation; readers of records: linear_weights_avx512.h.
 #pragma once
 
 #include "cpu/linear_vector.h"
@@ -32,7 +32,8 @@ struct Unpacked {
     static constexpr int64_t kChunkRecords = kPanelBytes / (8 * kBytes);
 };
 
-// Registers of pairs (lanes: strands of the even row, strands of the odd row) to registers of strands (lanes: rows).
+// Turns registers of pairs (lanes: strands of the even row, then of the odd row) into registers of strands (lanes:
+// rows).
 [[gnu::always_inline]] inline void rows_of_strands(const Ints (&pairs)[8], Ints (&strands)[8]) {
     Ints quads[2][4];  // [rows 0-7, rows 8-15][strand % 4]; 128-bit lanes: even rows 0-3, 4-7, odd rows 0-3, 4-7
     INVAR_UNROLL for (int i = 0; i < 2; ++i) {
@@ -51,18 +52,18 @@ struct Unpacked {
     }
 }
 
-// Undoes the order of rows.
+// Restores the order of the rows.
 [[gnu::always_inline]] inline Floats rows_in_order(Floats lanes) {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15), lanes);
 }
 
-// A record of the panel's four row groups. Groups past the last row repeat it.
+// One record of the panel's four row groups. Groups past the last row repeat it.
 struct PanelRecord {
     const uint8_t* record[kGroupsOfPanel];
     const uint8_t* side[kGroupsOfPanel];
 };
 
-// `out`: of strand 0; the other strands' blocks of the same record are `strand_bytes` apart.
+// `out` is the place of strand 0; the other strands' blocks of the same record are `strand_bytes` apart.
 template <FormatId kId, int kJ>
 [[gnu::always_inline]] inline void unpack_codes(const PanelRecord& from, uint8_t* out, int64_t strand_bytes) {
     Ints pairs[8], strands[8];
@@ -131,7 +132,7 @@ template <Step kStep>
     return s;
 }
 
-// Records [first, first + count) of the 16 rows from `first_group` on, as panel [strand][record] of blocks.
+// Unpacks records [first, first + count) of the 16 rows from `first_group` on into panel [strand][record] of blocks.
 template <FormatId kId>
 void unpack_panel(const Product& p, int64_t first_group, int64_t first, int64_t count, uint8_t* panel) {
     using Record = RecordOf<kId>;
@@ -168,7 +169,7 @@ struct StrandJob {
     bool first_chunk;
 };
 
-// Tiles kFirst, + 1, + 2: dots, activations, weights. Two blocks in turn have tiles of their own.
+// Tiles kFirst, + 1 and + 2 hold dots, activations and weights. Two blocks take turns, each with its own tiles.
 template <FormatId kId, int kSlot>
 [[gnu::always_inline]] inline void multiply_block(const StrandJob& job, int64_t k) {
     constexpr int kFirst = 3 * kSlot, kColumns = Unpacked<kId>::kPartColumns;
@@ -183,7 +184,7 @@ template <FormatId kId, int kSlot>
     }
 }
 
-// The float step of a block for one token, rows as lanes: add_block and add_halves of linear_weights_avx512.h.
+// The float step of a block for one token, with rows as lanes: add_block and add_halves of linear_weights_avx512.h.
 template <FormatId kId>
 [[gnu::always_inline]] inline Floats add_token(Floats s, const Scales& w, const LaneRecord& x, int strand,
                                                const int32_t* dots) {
@@ -242,7 +243,7 @@ template <FormatId kId>
     INVAR_UNROLL for (int t = 0; t < kTileTokens; ++t) _mm512_store_ps(job.strands + t * kStride, s[t]);
 }
 
-// The same for fewer tokens than a tile has, whose strands stay in memory.
+// The same for fewer tokens than a tile has; their strands stay in memory.
 template <FormatId kId>
 void strand_of_few(const StrandJob& job, int64_t tokens) {
     constexpr int64_t kStride = kStrandsBytes / int64_t{sizeof(float)};
@@ -264,7 +265,7 @@ struct Chunk {  // of tokens and of K
 
     int64_t tiles() const { return (tokens + kTileTokens - 1) / kTileTokens; }
     int64_t tile_tokens() const { return tokens < kTileTokens ? tokens : kTileTokens; }
-    // The last tile ends with the last token: it overlaps the one before, and both give the same bits.
+    // The last tile ends with the last token. It overlaps the one before, and both give the same bits.
     int64_t token_of_tile(int64_t tile) const {
         const int64_t last = tokens - tile_tokens();
         return first_token + (tile * kTileTokens < last ? tile * kTileTokens : last);
@@ -275,7 +276,7 @@ struct Chunk {  // of tokens and of K
     return reinterpret_cast<float*>(scratch + kStrandsAt + tile * kTileTokens * kStrandsBytes);
 }
 
-// Leaves the strands of all tiles' tokens in the scratch.
+// Leaves the strands of all tiles' tokens in the scratch memory.
 template <FormatId kId>
 void tiles_of_panel(const Product& p, const Chunk& chunk, uint8_t* scratch) {
     for (int64_t tile = 0; tile < chunk.tiles(); ++tile) {
@@ -297,7 +298,7 @@ void tiles_of_panel(const Product& p, const Chunk& chunk, uint8_t* scratch) {
     }
 }
 
-// The strands of each token in order, then to the rows' places.
+// Adds the strands of each token in order and stores the sums at the rows' places.
 template <FormatId kId>
 void store_panel(const Product& p, const Chunk& chunk, int64_t first_row, int64_t last_row, uint8_t* scratch) {
     const int64_t left = last_row - first_row;
@@ -327,7 +328,7 @@ void tiles(const LinearTask& task) {
     TileUnit::configure(tokens_of_tile, Unpacked<kId>::kPartColumns, kTileRows);
     Chunk chunk{};
     for (int64_t turn = 0; turn < token_chunks; ++turn, chunk.first_token += chunk.tokens) {
-        // Nearly equal, hence below 16 only where the task is: 129 are 65 and 64.
+        // Chunks are nearly equal, and below 16 only if the task is: 129 become 65 and 64.
         chunk.tokens = (task.tokens - chunk.first_token + token_chunks - turn - 1) / (token_chunks - turn);
         for (int64_t row = task.first_row; row < task.last_row; row += kTileRows) {
             for (int64_t record = 0; record < p.records; record += most_records) {

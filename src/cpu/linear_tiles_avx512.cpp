@@ -1,7 +1,8 @@
-// Prompts on AVX-512 VNNI. A panel of 8 rows x a chunk of K is unpacked into the L1 cache, then tiles of 4 row pairs x
-// a few tokens run over it with all integer dots and strands in registers. Tokens come in chunks whose activations stay
-// in L2; K is chunked when a panel would leave L1, the strands being saved and restored, which is exact. Equals
-// dot_quantised(). The readers and steps: linear_weights_avx512.h. Figures: docs/kernels.md.
+// The kernel for prompts on AVX-512 VNNI. A panel of 8 rows x a chunk of K is unpacked into the L1 cache; then tiles of
+// 4 row pairs x a few tokens run over it with all integer dots and strands in registers. Tokens come in chunks whose
+// activations stay in L2. K is split into chunks if a panel would not fit into L1; the strands are then saved and
+// restored, which is exact. It equals dot_quantised(). The readers and steps: linear_weights_avx512.h. Figures:
+// docs/kernels.md.
 #include "cpu/linear_vector.h"
 #include "cpu/linear_weights_avx512.h"
 
@@ -81,7 +82,8 @@ template <FormatId kId>
     store_line(out + 448, codes<kId, 7>(record, pair, planes));
 }
 
-// Records first .. first + count - 1 of a row group, to two rows of the panel; `next_bytes` ahead is fetched into L2.
+// Unpacks records first .. first + count - 1 of a row group into two rows of the panel, and fetches what is
+// `next_bytes` ahead into L2.
 template <FormatId kId>
 void unpack_group(const Product& p, int64_t group, int64_t first, int64_t count, int64_t next_bytes, uint8_t* panel,
                   int64_t pair_bytes) {
@@ -135,7 +137,7 @@ template <FormatId kId, int kP, int kT>
     }
 }
 
-// One record of a format with one scale a block.
+// Multiplies one record of a format with one scale per block.
 template <FormatId kId, int kP, int kT>
 [[gnu::always_inline]] inline void add_whole_blocks(const TileJob& job, const uint8_t* panel, const LaneRecord* x,
                                                     Floats (&strands)[kP][kT]) {
@@ -151,7 +153,7 @@ template <FormatId kId, int kP, int kT>
     }
 }
 
-// One record of a format with two scales a block.
+// Multiplies one record of a format with two scales per block.
 template <FormatId kId, int kP, int kT>
 [[gnu::always_inline]] inline void add_half_blocks(const TileJob& job, const uint8_t* panel, const LaneRecord* x,
                                                    Floats (&strands)[kP][kT]) {
@@ -216,12 +218,12 @@ template <FormatId kId, int kP, int kT>
     }
 }
 
-// Tokens of a tile: with the dots, strands and half sums, 4 pairs x 3 tokens fill 24 registers, or 36 with half sums.
+// Tokens per tile: the dots, strands and half sums of 4 pairs x 3 tokens fill 24 registers, or 36 with half sums.
 template <FormatId kId>
 constexpr int kTileTokens =
     RecordOf<kId>::kStep == Step::halves || RecordOf<kId>::kStep == Step::halves_minimum ? 2 : 3;
 
-struct Chunk {  // what the tiles of one panel have in common
+struct Chunk {  // the same for all tiles of one panel
     int64_t first_token, tokens;
     int64_t first_record, records;
     bool first, last;  // of the chunks of K
@@ -254,7 +256,7 @@ void tiles_of_panel(const Product& p, const Chunk& chunk, int64_t group, uint8_t
     if (chunk.tokens - done == 1) run(tile<kId, kP, 1>, 1);
 }
 
-// All chunks of K for the row groups [first, last).
+// Runs all chunks of K for the row groups [first, last).
 template <FormatId kId>
 void tiles_of_rows(const Product& p, Chunk chunk, int64_t first, int64_t last, int64_t most_records, uint8_t* scratch) {
     for (int64_t record = 0; record < p.records; record += most_records) {
@@ -280,7 +282,7 @@ void tiles_of_rows(const Product& p, Chunk chunk, int64_t first, int64_t last, i
 template <FormatId kId>
 void tiles(const LinearTask& task) {
     const Product p = product_of<kId>(task);
-    // Chunks of nearly equal size: of K, and of tokens in whole tiles.
+    // Chunks have nearly equal size, in K and in tokens; the latter in whole tiles.
     const int64_t k_chunks = (p.records + Unpacked<kId>::kChunkRecords - 1) / Unpacked<kId>::kChunkRecords;
     const int64_t most_records = (p.records + k_chunks - 1) / k_chunks;
     const int64_t token_chunks = (task.tokens + kMostTokens - 1) / kMostTokens;

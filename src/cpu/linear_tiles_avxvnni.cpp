@@ -1,4 +1,4 @@
-// Many tokens on AVX-VNNI; the code is in linear_tiles_ymm_body.h.
+// The kernel for many tokens on AVX-VNNI; the code is in linear_tiles_ymm_body.h.
 #include "cpu/linear_dot_dpbusd.h"
 //
 #include "cpu/linear_tiles_ymm_body.h"

@@ -1,7 +1,8 @@
-// Many tokens with 256-bit registers, for AVX2 and AVX-VNNI. A panel of 4 rows x a chunk of K is unpacked into the L1
-// cache, then tiles run over it whose shape IntegerDot says: with 16 registers a larger tile spills. K is chunked when
-// a panel would leave L1, the strands being saved and restored, which is exact. Equals dot_quantised(). How bytes are
-// multiplied is IntegerDot's, which the including file chooses; readers and steps: linear_weights_ymm.h.
+// The kernel for many tokens with 256-bit registers, for AVX2 and AVX-VNNI. A panel of 4 rows x a chunk of K is
+// unpacked into the L1 cache; then tiles run over it, in a shape that IntegerDot sets (with 16 registers a larger tile
+// spills). K is split into chunks if a panel would not fit into L1; the strands are then saved and restored, which is
+// exact. It equals dot_quantised(). IntegerDot, which the including file chooses, multiplies the bytes; readers and
+// steps: linear_weights_ymm.h.
 #pragma once
 
 #include "cpu/linear_vector.h"
@@ -12,7 +13,7 @@ namespace {
 
 constexpr int64_t kPanelBytes = 25 * 1024;  // of 32 KiB of L1; the rest is for activations
 constexpr int64_t kStrandsAt = 32 * 1024;   // of the scratch; the panel is below
-constexpr int64_t kMostTokens = 96;         // of a chunk: their activations stay in L2
+constexpr int64_t kMostTokens = 96;         // per chunk: their activations stay in L2
 constexpr int kRowBytes = 32;               // of a register
 static_assert(kStrandsAt + kMostTokens * 4 * kRowBytes <= kLinearScratchBytes);
 

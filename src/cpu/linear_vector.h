@@ -1,8 +1,9 @@
-// The vector rows of the kernel table in linear.cpp. All read StoredForm::rows4 weights of the quantised formats and
+// The vector kernels of the table in linear.cpp. All read StoredForm::rows4 weights of the quantised formats and
 // ActivationForm::lanes, and equal dot_quantised() bit for bit.
-//   direct: few tokens. Weights are unpacked in registers and used once; all strands stay in registers for the whole
-//   row. tiles: many tokens. A panel of rows is unpacked to bytes in the L1 cache, then used by tiles of row pairs x
-//   tokens.
+//   direct: for few tokens. Weights are unpacked in registers and used once; all strands stay in registers for the
+//           whole row.
+//   tiles:  for many tokens. A panel of rows is unpacked to bytes in the L1 cache and then used by tiles of row pairs x
+//           tokens.
 #pragma once
 
 #include "cpu/linear.h"

@@ -1,9 +1,9 @@
 // AVX-512 readers of packed records: a k-group of two rows as one register of unsigned bytes, a record's scales as
-// lanes of floats, and the float steps. Included by linear_*_avx512.cpp only, each with its own copies. Layout:
-// layout/record.h; the steps: linear_steps.h, docs/arithmetic.md section 1.
+// lanes of floats, and the float steps. Only linear_*_avx512.cpp and the AMX kernel include it, each with its own
+// copies. Layout: layout/record.h; the steps: linear_steps.h and docs/arithmetic.md, section 1.
 #pragma once
 
-// GCC 12's own header reads its "undefined" registers from themselves and warns of it at every inlined use.
+// GCC 12's own header initialises its "undefined" registers with themselves and warns about it at every inlined use.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -28,12 +28,12 @@ constexpr int kLineBytes = 64;
 }
 [[gnu::always_inline]] inline __m128i load_16(const void* p) { return _mm_load_si128(static_cast<const __m128i*>(p)); }
 [[gnu::always_inline]] inline __m128i load_8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
-// Eight lanes of an activation record, for both rows of a pair.
+// Loads eight lanes of an activation record for both rows of a pair.
 [[gnu::always_inline]] inline Ints both_rows(const void* p) { return _mm512_broadcast_i64x4(load_half_line(p)); }
 [[gnu::always_inline]] inline Floats both_rows(const float* p) {
     return _mm512_castsi512_ps(both_rows(static_cast<const void*>(p)));
 }
-// Keeps the compiler from hoisting every load of an unrolled loop above it and spilling them.
+// Keeps the compiler from hoisting every load of an unrolled loop above this point and spilling them.
 [[gnu::always_inline]] inline void loads_stay_below() { __asm__ volatile("" ::: "memory"); }
 
 // ---- codes
@@ -45,7 +45,7 @@ template <int kPlaces>  // positive: left
     return v;
 }
 
-// Bits of `low` below kLowBits, of `high` from there to kAllBits, zeros above.
+// Bits of `low` below kLowBits, bits of `high` from there to kAllBits, zeros above.
 template <int kLowBits, int kAllBits>
 [[gnu::always_inline]] inline Ints joined(Ints low, Ints high) {
     const Ints low_mask = _mm512_set1_epi8((1 << kLowBits) - 1), all_mask = _mm512_set1_epi8((1 << kAllBits) - 1);
@@ -73,7 +73,7 @@ template <CodeLevels kLevels>
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
 }
 
-// k-group kJ of a pair: unsigned bytes, code + offset.
+// k-group kJ of a pair as unsigned bytes, code + offset.
 template <FormatId kId, int kJ>
 [[gnu::always_inline]] inline Ints codes(const uint8_t* record, int pair, const UpperPlanes& planes) {
     constexpr RecordLayout kLayout = RecordOf<kId>::kLayout;
@@ -94,7 +94,7 @@ template <FormatId kId, int kJ>
     }
 }
 
-// What the integer dot starts from: -offset * (sum of q), lanes; of one half, or of the block.
+// The start value of the integer dot: -offset * (sum of q), as lanes, for one half or for the block.
 template <FormatId kId>
 [[gnu::always_inline]] inline Ints dot_start(const LaneRecord& x, int half) {
     constexpr int kOffset = RecordOf<kId>::kOffset;
@@ -237,10 +237,11 @@ template <FormatId kId>
     }
 }
 
-// ---- the float steps. An integer sum of two scaled halves is below 2^24 (formats/q6_k), so it may be made of floats;
-// each sum starts from +0 because a product of zero may be -0, and the definition converts the integer 0, which is +0.
+// ---- the float steps. An integer sum of two scaled halves is below 2^24 (formats/q6_k), so it may be computed in
+// floats. Each sum starts from +0, because a product of zero may be -0 and the definition converts the integer 0, which
+// is +0.
 
-// 32-wide formats, and the first half of two_floats.
+// Formats with one scale per 32, and the first half of two_floats.
 template <Step kStep>
 [[gnu::always_inline]] inline Floats add_block(Floats s, const Scales& w, const LaneRecord& x, Ints idot) {
     const Floats scale = _mm512_mul_ps(w.d, both_rows(x.d));
@@ -275,7 +276,7 @@ template <Step kStep>
 
 // ---- the end of a row
 
-// ((((((s0+s1)+s2)+s3)+s4)+s5)+s6)+s7 of four rows: pair 0's strands and pair 1's.
+// Computes ((((((s0+s1)+s2)+s3)+s4)+s5)+s6)+s7 of four rows from pair 0's strands and pair 1's.
 [[gnu::always_inline]] inline __m128 strand_totals(Floats pair0, Floats pair1) {
     const Ints lower =
         _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);  // strands 0-3 x 4 rows
@@ -290,7 +291,7 @@ template <Step kStep>
     return _mm_add_ps(sum, _mm512_extractf32x4_ps(high, 3));
 }
 
-// A task taken apart once.
+// A task with its numbers computed once.
 struct Product {
     const uint8_t* weights;  // packed matrix
     int64_t group_bytes, sides_bytes, records;
@@ -314,7 +315,7 @@ Product product_of(const LinearTask& task) {
             .rows = weight.rows};
 }
 
-// Four results of a token, fewer at the matrix's last rows.
+// Stores four results of a token, fewer at the matrix's last rows.
 [[gnu::always_inline]] inline void store_results(const Product& p, int64_t token, int64_t group, __m128 y) {
     const int64_t left = p.rows - 4 * group;
     const __mmask8 mask = left >= 4 ? 15 : static_cast<__mmask8>((1 << left) - 1);

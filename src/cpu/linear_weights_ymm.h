@@ -1,7 +1,7 @@
 // Readers of packed records with 256-bit registers: a k-group of one row as one register of bytes, a record's scales as
-// lanes of floats, and the float steps. How bytes are multiplied is not decided here: a file for AVX2 or AVX-VNNI
-// includes linear_dot_maddubs.h or linear_dot_dpbusd.h (both define IntegerDot), then this, each with its own copies.
-// Layout: layout/record.h; the steps: linear_steps.h, docs/arithmetic.md section 1.
+// lanes of floats, and the float steps. A file for AVX2 or AVX-VNNI includes linear_dot_maddubs.h or
+// linear_dot_dpbusd.h (both define IntegerDot, which multiplies the bytes) and then this file, each with its own
+// copies. Layout: layout/record.h; the steps: linear_steps.h and docs/arithmetic.md, section 1.
 #pragma once
 
 #include <immintrin.h>
@@ -21,7 +21,7 @@ constexpr int kLineBytes = 64;
 [[gnu::always_inline]] inline Ints load_row(const void* p) { return _mm256_load_si256(static_cast<const Ints*>(p)); }
 [[gnu::always_inline]] inline __m128i load_16(const void* p) { return _mm_load_si128(static_cast<const __m128i*>(p)); }
 [[gnu::always_inline]] inline __m128i load_8(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
-// Keeps the compiler from hoisting every load of an unrolled loop above it and spilling them.
+// Keeps the compiler from hoisting every load of an unrolled loop above this point and spilling them.
 [[gnu::always_inline]] inline void loads_stay_below() { __asm__ volatile("" ::: "memory"); }
 
 // ---- codes
@@ -54,7 +54,7 @@ template <FormatId kId>
     return planes;
 }
 
-// Codes of eight bits (Q8_0, the levels of IQ4) stay signed where IntegerDot cannot take them as code + 128.
+// 8-bit codes (Q8_0, the levels of IQ4) stay signed if IntegerDot cannot take them as code + 128.
 template <FormatId kId>
 constexpr bool kSignedCodes = RecordOf<kId>::kOffset == 128 && IntegerDot::kMostUnsigned < 255;
 
@@ -67,7 +67,7 @@ template <FormatId kId>
     return _mm256_shuffle_epi8(table, nibbles);
 }
 
-// k-group kJ of a row: unsigned bytes, code + offset; or signed bytes where kSignedCodes.
+// k-group kJ of a row: unsigned bytes, code + offset; or signed bytes if kSignedCodes.
 template <FormatId kId, int kJ>
 [[gnu::always_inline]] inline Ints codes(const uint8_t* record, int row, const UpperPlanes& planes) {
     constexpr RecordLayout kLayout = RecordOf<kId>::kLayout;
@@ -92,7 +92,7 @@ template <FormatId kId, int kJ>
     }
 }
 
-// What the integer dot starts from: -offset * (sum of q), lanes; of one half, or of the block.
+// The start value of the integer dot: -offset * (sum of q), as lanes, for one half or for the block.
 template <FormatId kId>
 [[gnu::always_inline]] inline Ints dot_start(const LaneRecord& x, int half) {
     constexpr int kOffset = RecordOf<kId>::kOffset;
@@ -228,8 +228,8 @@ template <FormatId kId>
     return s;
 }
 
-// ---- the float steps; linear_weights_avx512.h has the same, and says why sums of halves may be floats and start from
-// +0.
+// ---- the float steps. linear_weights_avx512.h has the same steps and explains why sums of halves may be floats and
+// start from +0.
 
 [[gnu::always_inline]] inline Floats lanes_of(const float* p) { return _mm256_load_ps(p); }
 
@@ -266,7 +266,7 @@ template <Step kStep>
 
 // ---- the end of a row
 
-// ((((((s0+s1)+s2)+s3)+s4)+s5)+s6)+s7 of four rows: a 4 x 4 transposition of each half, then sums in order.
+// Computes ((((((s0+s1)+s2)+s3)+s4)+s5)+s6)+s7 of four rows: a 4 x 4 transposition of each half, then sums in order.
 [[gnu::always_inline]] inline __m128 strand_totals(Floats r0, Floats r1, Floats r2, Floats r3) {
     const Floats a = _mm256_unpacklo_ps(r0, r1), b = _mm256_unpackhi_ps(r0, r1);
     const Floats c = _mm256_unpacklo_ps(r2, r3), d = _mm256_unpackhi_ps(r2, r3);
@@ -281,7 +281,7 @@ template <Step kStep>
     return _mm_add_ps(sum, _mm256_extractf128_ps(s37, 1));
 }
 
-// A task taken apart once.
+// A task with its numbers computed once.
 struct Product {
     const uint8_t* weights;  // packed matrix
     int64_t group_bytes, sides_bytes, records;
@@ -305,7 +305,7 @@ Product product_of(const LinearTask& task) {
             .rows = weight.rows};
 }
 
-// Four results of a token, fewer at the matrix's last rows.
+// Stores four results of a token, fewer at the matrix's last rows.
 [[gnu::always_inline]] inline void store_results(const Product& p, int64_t token, int64_t group, __m128 y) {
     float* const out = p.out + token * p.out_stride + 4 * group;
     const int left = p.rows - 4 * group < 4 ? static_cast<int>(p.rows - 4 * group) : 4;

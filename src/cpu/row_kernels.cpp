@@ -1,4 +1,4 @@
-// The scalar row of the table: calls of the law, or its line written out. Fast copies: row_kernels_avx2.cpp and
+// The scalar row of the table: each entry calls the law or repeats its line. Fast copies: row_kernels_avx2.cpp and
 // row_kernels_avx512.cpp.
 #include "cpu/row_kernels.h"
 

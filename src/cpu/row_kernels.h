@@ -1,7 +1,6 @@
-// The verbs that work on one row at a time, as a table with a row for each instruction set. Every entry equals the
-// scalar line it cites bit for bit. It does not decide how rows are split over threads (cpu_ops.cpp). No entry takes a
-// type that a vector file would have to instantiate code for: those files are compiled with instructions others must
-// not contain.
+// The verbs that work on one row at a time, as a table with one row per instruction set. Every entry equals the scalar
+// line it cites bit for bit. cpu_ops.cpp decides how rows are split over threads. No entry takes a type that a vector
+// file would have to instantiate code for: those files are compiled with instructions that other code must not contain.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +33,11 @@ struct RowKernels {
     void (*softmax)(const float* logits, int64_t n, float* probabilities) = nullptr;
     // f32_to_f16 or f32_to_bf16 of each element (arithmetic/float_types.h); type is not f32.
     void (*narrow)(CachedFloat type, const float* in, int64_t n, uint16_t* out) = nullptr;
-    // The first i with x[i] a NaN or an infinity, or -1.
+    // Returns the first i for which x[i] is a NaN or an infinity, or -1.
     int64_t (*first_non_finite)(const float* x, int64_t n) = nullptr;
 };
 
-// In order of preference; the last row is scalar.
+// The rows in order of preference; the last one is scalar.
 std::span<const RowKernels* const> row_kernels();
 const RowKernels& choose_row_kernels(Isa highest);
 

@@ -1,6 +1,6 @@
-// The vector row kernels, written once in the words of simd_avx2.h or simd_avx512.h: a .cpp file for each instruction
-// set includes its simd header, elementary_body.h and this. Equal to row_kernels.cpp bit for bit. Which is chosen:
-// row_kernels_table.cpp.
+// The vector row kernels, written once in the vocabulary of simd_avx2.h and simd_avx512.h: a .cpp file for each
+// instruction set includes its simd header, elementary_body.h and this file. They equal row_kernels.cpp bit for bit.
+// row_kernels_table.cpp decides which are chosen.
 #pragma once
 
 #include "cpu/row_kernels.h"
@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kReduce = 256;  // lanes of the reduce law
 constexpr int kReduceRegisters = kReduce / kLanes;
 
-// Applies `one` to registers of [0, n): full ones, then the rest.
+// Applies `one` to the registers of [0, n): the full ones, then the rest.
 template <class Step>
 inline void for_lanes(int64_t n, Step step) {
     int64_t i = 0;
@@ -66,8 +66,8 @@ inline float fold(Floats (&lanes)[kReduceRegisters]) {
     return rest[0];
 }
 
-// The reduce law over step(lane, term). Terms past the end are +0: a lane is a sum of squares or of exponentials, never
-// -0, so adding +0 to it changes nothing.
+// Applies the reduce law over step(lane, term). Terms past the end are +0. A lane is a sum of squares or of
+// exponentials, never -0, so adding +0 to it changes nothing.
 template <class Step>
 inline float reduce(const float* t, int64_t n, Step step) {
     Floats lanes[kReduceRegisters];
@@ -120,7 +120,7 @@ void rope_adjacent_head(float* head, int64_t pairs, const float* cosines, const 
 
 void softmax_row(const float* logits, int64_t n, float* probabilities) {
     // The largest in any order: two orders differ at most in the sign of a zero, and then exp gives 1 either way. A NaN
-    // makes the total and so every probability a NaN, as in the law.
+    // makes the total NaN and so every probability, as in the law.
     Floats most = broadcast(logits[0]);
     for_lanes(n, [&](int64_t i, int64_t count) {
         const Floats x = load_part(logits + i, count);

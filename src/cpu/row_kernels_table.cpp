@@ -1,4 +1,4 @@
-// Which row kernels exist, in order of preference.
+// Lists the row kernels in order of preference.
 #include <array>
 
 #include "base/check.h"

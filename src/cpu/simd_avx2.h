@@ -1,6 +1,7 @@
-// Eight binary32 lanes in the words that the vector bodies use (row_kernels_body.h, attention_kernels_body.h,
-// float_products_body.h); simd_avx512.h says the same with sixteen. Included by *_avx2.cpp only. Everything is in an
-// unnamed namespace, so that no copy of a function compiled for AVX2 is shared with files that run on other machines.
+// Eight binary32 lanes, as the vocabulary that the vector bodies are written in (row_kernels_body.h,
+// attention_kernels_body.h, float_products_body.h); simd_avx512.h defines the same with sixteen lanes. Only *_avx2.cpp
+// include it. Everything is in an unnamed namespace, so that no copy of a function compiled for AVX2 is shared with
+// files that run on other machines.
 #pragma once
 
 #include <immintrin.h>
@@ -14,7 +15,7 @@ using Floats = __m256;
 constexpr int kLanes = 8;
 constexpr int kAttentionQueries = 2;  // x 4 registers of keys or values = 8 accumulators
 constexpr int kProductTokens = 2;     // x 4 rows = 8 accumulators
-constexpr int kProductGroups = 2;     // of a single token: x 4 rows = 8 accumulators
+constexpr int kProductGroups = 2;     // with a single token: x 4 rows = 8 accumulators
 
 inline __m256i lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
 inline __m256i first_lanes(int64_t count) {

@@ -1,7 +1,7 @@
-// Sixteen binary32 lanes in the words that the vector bodies use (row_kernels_body.h, attention_kernels_body.h,
-// float_products_body.h); simd_avx2.h says the same with eight. Included by *_avx512.cpp only. Everything is in an
-// unnamed namespace, so that no copy of a function compiled for AVX-512 is shared with files that run on other
-// machines.
+// Sixteen binary32 lanes, as the vocabulary that the vector bodies are written in (row_kernels_body.h,
+// attention_kernels_body.h, float_products_body.h); simd_avx2.h defines the same with eight lanes. Only *_avx512.cpp
+// include it. Everything is in an unnamed namespace, so that no copy of a function compiled for AVX-512 is shared with
+// files that run on other machines.
 #pragma once
 
 #if defined(__GNUC__) && !defined(__clang__)  // GCC 12 warns of "__Y" inside its own avx512fintrin.h wherever an
@@ -21,7 +21,7 @@ using Floats = __m512;
 constexpr int kLanes = 16;
 constexpr int kAttentionQueries = 4;  // x 4 registers of keys or values = 16 accumulators
 constexpr int kProductTokens = 8;     // x 2 row pairs = 16 accumulators
-constexpr int kProductGroups = 4;     // of a single token: x 2 row pairs = 8 accumulators
+constexpr int kProductGroups = 4;     // with a single token: x 2 row pairs = 8 accumulators
 
 inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
 

@@ -1,5 +1,6 @@
-// Activations as the product kernels read them. Equal to quantise_row (arithmetic/quantise.h), in the order of
-// ActivationRecord (weight_layout.h) for the decode kernels and, for tiles, strand by strand with tokens side by side.
+// Activations in the layouts that product kernels read. They equal those of quantise_row (arithmetic/quantise.h), in
+// the order of ActivationRecord (weight_layout.h) for the decode kernels and, for tiles, strand by strand with tokens
+// side by side.
 #pragma once
 
 #include "cuda/simt.h"
@@ -12,8 +13,8 @@ struct TileActivations {
     simt::Global<uint8_t> q;     // [strand][record][half][token][16]
     simt::Global<float> d, sx;   // [strand][record][token]
     simt::Global<float> sum[2];  // [strand][record][token]: sums of the codes of a half
-    simt::Global<float> values;  // of float weights, instead: [strand][record][8 chunks of 4][token][4]
-    int64_t tokens = 0;          // padded to a multiple of kTileTokens; what is padding is a row of zeros
+    simt::Global<float> values;  // in place of these for float weights: [strand][record][8 chunks of 4][token][4]
+    int64_t tokens = 0;          // padded to a multiple of kTileTokens with rows of zeros
 };
 
 struct QuantiseArgs {
@@ -24,7 +25,7 @@ struct QuantiseArgs {
     TileActivations tiles;              // or null
 };
 
-// Eight lanes make a block of 32, four columns each. Grid: (records, tokens or padded tokens), 64 threads.
+// Eight lanes quantise a block of 32, four columns each. Grid: (records, tokens or padded tokens), 64 threads.
 SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
     const int64_t record = simt::block_index(), token = simt::block_index_y();
     const int strand = simt::thread_index() / 8, part = simt::thread_index() % 8;
@@ -54,7 +55,7 @@ SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
         sum += code;
     }
     sum += simt::shuffle_xor(sum, 1);
-    sum += simt::shuffle_xor(sum, 2);  // of the half block
+    sum += simt::shuffle_xor(sum, 2);  // of half a block
     const int32_t other_half = simt::shuffle_xor(sum, 4);
     float d = zero ? 0.0f : simt::divide(amax, 127.0f);
     float sx = d * static_cast<float>(sum + other_half);
@@ -82,13 +83,14 @@ SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
     if (part % 4 == 0) args.tiles.sum[half][row * tokens + token] = static_cast<float>(sum);
 }
 
-// Float rows in the order in which lanes read them: [record][8 chunks of 4][strand][4 floats], or that of
-// TileActivations::values; -0 past the end of K, so that fma(+0, -0, s) = s. Grid: (records, tokens), 256 threads.
+// Reorders float rows to the order in which lanes read them: [record][8 chunks of 4][strand][4 floats], or that of
+// TileActivations::values. Columns past the end of K become -0, so that fma(+0, -0, s) = s. Grid: (records, tokens),
+// 256 threads.
 struct ReorderArgs {
     simt::Global<const float> x;
     int64_t stride = 0, columns = 0, records = 0;
     simt::Global<float> out;  // [tokens][records][256], or for tiles
-    int64_t tile_tokens = 0;  // all tokens, if for tiles
+    int64_t tile_tokens = 0;  // the number of tokens if for tiles
 };
 
 SIMT_KERNEL(256) reorder_kernel(ReorderArgs args) {

@@ -1,9 +1,9 @@
 // Keys, values and attention over the paged cache, in the fixed chunks of 64 positions of the law
-// (arithmetic/attention.h, docs/arithmetic.md section 5). A block takes up to kQueries queries of one key head that
-// belong to one sequence, 4 or 8 where there are few and 16 or 32 in prompts. Keys and values stream through shared
-// memory in pieces of 8 KiB, which are copied while the pieces before are used. With few queries the chunks of a
-// sequence go to different blocks, which leave (m, l, o) of every chunk for a second kernel to merge in order; with
-// many, a block walks its chunks itself. Both run the same code for a chunk, so the split never shows.
+// (arithmetic/attention.h; docs/arithmetic.md, section 5). A block takes up to kQueries queries of one key head that
+// belong to one sequence: 4 or 8 if there are few, 16 or 32 in prompts. Keys and values stream through shared memory in
+// pieces of 8 KiB; one piece is copied while those before it are used. With few queries the chunks of a sequence go to
+// different blocks, which store (m, l, o) of every chunk for a second kernel to merge in order. With many, a block
+// walks its chunks itself. Both run the same code for a chunk, so the split never shows in the bits.
 #pragma once
 
 #include "arithmetic/attention.h"
@@ -14,7 +14,7 @@ namespace invar::cuda {
 inline constexpr int kMostHeadWidth = 256;
 inline constexpr int kPieceBytes = 8192;
 
-// Where a layer's keys and values are: page p, head h at p * page_bytes + keys_at + h * key_head_bytes. Keys
+// The place of a layer's keys and values: page p, head h is at p * page_bytes + keys_at + h * key_head_bytes. Keys are
 // [key_width][64], values [64][value_width] (state/sequence_state.h).
 struct CacheLayer {
     Global<uint8_t> memory;
@@ -22,7 +22,7 @@ struct CacheLayer {
     int kv_heads = 0, key_width = 0, value_width = 0, window = 0;
 };
 
-// The rows of a pass: what a Batch says, and each sequence's pages.
+// The rows of a pass, as in its Batch, and each sequence's pages.
 struct BatchRows {
     Global<const int32_t> tokens, sequences, positions;  // [rows]
     Global<const int32_t> pages;                         // [sequences][pages_of_sequence]
@@ -88,8 +88,8 @@ struct AttentionArgs {
     Rows queries, out;
     int heads = 0;
     float scale = 0, softcap = 0;
-    Global<const int32_t> tile_first, tile_rows;  // [tiles]: rows of one sequence that follow each other
-    // Chunks split over blocks: [rows][heads][chunks] results, merged by merge_kernel. Null: a block walks all chunks.
+    Global<const int32_t> tile_first, tile_rows;  // [tiles]: consecutive rows of one sequence
+    // Chunks split over blocks: [rows][heads][chunks] results that merge_kernel merges. Null: a block walks all chunks.
     Global<float> chunk_m, chunk_l, chunk_o;
     int64_t chunks = 0;
     Inspector inspector;
@@ -128,30 +128,30 @@ SIMT_DEVICE VisibleRange visible(const AttentionArgs& args, int64_t row) {
     const int64_t start = position + 1 - args.cache.window;
     return {args.cache.window > 0 && start > 0 ? start : 0, position + 1};
 }
-// Positions of the chunk that are visible, from its start: [first, last), empty if first >= last.
+// The part of the chunk that is visible, counted from its start: [first, last), empty if first >= last.
 SIMT_DEVICE VisibleRange part_of_chunk(const VisibleRange& all, int64_t chunk) {
     const int64_t start = chunk * kAttentionChunk, last = all.last - start;
     return {all.first > start ? all.first - start : 0, last < kAttentionChunk ? last : kAttentionChunk};
 }
 
-// What the threads of a block share. Rows of queries and scores are four floats longer than needed, which spreads them
-// over the banks.
+// The shared memory of a block. Rows of queries and scores are four floats longer than needed, which spreads them over
+// the banks.
 template <CacheType kType, int kThreads, int kQueries>
 struct AttentionBlock {
     static constexpr int kElementBytes = kType == CacheType::f32 ? 4 : 2;
     static constexpr int kChunk = static_cast<int>(kAttentionChunk);
     static constexpr int kParts = kThreads / kChunk, kOwn = kQueries / kParts;  // queries of a thread's scores
     static constexpr int kStride = kQueries + 4;
-    static constexpr int kSlots = kQueries <= 8 ? 4 : 2;                     // pieces under way
-    static constexpr int kWidth = kThreads;                                  // of heads, at most
-    static constexpr int kKeyRows = kPieceBytes / (kChunk * kElementBytes);  // elements of a piece of keys
+    static constexpr int kSlots = kQueries <= 8 ? 4 : 2;                     // pieces in flight
+    static constexpr int kWidth = kThreads;                                  // largest width of a head
+    static constexpr int kKeyRows = kPieceBytes / (kChunk * kElementBytes);  // elements in a piece of keys
     static constexpr int kValueRows = kPieceBytes / (kThreads * kElementBytes), kValuePieces = kChunk / kValueRows;
 
     simt::Shared<float> query;       // [kWidth][kStride]
     simt::Shared<float> score;       // [64][kStride]: scores, then exp(score - m)
     simt::Shared<Words4> ring;       // [kSlots][kPieceBytes / 16]
-    simt::Shared<uint32_t> mask;     // [64]: queries that see the position
-    simt::Shared<float> m, l, a, b;  // [kQueries]: m of the chunk, l of the state, factors of the merge
+    simt::Shared<uint32_t> mask;     // [64]: the queries that see the position
+    simt::Shared<float> m, l, a, b;  // [kQueries]: the chunk's m, the state's l, factors of the merge
     simt::Shared<int32_t> seen_first, seen_last,
         merge;  // [kQueries]; merge: 0 unseen, 1 the first chunk, 2 a later one
 
@@ -183,7 +183,8 @@ struct AttentionBlock {
         simt::commit_copies();
         issued_slot = (issued_slot + 1) % kSlots;
     }
-    // Waits for the oldest piece, for all threads, and starts the copy of another one in place of the one before it.
+    // Waits for the oldest piece, for all threads, and starts the copy of the next one into the place of the one
+    // before.
     SIMT_DEVICE void next_piece(const AttentionArgs& args, const QueryTile& tile) {
         simt::wait_for_copies<kSlots - 2>();
         simt::sync_block();
@@ -202,7 +203,7 @@ struct AttentionBlock {
         const int width = args.cache.key_width;
         for (int i = simt::thread_index(); i < kQueries * width; i += kThreads) {
             const int q = i / width, place = i % width;
-            float value = 0.0f;  // of a query that does not exist
+            float value = 0.0f;  // for a query that does not exist
             if (q < tile.count) value = args.queries.row(tile.row(q))[int64_t{tile.head(q)} * width + place];
             query[place * kStride + q] = value;
         }
@@ -243,8 +244,8 @@ struct AttentionBlock {
         }
     }
 
-    // ---- exponentials: a warp has a query at a time, a lane two positions. The order of a maximum does not matter:
-    // where a score is NaN, l and o become NaN with any maximum.
+    // ---- exponentials: a warp handles one query at a time, a lane two positions. The order of a maximum does not
+    // matter: if a score is NaN, l and o become NaN with any maximum.
     SIMT_DEVICE void exponentials(const QueryTile& tile) const {
         const int lane = simt::lane_index(), thread = simt::thread_index();
         if (thread < kChunk) {
@@ -296,8 +297,8 @@ struct AttentionBlock {
     }
 };
 
-// law::merge of a chunk into a query's state; the first chunk is the state. The thread of a query holds it; what the
-// other threads need of it goes to shared memory.
+// law::merge of a chunk into a query's state; the first chunk becomes the state. One thread holds the state of a query
+// and puts into shared memory what the other threads need of it.
 struct QueryState {
     VisibleRange visible{0, 0};
     float m = 0, l = 0;
@@ -438,8 +439,8 @@ attention_kernel(AttentionArgs args) {
     }
 }
 
-// Merges the chunks of a query in rising order. The factors of 32 chunks are worked out by the lanes of each warp; the
-// maximum before a chunk is a prefix maximum, whose order does not matter (see above). Grid: (heads, rows), kThreads >=
+// Merges the chunks of a query in rising order. The lanes of each warp compute the factors of 32 chunks; the maximum
+// before a chunk is a prefix maximum, whose order does not matter (see above). Grid: (heads, rows), kThreads >=
 // value_width.
 template <int kThreads>
 SIMT_KERNEL(kThreads)

@@ -1,4 +1,4 @@
-// The device, its packing and its verbs behind the engine's interface: nothing is decided here.
+// Implements the engine's interface of a device with its memory, its packing and its verbs. It decides nothing.
 #include "cuda/cuda_backend.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace invar {
 namespace {
 
-// What kernels index (failure.cuh, attention.cuh, routing.cuh); CudaOps checks the same.
+// The largest sizes that kernels index (failure.cuh, attention.cuh, routing.cuh); CudaOps checks the same.
 constexpr AcceleratorLimits kLimits = {
     .rows = (1 << 16) - 1, .row_elements = (1 << 22) - 1, .head_width = 256, .experts = 1024};
 
@@ -31,7 +31,7 @@ class CudaProbes final : public AcceleratorProbes {
     DeviceProbes probes_;
 };
 
-// Beyond every L2 (128 MiB at most today), and a small part of a device's memory; the emulation only counts.
+// Larger than every L2 (128 MiB at most today), and a small part of a device's memory; the emulation only counts.
 ProbeSettings probe_settings(const DeviceFacts& facts) {
     if (facts.emulated) return {.copy_bytes = 64 << 10, .rounds = 2, .runs = 1};
     ProbeSettings settings;

@@ -10,7 +10,7 @@ class Device;
 
 // For OpenAccelerator. The errors are those of Device::open (device.h).
 Result<std::shared_ptr<Accelerator>> open_cuda(int index);
-// Over a device that is open already.
+// Makes an accelerator of a device that is open already.
 std::shared_ptr<Accelerator> make_cuda_accelerator(std::unique_ptr<Device> device, int index);
 
 }  // namespace invar

@@ -1,5 +1,5 @@
-// Scratch, control arrays, which body computes a call, and the verbs that work row by row. See cuda_ops.h; products:
-// cuda_ops_linear.cu; rope, cache and attention: cuda_ops_positions.cu.
+// Scratch, control arrays, finding the body that computes a call, and the verbs that work row by row. See cuda_ops.h;
+// products: cuda_ops_linear.cu; rope, cache and attention: cuda_ops_positions.cu.
 #include "cuda/cuda_ops.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ using namespace cuda;
 namespace {
 
 constexpr int64_t kArenaAlignment = 256;
-// Of a row of logits: its ranks, what is wrong with it, its request (PreselectRow), the request's edits.
+// For a row of logits: its ranks, its first wrong logit, its request (PreselectRow), and the request's edits.
 constexpr int64_t kMostRankingBytes =
     8 * kMostPreselected + 8 + 24 + int64_t{kMostLogitEdits} * static_cast<int64_t>(sizeof(LogitEdit));
 
@@ -26,7 +26,7 @@ int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAl
 
 }  // namespace
 
-// The arrays one after the other from `base` on; their bytes in all. Without memory it only counts.
+// Lays out the arrays one after the other from `base` on and returns their bytes. Without memory it only counts.
 int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceBytes& base) {
     memory = base;
     pages_of_sequence = pages_for(settings.positions);
@@ -78,7 +78,7 @@ std::byte* CudaOps::take(int64_t bytes) {
     const int64_t start = taken_;
     taken_ += aligned(bytes);
     peak_ = std::max(peak_, taken_);
-    if (settings_.measuring) return reinterpret_cast<std::byte*>(kArenaAlignment + start);  // never looked at
+    if (settings_.measuring) return reinterpret_cast<std::byte*>(kArenaAlignment + start);  // never read
     CHECK(taken_ <= settings_.scratch_bytes, "the plan measured the scratch of the largest batch");
     return memory_.get() + start;
 }
@@ -105,7 +105,7 @@ void CudaOps::reset_pass() {
     taken_ = 0;
     calls_.clear();
     control_->angles.clear();
-    control_->pages_current = false;  // a sequence may have got others since
+    control_->pages_current = false;  // the pages of a sequence may have changed
     if (settings_.measuring) return;
     std::memcpy(control_->mirror.data(), &kNoFailure, sizeof(kNoFailure));
     control_->mark(0, sizeof(kNoFailure));
@@ -116,7 +116,7 @@ void CudaOps::begin_pass() {
     send_cells();
 }
 
-// begin_pass(), and all that the verbs of a pass over this batch will want of the host.
+// Does begin_pass(), and uploads everything that the verbs of a pass over this batch need from the host.
 void CudaOps::start_pass(const Batch& batch, const SequenceState& cache) {
     reset_pass();
     write_batch(batch);
@@ -142,7 +142,7 @@ int CudaOps::next_call(std::string_view verb, Stage stage) {
     return static_cast<int>(calls_.size()) - 1;
 }
 
-// What the failure cell says; a device that failed is reported by finish().
+// Reads the failure cell; finish() reports a device that failed.
 std::optional<CudaOps::Failed> CudaOps::failed() const {
     if (settings_.measuring) return std::nullopt;
     uint64_t key = kNoFailure;
@@ -186,7 +186,7 @@ Result<std::vector<float>> CudaOps::read(Tensor tensor) {
     return values;
 }
 
-// ---- what a batch says
+// ---- the arrays of a batch
 
 void CudaOps::write_batch(const Batch& batch) {
     Control& control = *control_;
@@ -229,7 +229,7 @@ void CudaOps::bring_pages(const Batch& batch, const SequenceState& cache) {
             CHECK(row.sequence < settings_.sequences && std::ssize(table) <= control.pages_of_sequence,
                   "sequences and positions are at most as many as planned");
             CHECK(row.position / kPagePositions < std::ssize(table), "room was reserved before the pass");
-            // What a window has given back is not read; page 0 stands for it.
+            // Pages that a window has given back are not read; page 0 stands for them.
             int32_t* const to = &pages[static_cast<size_t>(control.table_at(group, row.sequence))];
             std::ranges::transform(table, to, [](int32_t page) { return std::max(page, 0); });
         }
@@ -240,7 +240,7 @@ void CudaOps::bring_pages(const Batch& batch, const SequenceState& cache) {
                                  static_cast<int64_t>(control.page_numbers.size()) * 4));
 }
 
-// ---- which body computes a call
+// ---- finding the body that computes a call
 
 const CudaOps::Body* CudaOps::body_of(Verb verb) {
     static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
@@ -341,7 +341,7 @@ struct CudaOps::RowVerbs {
         const WeightVector& bias = *call.vector;
         CHECK(y.width() == bias.size, "a bias has an element for each of the row");
         if (cuda.settings_.measuring) return;
-        // The kernel only reads b: the constant goes away for the sake of one Rows type.
+        // The kernel only reads b; the const is removed so that one type Rows suffices.
         const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
         const ElementArgs args{.a = rows_of(y),
                                .b = every_row,

@@ -1,5 +1,5 @@
 // The verbs on a device: which kernel computes what, in which device memory, and where the first non-finite number
-// appeared. Verbs are launched and not waited for; failure() and read() wait. No result depends on the kernels chosen
+// appeared. A verb is launched without waiting; failure() and read() wait. No result depends on the kernels chosen
 // here. The verbs: ops/ops.h; the kernels: *.cuh; how they are tested without a GPU: docs/gpu.md.
 //
 // Weights are matrices of StoredForm::device_lanes and vectors in device memory; layers of the KV cache are those of
@@ -24,8 +24,8 @@ struct CudaOpsSettings {
     int64_t sequences = 1;                           // slots of the cache, at most
     int64_t page_tables = 1;                         // groups of layers of the cache
     int64_t positions = 4096;                        // of the longest sequence
-    int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; with less it is split less
-    int64_t ranked_rows = 0;                         // of logits, that ask() may ask about at once
+    int64_t chunk_result_bytes = int64_t{64} << 20;  // for attention split over chunks; less memory means fewer splits
+    int64_t ranked_rows = 0;                         // rows of logits that one ask() may cover
     bool measuring = false;                          // see AcceleratorOpsSettings
 };
 
@@ -34,9 +34,9 @@ class CudaOps final : public AcceleratorOps {
     static Result<std::unique_ptr<CudaOps>> create(const CudaOpsSettings& settings);
     ~CudaOps() override;
 
-    // Elements of a tensor of this device, row after row. Waits.
+    // Reads the elements of a tensor of this device, row after row. Waits.
     Result<std::vector<float>> read(Tensor tensor);
-    // The first error of the device since begin_pass(): a lost device, or what the emulation found.
+    // The first error of the device since begin_pass(): a lost device, or a fault that the emulation found.
     Result<void> device_error() const { return error_; }
 
     int64_t scratch_peak() const override { return peak_; }
@@ -65,7 +65,7 @@ class CudaOps final : public AcceleratorOps {
     struct Body {
         Verb verb = Verb::count;
         void (*run)(CudaOps& cuda, const VerbCall& call) = nullptr;
-        // Several calls as one, where that is faster; else nullptr.
+        // Computes several calls as one where that is faster; otherwise nullptr.
         void (*run_together)(CudaOps& cuda, std::span<const VerbCall> calls) = nullptr;
     };
     struct RowVerbs;                                 // the bodies that work row by row (cuda_ops.cu)
@@ -73,7 +73,7 @@ class CudaOps final : public AcceleratorOps {
     static std::span<const Body> product_bodies();   // cuda_ops_linear.cu
     static std::span<const Body> position_bodies();  // cuda_ops_positions.cu
     static const Body* body_of(Verb verb);
-    bool lacks(const VerbCall& call);  // and if so, finish() says what
+    bool lacks(const VerbCall& call);  // if so, finish() names what is lacking
 
     explicit CudaOps(const CudaOpsSettings& settings);
     std::byte* take(int64_t bytes);
@@ -116,9 +116,9 @@ class CudaOps final : public AcceleratorOps {
         std::string_view verb, second_verb;  // of job 0 and job 1
         Stage stage;
     };
-    std::vector<Call> calls_;  // of this pass: what the failure cell's number means
-    // What the device was asked last.
-    std::vector<int> asked_counts_;  // of tokens, by row
+    std::vector<Call> calls_;  // of this pass; the number in the failure cell is an index into it
+    // The last request to the device.
+    std::vector<int> asked_counts_;  // number of tokens, by row
     int64_t asked_edits_ = 0;
 };
 

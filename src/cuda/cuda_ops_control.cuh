@@ -1,5 +1,6 @@
-// What the two halves of CudaOps share: its small device arrays outside the scratch (the rows of a batch, page tables,
-// the failure cell) with the host's copies of them, and tensors as kernels take them. For cuda_ops*.cu only.
+// Shared by the two halves of CudaOps: its small device arrays outside the scratch (the rows of a batch, page tables,
+// the failure cell) with the host's copies of them, and tensors in the form that kernels take. Only cuda_ops*.cu
+// include it.
 #pragma once
 
 #include <algorithm>
@@ -24,15 +25,15 @@ struct ControlArray {
     simt::Global<const T> constant() const { return simt::global(static_cast<const T*>(data()), count); }
 };
 
-inline constexpr int kTileSets = 4;  // ways to tile the rows for attention: one for each size of group
+inline constexpr int kTileSets = 4;  // ways to tile the rows for attention, one per size of group
 inline constexpr int kRopeTables = 8, kMostPairs = cuda::kMostHeadWidth / 2;
 
-// Rows of one sequence that attention takes together, at most `limit` of them.
+// Consecutive rows of one sequence that attention takes together, at most `limit` of them.
 struct RowTiles {
     ControlArray<int32_t> first, rows;
     int limit = 0;  // 0: this set is free
     int64_t count = 0;
-    bool current = false;  // of the batch that the cells hold
+    bool current = false;  // made for the batch that the cells hold
 };
 
 struct CudaOps::Control {
@@ -44,8 +45,9 @@ struct CudaOps::Control {
     ControlArray<int32_t> pages;       // [groups of layers][sequences][pages_of_sequence]
     ControlArray<double> frequencies;  // [kRopeTables][kMostPairs]
     ControlArray<float> chunk_results;
-    // Of preselect(): the first tokens of each row, then what is wrong with each row, then the requests and the edits
-    // of all. One upload from what is wrong on, before the pass; one download up to there, after it.
+    // For preselect(): the first tokens of each row, then the wrong logits of each row, then all requests and edits.
+    // The part from the wrong logits on is one upload before the pass; the part up to and with them is one download
+    // after it.
     ControlArray<std::byte> ranking;
     int64_t pages_of_sequence = 0, pages_of_group = 0;
 
@@ -54,7 +56,7 @@ struct CudaOps::Control {
     }
     int64_t lay_out(const CudaOpsSettings& settings, const DeviceBytes& base);
 
-    // What the cells before `pages` hold, and which bytes of it the device does not have yet.
+    // The content of the cells before `pages`, and the range of its bytes that the device does not have yet.
     std::vector<std::byte> mirror;
     int64_t changed_first = 0, changed_last = 0;
     // What the arrays hold now.

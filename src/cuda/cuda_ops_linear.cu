@@ -1,4 +1,4 @@
-// Products: which kernel a number of tokens gets, the activations prepared for it, and experts. See cuda_ops.h.
+// Products: the kernel for a number of tokens, the activations prepared for it, and experts. See cuda_ops.h.
 #include <algorithm>
 
 #include "base/check.h"
@@ -27,7 +27,7 @@ simt::Global<const uint8_t> bytes_of(const std::byte* data, int64_t bytes) {
 
 }  // namespace
 
-// A matrix of activations in the form its product reads.
+// A matrix of activations in the form that its product reads.
 struct CudaOps::Operand {
     int64_t tokens = 0, columns = 0;
     bool tiles = false;
@@ -123,7 +123,7 @@ void CudaOps::multiply(std::span<const VerbCall> calls) {
     const Tensor x = calls.front().x;
     if (x.rows() == 0) return;
     const int64_t before = taken_;
-    // Calls share what is prepared: quantised or reordered, row by row or in tiles.
+    // Calls share prepared activations: quantised or reordered, row by row or in tiles.
     std::optional<Operand> prepared[2][2];
     for (const VerbCall& call : calls) {
         const bool quantised = !call.matrix->format->is_float;
@@ -132,7 +132,7 @@ void CudaOps::multiply(std::span<const VerbCall> calls) {
         if (!operand) operand = prepare(quantised, tiles, x);
         product(call, *operand);
     }
-    taken_ = before;  // whoever takes it next is launched later
+    taken_ = before;  // the next verb that takes this memory is launched later
 }
 
 void CudaOps::expert_product(const VerbCall& call) {
@@ -154,7 +154,7 @@ void CudaOps::expert_product(const VerbCall& call) {
     const auto expert_of_slot = simt::global(static_cast<const int32_t*>(routing.experts), slots);
     const int slots_of_row = call.slot_input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
     if (!tiles) {
-        taken_ = before;  // whoever takes it next is launched later
+        taken_ = before;  // the next verb that takes this memory is launched later
         if (settings_.measuring) return;
         kernel.unordered(stream, first.format->id,
                          {.weights = weights,

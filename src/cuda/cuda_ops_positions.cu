@@ -13,12 +13,12 @@ using namespace cuda;
 
 namespace {
 
-// Fewer blocks than this leave multiprocessors idle, so that attention is split over chunks as well (an H200 has 132).
+// With fewer blocks than this some multiprocessors idle, so attention is split over chunks too (an H200 has 132).
 constexpr int64_t kEnoughBlocks = 264;
 
 }  // namespace
 
-// Where the table's frequencies are; tables stay.
+// Brings the table's frequencies to the device and returns their place; tables stay there.
 int64_t CudaOps::bring_frequencies(const RopeTable& table) {
     std::vector<std::vector<double>>& known = control_->rope_frequencies;
     const std::vector<double> wanted(table.frequencies().begin(), table.frequencies().end());
@@ -125,7 +125,7 @@ void CudaOps::store(const VerbCall& call) {
 
 namespace {
 
-// Rows of one sequence that follow each other.
+// The number of runs: consecutive rows of one sequence.
 int64_t runs_of(const Batch& batch) {
     int64_t runs = 0;
     for (size_t i = 0; i < batch.rows.size(); ++i)
@@ -133,7 +133,7 @@ int64_t runs_of(const Batch& batch) {
     return runs;
 }
 
-// Queries of a block: many in prompts, else as few as there are heads to share a key.
+// Queries per block: many in prompts; otherwise as few as the heads that share a key.
 int queries_of_block(const Batch& batch, int group, bool wide) {
     if (batch.size() >= 4 * runs_of(batch) && batch.size() * group > 8) return wide ? 16 : 32;
     return group <= 4 && !wide ? 4 : 8;
@@ -159,7 +159,7 @@ void CudaOps::write_tiles(const Batch& batch, RowTiles& tiles) {
 const RowTiles& CudaOps::bring_tiles(const Batch& batch, int rows_of_tile) {
     const auto fits = [&](const RowTiles& tiles) { return tiles.limit == rows_of_tile || tiles.limit == 0; };
     auto found = std::find_if(control_->tiles.begin(), control_->tiles.end(), fits);
-    if (found == control_->tiles.end()) found = control_->tiles.begin();  // written anew each time it changes
+    if (found == control_->tiles.end()) found = control_->tiles.begin();  // written anew at each change
     if (found->limit != rows_of_tile) {
         found->limit = rows_of_tile;
         found->current = false;

@@ -1,5 +1,5 @@
-// The first tokens of rows of logits: one upload of the requests before the pass, a few launches after it, one small
-// download. See preselection.cuh.
+// Finds the first tokens of rows of logits: one upload of the requests before the pass, a few launches and one small
+// download after it. See preselection.cuh.
 #include <algorithm>
 #include <bit>
 
@@ -26,7 +26,7 @@ RankedLogit ranked_of(uint64_t key) {
             .logit = std::bit_cast<float>(bits)};
 }
 
-// `answered`: `count` keys of each row, then what was wrong with each.
+// `answered` holds `count` keys of each row, then the first wrong logit of each row.
 std::vector<RankedLogits> read_ranks(const std::vector<uint64_t>& answered, const std::vector<int>& counts,
                                      int64_t count) {
     std::vector<RankedLogits> results(counts.size());
@@ -42,7 +42,7 @@ std::vector<RankedLogits> read_ranks(const std::vector<uint64_t>& answered, cons
     return results;
 }
 
-// Where the parts of Control::ranking are, for so many rows and ranks.
+// The places of the parts of Control::ranking for a number of rows and ranks.
 struct RankingPlaces {
     int64_t wrong = 0, requests = 0, edits = 0;
 
@@ -93,7 +93,7 @@ Result<std::vector<RankedLogits>> CudaOps::preselect(Tensor logits) {
     int64_t keys = blocks_of(vocabulary) * count;
     const auto make = [&](int64_t elements) { return simt::global(take_elements<uint64_t>(elements), elements); };
     auto from = make(rows * keys), to = make(rows * blocks_of(keys) * count);
-    taken_ = before;  // whoever takes it next is launched later
+    taken_ = before;  // the next verb that takes this memory is launched later
     if (settings_.measuring) return std::vector<RankedLogits>();
 
     Device& device = settings_.device;

@@ -1,11 +1,11 @@
-// A device as its users call it: the thread's current device is made this one, and then the implementation does the
-// work. See device.h.
+// The public face of a device: each call makes the device the thread's current one and then calls the implementation.
+// See device.h.
 #include "cuda/device_implementation.h"
 #include "cuda/device_stream.cuh"
 
 namespace invar {
 
-// A launch has no result; the next wait has.
+// A launch returns no result; the next wait does.
 simt::Stream cuda::stream_of(Device& device) {
     DeviceImplementation& implementation = device.implementation();
     Result<void> current = implementation.make_current();

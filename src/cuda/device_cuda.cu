@@ -1,4 +1,4 @@
-// The CUDA device: the runtime's calls, each checked, and its handles inside owners. See device.h.
+// The CUDA device: calls of the runtime, each checked, and its handles, each with an owner. See device.h.
 #if defined(__CUDACC__)
 
 #include <fmt/format.h>
@@ -13,14 +13,14 @@
 namespace invar {
 namespace {
 
-// 0 or the error's sentence.
+// Turns a runtime error into a sentence.
 Result<void> checked(cudaError_t error, std::string_view doing) {
     if (error == cudaSuccess) return {};
     return fail(ErrorKind::device_lost, "the CUDA device failed while {}: {} ({})", doing, cudaGetErrorString(error),
                 cudaGetErrorName(error));
 }
 
-// The runtime's current device is the thread's; asking for it reads one word of thread-local memory.
+// The runtime has a current device for each thread; asking for it reads one word of thread-local memory.
 Result<void> make_device_current(int index) {
     int current = -1;
     TRY(checked(cudaGetDevice(&current), "the current device was asked for"));
@@ -48,20 +48,20 @@ class CudaGraph final : public DeviceGraph {
     int64_t launches_;
 };
 
-// Page-locked memory that pieces of an upload pass through, two in turn.
+// The page-locked memory that pieces of an upload pass through. Two pieces take turns.
 class Staging {
   public:
     static constexpr int64_t kPiece = int64_t{32} << 20;
 
     ~Staging() {
         for (Slot& slot : slots_) {
-            // A copy may still read it where the one that was to follow failed.
+            // A copy may still read it if the one that should have followed failed.
             if (slot.copied != nullptr) cudaEventSynchronize(slot.copied);
             if (slot.copied != nullptr) cudaEventDestroy(slot.copied);
             if (slot.memory != nullptr) cudaFreeHost(slot.memory);
         }
     }
-    // A piece that no copy reads any more.
+    // Returns a piece that no copy reads any more.
     Result<std::byte*> next() {
         Slot& slot = slots_[turn_];
         if (slot.memory == nullptr) {
@@ -123,7 +123,7 @@ class CudaTimer final : public DeviceTimer {
     cudaEvent_t events_[2] = {};
 };
 
-// Each kernel between two events.
+// Runs each kernel between two events.
 class KernelTimer final : public LaunchObserver {
   public:
     KernelTimer(cudaStream_t stream, const int64_t& mark) : stream_(stream), mark_(mark) {}
@@ -174,7 +174,7 @@ class CudaDevice final : public DeviceImplementation {
         timer_.reset();
         if (stream_ != nullptr) cudaStreamDestroy(stream_);
     }
-    // The context comes with the stream, and the kernels after it: what each takes is read off the free memory.
+    // Making the stream makes the context, and then the kernels are loaded; the free memory shows what each takes.
     Result<void> start() {
         TRY(make_current());
         TRY(checked(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream"));
@@ -260,7 +260,7 @@ Result<DeviceBytes> CudaDevice::allocate(int64_t bytes, std::string_view what) {
     void* memory = nullptr;
     const cudaError_t error = cudaMalloc(&memory, static_cast<size_t>(bytes));
     if (error == cudaErrorMemoryAllocation) {
-        cudaGetLastError();  // an allocation that failed leaves the device usable
+        cudaGetLastError();  // clears the error: a failed allocation leaves the device usable
         return fail(ErrorKind::out_of_memory,
                     "the CUDA device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
                     bytes, what);
@@ -278,7 +278,7 @@ Result<void> CudaDevice::upload_filled(std::byte* to, int64_t bytes, const Devic
         const int64_t size = std::min(Staging::kPiece, bytes - first);
         TRY_ASSIGN(std::byte* const piece, staging.next());
         TRY(fill(first, std::span(piece, static_cast<size_t>(size))));
-        TRY(make_current());  // whoever filled it may have used another device
+        TRY(make_current());  // filling may have used another device
         TRY(staging.send(to + first, size, stream_));
     }
     return {};
@@ -300,7 +300,7 @@ Result<std::unique_ptr<Device>> Device::open(int index) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaErrorInsufficientDriver) {
-        // That is also what a machine without any driver says; its version is 0.
+        // The runtime gives the same error on a machine without any driver; then the driver's version is 0.
         int version = 0;
         if (cudaDriverGetVersion(&version) != cudaSuccess) version = 0;
         return refuse_driver(version, CUDART_VERSION);

@@ -1,6 +1,7 @@
-// What one kind of device does: device_cuda.cu and device_emulated.cpp. Device (device.cu) calls it, and makes the
-// device the thread's current one before each call, so that several devices in a thread and several threads at a device
-// are no matter of who implements or uses it. For sources that nvcc or the emulation compiles (device_stream.cuh).
+// The interface that each kind of device implements (device_cuda.cu and device_emulated.cpp). Device (device.cu) makes
+// the device the thread's current one before each call, so that implementations and users need not care about several
+// devices in a thread or several threads at a device. For sources that nvcc or the emulation compiles
+// (device_stream.cuh).
 #pragma once
 
 #include "cuda/device.h"
@@ -12,7 +13,7 @@ class DeviceImplementation {
   public:
     virtual ~DeviceImplementation() = default;
 
-    // The calls of this thread are for this device from now on. Cheap where they are already.
+    // Makes this device the one that the thread's next calls are for. Cheap if it is already.
     virtual Result<void> make_current() = 0;
 
     virtual Result<DeviceFacts> facts() = 0;
@@ -29,10 +30,10 @@ class DeviceImplementation {
     virtual Result<void> wait() = 0;
     virtual simt::Stream stream() = 0;
 
-    // Kept here for all kinds.
+    // Kept here for every kind of device.
     bool recording = false;
     int64_t mark = 0;     // of kernels that are timed (Device::mark_kernels)
-    Result<void> failed;  // what a launch could not say
+    Result<void> failed;  // the error of a launch, which could not return it
 };
 
 }  // namespace invar

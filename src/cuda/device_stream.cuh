@@ -1,4 +1,4 @@
-// The stream that a device's kernels are launched on. For device sources only.
+// The stream on which a device's kernels are launched. For device sources only.
 #pragma once
 
 #include "cuda/device.h"

@@ -1,5 +1,6 @@
-// The first NaN or infinity of a pass, found on the device: one 64-bit cell that every kernel lowers with an atomic
-// minimum, ordered by call of the pass, then job, row and element, like the CPU's (cpu/cpu_ops.cpp, `report_finding`).
+// Finds the first NaN or infinity of a pass on the device. It is one 64-bit cell that every kernel lowers with an
+// atomic minimum. The order is by call of the pass, then job, row and element, like the CPU's (cpu/cpu_ops.cpp,
+// `report_finding`).
 #pragma once
 
 #include "cuda/simt.h"
@@ -26,7 +27,7 @@ inline FailureKey failure_of(uint64_t key) {
 
 struct Inspector {
     simt::Global<uint64_t> cell;
-    uint64_t first_key = 0;  // call and job
+    uint64_t first_key = 0;  // of the call and job
 
     static Inspector of(simt::Global<uint64_t> cell, int call, int job = 0) {
         return {cell, static_cast<uint64_t>(call) << 44 | static_cast<uint64_t>(job) << 40};

@@ -1,4 +1,4 @@
-// The runtime knows modules, one a source file, and the driver their functions. See kernel_loading.h.
+// The runtime knows modules, one per source file, and the driver their functions. See kernel_loading.h.
 #if defined(__CUDACC__)
 
 #include <cuda.h>
@@ -12,8 +12,8 @@
 namespace invar::cuda {
 namespace {
 
-// The driver's functions are asked for by name, so that the program starts where there is no driver. Those that list a
-// module's functions came with CUDA 12.4.
+// The driver's functions are looked up by name, so that the program starts without a driver. The functions that list a
+// module's kernels came with CUDA 12.4.
 constexpr unsigned kSince = 12040;
 
 template <class Function>

@@ -1,16 +1,16 @@
-// Loading the code of every kernel at once. CUDA loads a kernel with its first launch otherwise, so that its bytes
-// would be missing in the middle of an answer, and in no plan.
+// Loads the code of every kernel at once. Otherwise CUDA loads a kernel at its first launch, so that its memory would
+// be taken in the middle of an answer and would be in no plan.
 #pragma once
 
 #include "base/result.h"
 
 namespace invar::cuda {
 
-// On the current device. false: this driver cannot be asked to.
+// Loads them on the current device. Returns false if this driver cannot do it.
 Result<bool> load_every_kernel();
 
-// A kernel of each source that has some: the runtime finds the others by it. Those of products come from their table
-// (products.cuh).
+// One kernel of each source that has kernels: the runtime finds the others by it. Those of products come from their
+// table (products.cuh).
 const void* kernel_of_verbs();        // cuda_ops.cu
 const void* kernel_of_positions();    // cuda_ops_positions.cu
 const void* kernel_of_grouping();     // cuda_ops_linear.cu

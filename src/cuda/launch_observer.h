@@ -1,4 +1,4 @@
-// Who is told of every kernel that is launched on a stream: timing (device.h). Nobody, otherwise.
+// Told of every kernel that is launched on a stream. Timing uses it (device.h).
 #pragma once
 
 namespace invar {

@@ -18,7 +18,7 @@ void launch_for(simt::Stream stream, Kernel kernel, const char* name, const Deco
                  kernel, args);
 }
 
-// Tokens of one warp: the fewest of 1, 2, 4, 8 that take all, or 8.
+// Tokens per warp: the smallest of 1, 2, 4, 8 that takes all tokens, or 8.
 template <class Launch>
 void with_tokens(const DecodeArgs& args, Launch launch) {
     const bool alone = args.tokens == 1 || !simt::is_null(args.experts);

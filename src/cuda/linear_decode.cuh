@@ -1,7 +1,8 @@
-// Products for few tokens: a warp computes 4 rows for up to kTokens tokens, lane 4 b + r strand b of row r, from the
-// first column to the last. Weights are loaded four records ahead of their use (2 KiB a warp in flight); activations
-// are shared by all rows and stay in L1. No barrier and no shared memory; only the eight strands of a row meet at its
-// end. Equal to dot_quantised() over quantise_row(), or dot_float(). Many tokens: linear_tiles.cuh.
+// Products for few tokens. A warp computes 4 rows for up to kTokens tokens; lane 4 b + r computes strand b of row r,
+// from the first column to the last. Weights are loaded four records ahead of their use (2 KiB per warp in flight);
+// activations are shared by all rows and stay in L1. There is no barrier and no shared memory; the eight strands of a
+// row meet only at its end. Equal to dot_quantised() over quantise_row(), or dot_float(). Many tokens:
+// linear_tiles.cuh.
 #pragma once
 
 #include "cuda/failure.cuh"
@@ -10,7 +11,7 @@
 
 namespace invar::cuda {
 
-inline constexpr int kDecodeWarps = 4;  // a block; they share nothing
+inline constexpr int kDecodeWarps = 4;  // per block; they share nothing
 
 struct DecodeArgs {
     Global<const uint8_t> weights;
@@ -22,14 +23,14 @@ struct DecodeArgs {
     Global<float> out;  // [tokens][out_stride]
     int64_t out_stride = 0;
     Inspector inspector;
-    // Experts: token t is a slot, its weights begin at experts[t] * expert_bytes, its activations are row t /
+    // Experts: token t is a slot, its weights begin at experts[t] * expert_bytes, and its activations are row t /
     // slots_of_row.
     Global<const int32_t> experts;
     int64_t expert_bytes = 0;
     int slots_of_row = 1;
 };
 
-// The strands of the warp's four rows are added in order; lane r < 4 has row r's sum.
+// Adds the strands of the warp's four rows in order; lane r < 4 gets row r's sum.
 SIMT_DEVICE float add_strands(float s) {
     const int row = simt::lane_index() % kGroupRows;
     float total = simt::shuffle(s, row);
@@ -41,7 +42,7 @@ template <int kTokens>
 SIMT_DEVICE void store_rows(const DecodeArgs& args, int64_t group, int64_t first_token, const float (&s)[kTokens]) {
     const int row_in_group = simt::lane_index() % kGroupRows;
     const int64_t row = group * kGroupRows + row_in_group;
-    const int64_t expert = simt::is_null(args.experts) ? 0 : args.experts[first_token];  // then kTokens is 1
+    const int64_t expert = simt::is_null(args.experts) ? 0 : args.experts[first_token];  // with experts kTokens is 1
     SIMT_UNROLL
     for (int t = 0; t < kTokens; ++t) {
         const float total = add_strands(s[t]);
@@ -52,14 +53,14 @@ SIMT_DEVICE void store_rows(const DecodeArgs& args, int64_t group, int64_t first
     }
 }
 
-// Where the weights of the block's tokens begin, and the activations of token t of them.
+// Where the weights of the block's tokens begin, and the activations of token t among them.
 SIMT_DEVICE Global<const uint8_t> weights_of(const DecodeArgs& args, int64_t token) {
     if (simt::is_null(args.experts)) return args.weights;
     const int32_t expert = args.experts[token];
     return args.weights + expert * args.expert_bytes;
 }
 SIMT_DEVICE int64_t activation_row(const DecodeArgs& args, int64_t token) {
-    const int64_t last = args.tokens - 1;  // lanes of tokens that do not exist compute the last one's again
+    const int64_t last = args.tokens - 1;  // lanes of tokens that do not exist compute the last one again
     return (token < last ? token : last) / args.slots_of_row;
 }
 
@@ -76,7 +77,7 @@ SIMT_DEVICE BlockInputs load_inputs(Global<const uint8_t> record, int strand) {
     return x;
 }
 
-// One block of 32 of one token: the integer dot and the float step.
+// Computes one block of 32 for one token: the integer dot and the float step.
 template <FormatId kId>
 SIMT_DEVICE float decode_block(const uint32_t (&low)[4], const uint32_t (&high)[4], const BlockScales& w,
                                Global<const uint8_t> record, int strand, float s) {
@@ -96,7 +97,7 @@ SIMT_DEVICE float decode_block(const uint32_t (&low)[4], const uint32_t (&high)[
         for (int j = 0; j < 4; ++j) first = simt::dot4_unsigned(low[j], x0.w[j], first);
         SIMT_UNROLL
         for (int j = 0; j < 4; ++j) second = simt::dot4_unsigned(high[j], x1.w[j], second);
-        if constexpr (W::kNibblesOnly) second >>= 4;  // the codes were still in the high nibbles: a multiple of 16
+        if constexpr (W::kNibblesOnly) second >>= 4;  // the codes are still in the high nibbles: a multiple of 16
         second -= W::kOffset * x.half_sum[1];
     }
     if constexpr (!W::kHalves) first += second;
@@ -159,7 +160,7 @@ decode_kernel(DecodeArgs args) {
 
 // ---- float weights
 
-// Grid as above. A block of 32 columns is 32 steps in rising order.
+// Grid as above. A block of 32 columns takes 32 steps in rising order.
 template <FormatId kId, int kTokens>
 SIMT_KERNEL(32 * kDecodeWarps)
 decode_float_kernel(DecodeArgs args) {

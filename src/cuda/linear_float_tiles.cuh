@@ -1,7 +1,7 @@
 // Products of float weights for many tokens. The law is an ordered chain of fma per strand, which no tensor core
 // computes, so this is a register tile: a block has kRows rows x kTokens tokens, a thread 8 x 8 of them (4 x 2 in the
 // small tile), and K is walked strand by strand, as in linear_tiles.cuh. Weights and activations are copied to shared
-// memory as they lie, 16 bytes at a time, while the stage before is multiplied; weights are widened in registers, once
+// memory unchanged, 16 bytes at a time, while the stage before is multiplied. Weights are widened in registers, once
 // for all tokens of the thread. Equal to dot_float().
 #pragma once
 
@@ -20,18 +20,18 @@ struct FloatStages {
     static constexpr int kRows = float_tile_rows(kTokens);
     static constexpr int kChunks = kElementBytes == 1 ? 2 : 4, kColumns = kChunks * 16 / kElementBytes,
                          kQuads = kColumns / 4;
-    static constexpr int kOfBlock = 32 / kColumns;  // stages of a block of 32 columns
+    static constexpr int kOfBlock = 32 / kColumns;  // stages per block of 32 columns
 
     simt::Shared<Words4> weights;  // [2][chunk][row]
     simt::Shared<Words4> x;        // [2][4 columns][token]
 
-    // What this thread copies, a row and a token, and where the next stage of them is.
+    // The row and the token that this thread copies, and the places of their next stages.
     Global<const uint8_t> row;
     Global<const Words4> token;
     int64_t x_tokens = 0, records = 0, record = 0;
     int strand = 0, part = 0;
 
-    // Starts the copies of the next stage in the order of the walk: part of a block, record, strand.
+    // Starts the copies of the next stage. The walk goes over parts of a block, then records, then strands.
     SIMT_DEVICE void copy(int buffer) {
         const int thread = simt::thread_index();
         const auto from = row + (W::record_at(record) + part * (kChunks * 512) + 64 * strand);
@@ -51,7 +51,7 @@ struct FloatStages {
         ++strand;
     }
 
-    // Columns 4 quad .. 4 quad + 3 of the stage, of one row, widened.
+    // Loads and widens columns 4 quad .. 4 quad + 3 of the stage for one row.
     SIMT_DEVICE void load_weights(int buffer, int quad, int of_row, float (&w)[4]) const {
         constexpr int kOfChunk = 4 / kElementBytes;  // fours of columns
         const int place = (buffer * kChunks + quad / kOfChunk) * kRows + of_row;

@@ -1,9 +1,9 @@
-// Products for many tokens on int8 tensor cores: a block computes 64 rows x kTokens tokens, a warp 16 rows of it. K is
+// Products for many tokens on int8 tensor cores. A block computes 64 rows x kTokens tokens, a warp 16 rows of it. K is
 // walked strand by strand: blocks 0, 8, 16, ... then 1, 9, ..., so that an output needs one running strand and one
-// total, not eight strands; the order of the law is the order of the walk. Activations of 4 records of one strand (a
-// stage) are copied to shared memory while the stage before is multiplied; weights go from L2 to registers, a stage
-// ahead, each byte of a strand once a block. Equal to dot_quantised() over quantise_row(). With experts a tile's tokens
-// are slots that chose the same one.
+// total instead of eight strands; the order of the walk is the order of the law. Activations of 4 records of one strand
+// (a stage) are copied to shared memory while the stage before is multiplied. Weights go from L2 to registers a stage
+// ahead; a block reads each byte of a strand once. Equal to dot_quantised() over quantise_row(). With experts a tile's
+// tokens are slots that chose the same one.
 #pragma once
 
 #include "cuda/activations.cuh"
@@ -16,8 +16,8 @@ namespace invar::cuda {
 inline constexpr int kTileRows = 64, kTileThreads = 128;
 inline constexpr int kTileTokens = 128;  // activations are padded to it
 
-// Adding this to an integer below 2^22 makes the binary32 12582912 + integer: tensor cores start from it, and one
-// subtraction is the conversion. |idot| <= 32 * 127 * 128 < 2^20.
+// Added to an integer below 2^22, this gives the bits of the binary32 12582912 + integer. Tensor cores start from it,
+// and one subtraction converts the result to float. |idot| <= 32 * 127 * 128 < 2^20.
 inline constexpr int32_t kFloatStart = 0x4B400000;
 inline constexpr float kFloatStartValue = 12582912.0f;
 
@@ -36,7 +36,7 @@ struct TileArgs {
     int slots_of_row = 1;
 };
 
-// The tokens of a block: which rows of the activations it reads, which rows of `out` it writes.
+// The tokens of a block: the rows of the activations that it reads and the rows of `out` that it writes.
 struct TileTokens {
     Global<const uint8_t> weights;
     int64_t first = 0;
@@ -77,8 +77,8 @@ SIMT_DEVICE void store_output(const TileArgs& args, int64_t i, int64_t output, f
     inspect(args.inspector, to, output, y);
 }
 
-// Where the walk over K is: records record .. record + 3 of a strand, as far as they exist. A walk past the end has no
-// records.
+// The position of the walk over K: records record .. record + 3 of a strand, as far as they exist. Past the end there
+// are none.
 struct TileWalk {
     int records, record = 0, strand = 0;
 
@@ -95,11 +95,11 @@ struct TileWalk {
     }
 };
 
-// What a lane needs of the activations' scales: two tokens of each of two neighbouring tensor-core tiles, one 16-byte
-// read. Token 8 n + 2 j + e of the tile stands at place 16 (n / 2) + 4 j + 2 (n % 2) + e.
+// Orders the activations' scales so that one 16-byte read brings a lane the two tokens of each of two neighbouring
+// tensor-core tiles. Token 8 n + 2 j + e of the tile stands at place 16 (n / 2) + 4 j + 2 (n % 2) + e.
 SIMT_DEVICE int scale_place(int token) { return token / 16 * 16 + token % 8 / 2 * 4 + token / 8 % 2 * 2 + token % 2; }
 
-// A stage of activations in shared memory, one of two buffers.
+// One stage of activations in shared memory, in one of two buffers.
 template <FormatId kId, int kTokens>
 struct TileStages {
     using W = Weights<kId>;
@@ -111,11 +111,11 @@ struct TileStages {
     simt::Shared<float> d, sx, sum0;  // [2][record][scale_place]; sx for minima
     simt::Shared<float> sum1;         // sums of the halves, for halves with minima
 
-    // This thread copies one token. Blocks follow each other in the order of the walk, so the places below move only
+    // This thread copies one token. Blocks follow each other in the order of the walk, so the places below only move
     // forward, by the records copied.
     Global<const Words4> from_q;
     Global<const float> from_d, from_sx, from_sum[2];
-    int tokens = 0;  // of all activations: from one record to the next
+    int tokens = 0;  // tokens in all, the distance from one record to the next
 
     SIMT_DEVICE void start(const TileArgs& args, int64_t row) {
         tokens = static_cast<int>(args.x.tokens);
@@ -158,8 +158,8 @@ struct TileStages {
         }
     }
 
-    // Tensor-core operands of the 8 tokens 8 n .. and the next 8: b[0], b[1] of each. `lane_q`: q, moved to what this
-    // lane names in a ldmatrix: token lane % 8 of the first or the next 8, half 0 or 1.
+    // Loads the tensor-core operands of the 8 tokens 8 n .. and the next 8: b[0], b[1] of each. `lane_q` is q, moved to
+    // the place that this lane gives to ldmatrix: token lane % 8 of the first or the next 8, half 0 or 1.
     SIMT_DEVICE void load_codes(simt::Shared<Words4> lane_q, int i, int n, uint32_t (&b)[4]) const {
         simt::load_matrix(b, lane_q + (2 * i * kTokens + 8 * n));
     }
@@ -167,7 +167,7 @@ struct TileStages {
         const int lane = simt::lane_index();
         return q + ((buffer * kPlanes + lane / 8 % 2) * kTokens + 8 * (lane / 16) + lane % 8);
     }
-    // Two tokens of each of the two.
+    // Two tokens of each of the two tiles.
     SIMT_DEVICE simt::Floats4 load_scales(simt::Shared<float> scales, int lane_scales, int i, int n) const {
         return simt::view<simt::Floats4>(scales)[lane_scales + i * (kTokens / 4) + 2 * n];
     }
@@ -176,14 +176,14 @@ struct TileStages {
     }
 };
 
-// The scales of a block of weights as the float steps of tiles take them. What is an integer is below 2^24.
+// The scales of a block of weights in the form of the tiles' float steps. Integers among them are below 2^24.
 struct TileScales {
     float dw = 0, other = 0;  // as in BlockScales
     float scale[2] = {}, minimum[2] = {};
 };
 
-// What a lane holds of the weights: two rows, lane / 4 and 8 more, of the warp's 16, one strand of four records. Lane
-// j of the four of a row works out the scales of record j, which the others get by shuffles.
+// The weights that a lane holds: two rows of the warp's 16 (lane / 4 and 8 more), one strand of four records. Lane j of
+// the four lanes of a row computes the scales of record j; the others get them by shuffles.
 template <FormatId kId>
 struct TileWeights {
     using W = Weights<kId>;
@@ -211,7 +211,7 @@ struct TileWeights {
         const int step = strand_ends ? -spans_bytes : W::kSpanBytes;
         for (int e = 0; e < 2; ++e) span[e] = span[e] + step;
     }
-    // The tensor-core operand of record i.
+    // Makes the tensor-core operand of record i.
     SIMT_DEVICE void operand(int i, uint32_t (&a)[4]) const {
         for (int e = 0; e < 2; ++e) {
             W::combine_pair(codes[i][e], simt::lane_index() % 4, a[e], a[2 + e]);
@@ -219,7 +219,7 @@ struct TileWeights {
             a[2 + e] = W::signed_codes(a[2 + e]);
         }
     }
-    // Of this lane's record.
+    // The scales of this lane's record.
     SIMT_DEVICE TileScales own_scales(int e) const {
         RawScales raw = W::raw_scales(piece[e], side[e], simt::lane_index() % 4);
         if constexpr (W::kScales == ScaleForm::six_bit || W::kScales == ScaleForm::iq4_xs) {
@@ -234,7 +234,7 @@ struct TileWeights {
         }
         return own;
     }
-    // Of record i, from the lane that has it.
+    // The scales of record i, from the lane that computed them.
     SIMT_DEVICE static TileScales shared_scales(const TileScales& own, int i) {
         const int from = (simt::lane_index() & ~3) + i;
         TileScales scales;
@@ -250,13 +250,13 @@ struct TileWeights {
     }
 };
 
-// A token's part of a float step.
+// A token's input to a float step.
 struct TileInputs {
     float d, sx, sum0, sum1;
 };
 
-// The float steps of one output. `first` and `second` are dots plus kFloatStartValue: of the halves of the block, or
-// the whole dot in `first`. Every sum of integers here is below 2^24 and exact in binary32, so the steps are those of
+// The float steps of one output. `first` and `second` are dots plus kFloatStartValue: of the two halves of the block,
+// or the whole dot in `first`. Every integer sum here is below 2^24 and exact in binary32, so the steps are those of
 // Weights::step: sc0 first - sc0 start is an integer below 2^24 too, and fma rounds once.
 template <FormatId kId>
 SIMT_DEVICE float tile_step(const TileScales& w, const TileInputs& x, float first, float second, float s) {
@@ -278,7 +278,7 @@ SIMT_DEVICE float tile_step(const TileScales& w, const TileInputs& x, float firs
     return simt::fma(-(w.other * x.d), minimum, s);
 }
 
-// A block of 32 columns: 16 rows of a warp x 8 tokens, four outputs of a lane.
+// One block of 32 columns: 16 rows of a warp x 8 tokens, four outputs per lane.
 template <FormatId kId>
 SIMT_DEVICE void multiply_block(const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const TileScales (&w)[2],
                                 const TileInputs (&x)[2], float (&s)[4]) {

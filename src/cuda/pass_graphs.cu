@@ -1,4 +1,4 @@
-// Recording and replaying passes. See pass_graphs.h.
+// Records and replays passes. See pass_graphs.h.
 #include "cuda/pass_graphs.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ struct PassGraphs::Known {
     Shape shape;
     bool refused = false;
     std::unique_ptr<DeviceGraph> graph;
-    // What a plain pass leaves in CudaOps.
+    // The state that a plain pass leaves in CudaOps.
     Tensor result;
     std::vector<CudaOps::Call> calls;
     int64_t taken = 0;
@@ -57,7 +57,7 @@ Result<Tensor> PassGraphs::run(const void* model, const Batch& batch, const Sequ
         ops_.begin_pass();
         return forward();
     }
-    // The shape becomes the one used last.
+    // Moves the shape to the place of the one used last.
     std::rotate(found, found + 1, known_.end());
     Known& known = *known_.back();
     if (!known.graph) return record(known, batch, cache, forward);
@@ -73,7 +73,7 @@ Result<Tensor> PassGraphs::record(Known& known, const Batch& batch, const Sequen
     known.result = forward();
     auto graph = device.end_recording();
     if (!graph || !ops_.device_error()) {
-        // Something was to be copied in the middle of the pass: a kind of pass that is not for graphs.
+        // The pass copies something in its middle, so it cannot be a graph.
         known.refused = true;
         counts_.plain += 1;
         counts_.refused += 1;

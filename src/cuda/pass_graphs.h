@@ -1,8 +1,8 @@
-// Passes that are recorded once and replayed: a pass of a shape that has been seen before costs one small upload and
-// one launch of a graph, whatever the number of kernels in it. What changes from pass to pass (tokens, positions, page
-// tables, rows whose logits are wanted) is in fixed cells of device memory; everything else that a launch is given must
-// follow from the shape. Results are those of the plain pass, bit for bit. Whether to use it is the caller's choice:
-// who looks at stages between verbs needs the plain pass.
+// Passes that are recorded once and replayed. A pass of a shape that has been seen before costs one small upload and
+// one launch of a graph, however many kernels it has. The inputs that change from pass to pass (tokens, positions, page
+// tables, rows whose logits are wanted) are in fixed cells of device memory; every other argument of a launch must
+// follow from the shape. Results are those of the plain pass, bit for bit. The caller chooses whether to use it:
+// observers of the stages between verbs need the plain pass.
 #pragma once
 
 #include <functional>
@@ -15,20 +15,20 @@ namespace invar {
 
 class PassGraphs final : public RecordedPasses {
   public:
-    // `ops` outlives it.
+    // `ops` must outlive it.
     explicit PassGraphs(CudaOps& ops);
     ~PassGraphs() override;
 
-    // forward() is called for the first two passes of a shape (once plainly, once to record) and not again. A replayed
-    // pass has its failure() like others.
+    // Calls forward() for the first two passes of a shape (once plainly, once to record) and not again. A replayed pass
+    // has its failure() like others.
     Result<Tensor> run(const void* model, const Batch& batch, const SequenceState& cache,
                        const std::function<Tensor()>& forward) override;
     Counts counts() const override { return counts_; }
-    // When a model or a cache is closed: its address may come again.
+    // Call this when a model or a cache is closed: its address may be used again.
     void forget();
 
   private:
-    // What launches and their arguments follow from.
+    // The launches and their arguments follow from this.
     struct Shape {
         const void* model = nullptr;
         const SequenceState* cache = nullptr;

@@ -1,7 +1,7 @@
-// The first tokens of a row of logits by rank (logit descending, token ascending), after bans, biases, penalties and
-// the temperature: steps 1 to 4 of docs/arithmetic.md, section 7. Blocks sort 1024 keys each and keep the first
-// `count`, round after round until one block is left. A key orders like the rank, so no order of blocks or threads
-// shows.
+// Finds the first tokens of a row of logits by rank (logit descending, token ascending), after bans, biases, penalties
+// and the temperature: steps 1 to 4 of docs/arithmetic.md, section 7. Blocks sort 1024 keys each and keep the first
+// `count`, round after round until one block is left. A key orders like the rank, so the order of blocks and threads
+// does not show.
 #pragma once
 
 #include "cuda/row_kernels.cuh"
@@ -12,7 +12,7 @@ namespace invar::cuda {
 inline constexpr int kSortKeys = 1024, kSortThreads = 256;
 inline constexpr uint64_t kNoKey = 0;  // ranks behind every token
 
-// Numbers of a row; edits [first_edit, first_edit + edits).
+// The parameters of a row; its edits are [first_edit, first_edit + edits).
 struct PreselectRow {
     int32_t first_edit, edits;
     float repetition, frequency, presence, temperature;
@@ -24,18 +24,18 @@ struct PreselectArgs {
     Global<const PreselectRow> rows;
     Global<const LogitEdit> edits;
     int count = 1;
-    Global<uint64_t> wrong;  // [rows]: the least of token << 32 | bits whose logit is not below +infinity
+    Global<uint64_t> wrong;  // [rows]: the least token << 32 | bits of a logit that is not below +infinity
     Global<uint64_t> keys;   // [rows][blocks][count]
 };
 
-// Descending floats, then ascending tokens; zeros of either sign are equal.
+// Orders by descending floats, then ascending tokens; zeros of either sign are equal.
 SIMT_DEVICE uint64_t rank_key(float logit, int64_t token) {
     const uint32_t bits = logit == 0.0f ? 0 : simt::as_bits(logit);
     const uint32_t order = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
     return static_cast<uint64_t>(order) << 32 | (0xFFFFFFFFu - static_cast<uint32_t>(token));
 }
 
-// Bitonic, descending.
+// A bitonic sort, descending.
 SIMT_DEVICE void sort_keys(simt::Shared<uint64_t> keys) {
     for (int size = 2; size <= kSortKeys; size *= 2) {
         for (int stride = size / 2; stride > 0; stride /= 2) {

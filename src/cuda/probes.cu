@@ -1,4 +1,4 @@
-// The copy, the read and the tensor-core probe. See probes.h.
+// The copy, read and tensor-core probes. See probes.h.
 #include "cuda/probes.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ struct CopyArgs {
     int64_t count = 0;
 };
 
-// A thread copies four pieces of 16 bytes, all loads before all stores.
+// A thread copies four pieces of 16 bytes, with all loads before all stores.
 SIMT_KERNEL(kProbeThreads) copy_probe_kernel(CopyArgs args) {
     const int64_t first = int64_t{simt::block_index()} * kProbeThreads * kCopiesOfThread + simt::thread_index();
     Words4 pieces[kCopiesOfThread] = {};
@@ -41,10 +41,10 @@ SIMT_KERNEL(kProbeThreads) copy_probe_kernel(CopyArgs args) {
 struct ReadArgs {
     Global<const Words4> from;
     int64_t count = 0, threads = 0;
-    Global<uint32_t> sums;  // [threads]: of the words that a thread read
+    Global<uint32_t> sums;  // [threads]: the sum of the words that a thread read
 };
 
-// A thread reads four pieces at a time, which all threads together walk over.
+// A thread reads four pieces at a time; all threads together walk over them.
 SIMT_KERNEL(kProbeThreads) read_probe_kernel(ReadArgs args) {
     const int64_t thread = int64_t{simt::block_index()} * kProbeThreads + simt::thread_index();
     uint32_t sum = 0;
@@ -66,7 +66,7 @@ struct Int8Args {
     Global<int32_t> sums;  // [blocks]
 };
 
-// Eight independent chains of products of ones a warp: each adds 32 to every sum.
+// Eight independent chains of products of ones per warp. Each product adds 32 to every sum.
 SIMT_KERNEL(kProbeThreads) int8_probe_kernel(Int8Args args) {
     const uint32_t a[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u}, b[2] = {0x01010101u, 0x01010101u};
     int32_t sums[kProducts][4] = {};
@@ -83,7 +83,7 @@ SIMT_KERNEL(kProbeThreads) int8_probe_kernel(Int8Args args) {
     if (simt::thread_index() == kProbeThreads - 1) args.sums[simt::block_index()] = all;
 }
 
-// The least time of the runs.
+// Returns the least time of the runs.
 template <class Launch>
 Result<double> time_runs(Device& device, int runs, Launch launch) {
     TRY_ASSIGN(const std::unique_ptr<DeviceTimer> timer, device.make_timer());
@@ -102,7 +102,7 @@ Result<double> time_runs(Device& device, int runs, Launch launch) {
 
 namespace {
 
-// Word i of what is copied and read: their sum is known, modulo 2^32.
+// Word i of the data that is copied and read. The sum of all words is known, modulo 2^32.
 constexpr uint32_t kPattern = 2654435761u;
 uint32_t word_at(int64_t i) { return static_cast<uint32_t>(i) * kPattern; }
 uint32_t sum_of_words(int64_t count) {

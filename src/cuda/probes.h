@@ -1,4 +1,4 @@
-// What a device can do at most, measured with kernels that do nothing else: what speeds are stated as shares of.
+// Measures what a device can do at most, with kernels that do nothing else; speeds are stated as shares of this.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct DeviceProbe {
     double copied_bytes = 0;       // read plus written
     double read_bytes = 0;         // by a kernel that only reads, like decoding
     double multiply_adds = 0;      // of int8 tensor cores
-    double copy_milliseconds = 0;  // of the best of the runs
+    double copy_milliseconds = 0;  // of the best run
     double read_milliseconds = 0;
     double int8_milliseconds = 0;
 
@@ -21,18 +21,18 @@ struct DeviceProbe {
 };
 
 struct ProbeSettings {
-    int64_t copy_bytes = int64_t{512} << 20;  // of the source, a multiple of 16; as much again for its copy
-    int rounds = 256;                         // of 8 tensor-core products a warp
+    int64_t copy_bytes = int64_t{512} << 20;  // size of the source, a multiple of 16; the copy takes as much again
+    int rounds = 256;                         // of 8 tensor-core products per warp
     int runs = 3;
 };
 inline constexpr const char* kInt8ProbeInstruction = "mma.sync m16n8k32 s8";
 
 class DeviceProbes {
   public:
-    // Takes the memory and writes what is copied and read. `device` outlives it. Errors: no memory, a device that
+    // Takes the memory and writes the data to copy and read. `device` must outlive it. Errors: no memory, a device that
     // failed.
     static Result<DeviceProbes> create(Device& device, const ProbeSettings& settings);
-    // Errors: a device that failed, and a result of a probe that is wrong.
+    // Errors: a device that failed, or a wrong result of a probe.
     Result<DeviceProbe> measure();
 
   private:

@@ -15,7 +15,7 @@ bool few_tokens(const ProductProblem& problem) {
     return problem.tokens <= (problem.experts ? kMostDecodeSlots : kMostDecodeTokens);
 }
 
-// Larger tiles need fewer instructions, smaller ones keep more multiprocessors busy.
+// Larger tiles need fewer instructions; smaller ones keep more multiprocessors busy.
 bool enough_tiles(const ProductProblem& problem, int64_t rows, int64_t tokens) {
     const int64_t tiles = (problem.rows + rows - 1) / rows * ((problem.tokens + tokens - 1) / tokens);
     return !problem.experts && problem.tokens > kSmallTileTokens && tiles >= kEnoughTiles;
@@ -26,7 +26,7 @@ bool middle_tiles(const ProductProblem& problem) { return !problem.experts && pr
 bool large_float_tiles(const ProductProblem& problem) { return enough_tiles(problem, 128, 64); }
 bool any_tokens(const ProductProblem&) { return true; }
 
-// name, formats, where it is the choice, run, tokens of a tile, a kernel of its source
+// name, formats, the problems it is chosen for, run, tokens of a tile, a kernel of its source
 constexpr ProductKernel kTable[] = {
     {"decode", has_codes, few_tokens, launch_decode, nullptr, 0, kernel_of_decode},
     {"float_decode", has_elements, few_tokens, launch_float_decode, nullptr, 0, kernel_of_decode},

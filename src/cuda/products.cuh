@@ -1,7 +1,7 @@
-// The table of products on the device: one row a kernel, with the formats it has instances for and the problems it is
-// the choice for. The first row that fits wins, so the place in the table is the preference; the choice never shows in
-// the bits. A format that no row has is refused by the plan, not here. To add a row: docs/adding_a_kernel.md. Included
-// by device sources (*.cu) only.
+// The table of products on the device. It has one row per kernel, with the formats for which the kernel has instances
+// and the problems for which it is chosen. The first row that fits wins, so the place in the table is the preference;
+// the choice never shows in the bits. A format that no row has is refused by the plan, not here. To add a row:
+// docs/adding_a_kernel.md. Only device sources (*.cu) include it.
 #pragma once
 
 #include <span>
@@ -23,9 +23,9 @@ struct ProductProblem {
 struct ProductKernel {
     std::string_view name;
     bool (*has)(FormatId) = nullptr;                // the formats it has instances for
-    bool (*fits)(const ProductProblem&) = nullptr;  // where it is the choice; it is right for every problem
-    // Exactly one of the two. `unordered` reads activations row by row; `tiled` reads tiles of `tile_tokens` tokens
-    // (TileActivations), `tiles` of them, or as many as group_slots may have made.
+    bool (*fits)(const ProductProblem&) = nullptr;  // the problems it is chosen for; it is right for every problem
+    // Exactly one of the two is set. `unordered` reads activations row by row; `tiled` reads tiles of `tile_tokens`
+    // tokens (TileActivations): `tiles` of them, or at most as many as group_slots can have made.
     void (*unordered)(simt::Stream, FormatId, const DecodeArgs&) = nullptr;
     void (*tiled)(simt::Stream, FormatId, const TileArgs&, int64_t tiles) = nullptr;
     int tile_tokens = 0;
@@ -36,21 +36,21 @@ std::span<const ProductKernel> product_kernels();
 // The first row that has the format and fits. There is one for every format with a device form (has_device_form).
 const ProductKernel& choose_product(const ProductProblem& problem);
 
-// Of a table row's `has`: formats of codes, of float elements.
+// For the `has` of a table row: the formats of codes, and those of float elements.
 bool has_codes(FormatId format);
 bool has_elements(FormatId format);
 
-// What rows read: quantised for formats of codes, in another order for float formats.
+// Prepares activations: quantised for formats of codes, reordered for float formats.
 void launch_quantise(simt::Stream stream, const QuantiseArgs& args);
 void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens);
 
 // ---- the rows of the table (product_kernels.cu)
 
-// Any number of tokens; up to 8 share one reading of the weights. With experts each slot reads its own.
+// Takes any number of tokens; up to 8 share one reading of the weights. With experts each slot reads its own weights.
 void launch_decode(simt::Stream stream, FormatId format, const DecodeArgs& args);
 void launch_float_decode(simt::Stream stream, FormatId format, const DecodeArgs& args);
 
-// Tiles of 16, 64 and 128 tokens; of float formats 16 and 64.
+// Tiles of 16, 64 and 128 tokens; for float formats 16 and 64.
 template <int kTokens>
 void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, int64_t tiles);
 template <int kTokens>

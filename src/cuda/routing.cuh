@@ -1,15 +1,15 @@
-// Routing on the device: softmax and ranking of a row's experts (law::softmax, law::top_k, law::renormalise), the slots
-// of each expert side by side for tiles, and the weighted sum of what the experts gave. Integer atomics only, so no
-// result depends on the order in which blocks run.
+// Routing on the device: softmax and ranking of a row's experts (law::softmax, law::top_k, law::renormalise), grouping
+// of the slots of each expert for tiles, and the weighted sum of the experts' results. Atomics are on integers only, so
+// no result depends on the order in which blocks run.
 #pragma once
 
 #include "cuda/row_kernels.cuh"
 
 namespace invar::cuda {
 
-inline constexpr int kMostExperts = 1024;  // shared memory holds a row's probabilities
+inline constexpr int kMostExperts = 1024;  // a row's probabilities are in shared memory
 
-// Grid: rows, 256 threads. One warp ranks, the largest (probability, -index) first.
+// Grid: rows, 256 threads. One warp ranks: the largest (probability, -index) comes first.
 struct RouteArgs {
     Rows logits;
     int experts = 0, chosen = 0;
@@ -20,9 +20,9 @@ struct RouteArgs {
     Inspector inspector;
 };
 
-// The next in rank among the warp's experts: of those not taken, the most probable, the lowest index among equals.
+// The next in rank among the warp's experts: the most probable one not taken, and of equals the lowest index.
 struct Ranked {
-    uint32_t bits = 0;  // of the probability, which is not negative: ordered like the numbers
+    uint32_t bits = 0;  // bits of the probability, which is not negative, so that they order like the numbers
     int32_t expert = kMostExperts;
 };
 SIMT_DEVICE bool before(const Ranked& a, const Ranked& b) {
@@ -66,7 +66,7 @@ SIMT_KERNEL(kReduceThreads) route_kernel(RouteArgs args) {
     const int64_t row = simt::block_index();
     softmax_of_row(args, row, probabilities, lanes);
     if (simt::warp_index() != 0) return;
-    Ranked last{0xFFFFFFFFu, -1};  // stands before every expert
+    Ranked last{0xFFFFFFFFu, -1};  // ranks before every expert
     float total = 0.0f, last_weight = 0.0f;
     for (int rank = 0; rank <= args.chosen && rank < args.experts; ++rank) {
         Ranked best;

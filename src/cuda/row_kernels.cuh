@@ -1,6 +1,6 @@
-// The verbs that work row by row: norms, additions, the gated activation, embeddings, rows chosen, and rope. Each
-// equals the function of arithmetic/ that its comment names. A row of a call is a block's business or a part of one; no
-// result depends on which.
+// The verbs that work row by row: norms, additions, the gated activation, embeddings, choosing rows, and rope. Each
+// equals the function of arithmetic/ that its comment names. A block computes one row or a part of one; no result
+// depends on which.
 #pragma once
 
 #include "arithmetic/elementary_steps.h"
@@ -19,11 +19,11 @@ struct Rows {
     SIMT_DEVICE Global<float> row(int64_t r) const { return data + r * stride; }
 };
 
-inline constexpr int kReduceThreads = 256;  // the lanes of the reduce law are the threads of a block
+inline constexpr int kReduceThreads = 256;  // one thread per lane of the reduce law
 inline constexpr int kPartThreads = 256;    // of element-by-element kernels
 
-// The fold of the reduce law (arithmetic/reduce.h): each thread brings its lane, all get the sum. lanes: [256],
-// for one fold: a second one would need a barrier before it.
+// The fold of the reduce law (arithmetic/reduce.h): each thread brings its lane, and all get the sum. lanes: [256], for
+// one fold; a second fold would need a barrier before it.
 SIMT_DEVICE float fold_lanes(float lane_sum, simt::Shared<float> lanes) {
     const int j = simt::thread_index();
     lanes[j] = lane_sum;
@@ -34,9 +34,9 @@ SIMT_DEVICE float fold_lanes(float lane_sum, simt::Shared<float> lanes) {
         SIMT_UNROLL
         for (int i = 0; i < 4; ++i) a[i] = lanes[j + 32 * i] + lanes[j + 32 * i + 128];
         float sum = (a[0] + a[2]) + (a[1] + a[3]);
-        // Lane j takes j + half; the lanes above compute something nobody reads.
+        // Lane j takes j + half; the lanes above compute values that nobody reads.
         for (int half = 16; half > 0; half /= 2) sum = sum + simt::shuffle_xor(sum, half);
-        if (j == 0) lanes[0] = sum;  // which only this thread has read
+        if (j == 0) lanes[0] = sum;  // only this thread has read it
     }
     simt::sync_block();
     return lanes[0];
@@ -70,14 +70,14 @@ SIMT_KERNEL(kReduceThreads) rms_norm_kernel(NormArgs args) {
     }
 }
 
-// out[r, i] of two operands. Grid: (parts of a row, rows).
+// Computes out[r, i] from two operands. Grid: (parts of a row, rows).
 struct ElementArgs {
     Rows a, b, out;
     int64_t width = 0;
     Inspector inspector;
 };
 
-// add, and add_bias with a stride of 0 for b.
+// The verb add, and add_bias with a stride of 0 for b.
 SIMT_KERNEL(kPartThreads) add_kernel(ElementArgs args) {
     const int64_t row = simt::block_index_y();
     const int64_t i = int64_t{simt::block_index()} * kPartThreads + simt::thread_index();
@@ -99,7 +99,7 @@ SIMT_KERNEL(kPartThreads) silu_multiply_kernel(ElementArgs args) {
     inspect(args.inspector, row, i, result);
 }
 
-// Rows `rows` of x. Grid: (parts of a row, rows).
+// Copies the rows `rows` of x. Grid: (parts of a row, rows).
 struct GatherArgs {
     Rows x, out;
     Global<const int32_t> rows;

@@ -1,6 +1,6 @@
-// The words in which kernels are written: blocks, warps, barriers, shuffles, votes, integer dots, tensor-core tiles,
+// The functions that kernels are written in: blocks, warps, barriers, shuffles, votes, integer dots, tensor-core tiles,
 // asynchronous copies, shared and global memory. A kernel's source compiles twice: by nvcc against simt_device.h, where
-// each word is an instruction or two, and by any C++ compiler against simt_emulation.h, where each word behaves as
+// each function is an instruction or two, and by any C++ compiler against simt_emulation.h, where each behaves as
 // specified and checks how it is used. Nothing here knows what kernels compute. How to write one: docs/gpu.md.
 //
 // What a kernel may use (namespace invar::simt):

@@ -1,5 +1,5 @@
-// The words of simt.h for nvcc: thin names for what the hardware has. Included by simt.h only. Nothing is checked here;
-// the same kernels run under simt_emulation.h in the tests.
+// The functions of simt.h for nvcc: thin names for hardware instructions. Only simt.h includes it. Nothing is checked
+// here; the tests run the same kernels under simt_emulation.h.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -132,7 +132,7 @@ SIMT_DEVICE void atomic_min(uint64_t* place, uint64_t value) {
     atomicMin(reinterpret_cast<unsigned long long*>(place), static_cast<unsigned long long>(value));
 }
 
-// Weights are read once a pass: past L1, and first to leave L2.
+// Weights are read once per pass, so they bypass L1 and are the first to leave L2.
 template <class T>
 SIMT_DEVICE T load_once(const T* p) {
     if constexpr (sizeof(T) == 16) {
@@ -182,7 +182,7 @@ void launch(Stream stream, const Grid& grid, Kernel kernel, const Args& args) {
     if (stream.observer != nullptr) stream.observer->after();
 }
 
-// A pointer that kernels take, of `count` elements.
+// A pointer with the number of its elements, as kernels take it.
 template <class T>
 T* global(T* data, int64_t) {
     return data;

@@ -1,15 +1,15 @@
-// Where every bit of a weight matrix lies in device memory. The unit of a decode warp is a ROW GROUP of 4 rows: lane 4
-// b + r holds strand b of row r, so a record of 256 columns gives each lane its own block of 32, and a warp reads 512
-// neighbouring bytes with one 16-byte load a lane. Constants only, for the packer (weight_packing.cpp) and the kernels
+// Where every bit of a weight matrix lies in device memory. A decode warp works on a ROW GROUP of 4 rows: lane 4 b + r
+// holds strand b of row r. So a record of 256 columns gives each lane its own block of 32, and with one 16-byte load
+// per lane a warp reads 512 neighbouring bytes. Constants only, for the packer (weight_packing.cpp) and the kernels
 // (weight_pieces.cuh). The drawings and the reasons: docs/gpu.md.
 //
-//   matrix    | group 0 | group 1 | ...                        ceil(rows / 4) groups; rows past the end are zero bits
-//   group     | span 0 | span 1 | ...                          a span is 4 records (1024 columns), the last one may be
-//   shorter span      | scales [32 lanes] | side [4 rows] | record 0 | record 1 | record 2 | record 3 | record    |
-//   codes 0-15 [lane][16 B] | (codes 16-31) | crumbs [lane][8 B] | bits [lane][4 B] |
+//   matrix | group 0 | group 1 | ...              ceil(rows / 4) groups; rows past the end are zero bits
+//   group  | span 0 | span 1 | ...                a span is 4 records (1024 columns); the last one may be shorter
+//   span   | scales [32 lanes] | side [4 rows] | record 0 | record 1 | record 2 | record 3 |
+//   record | codes 0-15 [lane][16 B] | (codes 16-31) | crumbs [lane][8 B] | bits [lane][4 B] |
 //
-// Float weights: a record is `[chunk][lane][16 B]`, 8 chunks (f32), 4 (f16, bf16) or 2 (FP8) of each block in order.
-// Which planes and scales a format has follows from its description (formats/description.h).
+// In float weights a record is `[chunk][lane][16 B]`: 8 chunks (f32), 4 (f16, bf16) or 2 (FP8) of each block in order.
+// The planes and scales of a format follow from its description (formats/description.h).
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ inline constexpr int kGroupLanes = 32;
 inline constexpr int kRecordColumns = 256;
 inline constexpr int kSpanRecords = 4;
 
-// What each lane holds of the scales of a span (ScaleForm, formats/description.h), and what each row has beside them.
+// What each lane holds of the scales of a span (ScaleForm, formats/description.h), and what is kept per row beside
+// them.
 // i = record of the span, h = half of the block, b = strand.
 //   f16          8 B: f16 d[i]; bf16 likewise
 //   f16_minimum  16 B: { f16 d, f16 m }[i]
@@ -39,13 +40,13 @@ inline constexpr int kSpanRecords = 4;
 //   f32_of_128   32 B a span: f32 [i][b / 4], the same for all rows of the group (rows4_scales_agree); float elements
 // Code planes. A word is 4 codes of neighbouring columns (a k-group j: columns 4 j .. 4 j + 3 of the block).
 //   bytes    2 x 16 B a lane: word j, a signed code a byte
-//   nibbles  16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high ones; with levels:
-//   in
-//            its low and its high 16 bits, a nibble each
+//   nibbles  16 B a lane: word j % 4; k-group j in the low nibbles of its bytes, j + 4 in the high ones; with levels
+//            j is in its low and j + 4 in its high 16 bits, a nibble each
 //   crumbs   8 B a lane: word j / 4, bits 2 (j % 4) of each byte
 //   bits     4 B a lane: bit j of each byte
 struct WeightLayout : Description {
-    // Codes that kernels multiply as they are, signed; others are unsigned and too large by stored_offset().
+    // True for codes that kernels multiply unchanged, as signed bytes. Others are unsigned and too large by
+    // stored_offset().
     constexpr bool is_signed() const { return bytes || levels != CodeLevels::plain; }
     constexpr int stored_offset() const { return is_signed() ? 0 : offset; }
     constexpr int float_bytes() const { return element_bytes(elements); }
@@ -88,7 +89,7 @@ struct WeightLayout : Description {
     constexpr int side_at() const { return kGroupLanes * scale_bytes(); }
     constexpr int records_at() const { return side_at() + kGroupRows * side_bytes(); }
     constexpr int span_bytes() const { return records_at() + kSpanRecords * record_bytes(); }
-    // What the upper planes are shifted by in a code.
+    // How far the upper planes are shifted in a code.
     constexpr int crumbs_shift() const { return nibbles ? 4 : 0; }
     constexpr int bits_shift() const { return nibbles ? 4 : 2; }
 };
@@ -103,7 +104,7 @@ constexpr int64_t group_bytes(const WeightLayout& layout, int64_t records) {
     return spans * layout.records_at() + records * layout.record_bytes();
 }
 
-// Whether the device has kernels for matrices of the format; if not, the plan says so.
+// Whether the device has kernels for matrices of the format. If not, the plan says so.
 constexpr bool has_device_form(FormatId id) { return describe(id).has_pieces(); }
 // Bytes of [rows, columns] on the device.
 constexpr int64_t device_weight_bytes(FormatId id, int64_t rows, int64_t columns) {
@@ -112,8 +113,7 @@ constexpr int64_t device_weight_bytes(FormatId id, int64_t rows, int64_t columns
 
 // ---- activations
 
-// 256 quantised columns of one token for the decode kernels: lane 4 b + r reads strand b, so that the 4 rows share a
-// read.
+// 256 quantised columns of one token for the decode kernels. Lane 4 b + r reads strand b, so the 4 rows share a read.
 struct ActivationRecord {
     int8_t q[2][8][16];      // [half][strand]
     float d[8];              // [strand]; -0 past the end of K

@@ -1,4 +1,4 @@
-// The packer: a row's record is taken apart by layout/row_record.h and its pieces are put where weight_layout.h says.
+// Packs weights: layout/row_record.h splits a row's record, and its pieces go to the places that weight_layout.h gives.
 #include "cuda/weight_packing.h"
 
 #include <algorithm>
@@ -19,15 +19,15 @@ void or_bits(std::byte* place, uint32_t value, int shift) {
     std::memcpy(place, &word, 8);
 }
 
-// A code's planes. `record` is the start of the record, column 32 b + 4 j + c.
+// Packs a code into its planes. `record` is the start of the record, the column is 32 b + 4 j + c.
 void pack_code(const WeightLayout& layout, uint8_t code, int lane, int j, int c, std::byte* record) {
     if (layout.bytes) {
         record[512 * (j / 4) + 16 * lane + 4 * (j % 4) + c] = static_cast<std::byte>(code ^ 0x80);
         return;
     }
     if (layout.nibbles) {
-        // With a table the 8 nibbles of a word stand in the order of their columns, 4 of group j % 4 below 4 of j % 4
-        // + 4.
+        // With a table the 8 nibbles of a word are in the order of their columns: 4 of group j % 4 below 4 of j % 4 +
+        // 4.
         const int nibble = layout.levels == CodeLevels::plain ? 2 * c + j / 4 : c + 4 * (j / 4);
         std::byte& byte = record[16 * lane + 4 * (j % 4) + nibble / 2];
         byte |= static_cast<std::byte>((code & 15) << (4 * (nibble % 2)));
@@ -42,7 +42,7 @@ void pack_code(const WeightLayout& layout, uint8_t code, int lane, int j, int c,
     }
 }
 
-// The scales of row r's record i of the span.
+// Packs the scales of row r's record i of the span.
 void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i, std::byte* span) {
     std::byte* const side = span + layout.side_at() + r * layout.side_bytes();
     for (int b = 0; b < 8; ++b) {
@@ -101,7 +101,7 @@ void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i,
     }
 }
 
-// `stored`: blocks of a scale, where there is one, and elements. `scales`: of the record in its span.
+// `stored` holds blocks: a scale, if the format has one, and elements. `scales` is the place for them in the span.
 void pack_float_record(const WeightLayout& layout, const Format& format, const std::byte* stored, int64_t columns,
                        int r, std::byte* record, std::byte* scales) {
     const int bytes = layout.float_bytes(), of_chunk = 16 / bytes;

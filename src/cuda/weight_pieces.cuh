@@ -1,6 +1,6 @@
-// How kernels read weights: the planes and scales of weight_layout.h taken apart in registers, and the float step of
-// each format. Equal to weight() and accumulate() of formats/NAME/NAME.h. Which thread reads what, and in which order
-// blocks come, is the kernels' business (linear_decode.cuh, linear_tiles.cuh).
+// How kernels read weights: they take the planes and scales of weight_layout.h apart in registers and compute the float
+// step of each format. Equal to weight() and accumulate() of formats/NAME/NAME.h. The kernels (linear_decode.cuh,
+// linear_tiles.cuh) decide which thread reads what, and in which order blocks come.
 #pragma once
 
 #include "arithmetic/float_types.h"
@@ -13,21 +13,21 @@ using simt::Global;
 using simt::Words2;
 using simt::Words4;
 
-// The scales of one block of 32 as stored: integers, and the bits of the superblock's or block's f16 numbers.
+// The scales of one block of 32 as stored: integers, and the bits of the block's or superblock's f16 numbers.
 struct RawScales {
     uint32_t packed = 0;
     uint16_t d = 0, m = 0;
 };
 
-// The same as the float step takes them.
+// The same scales in the form that the float step takes.
 struct BlockScales {
-    float dw = 0;     // all that multiplies d but the integer scales of halves
+    float dw = 0;     // every factor of d except the integer scales of halves
     float other = 0;  // minimum: m; halves_minimum: dmin; two_floats: dw of half 1
     int32_t scale[2] = {};
     int32_t minimum[2] = {};
 };
 
-// What a block's activations give to the float step.
+// The part of a block's activations that the float step needs.
 struct BlockInputs {
     float d, sx;
     int32_t half_sum[2];
@@ -36,7 +36,7 @@ struct BlockInputs {
 template <FormatId kId>
 struct Weights {
     static constexpr WeightLayout kLayout = weight_layout(kId);
-    // Numbers, since device code cannot name the object they come from.
+    // These are numbers because device code cannot name the object they come from.
     static constexpr Step kStep = kLayout.step();
     static constexpr ScaleForm kScales = kLayout.scales;
     static constexpr CodeLevels kTable = kLayout.levels;
@@ -50,7 +50,7 @@ struct Weights {
     static constexpr bool kHalves = kLayout.halves;
     static constexpr bool kOf128 = kScales == ScaleForm::f16_of_128 || kScales == ScaleForm::bf16_of_128;
     static constexpr bool kBf16Scales = kScales == ScaleForm::bf16 || kScales == ScaleForm::bf16_of_128;
-    // Codes that dot4 takes as they are; others are unsigned and `offset` too large.
+    // True for codes that dot4 takes unchanged. Others are unsigned and `offset` too large.
     static constexpr bool kSigned = kLayout.is_signed();
     static constexpr bool kNibblesOnly = kLayout.nibbles && !kLayout.crumbs && !kLayout.bits && !kSigned;
 
@@ -90,11 +90,11 @@ struct Weights {
         return planes;
     }
 
-    // Eight levels of a table at once; selectors are the low 16 bits of `codes`, a nibble each (the k-group of j % 4)
-    // and the high 16 bits (the k-group of j % 4 + 4).
+    // Looks up eight levels of a table at once. Selectors are the nibbles of `codes`: the low 16 bits for the k-group
+    // of j % 4, the high 16 bits for that of j % 4 + 4.
     SIMT_DEVICE static void look_up(uint32_t codes, uint32_t& low, uint32_t& high) {
         constexpr bool kIq4 = kTable == CodeLevels::iq4;
-        // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes a word.
+        // kLevels of formats/iq4_nl, or kDoubledE2M1, four signed bytes per word.
         constexpr uint32_t t0 = kIq4 ? 0xBFAD9881u : 0x03020100u, t1 = kIq4 ? 0xF6EADDCFu : 0x0C080604u;
         constexpr uint32_t t2 = kIq4 ? 0x26190D01u : 0xFDFEFF00u, t3 = kIq4 ? 0x71594535u : 0xF4F8FAFCu;
         const uint32_t index = codes & 0x77777777u;                        // within half a table
@@ -103,8 +103,8 @@ struct Weights {
         high = simt::permute(simt::permute(t0, t1, index >> 16), simt::permute(t2, t3, index >> 16), half >> 16);
     }
 
-    // k-groups j and j + 4 (0 <= j < 4) of a block, a code a byte, from the words of the planes that have them: `first`
-    // and `second` are the nibbles' word j % 4, or the bytes' words j and j + 4.
+    // Makes k-groups j and j + 4 (0 <= j < 4) of a block, one code per byte, from the words of the planes: `first` and
+    // `second` are the nibbles' word j % 4, or the bytes' words j and j + 4.
     SIMT_DEVICE static void combine(uint32_t first, uint32_t second, const uint32_t (&crumbs)[2], uint32_t bits, int j,
                                     uint32_t& low, uint32_t& high) {
         if constexpr (kLayout.bytes) {
@@ -132,7 +132,8 @@ struct Weights {
         const uint32_t second = kLayout.bytes ? planes.nibbles[kLayout.bytes ? 4 + j : 0] : 0;
         combine(planes.nibbles[j], second, planes.crumbs, planes.bits, j, low, high);
     }
-    // The same from memory, for one k-group pair of the block of `lane`: what a lane of a tensor-core fragment needs.
+    // The same from memory, for one pair of k-groups of the block of `lane`, as a lane of a tensor-core fragment needs
+    // it.
     struct PairWords {
         uint32_t first, second, crumbs[2], bits;
     };
@@ -159,8 +160,8 @@ struct Weights {
         combine_pair(load_pair_words(record, 0, lane, j), j, low, high);
     }
 
-    // The same as signed bytes: (code + 128 - offset) never borrows from the next byte, and its top bit turned is the
-    // sign.
+    // The same as signed bytes: (code + 128 - offset) never borrows from the next byte, and flipping its top bit gives
+    // the sign.
     SIMT_DEVICE static uint32_t signed_codes(uint32_t codes) {
         if constexpr (kSigned || kOffset == 0) return codes;
         return ((codes | 0x80808080u) - kOffset * 0x01010101u) ^ 0x80808080u;
@@ -168,7 +169,7 @@ struct Weights {
 
     // ---- scales
 
-    // The scale piece of a lane for a span.
+    // A lane's piece of the scales of a span.
     struct Piece {
         uint32_t w[4];
     };
@@ -186,7 +187,7 @@ struct Weights {
         }
         return piece;
     }
-    // What stands beside a row's scales for a span; of scales of 128 columns, those that strand `strand` has.
+    // The scales kept beside a row for a span; of scales of 128 columns, those of strand `strand`.
     SIMT_DEVICE static Piece load_side(Global<const uint8_t> span, int row, int strand) {
         Piece side{};
         if constexpr (kOf128) {
@@ -204,7 +205,7 @@ struct Weights {
         return side;
     }
 
-    // Word i; where i is not a constant, without an array in memory.
+    // Word i, without an array in memory even if i is not a constant.
     SIMT_DEVICE static uint32_t word_of(const Piece& piece, int i) {
         const uint32_t even = i < 2 ? piece.w[0] : piece.w[2], odd = i < 2 ? piece.w[1] : piece.w[3];
         return i % 2 == 0 ? even : odd;
@@ -213,7 +214,7 @@ struct Weights {
         return (i < 2 ? piece.w[0] : piece.w[1]) >> (16 * (i % 2)) & 0xFFFFu;
     }
 
-    // Record i of the span, except for what lies in other lanes' pieces (six_bit, iq4_xs).
+    // The scales of record i of the span, except those in other lanes' pieces (six_bit, iq4_xs).
     SIMT_DEVICE static RawScales raw_scales(const Piece& piece, const Piece& side, int i) {
         RawScales raw;
         if constexpr (kScales == ScaleForm::f16 || kScales == ScaleForm::bf16) {
@@ -241,7 +242,7 @@ struct Weights {
         return raw;
     }
 
-    // The numbers that lie in the pieces of the row's other strands, by shuffles: all 32 lanes call it, lane 4 b + r.
+    // Gets the numbers in the pieces of the row's other strands by shuffles. All 32 lanes call it; the lane is 4 b + r.
     SIMT_DEVICE static void gather_superblock(const Piece& piece, int i, int row, RawScales& raw) {
         if constexpr (kScales == ScaleForm::six_bit) {
             const uint32_t mine = piece.w[1] >> 16;
@@ -306,7 +307,7 @@ struct Weights {
         return scales;
     }
 
-    // ---- the float step. `first` and `second`: dots of the halves of the block, or the whole dot in `first`.
+    // ---- the float step. `first` and `second` are dots of the halves of the block, or the whole dot in `first`.
 
     SIMT_DEVICE static float step(const BlockScales& w, const BlockInputs& x, int32_t first, int32_t second, float s) {
         if constexpr (kStep == Step::two_floats) {
@@ -329,7 +330,7 @@ struct Weights {
         return simt::fma(w.other, x.sx, s);
     }
 
-    // The value of one weight: weight() of the format. `code` is signed, `half` of its block 0 or 1.
+    // The value of one weight: weight() of the format. `code` is signed, `half` of its block is 0 or 1.
     SIMT_DEVICE static float value(const BlockScales& w, int32_t code, int half) {
         if constexpr (kStep == Step::two_floats) return (half == 0 ? w.dw : w.other) * static_cast<float>(code);
         if constexpr (kHalves) {
@@ -345,8 +346,8 @@ struct Weights {
 
 // ---- float weights
 
-// Columns 4 part .. 4 part + 3 of 16 bytes of elements, widened exactly; E4M3 codes to their value / 256, as the
-// binary16 of the same bits (NaN stays NaN).
+// Widens columns 4 part .. 4 part + 3 of 16 bytes of elements exactly; E4M3 codes to their value / 256, as the binary16
+// of the same bits (NaN stays NaN).
 template <FormatId kId>
 SIMT_DEVICE void widen_four(const Words4& words, int part, float (&w)[4]) {
     constexpr Elements kElements = weight_layout(kId).elements;
@@ -366,8 +367,8 @@ SIMT_DEVICE void widen_four(const Words4& words, int part, float (&w)[4]) {
     }
 }
 
-// Where record `record` of a group of float weights begins, and what multiplies its elements in strand `strand`: 256
-// for E4M3, times the grid's scale; 1 for others, which is not multiplied.
+// Where record `record` of a group of float weights begins, and the factor of its elements in strand `strand`: 256 for
+// E4M3, times the grid's scale; 1 for other formats, for which no multiplication is done.
 template <FormatId kId>
 struct FloatWeights {
     static constexpr WeightLayout kLayout = weight_layout(kId);
@@ -389,7 +390,7 @@ struct FloatWeights {
     }
 };
 
-// Calls `use` with the format as a constant, if it is one of codes or one of float elements; false for the others.
+// Calls `use` with the format as a constant, if it is one of codes or one of float elements; returns false for others.
 template <class Use>
 bool with_quantised_format(FormatId id, Use&& use) {
     return with_format(id, [&]<FormatId kId>() {

@@ -1,3 +1,4 @@
+// One function per format puts the codes and scales of a row in the order of the format's blocks: see block_packing.h.
 #include "files/block_packing.h"
 
 #include <cstring>
@@ -9,10 +10,10 @@ namespace invar {
 namespace {
 
 uint8_t byte_at(const std::byte* bytes, int64_t at) { return std::to_integer<uint8_t>(bytes[at]); }
-// The code of element i where two share a byte, the even one low.
+// The code of element i where two share a byte, the even one in the low nibble.
 uint8_t pair_code(const std::byte* codes, int64_t i) { return (byte_at(codes, i / 2) >> (i % 2 * 4)) & 0xF; }
 
-// Elements [first, first + 2 half) of a row into `half` bytes: element j low, element j + half high.
+// Packs elements [first, first + 2 half) of a row into `half` bytes: element j low, element j + half high.
 void write_halves(const std::byte* codes, int64_t first, int half, std::byte* out) {
     for (int j = 0; j < half; ++j)
         out[j] = static_cast<std::byte>(pair_code(codes, first + j) | pair_code(codes, first + j + half) << 4);
@@ -36,7 +37,7 @@ void pack_mxfp4(const PackingRow& row, std::byte* out) {
     }
 }
 
-// A number of a scale's dtype, as binary32 exactly.
+// The scale at an index, widened exactly from its dtype to binary32.
 float scale_at(const PackingRow& row, int64_t at) {
     if (row.scale_dtype == "F8_E8M0") return e8m0_to_f32(byte_at(row.scales, at));
     if (row.scale_dtype == "BF16") {
@@ -59,7 +60,7 @@ void pack_f8(const PackingRow& row, std::byte* out) {
     }
 }
 
-// A group in 2 bytes of scale, then its codes: in the order of the words, or (q4_0) element j low, j + 16 high.
+// A group becomes 2 bytes of scale and its codes, in the order of the words or (q4_0) element j low, j + 16 high.
 void pack_int4(const Format& format, const PackingRow& row, std::byte* out) {
     const int group = format.block_weights;
     for (int64_t first = 0; first < row.columns; first += group, out += format.block_bytes) {

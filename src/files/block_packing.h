@@ -1,5 +1,5 @@
 // Turns rows of codes and the scales beside them, as SafeTensors files hold them, into blocks of a Format. No number
-// changes: bits are put in another order. Which tensors these are is decided in checkpoint/.
+// changes: only the order of the bits does. checkpoint/ decides which tensors these are.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +12,11 @@ namespace invar {
 struct PackingRow {
     const std::byte* weights = nullptr;  // one row, as its tensor has it
     const std::byte* scales = nullptr;   // the scales of this row's blocks
-    std::string_view scale_dtype;        // of these, as SafeTensors spells it
+    std::string_view scale_dtype;        // the scales' dtype, as SafeTensors spells it
     int64_t columns = 0;
 };
 
-// Bytes of a row of the tensor of weights, and of that of scales.
+// Bytes per row of the tensor of weights, and of the tensor of scales.
 int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t columns);
 
 // Writes format.row_bytes(columns) bytes. `packing` is not CodePacking::blocks.

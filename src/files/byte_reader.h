@@ -1,5 +1,5 @@
 // A bounds-checked little-endian cursor over the bytes of a file. Every read either succeeds inside the span or returns
-// one sentence that names the file, what was being read, and the two numbers that disagree. It decides no format.
+// one sentence that names the file, what was being read, and the two numbers that disagree. It knows no file format.
 // No arithmetic here can overflow: lengths are compared with what remains, never added to an offset first.
 #pragma once
 
@@ -26,7 +26,7 @@ class ByteReader {
     size_t offset() const { return offset_; }
     size_t remaining() const { return bytes_.size() - offset_; }
 
-    // Where in the file's structure we are, e.g. "metadata key 'general.name'", shown in errors.
+    // Sets the place in the file's structure that errors show, e.g. "metadata key 'general.name'".
     void set_place(std::string place) { place_ = std::move(place); }
     const std::string& place() const { return place_; }
 
@@ -49,21 +49,21 @@ class ByteReader {
         return taken;
     }
 
-    // `count` elements of `element_bytes` each; the product is never formed when it could overflow.
+    // Takes `count` elements of `element_bytes` each; the product is never formed when it could overflow.
     Result<std::span<const std::byte>> take_array(uint64_t count, uint64_t element_bytes, const char* what) {
         if (count > remaining() / element_bytes) [[unlikely]]
             return too_many(what, count, element_bytes);
         return take(count * element_bytes, what);
     }
 
-    // A 64-bit length, then as many bytes.
+    // Reads a 64-bit length and then as many bytes.
     Result<std::string_view> read_string(const char* what) {
         TRY_ASSIGN(const uint64_t length, read<uint64_t>(what));
         TRY_ASSIGN(const auto text, take(length, what));
         return std::string_view(reinterpret_cast<const char*>(text.data()), text.size());
     }
 
-    // Errors for `count` things that need at least `element_bytes` each.
+    // The error for `count` things that need at least `element_bytes` each.
     tl::unexpected<Error> too_many(const char* what, uint64_t count, uint64_t element_bytes) const {
         return fail("{}: {}{} of {} entries of at least {} bytes cannot fit in the {} bytes left at offset {}; {}",
                     file_, prefix(), what, count, element_bytes, remaining(), offset_, kRemedy);

@@ -1,3 +1,4 @@
+// Opens the container that a path names and lists its tensors in one form for all containers: see checkpoint.h.
 #include "files/checkpoint.h"
 
 #include <unordered_map>
@@ -11,7 +12,7 @@
 namespace invar {
 namespace {
 
-// The format whose blocks are single numbers of a dtype; null: there is none.
+// The format whose blocks are single numbers of a dtype; null if there is none.
 const Format* format_of(Dtype dtype) {
     switch (dtype) {
         case Dtype::f32:

@@ -1,7 +1,7 @@
-// A model's files, opened: where every tensor's bytes are, and what the files say of the model. One type for every
-// container, the only one that is seen above this folder. Reads headers and small JSON files only. Which tensor is
-// which weight is decided in models/ and checkpoint/binding.h, how the bytes of a weight are made from tensors in
-// stored_weight.h.
+// A model's opened files: where every tensor's bytes are, and what the files say about the model. It is one type for
+// every container, and the only one that code above this folder sees. Opening reads headers and small JSON files only.
+// models/ and checkpoint/binding.h decide which tensor is which weight; stored_weight.h makes the bytes of a weight
+// from tensors.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ class GgufFile;
 class ModelDirectory;
 struct MemoryFile;
 
-// How tensors and hyper-parameters are named.
+// The naming of tensors and hyper-parameters.
 enum class Dialect : uint8_t {
     gguf,          // "blk.0.attn_q.weight", "llama.block_count"
     hugging_face,  // "model.layers.0.self_attn.q_proj.weight", "num_hidden_layers"
@@ -33,9 +33,9 @@ enum class Dialect : uint8_t {
 
 class Checkpoint {
   public:
-    // A GGUF file, or the whole set if `path` is any part of a split one; or a model directory, its config.json, or a
-    // .safetensors file in it (model_directory.h). All errors name the file, then the tensor or key, and the numbers
-    // that disagree.
+    // Opens a GGUF file, or the whole set if `path` is any part of a split one; or a model directory, its config.json,
+    // or a .safetensors file in it (model_directory.h). All errors name the file, then the tensor or key, and the
+    // numbers that disagree.
     static Result<Checkpoint> open(const std::filesystem::path& path);
     // A GGUF file in memory, for tests and fuzzing; `bytes` must outlive the result.
     static Result<Checkpoint> from_bytes(std::span<const std::byte> bytes, std::string name);
@@ -47,7 +47,7 @@ class Checkpoint {
     std::span<const TensorInfo> tensors() const;  // in the order of the files
     const TensorInfo* find(std::string_view tensor) const;
     const Metadata& metadata() const;  // GGUF's key-value pairs; none of a directory
-    // What config.json says of the text model: the object itself, or its text_config. Of directories only.
+    // The text model's part of config.json: the object itself, or its text_config. For directories only.
     const Json& config() const;
 
     std::span<const std::filesystem::path> paths() const;  // of the files with tensors; empty after from_bytes
@@ -56,7 +56,7 @@ class Checkpoint {
     uint64_t tensor_bytes() const;
 
     const GgufFile* gguf() const;             // null where it is none; for files/ and make/
-    const ModelDirectory* directory() const;  // null where it is none; for who reads the files beside the weights
+    const ModelDirectory* directory() const;  // null if it is none; for readers of the files beside the weights
 
   private:
     struct State;

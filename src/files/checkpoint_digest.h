@@ -1,4 +1,4 @@
-// The identity of a checkpoint's bytes, for reports, recordings and states that must belong to the same model.
+// Computes the identity of a checkpoint's bytes, for reports, recordings and states that must belong to the same model.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace invar {
 
-// Of everything that is taken: of GGUF files their bytes one behind the other, of a directory weights, configs and the
-// files beside them (base/hash.h). Reads every byte, and lets go of their pages.
+// The digest of everything that is taken: the bytes of GGUF files one after the other, or a directory's weights,
+// configs and the files beside them (base/hash.h). It reads every byte and then releases the pages.
 Result<std::string> digest_of(const Checkpoint& checkpoint);
 
 }  // namespace invar

@@ -1,3 +1,4 @@
+// Reads a folder on disk or in memory, and refuses files that are pointers in place of their content: see folder.h.
 #include "files/folder.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// A folder of files, on disk or in memory (for tests and fuzzing): which names there are, and their bytes. Decides that
-// a file is there, regular, within a limit, and not a Git LFS pointer in place of the file. It interprets no content.
+// A folder of files, on disk or in memory (for tests and fuzzing): its names and their bytes. It checks that a file is
+// there, is regular, keeps within a limit, and is not a Git LFS pointer in place of the file. It interprets no content.
 #pragma once
 
 #include <cstddef>
@@ -27,24 +27,24 @@ struct MemoryFile {
 
 class Folder {
   public:
-    // Errors name the path: missing, no folder, not permitted, more than kFolderMostEntries entries.
+    // Errors name the path: missing, not a folder, not permitted, more than kFolderMostEntries entries.
     static Result<Folder> open(const std::filesystem::path& path);
     static Folder in_memory(std::vector<MemoryFile> files, std::string name);
 
-    // Of the files directly in it, sorted; links count as what they lead to, folders in it do not count.
+    // The sorted names of the files directly in it. Links count as what they lead to; subfolders do not count.
     std::span<const std::string> names() const { return names_; }
     bool has(std::string_view name) const;
     const std::string& name() const { return name_; }  // as messages call it
     std::string name_of(std::string_view file) const;  // likewise, of a file in it
     std::filesystem::path path_of(std::string_view file) const { return path_ / file; }
 
-    // The bytes of a file, and its mapping where it is on disk. A name may lead into a folder below ("a/b").
+    // The bytes of a file, and its mapping if it is on disk. A name may lead into a subfolder ("a/b").
     struct File {
         std::optional<MappedFile> mapping;
         std::span<const std::byte> bytes;
     };
     Result<File> map(std::string_view file) const;
-    // A copy of a small file. Errors: as for map(), and more than `most_bytes`.
+    // Copies a small file. Errors: as for map(), and more than `most_bytes`.
     Result<std::string> read(std::string_view file, uint64_t most_bytes) const;
 
   private:

@@ -1,6 +1,6 @@
-// Opens one file or a set of split files and joins what they say: see gguf.h. One file's own rules are in
-// gguf_part.cpp. Split files: every part has split.no, split.count and split.tensors.count; the model's metadata is in
-// the first.
+// Opens one file or a set of split files and joins their contents: see gguf.h. The rules for a single file are in
+// gguf_part.cpp. In a set every part has split.no, split.count and split.tensors.count; the first part has the model's
+// metadata.
 #include "files/gguf.h"
 
 #include <algorithm>
@@ -26,7 +26,7 @@ Result<uint64_t> part_count(const Metadata& metadata) {
         return fail("{}: metadata key '{}' is {}; at most {} parts are possible", metadata.file(), kSplitCount, count,
                     kGgufMostParts);
     }
-    return std::max<uint64_t>(count, 1);  // 0 is what some writers say of a file that is whole
+    return std::max<uint64_t>(count, 1);  // some writers give 0 for a file that is whole
 }
 
 Result<void> check_part(const Metadata& metadata, uint64_t number, uint64_t count) {
@@ -50,7 +50,7 @@ std::optional<SplitName> split_name(const std::string& file_name) {
     if (file_name.size() <= kPattern.size()) return std::nullopt;
     const size_t prefix_size = file_name.size() - kPattern.size();
     const std::string_view suffix = std::string_view(file_name).substr(prefix_size);
-    uint64_t numbers[2] = {0, 0};  // the digits at 1 and at 10
+    uint64_t numbers[2] = {0, 0};  // the digits before and after "-of-"
     for (size_t i = 0; i < kPattern.size(); ++i) {
         if (kPattern[i] != '0') {
             if (suffix[i] != kPattern[i]) return std::nullopt;

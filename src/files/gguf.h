@@ -1,7 +1,7 @@
-// Opens GGUF model files, versions 2 and 3, whole or split, and hands out their metadata and the place of every tensor.
-// Decides what a valid file is: every length, count, offset and type is checked once (gguf_part.cpp), so that nobody
-// behind it has to. Reads headers only: no byte of a tensor is touched. It does not decide what a tensor is for
-// (models/) or whether the numbers make sense (checkpoint/). Limits and refusals are listed in docs/gguf.md.
+// Opens GGUF model files, versions 2 and 3, whole or split, and gives access to their metadata and the place of every
+// tensor. It decides what a valid file is: every length, count, offset and type is checked once (gguf_part.cpp), so
+// that later code need not check. It reads headers only and touches no byte of a tensor. models/ decides what a tensor
+// is for, checkpoint/ whether the numbers make sense. Limits and refusals are listed in docs/gguf.md.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ class GgufFile {
     // Opens a file, or the whole set if `path` is any part of a split one ("...-00002-of-00003.gguf"). All errors name
     // the file, then the tensor or key, and the numbers that disagree.
     static Result<GgufFile> open(const std::filesystem::path& path);
-    // A file in memory, for tests and fuzzing; `bytes` must outlive the result. A part of a split set is refused.
+    // Opens a file in memory, for tests and fuzzing; `bytes` must outlive the result. A part of a split set is refused.
     static Result<GgufFile> from_bytes(std::span<const std::byte> bytes, std::string name);
 
     const Metadata& metadata() const { return metadata_; }  // of the first part: the others only say their number
@@ -46,7 +46,7 @@ class GgufFile {
     uint32_t version() const { return version_; }                            // 2 or 3
     uint32_t alignment() const { return alignment_; }                        // bytes
     const std::string& name() const { return metadata_.file(); }             // of the first part, as messages call it
-    std::span<const std::filesystem::path> paths() const { return paths_; }  // one a part; empty after from_bytes
+    std::span<const std::filesystem::path> paths() const { return paths_; }  // one per part; empty after from_bytes
     std::span<const MappedFile> mappings() const { return mappings_; }       // likewise; for paging advice
     uint64_t file_bytes() const { return file_bytes_; }                      // of all parts, headers included
     uint64_t tensor_bytes() const { return tensor_bytes_; }
@@ -67,7 +67,7 @@ class GgufFile {
     std::unordered_map<std::string, size_t> index_;
 };
 
-// "model-00002-of-00003.gguf" taken apart; nothing for names of another kind.
+// The parts of a name such as "model-00002-of-00003.gguf"; nothing for other names.
 struct SplitName {
     std::string prefix;  // "model"
     uint64_t number;     // 2: counted from 1, as in the name (split.no in the metadata counts from 0)

@@ -1,4 +1,4 @@
-// The header parser: see gguf_part.h. It trusts nothing: counts are compared with the bytes left before anything is
+// Parses the header: see gguf_part.h. It trusts nothing: counts are compared with the bytes left before memory is
 // reserved, products and sums are formed with overflow checks, and nesting is bounded.
 #include "files/gguf_part.h"
 
@@ -52,7 +52,7 @@ class Parser {
     Result<GgufPart> parse();
 
   private:
-    // A tensor's row of the table: its offset is relative to the data section, whose start is known only at the end.
+    // One row of the tensor table. The offset is relative to the data section, whose start is known only at the end.
     struct Entry {
         TensorInfo info;
         uint64_t offset;
@@ -259,7 +259,7 @@ Result<Parser::Entry> Parser::read_tensor_entry(uint64_t index) {
     return entry;
 }
 
-// Fills in the number of bytes, refusing shapes that do not fit the block or 63 bits.
+// Computes the number of bytes, and refuses shapes that do not fit the block or 63 bits.
 Result<void> Parser::measure(TensorInfo& info) {
     const Format& format = *info.format;
     if (info.columns() % format.block_weights != 0) {

@@ -1,5 +1,5 @@
-// Reads the header of one physical GGUF file: magic, version, metadata, tensor table. Every rule that concerns a single
-// file is checked here; what concerns a set of split files, and the owner of the bytes, is gguf.h.
+// Reads the header of one physical GGUF file: magic, version, metadata, tensor table. Every rule about a single file is
+// checked here; gguf.h handles sets of split files and owns the bytes.
 // Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #pragma once
 

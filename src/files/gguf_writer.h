@@ -1,7 +1,6 @@
 // Writes a GGUF version 3 file: metadata in the order given, then the tensors' bytes, streamed in the order declared,
 // so that a model larger than memory can be written. The file appears whole at finish() or not at all
-// (base/atomic_file.h). It decides layout only; which tensors and formats a file should have is the caller's
-// (make/quantize.h).
+// (base/atomic_file.h). It decides layout only; the caller (make/quantize.h) chooses tensors and formats.
 #pragma once
 
 #include <cstddef>
@@ -40,11 +39,11 @@ constexpr MetadataType metadata_type_of() {
 
 class GgufWriter {
   public:
-    // `alignment`: a power of two up to kGgufMostAlignment; one other than the default is written as general.alignment.
+    // `alignment` is a power of two up to kGgufMostAlignment; any but the default is written as general.alignment.
     explicit GgufWriter(uint32_t alignment = kGgufDefaultAlignment);
 
-    // Metadata. A key that is there already keeps its place and gets the new value. Keys are printable ASCII.
-    // The stored type is the C++ type: add("llama.block_count", uint32_t{32}).
+    // Adds metadata. A key that is there already keeps its place and gets the new value. Keys are printable ASCII.
+    // The C++ type gives the stored type: add("llama.block_count", uint32_t{32}).
     template <class T>
     requires std::is_arithmetic_v<T>
     void add(std::string_view key, T value) {
@@ -64,11 +63,11 @@ class GgufWriter {
     // that is not 1 to 4 positive dimensions, rows that are no multiple of the format's block.
     Result<void> add_tensor(std::string_view name, const Format& format, std::span<const int64_t> shape);
 
-    // Everything before the first tensor byte, padding included.
+    // Returns everything before the first tensor byte, padding included.
     std::vector<std::byte> header() const;
 
-    // begin(), then append() for the bytes of all tensors in declared order (pieces of any size that do not reach
-    // across tensors; padding is added here), then finish(). Without finish() no file appears.
+    // Call begin(), then append() for the bytes of all tensors in declared order (in pieces of any size that do not
+    // reach across tensors; padding is added here), then finish(). Without finish() no file appears.
     Result<void> begin(const std::filesystem::path& target);
     Result<void> append(std::span<const std::byte> bytes);
     Result<void> finish();

@@ -1,4 +1,4 @@
-// A GGUF file as JSON: see inspect.h. Every text that goes in is valid UTF-8, so that the result can always be written.
+// Describes a GGUF file as JSON: see inspect.h. All text is made valid UTF-8, so that the result can always be written.
 #include "files/inspect.h"
 
 #include <array>

@@ -1,5 +1,5 @@
-// What a model file says of itself, as JSON: metadata with long arrays and texts abbreviated, every tensor, totals by
-// format. Headers only: no tensor byte is read. How it is printed, and what tokenizer or template mean, is src/app's.
+// Describes the contents of a model file as JSON: metadata with long arrays and texts abbreviated, every tensor, totals
+// by format. It reads headers only. Printing, and the meaning of tokenizer and template, belong to src/app.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 namespace invar {
 
 struct InspectOptions {
-    uint64_t array_elements = 8;  // shown of each array
-    uint64_t text_bytes = 160;    // shown of each text
+    uint64_t array_elements = 8;  // how many are shown of each array
+    uint64_t text_bytes = 160;    // how many are shown of each text
 };
 
 // {"file", "parts": [path], "version", "alignment", "file_bytes", "tensor_bytes", "weights",
@@ -23,9 +23,9 @@ struct InspectOptions {
 // Non-finite numbers become the texts "nan", "inf", "-inf"; texts that are not UTF-8 are shown with \xNN.
 Json inspect(const GgufFile& file, const InspectOptions& options = {});
 
-// Of a GGUF file the same. Of a directory {"file", "parts", "file_bytes", "tensor_bytes", "config": config.json,
-// "side_files": [name], "tensors": [{"name", "dtype", "shape", "bytes", "part", "offset"}],
-// "dtypes": [{"dtype", "tensors", "bytes"}]}.
+// For a GGUF file the same. For a directory {"file", "parts", "file_bytes", "tensor_bytes", "config": config.json,
+// "side_files": [name], "tensors": [{"name", "dtype", "shape", "bytes", "part", "offset"}], "dtypes": [{"dtype",
+// "tensors", "bytes"}]}.
 Json inspect(const Checkpoint& checkpoint, const InspectOptions& options = {});
 
 }  // namespace invar

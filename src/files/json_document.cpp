@@ -1,5 +1,5 @@
-// The tree is built from the parser's events, because its own builder looks up every key of an object in all keys
-// before it: see json_document.h.
+// Builds the tree from the parser's events, because the parser's own builder looks up every key of an object among all
+// keys before it: see json_document.h.
 #include "files/json_document.h"
 
 #include <array>
@@ -90,7 +90,7 @@ class TreeEvents final : public JsonEvents {
         return add(std::move(finished));
     }
 
-    // "quantization_config.ignore": the keys from the outside in.
+    // The keys from the outside in: "quantization_config.ignore".
     std::string place() const {
         std::string path;
         for (const Open& level : open_) {
@@ -109,7 +109,7 @@ class TreeEvents final : public JsonEvents {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-// Length of the constant of Python's at `place`, where one stands as a whole value; 0 elsewhere.
+// The length of Python's constant at `place` if one stands there as a whole value; otherwise 0.
 size_t python_constant_at(std::string_view text, size_t place) {
     constexpr std::array<std::string_view, 3> kConstants = {"NaN", "Infinity", "-Infinity"};
     for (const std::string_view constant : kConstants) {

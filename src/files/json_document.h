@@ -1,7 +1,7 @@
 // Reads one whole JSON file of a model directory (config.json and its kin) into a tree. It is stricter than JSON where
-// two readers could see two things: a key that stands twice in one object is refused. It is laxer in one place: Python
-// writes NaN, Infinity and -Infinity, and such a value is read as a text, so that only whoever wants a number there
-// meets it. Time and memory grow with the text, whatever stands in it. What the keys mean is not decided here.
+// readers could disagree: a key that stands twice in one object is refused. It is laxer in one place: Python writes
+// NaN, Infinity and -Infinity, and such a value is read as a text, so that only code that wants a number there meets
+// it. Time and memory are proportional to the text, whatever it contains. Other code decides what the keys mean.
 #pragma once
 
 #include <string>
@@ -14,11 +14,11 @@ namespace invar {
 
 inline constexpr size_t kJsonDocumentMostDepth = 100;
 
-// `file` is how messages call the file. Errors: not JSON (with the byte), a key twice (with its place), nested deeper
-// than kJsonDocumentMostDepth, a number above binary64's range.
+// Messages call the file `file`. Errors: not JSON (with the byte), a key that stands twice (with its place), nesting
+// deeper than kJsonDocumentMostDepth, a number above binary64's range.
 Result<Json> parse_json_document(std::string_view text, const std::string& file);
 
-// "a number", "null": for messages.
+// Names a value's kind for messages: "a number", "null".
 std::string_view kind_of(const Json& value);
 
 }  // namespace invar

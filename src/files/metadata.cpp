@@ -1,5 +1,5 @@
-// Reading stored metadata as what the caller needs: see metadata.h. All sizes were checked when the file was opened
-// (gguf.cpp), so the views below stay inside the payload.
+// Converts stored metadata to the types that callers need: see metadata.h. All sizes were checked when the file was
+// opened (gguf.cpp), so the views below stay inside the payload.
 #include "files/metadata.h"
 
 #include <array>
@@ -41,7 +41,7 @@ T load(std::span<const std::byte> bytes) {
     return value;
 }
 
-// The integer, as sign and magnitude-preserving pair: `low` is the two's complement, `negative` its sign.
+// An integer of any stored type: `low` is its two's complement, `negative` its sign.
 struct WideInteger {
     uint64_t low;
     bool negative;

@@ -1,6 +1,6 @@
-// The key-value part of a GGUF file: ordered, typed, and viewed in place (strings are views into the file's bytes, a
-// vocabulary of 150,000 tokens is not copied). It decides how a stored type may be read as another one; it does not
-// know which keys a model needs (models/) and it trusts that gguf.cpp has checked every length.
+// The key-value part of a GGUF file: ordered, typed, and viewed in place (strings are views into the file's bytes, so a
+// vocabulary of 150,000 tokens is not copied). It decides how a stored type may be read as another one. It does not
+// know which keys a model needs (models/), and it trusts that gguf.cpp has checked every length.
 #pragma once
 
 #include <cstddef>
@@ -35,44 +35,44 @@ enum class MetadataType : uint32_t {
 inline constexpr uint32_t kMetadataTypeCount = 13;
 
 std::string_view name_of(MetadataType type);
-// Bytes of one value; 0 for strings and arrays, whose size is in the file.
+// Bytes per value; 0 for strings and arrays, whose size is in the file.
 int bytes_of(MetadataType type);
 bool is_integer(MetadataType type);
 
-// One value: its type and its bytes in the file (for an array: element type, count, elements). A view: cheap to copy,
-// valid as long as the file. The as_...() functions give nothing when the stored value is not exactly one of the wanted
-// kind.
+// One value: its type and its bytes in the file (for an array: element type, count, elements). It is a view, cheap to
+// copy, and valid as long as the file. The as_...() functions return nothing if the stored value is not exactly one of
+// the wanted kind.
 class MetadataValue {
   public:
-    // `payload` has been checked: it is exactly one value of this type.
+    // `payload` was checked before: it is exactly one value of this type.
     MetadataValue(MetadataType type, std::span<const std::byte> payload) : type_(type), payload_(payload) {}
 
     MetadataType type() const { return type_; }
     std::span<const std::byte> payload() const { return payload_; }
 
-    // Any stored integer type that fits.
+    // Accepts any stored integer type if the value fits.
     std::optional<uint64_t> as_u64() const;
     std::optional<int64_t> as_i64() const;
-    // f32, f64, and integers that a binary64 holds exactly.
+    // Accepts f32, f64, and integers that a binary64 holds exactly.
     std::optional<double> as_f64() const;
     std::optional<bool> as_bool() const;
     std::optional<std::string_view> as_string() const;
 
     bool is_array() const { return type_ == MetadataType::array; }
-    // Of arrays only.
+    // For arrays only.
     MetadataType element_type() const;
     uint64_t size() const;
-    // Calls visit(MetadataValue) for the elements in order, at most `most` of them. Nothing for a value that is no
-    // array.
+    // Calls visit(MetadataValue) for the elements in order, at most `most` of them. Visits nothing if the value is not
+    // an array.
     template <class Visit>
     void for_each(Visit&& visit, uint64_t most = UINT64_MAX) const;
     std::vector<MetadataValue> elements(uint64_t most = UINT64_MAX) const;
 
-    // "u32", "array of string": for messages.
+    // Names the type for messages: "u32", "array of string".
     std::string type_name() const;
 
   private:
-    // Bytes of the value of type `type` at the start of `bytes`.
+    // Bytes of the value of type `type` that starts at `bytes`.
     static size_t extent(MetadataType type, std::span<const std::byte> bytes);
 
     MetadataType type_;
@@ -88,16 +88,16 @@ class Metadata {
   public:
     explicit Metadata(std::string file) : file_(std::move(file)) {}
 
-    // False if the key is there already; nothing is changed then.
+    // Returns false and changes nothing if the key is there already.
     bool add(std::string_view key, MetadataValue value);
 
     std::span<const MetadataEntry> entries() const { return entries_; }  // in the order of the file
     const MetadataValue* find(std::string_view key) const;
     bool has(std::string_view key) const { return find(key) != nullptr; }
 
-    // Typed reading. Every error names the file, the key, what is stored and what is wanted; a missing key is an error
-    // (ask has() first where a key is optional). Any stored integer type that fits counts as an integer, and integers
-    // that a binary64 (or binary32 in numbers()) holds exactly count as numbers.
+    // Typed reading. Every error names the file, the key, the stored type and the wanted one. A missing key is an error
+    // (ask has() first if a key is optional). Any stored integer type that fits counts as an integer, and integers that
+    // a binary64 (or binary32 in numbers()) holds exactly count as numbers.
     Result<uint64_t> integer(std::string_view key) const;
     Result<int64_t> signed_integer(std::string_view key) const;
     Result<double> number(std::string_view key) const;

@@ -1,3 +1,5 @@
+// Finds and opens the files of a directory, and compares index, headers and configs with each other: see
+// model_directory.h.
 #include "files/model_directory.h"
 
 #include <algorithm>
@@ -191,7 +193,7 @@ std::string ModelDirectory::name_of(std::string_view side_file) const { return f
 
 Result<std::string> ModelDirectory::digest() const {
     Hasher hasher;
-    // Mistral's layout takes params.json, which is a side file; a config.json beside it is not read.
+    // Mistral's layout reads params.json, which is a side file, and does not read a config.json beside it.
     std::vector<std::string_view> small;
     if (layout_ == Layout::hugging_face) small = {kConfig, kQuantConfig};
     small.insert(small.end(), kSideFiles.begin(), kSideFiles.end());

@@ -1,8 +1,8 @@
 // Opens a model directory as the tools of the field write it: weights in one or several SafeTensors files, config.json
-// beside them, and the files of the tokenizer; or Mistral's own layout (params.json, consolidated.safetensors). Decides
-// which files are taken and that they agree with each other: index and headers, config.json and hf_quant_config.json.
-// Reads headers and small JSON files only: no byte of a tensor is touched. What a tensor or a config's key means is
-// decided in checkpoint/. What is taken and what is refused is listed in docs/checkpoints.md.
+// beside them, and the files of the tokenizer; or Mistral's own layout (params.json, consolidated.safetensors). It
+// decides which files are taken and that they agree with each other: index and headers, config.json and
+// hf_quant_config.json. It reads headers and small JSON files only. checkpoint/ decides what a tensor or a config's key
+// means. docs/checkpoints.md lists what is taken and what is refused.
 #pragma once
 
 #include <array>
@@ -28,8 +28,8 @@ namespace invar {
 inline constexpr uint64_t kConfigMostBytes = 32u << 20;
 inline constexpr uint64_t kShardIndexMostBytes = 256u << 20;
 
-// Files beside the weights that a model may have. Which of them is taken where several say the same is decided by those
-// who read them (text/).
+// Files beside the weights that a model may have. If several of them hold the same information, their reader (text/)
+// decides which is taken.
 inline constexpr std::array<std::string_view, 13> kSideFiles = {
     "generation_config.json",
     "tokenizer.json",
@@ -53,36 +53,39 @@ class ModelDirectory {
         mistral,       // params.json and consolidated.safetensors; Mistral's own names
     };
 
-    // True where open() is meant and not GgufFile::open(): a directory, or a name that ends in .safetensors or .json.
+    // Whether a path is for open() here and not for GgufFile::open(): a directory, or a name that ends in .safetensors
+    // or .json.
     static bool is_meant_by(const std::filesystem::path& path);
 
-    // `path` is the directory, its config.json, params.json or index, or a .safetensors file in it: that file alone, or
-    // all shards where it is one of them. Every error is one sentence that names the file, then the tensor or key.
+    // `path` is the directory, its config.json, params.json or index, or a .safetensors file in it. Such a file is
+    // taken alone, or with all shards if it is one of them. Every error is one sentence that names the file, then the
+    // tensor or key.
     static Result<ModelDirectory> open(const std::filesystem::path& path);
-    // Files in memory, for tests and fuzzing; their bytes must outlive the result.
+    // Opens files in memory, for tests and fuzzing; their bytes must outlive the result.
     static Result<ModelDirectory> from_files(std::vector<MemoryFile> files, std::string name);
 
     ModelDirectory(ModelDirectory&&) noexcept;
     ModelDirectory& operator=(ModelDirectory&&) noexcept;
     ~ModelDirectory();
 
-    // In the order of the files, then of their bytes. A tensor of an unknown dtype is listed like the others.
+    // The tensors in the order of the files, then of their bytes. A tensor of an unknown dtype is listed like the
+    // others.
     std::span<const SafeTensor> tensors() const { return tensors_; }
     const SafeTensor* find(std::string_view tensor) const;
 
     Layout layout() const { return layout_; }
     const Json& config() const;  // an object: config.json, or params.json in Mistral's layout
     const std::string& config_name() const { return config_name_; }  // its path, as messages call it
-    // The config's quantization_config (or compression_config, as it was called once), also from inside text_config;
-    // null where there is none.
+    // The config's quantization_config (or compression_config, its former name), also from inside text_config; null if
+    // there is none.
     const Json* quantization_config() const;
-    // The object `quantization` of hf_quant_config.json, which ModelOpt writes; null where there is none. Where both
-    // exist they name the same algorithms.
+    // The object `quantization` of hf_quant_config.json, which ModelOpt writes; null if there is none. If both exist,
+    // they name the same algorithms.
     const Json* hf_quant_config() const;
     const Json* generation_config() const;  // an object; null where there is none
 
     bool has(std::string_view side_file) const;  // one of kSideFiles
-    // The whole file. Errors: there is none, it is larger than `most_bytes`, it cannot be read.
+    // Reads the whole file. Errors: it is missing, is larger than `most_bytes`, or cannot be read.
     Result<std::string> read(std::string_view side_file, uint64_t most_bytes) const;
     // The same as JSON (json_document.h).
     Result<Json> read_json(std::string_view side_file, uint64_t most_bytes) const;
@@ -94,7 +97,7 @@ class ModelDirectory {
     uint64_t file_bytes() const { return file_bytes_; }                      // of the weights' files, headers included
     uint64_t tensor_bytes() const { return tensor_bytes_; }
 
-    // Identity of everything that is taken: weights, configs and side files, with their names (base/hash.h). Reads
+    // The identity of everything that is taken: weights, configs and side files, with their names (base/hash.h). Reads
     // every byte. Errors: a side file is empty, is a pointer to a large file, or cannot be read.
     Result<std::string> digest() const;
 
@@ -111,7 +114,7 @@ class ModelDirectory {
     Layout layout_;
     std::string config_name_;
     std::unique_ptr<Documents> documents_;
-    std::string index_;  // the index that was followed; empty where there is none
+    std::string index_;  // the index that was followed; empty if there is none
     std::vector<std::string> files_;
     std::vector<std::string> file_names_;
     std::vector<MappedFile> mappings_;

@@ -1,4 +1,4 @@
-// Escaping of untrusted text: see printable.h.
+// Escapes untrusted text: see printable.h.
 // The UTF-8 rules are table 3-7 of the Unicode standard.
 #include "files/printable.h"
 

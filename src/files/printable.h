@@ -1,5 +1,5 @@
-// Text from a file, made safe for a sentence or a JSON value: escapes what a terminal would obey and what is not UTF-8.
-// Names longer than a line are shortened, because a hostile file may carry a key of a gigabyte.
+// Makes text from a file safe for a sentence or a JSON value: it escapes characters that a terminal would obey and
+// bytes that are not UTF-8. It shortens long names, because a hostile file may carry a key of a gigabyte.
 #pragma once
 
 #include <cstddef>

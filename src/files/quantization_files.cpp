@@ -1,3 +1,4 @@
+// Finds the declarations of quantisation and compares them key by key: see quantization_files.h.
 #include "files/quantization_files.h"
 
 #include <array>
@@ -10,14 +11,14 @@
 namespace invar {
 namespace {
 
-// Short values as they stand, for messages.
+// Formats short values as they are, for messages.
 std::string shown(const Json& value) {
     if (value.is_string()) return printable(value.get_ref<const std::string&>());
     if (value.is_structured()) return std::string(kind_of(value));
     return value.dump();
 }
 
-// Equal where both have the key; a key that one of the two lacks contradicts nothing.
+// Errors if both have the key and the values differ; a key that one of the two lacks contradicts nothing.
 Result<void> check_key(std::string_view key, std::string_view module, const Json& config,
                        const std::string& config_file, const Json& hf_quant, const std::string& hf_quant_file) {
     const auto mine = config.find(key);

@@ -18,7 +18,7 @@ struct DtypeRow {
     std::string_view name;
     int bits;
 };
-// In the order of the enum.
+// The rows are in the order of the enum.
 constexpr std::array<DtypeRow, 20> kDtypes = {{
     {"F64", 64},    {"F32", 32},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32}, {"I16", 16},
     {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},    {"U8", 8},      {"BOOL", 8}, {"C64", 64},
@@ -30,7 +30,7 @@ static_assert(std::endian::native == std::endian::little, "the length is read by
 constexpr uint64_t kLengthBytes = 8;
 constexpr std::string_view kDamaged = "the file is damaged or incomplete";
 
-// Elements of the shape; nothing when they are 2^63 or more. A dimension of 0 makes it 0, whatever the others are.
+// The elements of the shape; nothing if they are 2^63 or more. A dimension of 0 makes it 0, whatever the others are.
 std::optional<int64_t> elements_of(const std::vector<int64_t>& shape) {
     if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
     int64_t product = 1;
@@ -64,7 +64,7 @@ Result<void> check_size(const SafeTensorsEntry& entry, Dtype dtype, const std::s
     return {};
 }
 
-// The tensors, sorted by their bytes, cover [0, data_bytes) without gap or overlap.
+// Checks that the tensors, sorted by their bytes, cover [0, data_bytes) without gap or overlap.
 Result<void> check_tiling(const std::vector<SafeTensorsEntry>& entries, uint64_t data_bytes, const std::string& file) {
     uint64_t covered = 0;
     const SafeTensorsEntry* previous = nullptr;

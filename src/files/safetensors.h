@@ -1,7 +1,7 @@
-// Opens one SafeTensors file and hands out its metadata strings and the place of every tensor. Decides what a valid
-// file is, as the format's reference does: every length, shape and offset is checked here once, so that nobody behind
-// it has to. Reads the header only: no byte of a tensor is touched. What a tensor is for is decided elsewhere: model
-// weights in checkpoint/, recordings in proof/record/recording_file.h. Writing: safetensors_writer.h.
+// Opens one SafeTensors file and gives access to its metadata strings and the place of every tensor. It decides what a
+// valid file is, as the format's reference does: every length, shape and offset is checked here once, so that later
+// code need not check. It reads the header only. Other code decides what a tensor is for: checkpoint/ for model
+// weights, proof/record/recording_file.h for recordings. Writing: safetensors_writer.h.
 // Layout: a 64-bit little-endian length n; n bytes of JSON {"name": {"dtype", "shape", "data_offsets"}, ...,
 // "__metadata__": {string: string}}; the tensors' bytes, without gaps. https://github.com/huggingface/safetensors
 #pragma once
@@ -47,22 +47,22 @@ enum class Dtype : uint8_t {
     f6_e2m3,
     f6_e3m2,
     f4,
-    unknown,  // a name that is not in this table: kept, its size taken from the offsets
+    unknown,  // a name that is not in this table: the tensor is kept, its size follows from the offsets
 };
 std::string_view dtype_name(Dtype dtype);  // as in the file: "F32", "F8_E4M3"; "" for unknown
 int dtype_bits(Dtype dtype);               // of one element; 0 for unknown
-Dtype find_dtype(std::string_view name);   // unknown where there is no such
+Dtype find_dtype(std::string_view name);   // unknown if there is no such dtype
 
 struct SafeTensor {
     std::string name;
     Dtype dtype = Dtype::unknown;
     std::string dtype_name;      // as in the file
     std::vector<int64_t> shape;  // outermost first; empty: one element; a dimension may be 0
-    // Into the file's bytes, at any address: the format promises no alignment (use memcpy).
+    // Points into the file's bytes, at any address: the format promises no alignment (use memcpy).
     const std::byte* data = nullptr;
     uint64_t bytes = 0;
     uint64_t file_offset = 0;  // from the start of the file
-    int file_index = 0;        // which file of a directory (model_directory.h); 0 for a file alone
+    int file_index = 0;        // the file of a directory (model_directory.h); 0 for a file alone
 
     int64_t elements() const;  // below 2^63
 };

@@ -1,4 +1,4 @@
-// The header as a stream of JSON events, so that a header of the full 100 MB costs time and memory in proportion.
+// Reads the header as a stream of JSON events, so that time and memory are proportional even for the full 100 MB.
 #include "files/safetensors_header.h"
 
 #include <optional>
@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-// Where the events are: level 1 names tensors, level 2 is inside one (or inside the metadata), level 3 inside an array.
+// Tracks the level of the events: 1 names tensors, 2 is inside a tensor (or the metadata), 3 inside an array.
 class HeaderEvents final : public JsonEvents {
   public:
     explicit HeaderEvents(const std::string& file) : file_(file) {}

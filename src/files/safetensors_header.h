@@ -1,5 +1,5 @@
-// The JSON header of a SafeTensors file as it stands there: names, dtypes, shapes and offsets, each of the right kind,
-// no name twice. Whether the numbers agree with each other and with the file is decided in safetensors.cpp.
+// Reads the JSON header of a SafeTensors file: names, dtypes, shapes and offsets, each of the right kind, no name
+// twice. safetensors.cpp decides whether the numbers agree with each other and with the file.
 #pragma once
 
 #include <array>

@@ -1,3 +1,4 @@
+// Writes the header first, from the declared tensors, and then appends their bytes: see safetensors_stream.h.
 #include "files/safetensors_stream.h"
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@ namespace {
 constexpr size_t kAlignment = 64;  // of the data: a cache line
 constexpr size_t kLengthBytes = 8;
 
-// A JSON string; bytes that are not UTF-8 become U+FFFD.
+// Makes a JSON string; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(std::string_view text) {
     return Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
@@ -28,7 +29,7 @@ uint64_t SafeTensorsDeclaration::bytes() const {
     return bits / 8;
 }
 
-// Written by hand rather than as a tree: a tree looks every key up among the earlier ones.
+// The header is written by hand, because a JSON tree looks up every key among the earlier ones.
 Result<std::string> safetensors_header(const std::map<std::string, std::string>& metadata,
                                        std::span<const SafeTensorsDeclaration> tensors) {
     std::string text(kLengthBytes, '\0');

@@ -1,6 +1,6 @@
-// Writes a SafeTensors file larger than memory: the tensors are declared first, then their bytes are appended in that
-// order, in pieces of any size. The file appears whole at finish() or not at all (base/atomic_file.h). A file from
-// tensors in memory is safetensors_writer.h's.
+// Writes a SafeTensors file that may be larger than memory: the tensors are declared first, then their bytes are
+// appended in that order, in pieces of any size. The file appears whole at finish() or not at all (base/atomic_file.h).
+// safetensors_writer.h writes a file from tensors in memory.
 #pragma once
 
 #include <filesystem>
@@ -23,8 +23,8 @@ struct SafeTensorsDeclaration {
     uint64_t bytes() const;
 };
 
-// Length, JSON and padding: everything before the data. The tensors' bytes follow in the order given. Errors: a name
-// twice; more bytes than the format allows.
+// Returns the length, the JSON and the padding: everything before the data. The tensors' bytes follow in the order
+// given. Errors: a name that stands twice; more bytes than the format allows.
 Result<std::string> safetensors_header(const std::map<std::string, std::string>& metadata,
                                        std::span<const SafeTensorsDeclaration> tensors);
 

@@ -1,4 +1,4 @@
-// Layout of a SafeTensors file: see safetensors_writer.h and the specification named in safetensors.h.
+// Lays out a SafeTensors file: see safetensors_writer.h and the specification named in safetensors.h.
 #include "files/safetensors_writer.h"
 
 #include <fmt/format.h>

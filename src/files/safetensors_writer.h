@@ -1,7 +1,6 @@
 // Writes a SafeTensors file from tensors in memory. The file appears whole or not at all (base/atomic_file.h). The data
 // starts at a multiple of 64 bytes and wider elements go before narrower ones, so that every tensor is aligned to its
-// elements although the format allows no gaps. Which tensors a file has is the caller's
-// (proof/record/recording_file.h).
+// elements although the format allows no gaps. The caller chooses the tensors (proof/record/recording_file.h).
 #pragma once
 
 #include <filesystem>
@@ -18,7 +17,7 @@ namespace invar {
 
 class SafeTensorsWriter {
   public:
-    // Text must be UTF-8; what is not becomes U+FFFD. A key that is there already gets the new value.
+    // Text must be UTF-8; other bytes become U+FFFD. A key that is there already gets the new value.
     void add_metadata(std::string_view key, std::string_view value);
 
     // `data` is borrowed until write(). Errors name the tensor: a duplicate or reserved name, a name that is not UTF-8,
@@ -28,7 +27,7 @@ class SafeTensorsWriter {
 
     // Errors: a header above the format's limit; the file cannot be written.
     Result<void> write(const std::filesystem::path& target) const;
-    // The same in memory.
+    // The same file in memory.
     Result<std::vector<std::byte>> bytes() const;
 
   private:

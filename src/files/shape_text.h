@@ -1,4 +1,4 @@
-// A shape as sentences about tensors write it: "[8, 256, 64]", outermost dimension first.
+// Writes a shape for sentences about tensors: "[8, 256, 64]", outermost dimension first.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// Checks the index entry by entry, and that no name in it leaves the directory: see shard_index.h.
 #include "files/shard_index.h"
 
 #include <algorithm>
@@ -9,8 +10,8 @@
 namespace invar {
 namespace {
 
-// A shard is a file in the directory or below it. Symbolic links are no matter of names: a cache of downloads uses
-// them.
+// A shard is a file in the directory or below it. Only the name is checked: symbolic links are allowed, because a cache
+// of downloads uses them.
 bool stays_in_directory(std::string_view shard) {
     if (shard.empty() || shard.front() == '/' || shard.find('\0') != std::string_view::npos) return false;
     if (shard.find('\\') != std::string_view::npos) return false;  // a separator on other systems

@@ -1,3 +1,4 @@
+// Reads runs of rows, puts them into the wanted order, and packs them into blocks: see stored_weight.h.
 #include "files/stored_weight.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 namespace invar {
 namespace {
 
-// Rows of the scales' tensor for a row of the weights': blocks of 128 rows share one in a grid.
+// The row of the scales' tensor for a row of the weights' tensor: in a grid, blocks of 128 rows share one.
 int64_t scale_row(CodePacking packing, int64_t row) { return packing == CodePacking::f8_grid ? row / 128 : row; }
 
 int64_t bytes_of_row(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.bytes) / tensor.rows(); }
@@ -44,7 +45,7 @@ StoredWeight::Place StoredWeight::place_of(int64_t row) const {
                                    matrix.order.at(row % each) * packed_row_bytes(packing, *format, columns())};
 }
 
-// [offset, offset + count) of a tensor, in place or copied into `room`.
+// Reads [offset, offset + count) of a tensor, in place or copied into `room`.
 Result<const std::byte*> RowReader::bytes(const TensorInfo& tensor, int64_t offset, int64_t count,
                                           std::vector<std::byte>& room) {
     if (access_ == Access::mapped || tensor.file == nullptr) return tensor.data + offset;
@@ -54,7 +55,7 @@ Result<const std::byte*> RowReader::bytes(const TensorInfo& tensor, int64_t offs
     return room.data();
 }
 
-// Rows [first, first + count) of one matrix as blocks.
+// Makes rows [first, first + count) of one matrix as blocks.
 Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
                                   std::byte* out) {
     const int64_t columns = weight.columns(), row_bytes = weight.row_bytes();
@@ -115,7 +116,7 @@ Result<void> RowReader::decode(const StoredWeight& weight, int64_t row, float* o
 }
 
 Result<void> RowReader::vector(const StoredWeight& weight, float* out) {
-    // A vector whose elements are in another order is read whole and picked from.
+    // A vector whose elements are in another order is read whole, and the elements are picked from the copy.
     const StoredMatrix& matrix = weight.matrices.front();
     const int64_t size = weight.shape.front(), element_bytes = weight.format->block_bytes;
     TRY_ASSIGN(const std::byte* stored, bytes(*matrix.weights, 0, matrix.weights->weights() * element_bytes, weights_));

@@ -1,7 +1,7 @@
-// How a checkpoint holds one weight, and its rows as blocks of a Format: whatever the container, and whether the weight
-// is a tensor, a slice of one, rows of one in another order, codes beside their scales, or one tensor an expert. Rows
-// are handed out a few at a time, so that no expanded copy of a weight ever exists. Which tensors a weight is made of
-// is decided in checkpoint/binding.h.
+// How a checkpoint holds one weight, and its rows as blocks of a Format. This covers every container and every form: a
+// tensor, a slice of one, rows in another order, codes beside their scales, or one tensor per expert. Rows are handed
+// out a few at a time, so that no expanded copy of a weight ever exists. checkpoint/binding.h decides which tensors
+// make up a weight.
 #pragma once
 
 #include <cstddef>
@@ -15,12 +15,11 @@
 
 namespace invar {
 
-// Which row of a tensor is row r of a matrix of the weight: first + step * order(r).
+// Maps row r of a matrix of the weight to the row first + step * order(r) of a tensor.
 struct RowOrder {
     int64_t first = 0, step = 1;
-    // Within heads of so many rows, whose first `rotary_width` rows are stored as neighbouring pairs of rope and wanted
-    // as halves: row i of a head's halves is stored as row 2 i, row i + rotary_width / 2 as row 2 i + 1. 0: as they
-    // are.
+    // The size of a head whose first `rotary_width` rows are stored as neighbouring pairs of rope but wanted as halves:
+    // row i of the halves is stored as row 2 i, row i + rotary_width / 2 as row 2 i + 1. 0: the order is as wanted.
     int64_t head_width = 0, rotary_width = 0;
 
     int64_t at(int64_t row) const {
@@ -34,10 +33,10 @@ struct RowOrder {
     bool operator==(const RowOrder&) const = default;
 };
 
-// How the numbers of a vector are to be changed.
+// The change to be made to the numbers of a vector.
 enum class VectorLaw : uint8_t { as_stored, plus_one, minus_exp };
 
-// What a row of the tensor of weights is, and how it becomes blocks of the format (block_packing.h).
+// The content of a row of the tensor of weights, and how it becomes blocks of the format (block_packing.h).
 enum class CodePacking : uint8_t {
     blocks,       // blocks of the format
     nvfp4_pairs,  // U8 [rows, columns / 2], the even element low; scales E4M3 [rows, columns / 16]
@@ -49,7 +48,7 @@ enum class CodePacking : uint8_t {
 // One matrix of the weight, or its vector.
 struct StoredMatrix {
     const TensorInfo* weights = nullptr;
-    const TensorInfo* scales = nullptr;  // of its blocks, with the same rows (f8_grid: the same blocks of rows)
+    const TensorInfo* scales = nullptr;  // scales of its blocks, with the same rows (f8_grid: the same blocks of rows)
     RowOrder order;
 };
 
@@ -57,13 +56,13 @@ struct StoredWeight {
     std::string name;  // of the tensor, as messages and plans spell it
     const Format* format = nullptr;
     std::vector<int64_t> shape;          // outermost first: [rows, columns], [matrices, rows, columns] or [size]
-    std::vector<StoredMatrix> matrices;  // one, or one for each expert
+    std::vector<StoredMatrix> matrices;  // one, or one per expert
     CodePacking packing = CodePacking::blocks;
-    std::vector<float> scales;            // one for each matrix: the multiplier of all its weights; empty: none
-    std::vector<float> row_scales;        // one for each row of all matrices, likewise; empty: none
-    std::vector<const TensorInfo*> read;  // the tensors that these numbers came from, and others that were looked at
+    std::vector<float> scales;            // one per matrix: the multiplier of all its weights; empty: none
+    std::vector<float> row_scales;        // one per row of all matrices, likewise; empty: none
+    std::vector<const TensorInfo*> read;  // tensors that these numbers came from, and others that were looked at
     VectorLaw law = VectorLaw::as_stored;
-    std::string recipe;  // how it is made, in words; "": it is the tensor
+    std::string recipe;  // how it is made, in words; "": it is the tensor itself
 
     int64_t columns() const { return shape.back(); }
     int64_t rows() const;  // over all matrices; 1 for a vector
@@ -73,9 +72,9 @@ struct StoredWeight {
     int64_t bytes() const { return rows() * row_bytes(); }  // as blocks of `format`
     float scale_of(int64_t matrix) const { return scales.empty() ? 1.0f : scales[static_cast<size_t>(matrix)]; }
 
-    // All rows one behind the other as they are wanted; null where they have to be made.
+    // All rows in the order they are wanted; null if they have to be made.
     const std::byte* in_place() const;
-    // Where a row is, for messages: part of the checkpoint and bytes from its start.
+    // Where a row is stored, for messages: the part of the checkpoint, and bytes from that part's start.
     struct Place {
         int file_index = 0;
         int64_t offset = 0;
@@ -83,18 +82,18 @@ struct StoredWeight {
     Place place_of(int64_t row) const;
 };
 
-// Reads rows of weights into a buffer that it keeps: one for each thread.
+// Reads rows of weights into a buffer that it keeps. Each thread needs its own.
 class RowReader {
   public:
     enum class Access : uint8_t {
         read,    // copied from the file: a file that shrinks meanwhile is an error, and no page of it stays mapped
-        mapped,  // through the mapping, in place where the rows are there as they are wanted
+        mapped,  // through the mapping, in place if the rows are stored as wanted
     };
     explicit RowReader(Access access) : access_(access) {}
 
-    // Rows [first, first + count) of the weight, all matrices counted, valid until the next call.
+    // Rows [first, first + count) of the weight, counted over all matrices; valid until the next call.
     Result<const std::byte*> rows(const StoredWeight& weight, int64_t first, int64_t count);
-    // The numbers of one row, the scale of its matrix multiplied: [columns].
+    // The numbers of one row, multiplied by the scale of its matrix: [columns].
     Result<void> decode(const StoredWeight& weight, int64_t row, float* out);
     // The numbers of a vector, [size].
     Result<void> vector(const StoredWeight& weight, float* out);

@@ -1,5 +1,5 @@
-// What a model file says about one tensor: name, format, logical shape, and where its bytes are. Shapes are logical
-// everywhere; packed sizes exist only in `bytes`. Files with no such tensor cannot produce one (no empty placeholders).
+// One tensor of a model file: name, format, logical shape, and where its bytes are. Shapes are logical everywhere;
+// packed sizes exist only in `bytes`. A tensor that the file lacks has no entry (there are no empty placeholders).
 #pragma once
 
 #include <cstddef>
@@ -20,12 +20,12 @@ struct TensorInfo {
     // dimensions the other way round). 1 to 4 dimensions, each at least 1, the last a multiple of
     // format->block_weights; the number of weights is below 2^63.
     std::vector<int64_t> shape;
-    // Into the file's bytes. Aligned to the file's alignment (32 by default, but a file may state less: use memcpy).
+    // Points into the file's bytes, aligned as the file is (32 by default, but a file may state less: use memcpy).
     const std::byte* data;
     uint64_t bytes;
     int file_index;                    // which part of a split file, 0 for the first
     uint64_t file_offset;              // from the start of that part
-    const MappedFile* file = nullptr;  // that part; null: the bytes are memory, or nobody asked for it
+    const MappedFile* file = nullptr;  // that part; null: the bytes are in memory, or nobody asked for the file
     std::string dtype;                 // of a SafeTensors file, as it spells it; "" elsewhere
 
     int64_t columns() const { return shape.back(); }

@@ -1,3 +1,5 @@
+// Tries an index, one file and a numbered set, for each usual name, and explains a directory without weights: see
+// weight_files.h.
 #include "files/weight_files.h"
 
 #include <fmt/format.h>
@@ -13,7 +15,7 @@ namespace {
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 
-// "model-00002-of-00003.safetensors" taken apart, or nothing.
+// A name such as "model-00002-of-00003.safetensors", taken apart.
 struct Numbered {
     std::string stem;
     uint64_t number, count;
@@ -22,7 +24,7 @@ std::optional<Numbered> numbered(std::string_view name) {
     constexpr std::string_view kPattern = "-00000-of-00000.safetensors";
     if (name.size() <= kPattern.size()) return std::nullopt;
     const size_t stem = name.size() - kPattern.size();
-    uint64_t numbers[2] = {0, 0};  // the digits at 1 and at 10
+    uint64_t numbers[2] = {0, 0};  // the digits before and after "-of-"
     for (size_t i = 0; i < kPattern.size(); ++i) {
         const char c = name[stem + i];
         if (kPattern[i] != '0') {
@@ -42,7 +44,7 @@ std::string shard_name(std::string_view stem, uint64_t number, uint64_t count) {
 
 Result<void> check_present(const Folder& folder, const WeightFiles& found) {
     for (const std::string& shard : found.files) {
-        if (shard.find('/') != std::string::npos || folder.has(shard)) continue;  // below: opening it says so
+        if (shard.find('/') != std::string::npos || folder.has(shard)) continue;  // opening it will tell
         return fail("{}: names the shard '{}', which is not in the directory; download it or give the right index",
                     folder.name_of(found.index_file), printable(shard));
     }
@@ -58,7 +60,7 @@ Result<WeightFiles> by_index(const Folder& folder, const std::string& index_file
     return found;
 }
 
-// The set that names say there is: every number from 1 on, of one count. Nothing where no file is numbered.
+// The set that the names imply: all numbers from 1 to the one count they state. Nothing if no file is numbered.
 Result<WeightFiles> by_numbers(const Folder& folder, std::string_view stem) {
     WeightFiles found;
     uint64_t count = 0;
@@ -87,7 +89,7 @@ Result<WeightFiles> by_numbers(const Folder& folder, std::string_view stem) {
     return found;
 }
 
-// One stem's files: an index before a whole file before a numbered set. Nothing where there is none of them.
+// One stem's files. An index goes before a whole file, a whole file before a numbered set. Nothing if there is none.
 Result<WeightFiles> of_stem(const Folder& folder, const std::string& stem) {
     const std::string whole = stem + std::string(kSuffix), index = stem + std::string(kIndexSuffix);
     if (folder.has(index)) {
@@ -103,7 +105,7 @@ Result<WeightFiles> of_stem(const Folder& folder, const std::string& stem) {
     return by_numbers(folder, stem);
 }
 
-// The first name that ends in `suffix`; "" where there is none.
+// The first name that ends in `suffix`; "" if there is none.
 std::string first_with(const Folder& folder, std::string_view suffix) {
     for (const std::string& name : folder.names()) {
         if (name.ends_with(suffix)) return name;

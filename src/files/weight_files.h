@@ -1,6 +1,6 @@
-// Which files of a model directory hold the weights, from their names alone: an index and its shards, one file, or a
-// numbered set. Where there are none, the refusal says what there is instead and what to do. Opening them and comparing
-// them with the index is model_directory.cpp's.
+// Decides from names alone which files of a model directory hold the weights: an index and its shards, one file, or a
+// numbered set. If there are none, the refusal says what is there instead and what to do. model_directory.cpp opens
+// them and compares them with the index.
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ struct WeightFiles {
     ShardIndex index;
 };
 
-// `only`: one .safetensors file of the folder that was asked for by name; empty: the whole folder. A file that is a
-// shard of a set stands for the set.
+// `only` is one .safetensors file of the folder that the user named; empty: the whole folder. A file that is a shard of
+// a set stands for the set.
 Result<WeightFiles> find_weight_files(const Folder& folder, std::string_view only);
 
 }  // namespace invar

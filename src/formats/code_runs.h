@@ -1,6 +1,6 @@
-// Runs of codes that share bytes, as blocks of files have them, taken apart and put together: nibbles, fifth bits,
-// pairs of bits. For split() and join() of the folders. Plain loops of 16 or 32 bytes, which the compiler turns into
-// vector code.
+// Splits and joins runs of codes that share bytes, as blocks of files hold them: nibbles, fifth bits, pairs of bits.
+// The split() and join() of the format folders use it. The loops are plain, over 16 or 32 bytes; the compiler turns
+// them into vector code.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace invar::code_runs {
 
-// In the low nibbles of `count` bytes are the first `count` codes, in the high ones the next.
+// The low nibbles of `count` bytes hold the first `count` codes, the high nibbles the next `count`.
 template <int kCount>
 inline void split_nibbles(const uint8_t* nibbles, uint8_t* codes) {
     for (int i = 0; i < kCount; ++i) {
@@ -24,7 +24,7 @@ inline void join_nibbles(const uint8_t* codes, uint8_t* nibbles) {
     }
 }
 
-// Neighbours share a byte, the first in the low nibble.
+// Neighbouring codes share a byte, the first in the low nibble.
 template <int kCount>
 inline void split_neighbours(const uint8_t* nibbles, uint8_t* codes) {
     for (int i = 0; i < kCount; ++i) {
@@ -38,8 +38,7 @@ inline void join_neighbours(const uint8_t* codes, uint8_t* nibbles) {
     for (int i = 0; i < kCount; ++i) nibbles[i] = static_cast<uint8_t>((codes[2 * i] & 15) | codes[2 * i + 1] << 4);
 }
 
-// The fifth bits of 32 codes, one bit each in 4 bytes. Eight bits spread to bytes by one product: bit i lands in byte
-// i.
+// The fifth bits of 32 codes, one bit each in 4 bytes. One product spreads eight bits to bytes: bit i lands in byte i.
 inline void split_tops(const uint8_t tops[4], uint8_t codes[32]) {
     for (int byte = 0; byte < 4; ++byte) {
         const uint64_t copies = tops[byte] * 0x0101010101010101u;
@@ -74,8 +73,8 @@ inline void take_bits(const uint8_t codes[256], int shift, uint8_t tops[32]) {
     }
 }
 
-// Two bits of each code, at bit `shift` of the code: the code of column 128 h + 32 t + i has bits 2t, 2t + 1 of [32 h +
-// i].
+// Two bits of each code, at bit `shift` of the code. The code of column 128 h + 32 t + i has bits 2t, 2t + 1 of
+// crumbs[32 h + i].
 inline void add_crumbs(const uint8_t crumbs[64], int shift, uint8_t codes[256]) {
     for (int h = 0; h < 2; ++h) {
         for (int t = 0; t < 4; ++t) {

@@ -1,6 +1,6 @@
-// Every format's header (Block, weight(), accumulate(), kDescription, ...), and the description of a FormatId as a
-// constant. For files that are made from the list: the table of Formats, the layouts, the kernels. It decides nothing;
-// the list is formats/list.h.
+// Includes every format's header (Block, weight(), accumulate(), kDescription, ...) and gives the description of a
+// FormatId as a constant. It is for code that is generated from the list: the table of Formats, the layouts, the
+// kernels. The list itself is formats/list.h.
 #pragma once
 
 #define INVAR_FORMAT_DEFINITIONS

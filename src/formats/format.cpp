@@ -1,5 +1,5 @@
-// The table of weight formats, made from formats/list.h. What a Block means, its encoder and its strand step are in
-// formats/NAME/. Also the dot law over whole rows, which is the same for every format.
+// The table of weight formats, made from formats/list.h, and the dot law over whole rows, which is the same for every
+// format. The meaning of a Block, its encoder and its strand step are in formats/NAME/.
 #include "formats/format.h"
 
 #include <algorithm>
@@ -45,7 +45,7 @@ constexpr std::string_view kNames[] = {
 #undef INVAR_NAME
 };
 
-// accumulate() of float formats is the step of dot_float(), the same for all.
+// Float formats need no accumulate(): they share the step of dot_float().
 template <FormatId kId>
 constexpr auto accumulate_of() {
     using Block = BlockOf<kId>;

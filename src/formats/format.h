@@ -1,7 +1,7 @@
-// What the bits of a weight mean: one Format for each line of formats/list.h, one folder for each under formats/. A
+// The meaning of a weight's bits: one Format for each line of formats/list.h, one folder for each under formats/. A
 // Format knows its block, its decoder, its encoder and its strand step of the dot law (docs/arithmetic.md, section 1).
-// It does not know where tensors lie, how they are repacked for a kernel (layout/) or which kernel runs (cpu/). The
-// table: format.cpp. All formats on one page: docs/formats.md.
+// Other places decide where tensors lie, how they are repacked for a kernel (layout/) and which kernel runs (cpu/). The
+// table is in format.cpp; docs/formats.md shows all formats on one page.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +32,8 @@ struct Format {
     // Encodes `count` weights (a multiple of block_weights). `importance`: one non-negative weight a column, or null.
     // Any bits may come in: quantised formats read NaN as 0 and clamp magnitudes to 2^28, float formats keep them.
     void (*encode)(const float* in, int64_t count, const float* importance, std::byte* row);
-    // The strand steps of one block: adds the blocks of 32 from first_block to first_block + block_weights / 32 - 1 of
-    // the row to their strands; x points at the activation block of first_block. Null for float formats, whose step is
-    // in dot_float() below.
+    // Adds one block to the strands of its row: the blocks of 32 from first_block to first_block + block_weights / 32 -
+    // 1. x points at the activation block of first_block. Null for float formats, whose step is in dot_float() below.
     void (*accumulate)(const std::byte* block, const QuantisedBlock* x, int64_t first_block, Strands& strands);
 
     int64_t row_bytes(int64_t columns) const { return columns / block_weights * block_bytes; }
@@ -43,7 +42,7 @@ struct Format {
 
 const Format& format(FormatId id);
 std::span<const Format* const> formats();  // in FormatId order
-// nullptr when the number or name is not one of ours; also for kNoGgufType.
+// nullptr if the number or name is not one of ours, and for kNoGgufType.
 const Format* find_format_by_gguf_type(uint32_t gguf_type);
 const Format* find_format_by_name(std::string_view name);
 

@@ -1,4 +1,4 @@
-// Encoder of INT4 groups, one signed scale each, and their way into packed rows and back. Layout: int4_groups.h; the
+// Encodes INT4 groups with one signed scale each, and moves them into packed rows and back. Layout: int4_groups.h; the
 // search: scale_search.h.
 #include "formats/int4_groups.h"
 
@@ -30,7 +30,7 @@ void encode(const float* x, const float* importance, Group<Scale, kCount>& block
     }
 }
 
-// A record has a scale for each 32 weights; those of a group are equal.
+// A record has one scale per 32 weights; the scales of one group are equal.
 template <class Scale, int kCount>
 void split(const Group<Scale, kCount>& block, int at, RowRecord& row) {
     constexpr int kScales = kCount / 32;

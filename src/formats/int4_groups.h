@@ -1,6 +1,6 @@
-// INT4 in groups (compressed-tensors, pack-quantized, symmetric): a 16-bit float scale and signed 4-bit codes, two a
-// byte. What formats/int4_g32, int4_g128 and int4_g128_f16 share; each of them says how large its groups are and what
-// its scale is.
+// INT4 in groups (compressed-tensors, pack-quantized, symmetric): a 16-bit float scale and signed 4-bit codes, two per
+// byte. formats/int4_g32, int4_g128 and int4_g128_f16 share this code; each sets the size of its groups and the type of
+// its scale.
 //
 //   byte  0   2
 //       | d | c0,c1 | c2,c3 | ...          weight i = d * (c_i - 8)
@@ -33,7 +33,7 @@ int code(const Group<Scale, kCount>& block, int i) {
     return (block.nibbles[i / 2] >> (4 * (i % 2)) & 15) - 8;
 }
 
-// Exact: 8 or 11 bits of the scale, 4 of the code.
+// Exact: the scale has 8 or 11 significant bits, the code 4.
 template <class Scale, int kCount>
 float weight(const Group<Scale, kCount>& block, int i) {
     return block.d.value() * static_cast<float>(code(block, i));
@@ -49,7 +49,7 @@ void accumulate(const Group<Scale, kCount>& block, const QuantisedBlock* x, int6
     }
 }
 
-// The largest magnitude becomes -8 or 7, or a little more where that is the smaller error (scale_search.h).
+// The largest magnitude becomes -8 or 7, unless a slightly different scale has the smaller error (scale_search.h).
 template <class Scale, int kCount>
 void encode(const float* x, const float* importance, Group<Scale, kCount>& block);
 template <class Scale, int kCount>

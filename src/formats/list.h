@@ -1,11 +1,11 @@
-// The one list of weight formats. A new format is a folder formats/NAME/ and a line here with the include of its header
-// below: the table of Formats, the packed layouts, the kernels of every instruction set and of CUDA, the audit and the
-// tests are made from this list and from what the folder says (description.h). What a format means: NAME/NAME.h; how to
-// add one: docs/adding_a_format.md. Most files need an enumerator only and include this; the few that need the blocks
-// include formats/definitions.h, which asks for the second half.
+// The one list of weight formats. A new format is a folder formats/NAME/, a line here, and the include of its header
+// below. The table of Formats, the packed layouts, the kernels of every instruction set and of CUDA, the audit and the
+// tests are made from this list and from each folder's description (description.h). The meaning of a format:
+// NAME/NAME.h; how to add one: docs/adding_a_format.md. Most files need only an enumerator and include this header; the
+// few that need the blocks include formats/definitions.h, which asks for the second half.
 #ifndef INVAR_FORMATS
 
-// In this order, which is the order of FormatId. Nothing may depend on it: tables are made by FormatTable.
+// The lines are in the order of FormatId. Nothing may depend on it: tables are made by FormatTable.
 #define INVAR_FORMATS(FORMAT) \
     FORMAT(f32)               \
     FORMAT(f16)               \
@@ -42,8 +42,8 @@ enum class FormatId : uint8_t { INVAR_FORMATS(INVAR_ENUMERATOR) };
 inline constexpr int kFormatCount = 0 INVAR_FORMATS(INVAR_ONE);
 #undef INVAR_ONE
 
-// One entry for each format, found by its FormatId. It is made by `make`, a template lambda that is asked for each
-// format in turn (make.operator()<FormatId::q4_0>()), so that no entry can be missing or stand at another's place.
+// One entry for each format, found by its FormatId. `make` is a template lambda that is called for each format in turn
+// (make.operator()<FormatId::q4_0>()), so that no entry can be missing or stand in another's place.
 template <class Entry>
 struct FormatTable {
     Entry entries[kFormatCount];

@@ -1,4 +1,5 @@
-// The parts of the scale search that need no template: cleaning of input, fits with an offset. Ideas: scale_search.h.
+// The parts of the scale search that need no template: cleaning of input and fits with an offset. scale_search.h
+// explains the method.
 #include "formats/scale_search.h"
 
 namespace invar::scale_search {
@@ -87,7 +88,8 @@ Affine fit_affine(const Values& values, const IntegerCodes& codes, Offset offset
         best_error = error;
         return true;
     };
-    // Steps up to 15 % longer than the range needs, which leaves codes unused, and up to 15 % shorter, which clips it.
+    // Tries steps up to 15 % longer than the range needs, which leave codes unused, and up to 15 % shorter, which clip
+    // it.
     for (int step = -10; step <= 10; ++step) {
         try_fit({(high - low) / (codes.highest * (1.0f + kStretch / 10.0f * static_cast<float>(step))), low});
     }
@@ -98,7 +100,7 @@ Affine fit_affine(const Values& values, const IntegerCodes& codes, Offset offset
 
 namespace {
 
-// The best integers (scale, minimum) next to a sub-block's own fit, for given d and dmin.
+// The best integers (scale, minimum) near a sub-block's own fit, for given d and dmin.
 struct SubBlockChoice {
     int scale = 0, minimum = 0;
     float error = INFINITY;
@@ -130,7 +132,7 @@ struct SuperSums {
         pm += sums.c * sc * m;
         mm += sums.w * m * m;
     }
-    // False when no better pair can be told from these sums.
+    // Returns false if these sums do not determine a better pair.
     bool solve(float& d, float& dmin) const {
         const double determinant = pp * mm - pm * pm;
         if (!(pp > 0.0)) return false;

@@ -1,9 +1,9 @@
-// What the encoders share: how good scales are found. Every encoder minimises sum of w_i (x_i - decoded_i)^2 over its
-// codes and scales, by trying a row of candidate scales, solving the weighted least squares for each, and repeating
-// "nearest codes, then best scale" while that gains. Two-level formats (the k-quants) then round the scales to their
-// integers by the true error, and fit the super-block scale again.
-// Only IEEE operations in a stated order: a file quantised on one machine has the same bytes on every other.
-// It does not know bit layouts; formats/NAME/NAME.cpp packs.
+// How the encoders find good scales. Every encoder minimises the sum of w_i (x_i - decoded_i)^2 over its codes and
+// scales: it tries a row of candidate scales, solves the weighted least squares for each, and repeats "nearest codes,
+// then best scale" while the error falls. Two-level formats (the k-quants) then round the scales to their integers by
+// the true error, and fit the super-block scale again.
+// Only IEEE operations in a stated order are used: a file quantised on one machine has the same bytes on every other.
+// Bit layouts are unknown here; formats/NAME/NAME.cpp packs.
 #pragma once
 
 #include <algorithm>
@@ -15,15 +15,15 @@
 
 namespace invar::scale_search {
 
-// Encoders take a NaN for 0 and clamp magnitudes to 2^28: no format with binary16 scales reaches further (Q6_K ends at
+// Encoders read a NaN as 0 and clamp magnitudes to 2^28. No format with binary16 scales reaches further (Q6_K ends at
 // 65504 * 128 * 32 = 2^28), and sums of fourth powers of such values stay finite. Below 2^-26 every code rounds to
 // zero.
 inline constexpr float kLargest = 0x1p28f;
 inline constexpr float kSmallest = 0x1p-26f;
 
-// `count` cleaned values and their positive weights. The weight of a value in the squared error is
-// importance / mean importance * sqrt(1 + x^2 / mean square), the means over the block: large weights of a model matter
-// more than their share of the sum, and small ones do not count nothing. Without importance that factor is 1.
+// `count` cleaned values and their positive weights. The weight of a value in the squared error is importance / mean
+// importance * sqrt(1 + x^2 / mean square), with means over the block. Large values thus matter more than their share
+// of the sum, and small ones still count. Without importance that factor is 1.
 struct Values {
     const float* x;
     const float* weight;
@@ -54,7 +54,7 @@ inline StoredF16 stored_f16(float scale) {
     return StoredF16::from_bits(f32_to_f16(std::clamp(scale, -65504.0f, 65504.0f)));
 }
 
-// The bfloat16 next to a scale; scales of cleaned values are far from its ends.
+// The bfloat16 next to a scale. Scales of cleaned values are far from the ends of its range.
 inline StoredBF16 stored_bf16(float scale) { return StoredBF16::from_bits(f32_to_bf16(scale)); }
 
 // 1 / scale, or 0 for a scale of 0, which makes every code the one nearest to 0.
@@ -82,7 +82,7 @@ struct LevelCodes {
 
     explicit constexpr LevelCodes(const int8_t (&table)[16])
         : lowest(table[0]), highest(table[15]), levels(table), index_of_half{} {
-        // Midpoints are multiples of 1/2, so that all of a cell of width 1/2 lies on one side of each.
+        // Midpoints are multiples of 1/2, so a whole cell of width 1/2 lies on one side of each midpoint.
         int level = 0;
         for (int h = 0; h < 512; ++h) {
             while (level < 15 && table[level] + table[level + 1] <= h - 256) ++level;
@@ -110,7 +110,8 @@ float scale_error(const Values& values, float scale, const Codes& codes) {
     return error;
 }
 
-// Sums over the nearest codes c of x * inverse: the best scale for them is xc / cc, and gains xc^2 / cc over zero.
+// Sums over the nearest codes c of x * inverse. The best scale for them is xc / cc; it lowers the error by xc^2 / cc
+// against zero.
 struct ScaleSums {
     float xc = 0.0f, cc = 0.0f;
     float gain() const { return cc > 0.0f ? xc * xc / cc : 0.0f; }
@@ -132,8 +133,8 @@ ScaleSums scale_sums(const Values& values, float inverse, const Codes& codes) {
 // Gaussian sub-blocks 0.15 is as good as or better than 0.10 and 0.12 for every format.
 inline constexpr float kStretch = 0.15f;
 
-// The scale, of either sign, of least error: 19 candidates for each end of the code set, the largest value put near
-// that end; then codes and scale in turn.
+// Finds the scale, of either sign, of least error. It tries 19 candidates for each end of the code set, which put the
+// largest value near that end, and then improves codes and scale in turn.
 template <class Codes>
 float fit_scale(const Values& values, const Codes& codes) {
     float extreme = 0.0f;
@@ -177,7 +178,7 @@ struct TwoLevelScales {
     int scale[16] = {};
 };
 
-// Sums over a sub-block for the best d: as ScaleSums, for sc * c instead of c.
+// Sums over a sub-block for the best d: like ScaleSums, with sc * c in place of c.
 template <class Codes>
 TwoLevelScales fit_two_level(const Values& values, int sub_count, const IntegerCodes& scale_range, const Codes& codes) {
     const int width = values.count / sub_count;

@@ -1,4 +1,4 @@
-// See float_records.h.
+// Packs and unpacks the records of float formats: see float_records.h.
 #include "layout/float_records.h"
 
 #include <cstring>
@@ -6,13 +6,13 @@
 namespace invar {
 namespace {
 
-// Float formats. A block is a scale, where there is one, and elements; an element is moved as it is.
+// Byte of a column's element in a stored row. A block is a scale, if the format has one, followed by elements.
 int64_t stored_element(const Format& format, int64_t size, int64_t column) {
     const int64_t block = column / format.block_weights, scale = format.block_bytes - format.block_weights * size;
     return block * format.block_bytes + scale + column % format.block_weights * size;
 }
 
-// Rows share the scales of the grid: the first row's stand for all (rows4_scales_agree).
+// Rows share the scales of the grid, so the first row's stand for all four (rows4_scales_agree).
 void pack_shared_scales(const RowsToPack& matrix, int64_t group, uint8_t* sides) {
     const std::byte* const row = matrix.as_stored + group * kRowGroup * matrix.format.row_bytes(matrix.columns);
     for (int64_t block = 0; block < matrix.columns / matrix.format.block_weights; ++block) {
@@ -20,14 +20,14 @@ void pack_shared_scales(const RowsToPack& matrix, int64_t group, uint8_t* sides)
     }
 }
 
-// Where the element of row r and column k of a record stands among its elements (record.h).
+// Index of the element of row r and column k among the elements of a record (record.h).
 template <class Element>
 constexpr int float_place(int r, int k) {
     const int b = k / 32, i = k % 32;
     return sizeof(Element) == 1 ? 64 * (i / 2) + 16 * r + 2 * b + i % 2 : 32 * i + 8 * r + b;
 }
 
-// Neighbouring elements that lie side by side in any float format's row.
+// How many neighbouring elements lie side by side in a row of any float format with this element.
 template <class Element>
 constexpr int64_t kRowRun = sizeof(Element) == 1 ? 128 : 256;
 

@@ -1,5 +1,5 @@
-// Records of float formats: elements moved as they are, and the scales of a grid, which packed rows share. For
-// rows4.cpp, with which this shares the matrix to pack and its vector path; where elements lie is said in record.h.
+// Records of float formats: elements are moved unchanged, and packed rows share the scales of a grid. rows4.cpp uses
+// this and shares with it the matrix to pack and the vector path. record.h says where elements lie.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +25,11 @@ struct RowsToPack {
     bool with_vectors;
 };
 
-// Full records of a full group that vector code packed: the plain loops go on behind them.
+// Packs full records of a full group with vector code and returns how many; the plain loops pack the rest.
 int64_t pack_vector_records(const RowsToPack& matrix, int64_t group, uint8_t* sides, uint8_t* main);
 
 void pack_float_group(const RowsToPack& matrix, int64_t group, uint8_t* packed);
-// Row r of a group's record, `columns` of them; `side`: the scales before the records.
+// Unpacks row r of a group's record, `columns` elements of it. `side` is where the scales before the records start.
 void unpack_float_record(const Format& format, const uint8_t* record, const uint8_t* side, int r, int64_t columns,
                          std::byte* as_stored);
 

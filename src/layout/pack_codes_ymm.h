@@ -1,5 +1,5 @@
-// The codes of a row of 256 columns in eight registers, one a block of 32, taken from the blocks of each format. For
-// pack_records_avx2.cpp alone, which is compiled for AVX2; formats/NAME/NAME.h draws the blocks.
+// Loads the codes of a row of 256 columns from the blocks of each format into eight registers, one per block of 32.
+// Only pack_records_avx2.cpp, which is compiled for AVX2, includes it. formats/NAME/NAME.h draws the blocks.
 #pragma once
 
 #include <immintrin.h>
@@ -29,7 +29,7 @@ INVAR_INLINE uint32_t load_u32(const uint8_t* at) {
     return value;
 }
 
-// Bits moved by kBy, up or down, where the mask before keeps them within their byte.
+// Shifts bits by kBy, up or down; the mask, applied first, keeps them within their byte.
 template <int kBy>
 INVAR_INLINE Ymm moved(Ymm value) {
     if constexpr (kBy > 0) return _mm256_slli_epi16(value, kBy);
@@ -37,7 +37,7 @@ INVAR_INLINE Ymm moved(Ymm value) {
     return value;
 }
 
-// ---- codes of a row: codes[b] is block b's 32, unsigned as stored
+// ---- the codes of a row: codes[b] holds block b's 32, unsigned as stored
 
 // 16 bytes: the low nibbles, then the high ones.
 INVAR_INLINE Ymm nibbles_of_16(const uint8_t* at) {

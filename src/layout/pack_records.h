@@ -1,6 +1,6 @@
-// Packs whole records of four rows with vector instructions: the same bytes as the plain loops of rows4.cpp, which say
-// what they are (record.h draws them), at the speed of memory. It handles full records of full groups only; edges are
-// left to the plain loops.
+// Packs whole records of four rows with vector instructions, at the speed of memory. The bytes are those of the plain
+// loops of rows4.cpp, which define the packing (record.h draws the records). It handles full records of full groups
+// only; the plain loops pack the edges.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct RecordsToPack {
 
 // Whether this machine executes pack_records_avx2().
 bool can_pack_with_avx2();
-// False, and nothing is done, for a format without vector code.
+// Returns false, and does nothing, for a format without vector code.
 bool pack_records_avx2(FormatId format, const RecordsToPack& work);
 
 }  // namespace invar

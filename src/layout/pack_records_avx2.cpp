@@ -1,6 +1,6 @@
-// Equals the plain packing of rows4.cpp byte for byte. A row of 256 codes is eight registers, one a block of 32; the
-// 8 x 8 transposition of their 4-byte words gives the row's half of each line, and a plane of bits is then a few shifts
-// of whole registers. One core of Zen 5 packs 10 (Q3_K) to 58 (Q8_0) GB/s of file, the plain loops 1 to 7.
+// Packs as the plain loops of rows4.cpp do, byte for byte. A row of 256 codes is eight registers, one per block of 32;
+// the 8 x 8 transposition of their 4-byte words gives the row's half of each line, and a plane of bits is then a few
+// shifts of whole registers. One core of Zen 5 packs 10 (Q3_K) to 58 (Q8_0) GB/s of file; the plain loops pack 1 to 7.
 #include "layout/pack_records.h"
 #include "layout/pack_scales_ymm.h"
 
@@ -9,7 +9,7 @@ namespace {
 
 // ---- planes
 
-// From words j of blocks b to blocks b of words j.
+// Turns words j of blocks b into blocks b of words j.
 INVAR_INLINE void transpose(const Ymm blocks[8], Ymm groups[8]) {
     Ymm quads[8];  // [4 (b / 4) + j % 4]: words j (low lane) and j + 4 (high lane) of four blocks
     INVAR_UNROLL for (int i = 0; i < 2; ++i) {
@@ -27,7 +27,7 @@ INVAR_INLINE void transpose(const Ymm blocks[8], Ymm groups[8]) {
     }
 }
 
-// kCount neighbours of the plane's groups as one register: bits kFrom .. of the code, kBits each. Position p holds
+// kCount neighbouring groups of the plane as one register: kBits bits of each code, from bit kFrom on. Position p holds
 // group kFirst + p * kStep.
 template <int kBits, int kFrom, int kFirst, int kStep, int kPosition = 0>
 INVAR_INLINE Ymm line_of(const Ymm groups[8]) {
@@ -66,7 +66,7 @@ INVAR_INLINE void store_row_codes(const Ymm groups[8], int pair, uint8_t* place)
 
 // ---- records
 
-// The formats whose codes and scales these files take apart; what others need is in the plain loops.
+// The formats whose codes and scales the two ymm headers handle. The plain loops pack the others.
 template <class Block>
 constexpr bool kHasVectorPacking = requires(const Block* blocks, Ymm* codes, const ScaleWork<Block>& work) {
     split_codes(blocks, codes);
@@ -140,7 +140,8 @@ void pack_halves(const RecordsToPack& work) {
     }
 }
 
-// Elements of a byte, whose neighbours stay together; in blocks of kBlock columns with kScale bytes before them.
+// Packs elements of one byte, in blocks of kBlock columns with kScale bytes before them. Two neighbouring elements stay
+// together.
 template <int kBlock, int kScale>
 void pack_bytes(const RecordsToPack& work) {
     constexpr int64_t kRow = 256 / kBlock * (kBlock + kScale);

@@ -1,5 +1,5 @@
-// The scales of four rows' blocks, stored as record.h says (ScaleForm). For pack_records_avx2.cpp alone, which is
-// compiled for AVX2.
+// Stores the scales of four rows' blocks as record.h says (ScaleForm). Only pack_records_avx2.cpp, which is compiled
+// for AVX2, includes it.
 #pragma once
 
 #include "layout/pack_codes_ymm.h"
@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-// Where a record's scales go, and the four rows' blocks.
+// The place of a record's scales, and the four rows' blocks.
 template <class Block>
 struct ScaleWork {
     const Block* rows[4];
@@ -66,7 +66,8 @@ INVAR_INLINE void store_six_bit_scales(const ScaleWork<Block>& work) {
     }
 }
 
-// 16 bytes of a row, one a half of a block: half 0 of the eight blocks, half 1 in the other quarter of the line.
+// Stores 16 bytes of a row, one per half block: half 0 of the eight blocks, then half 1 in the other quarter of the
+// line.
 INVAR_INLINE void store_halves(Xmm scales, int r, uint8_t* line) {
     const Xmm apart = _mm_shuffle_epi8(scales, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
     uint8_t* const at = line + 32 * (r / 2) + 8 * (r % 2);

@@ -1,8 +1,8 @@
-// The packed record of each quantised format: 4 rows x 256 columns, the unit that vector kernels read. It decides where
-// every bit lies; rows4.cpp moves bits there and back, cpu/linear_*.cpp reads them. Constants only: files compiled for
-// an instruction set include this header. Drawings with offsets: docs/kernels.md.
+// The packed record of each format, the unit that vector kernels read: 4 rows x 256 columns. It decides where every bit
+// lies; rows4.cpp moves bits there and back, and cpu/linear_*.cpp reads them. Constants only: files compiled for an
+// instruction set include this header. Drawings with offsets: docs/kernels.md.
 //
-// What a record is made of follows from the format's description (formats/description.h).
+// The parts of a record follow from the format's description (formats/description.h).
 //
 // Lanes. Row r of the group is half r % 2 of pair r / 2. Block b (0 to 7) of 32 columns is lane 8 (r % 2) + b of its
 // pair: two rows are the 16 int32 lanes of a zmm register, one row the 8 lanes of a ymm register, and a lane is a
@@ -64,8 +64,9 @@ struct RecordLayout : Description {
                 return scales_at() + 64;
         }
     }
-    // Bytes a record that stand before the records of a row group: what would push a record off a cache line. Before
-    // and not behind, so that a kernel which reads its stream of weights in order has them when the records come.
+    // Bytes per record that stand before the records of a row group: those that would push a record off a cache line.
+    // They stand before and not behind, so that a kernel that reads its stream of weights in order has them when the
+    // records come.
     constexpr int side_bytes() const {
         switch (scales) {
             case ScaleForm::nibbles:
@@ -82,7 +83,7 @@ struct RecordLayout : Description {
                 return 0;
         }
     }
-    // Shift of the code's upper part (crumbs or bits): after the nibbles, or after the crumbs.
+    // The shift of a code's upper part (crumbs or bits), which lies above the nibbles or the crumbs.
     constexpr int crumbs_shift() const { return nibbles ? 4 : 0; }
     constexpr int bits_shift() const { return nibbles ? 4 : 2; }
 };

@@ -1,5 +1,5 @@
-// Takes the blocks of a row apart and puts them together again, bit for bit, by the split() and join() of each format's
-// folder. Every weight of a model passes here once at load, unless vector code packs it (pack_records.h).
+// Splits the blocks of a row and joins them again, bit for bit, by the split() and join() of each format's folder.
+// Every weight of a model passes here once at load, unless vector code packs it (pack_records.h).
 #include "layout/row_record.h"
 
 #include "base/check.h"

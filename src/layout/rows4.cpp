@@ -1,5 +1,5 @@
-// Interleaves rows into packed records and back. Which bit lies where: record.h. How a format's block comes apart:
-// row_record.h. Elements of float formats: float_records.h.
+// Interleaves rows into packed records and back. record.h says where each bit lies, row_record.h how a format's block
+// is split, float_records.h where elements of float formats go.
 #include "layout/rows4.h"
 
 #include <cstring>
@@ -35,8 +35,8 @@ void separate(const Groups& groups, int row, uint8_t codes[256]) {
     }
 }
 
-// Plane of kBits bits a code, taken from bit `shift` of it. Each of the kLines lines of a pair holds 8 / kBits
-// k-groups: nibbles put group j beside j + 4, crumbs 4 neighbours, bits all eight.
+// Packs one plane: kBits bits per code, taken from bit `shift` on. Each of the kBits lines of a pair holds 8 / kBits
+// k-groups: nibbles put group j beside j + 4, crumbs put 4 neighbours together, bits all eight.
 template <int kBits>
 constexpr int group_of(int line, int position) {
     return kBits == 4 ? line + 4 * position : line * (8 / kBits) + position;
@@ -94,7 +94,7 @@ int six_bit_lane(const RowRecord& row, int b, bool halves) {
     return halves ? row.scale[2 * b] | row.scale[2 * b + 1] << 6 : row.scale[b] | row.minimum[b] << 6;
 }
 
-// What each block has.
+// Stores the scales that each block has.
 void store_block_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
     const int pair = r / 2;
     for (int b = 0; b < 8; ++b) {
@@ -154,7 +154,7 @@ void store_block_scales(const RowRecord& row, int r, bool halves, ScalePlace pla
     }
 }
 
-// What a row has once: d and dmin.
+// Stores the scales that a row has once: d and dmin.
 void store_row_scales(const RowRecord& row, int r, bool halves, ScalePlace place) {
     switch (place.form) {
         case ScaleForm::six_bit:

@@ -1,3 +1,4 @@
+// Walks the entries of the device's block in rising order while pieces are filled: see device_loader.h.
 #include "load/device_loader.h"
 #include "layout/rows4.h"
 
@@ -9,13 +10,13 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kRunBytes = int64_t{128} << 10;  // packed by a thread at once
+constexpr int64_t kRunBytes = int64_t{128} << 10;  // what a thread packs at once
 
 // Where an entry lies in the block.
 struct Placed {
     const PlanEntry* entry = nullptr;
     int64_t begin = 0, end = 0;
-    bool scales = false;  // those beside the entry, and not its weights
+    bool scales = false;  // the scales beside the entry instead of its weights
 };
 
 class DeviceLoader {
@@ -47,7 +48,7 @@ class DeviceLoader {
     Result<void> fill(int64_t first, std::span<std::byte> piece) {
         const int64_t last = first + std::ssize(piece);
         int64_t filled = first;
-        const auto leave_gap = [&](int64_t to) {  // between aligned entries: NaNs, should anything ever read there
+        const auto leave_gap = [&](int64_t to) {  // between aligned entries: NaNs, in case anything ever reads there
             std::memset(piece.data() + (filled - first), 0xFF, static_cast<size_t>(to - filled));
         };
         for (; next_ < placed_.size() && placed_[next_].begin < last; ++next_) {
@@ -67,7 +68,7 @@ class DeviceLoader {
         return {};
     }
 
-    // Bytes of what is placed, from `first` on.
+    // Writes the bytes of what is placed, from `first` on.
     Result<void> write(const Placed& placed, int64_t first, std::span<std::byte> to) const {
         if (placed.scales) {
             const std::vector<float> scales = placed.entry->scales_beside();
@@ -84,7 +85,7 @@ class DeviceLoader {
                                     static_cast<double>(entry.bytes));
     }
 
-    // Bytes of the entry as it is on the device, from `first` on.
+    // Writes the bytes of a vector as it is on the device, from `first` on.
     Result<void> widen(const Placed& placed, int64_t first, std::span<std::byte> to) const {
         const PlanEntry& entry = *placed.entry;
         std::vector<float> values(static_cast<size_t>(entry.shape[0]));
@@ -93,7 +94,7 @@ class DeviceLoader {
         return {};
     }
 
-    // The same of matrices, in runs of whole groups for the threads.
+    // The same for matrices, in runs of whole groups that the threads share.
     Result<void> pack(const Placed& placed, int64_t first, std::span<std::byte> to) const {
         const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
         const int64_t start = first / group_bytes, groups = (last + group_bytes - 1) / group_bytes - start;
@@ -118,8 +119,8 @@ class DeviceLoader {
         int64_t first = 0, last = 0;
     };
 
-    // Groups of an entry into `to`, which holds the entry's bytes from `first` on. A group that the ends of `to` cut is
-    // packed aside.
+    // Packs groups of an entry into `to`, which holds the entry's bytes from `first` on. A group that the ends of `to`
+    // cut is packed elsewhere first.
     Result<void> pack_part(const Placed& placed, GroupRange groups, int64_t first, std::span<std::byte> to) const {
         const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
         const auto pack_cut = [&](int64_t group) -> Result<void> {
@@ -137,7 +138,7 @@ class DeviceLoader {
         return pack_run(*placed.entry, groups.first, groups.last, to.data() + (groups.first * group_bytes - first));
     }
 
-    // Groups [first, last) of all matrices of a tensor, packed one behind the other.
+    // Packs groups [first, last) of all matrices of a tensor one after the other.
     Result<void> pack_run(const PlanEntry& entry, int64_t first, int64_t last, std::byte* to) const {
         const int64_t columns = entry.shape.back(), rows = entry.shape[entry.shape.size() - 2];
         const int64_t of_group = load_.accelerator.group_rows(), groups = (rows + of_group - 1) / of_group;

@@ -1,7 +1,7 @@
-// Brings the weights of a plan to a device: one block of its memory, filled from its start to its end through the
-// page-locked pieces of Accelerator::upload_filled(). Matrices are read and packed by the host's threads right into a
-// piece while the piece before is copied, so that no second copy of a weight exists; vectors are widened. Where in the
-// block a weight lies: WeightPlan::device_offsets().
+// Brings the weights of a plan to a device: one block of its memory, filled from start to end through the page-locked
+// pieces of Accelerator::upload_filled(). The host's threads read and pack matrices directly into one piece while the
+// other is copied, so that no second copy of a weight exists; vectors are widened. WeightPlan::device_offsets() gives
+// the place of each weight in the block.
 #pragma once
 
 #include "load/loader.h"
@@ -15,7 +15,7 @@ struct DeviceLoad {
     const LoadProgress& progress;
     Accelerator& accelerator;
 };
-// The block. Errors: the device or the host lacks memory, the file cannot be read.
+// Returns the block. Errors: the device or the host lacks memory, or the file cannot be read.
 Result<DeviceMemory> fill_device(const DeviceLoad& load);
 
 }  // namespace invar

@@ -1,3 +1,5 @@
+// Loads the host's weights into one block and the device's into another, and registers both with those that stay
+// mapped: see loader.h.
 #include "load/loader.h"
 
 #include <malloc.h>
@@ -17,8 +19,8 @@ int64_t loaded_bytes(const PlanEntry& entry) {
     return entry.place == Place::device ? entry.bytes : stored_bytes(*entry.source, entry.form, entry.shape);
 }
 
-// The file's pages that belong to no weight that stays as stored, its header among them, have been read into this
-// process and are of no more use: without this they would count as its memory.
+// Releases the pages behind the header that belong to no weight that stays as stored. They were read into this process
+// and would count as its memory.
 void drop_rest(const WeightPlan& plan, const Checkpoint& checkpoint) {
     for (size_t part = 0; part < checkpoint.mappings().size(); ++part) {
         const MappedFile& mapping = *checkpoint.mappings()[part];
@@ -59,7 +61,7 @@ Result<DeviceMemory> load_device(const WeightPlan& plan, const HomedWork& homed,
     return fill_device({plan, anywhere, progress, *accelerator});
 }
 
-// `storage_of(index)` of the entries with bytes of their own; those of the device are in `device_block`.
+// `storage_of(index)` gives the storage of entries with bytes of their own; those of the device are in `device_block`.
 Result<WeightRegistry> register_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
                                         const DeviceMemory& device_block,
                                         const std::function<Storage(size_t index)>& storage_of) {
@@ -101,7 +103,7 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const Checkpoint
     drop_rest(plan, checkpoint);
     TRY(registry.compare_with(plan));
 #ifdef __GLIBC__
-    ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident beside the plan
+    ::malloc_trim(0);  // the threads' buffers are free, but the allocator would keep them resident, outside the plan
 #endif
     return registry;
 }

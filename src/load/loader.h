@@ -1,6 +1,6 @@
-// Executes a weight plan: maps, widens or repacks each tensor as its entry says, in parallel, packs what belongs on the
-// device through a small buffer, and gives back a registry that equals the plan, and lets go of the file's pages that
-// are not part of it. It decides nothing; what it cannot do as planned is an error.
+// Executes a weight plan: it maps, widens or repacks each tensor as its entry says, in parallel, packs the device's
+// part through a small buffer, returns a registry that equals the plan, and releases the file's pages that are not part
+// of it. It decides nothing; a step that cannot be done as planned is an error.
 #pragma once
 
 #include <functional>
@@ -12,10 +12,10 @@ namespace invar {
 
 // Runs work(first, last) over [0, count) on the caller's threads, in any order, and waits.
 using ParallelRanges = std::function<void(int64_t count, const std::function<void(int64_t first, int64_t last)>& work)>;
-// Bytes of file done, of all. Called from one thread.
+// Called with the bytes of file done, and of all. Called from one thread.
 using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
-// Where rows have homes (machine/row_homes.h): runs work(item) for each item of [0, count), on a thread of
+// For rows that have homes (machine/row_homes.h). Runs work(item) for each item of [0, count), on a thread of
 // home_of(item) as long as that has a free one, and waits.
 struct HomedWork {
     RowHomes homes;
@@ -23,18 +23,18 @@ struct HomedWork {
                        const std::function<void(int64_t item)>& work)>
         run;
 };
-// Without homes.
+// The same interface without homes.
 HomedWork homeless(const ParallelRanges& parallel);
 
 // `accelerator` is the device of a plan that has one; its weights are one allocation there.
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
                                     const ParallelRanges& parallel, const LoadProgress& progress,
                                     Accelerator* accelerator = nullptr);
-// Each row of a matrix is written first by a thread of its home.
+// A thread of its home is the first to write each row of a matrix.
 Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint, const HomedWork& homed,
                                     const LoadProgress& progress, Accelerator* accelerator = nullptr);
 
-// The same where packed weights of host memory are mapped from elsewhere: packed(entry) gives their bytes, which live
+// The same with packed weights of host memory mapped from elsewhere: packed(entry) returns their bytes, which must live
 // as long as the result.
 using PackedBytes = std::function<const std::byte*(const PlanEntry& entry)>;
 Result<WeightRegistry> load_mapped(const WeightPlan& plan, const Checkpoint& checkpoint, const PackedBytes& packed,

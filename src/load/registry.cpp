@@ -1,3 +1,4 @@
+// Owns and finds loaded weights, and compares them with the plan: see registry.h.
 #include "load/registry.h"
 
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// The loaded weights by identity: owns their memory, hands out views, and can be compared with the plan it came from.
+// The loaded weights by identity. It owns their memory, hands out views, and can be compared with the plan it came
+// from.
 #pragma once
 
 #include <map>
@@ -10,8 +11,8 @@
 
 namespace invar {
 
-// Memory aligned for vector loads and huge pages, or a part of such memory, which lives as long as one of its parts;
-// empty when bytes is 0.
+// Memory aligned for vector loads and huge pages, or a part of such memory; the memory lives as long as any of its
+// parts. Empty when bytes is 0.
 class AlignedBytes {
   public:
     AlignedBytes() = default;
@@ -37,15 +38,15 @@ class WeightRegistry final : public WeightSource {
         float scale = 1;                 // of a matrix as a whole
         std::vector<float> scales = {};  // PlanEntry::scales_beside()
         bool has_expert_scales = false;  // `scales` starts with one for each expert
-        const float* beside = nullptr;   // where these lie, at the same place as the weights; null: there are none
+        const float* beside = nullptr;   // where these are, at the same place as the weights; null: there are none
         const std::byte* data = nullptr;
-        AlignedBytes owned;  // empty: the bytes are a mapped file's, another entry's, or the device's
+        AlignedBytes owned;  // empty: the bytes belong to a mapped file, another entry, or the device
         std::optional<WeightId> alias_of;
-        Place place = Place::host;  // of Place::device the host must not read `data`
-        DeviceMemory device;        // what keeps it there
+        Place place = Place::host;  // for Place::device the host must not read `data`
+        DeviceMemory device;        // keeps the memory there alive
     };
 
-    // A registry with every entry of the plan and no memory: what plan-time passes run on.
+    // A registry with every entry of the plan and no memory, for plan-time passes.
     static WeightRegistry without_memory(const WeightPlan& plan);
 
     // A second entry for one id is a bug.
@@ -58,7 +59,7 @@ class WeightRegistry final : public WeightSource {
     WeightVector vector(WeightId id) const override;
     bool has(WeightId id) const override { return entries_.contains(id); }
 
-    // Every difference between the plan and what is here, as an error that names the first.
+    // Compares the plan with the registry; the error names the first difference.
     Result<void> compare_with(const WeightPlan& plan) const;
     // Bytes of distinct storage.
     int64_t bytes() const;

@@ -1,6 +1,6 @@
-// Pieces of some MiB go to the threads as one list, so that no tensor's end is waited for; a thread reads its piece in
-// runs of row groups into a buffer that stays in its second-level cache and packs from there. Reading, and not the
-// mapping: mapped pages cost a fault for each 64 KiB and another sweep to let go of them again (docs/loading.md).
+// Pieces of a few MiB go to the threads as one list, so that nobody waits at the end of a tensor. A thread reads its
+// piece in runs of row groups into a buffer that stays in its L2 cache, and packs from there. It reads instead of
+// mapping, because mapped pages cost a fault per 64 KiB and another sweep to release them (docs/loading.md).
 #include "load/repack.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace invar {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{4} << 20;  // of file; a huge page of the block belongs to at most a few pieces
-constexpr int64_t kRunBytes = int64_t{128} << 10;  // of file; what is read at once
+constexpr int64_t kRunBytes = int64_t{128} << 10;  // of file, read at once
 
 // Row groups [first, last) of one matrix, or a whole vector.
 struct Piece {
@@ -33,7 +33,7 @@ struct MatrixShape {
     explicit MatrixShape(const PlanEntry& entry)
         : format(*entry.source), rows(entry.shape[entry.shape.size() - 2]), columns(entry.shape.back()) {}
     int64_t row_bytes() const { return format.row_bytes(columns); }
-    // Of a row group in the entry's form.
+    // Bytes of a row group in the entry's form.
     int64_t group_bytes(StoredForm form) const {
         return form == StoredForm::rows4 ? rows4_bytes(format, kRowGroup, columns) : kRowGroup * row_bytes();
     }
@@ -93,7 +93,7 @@ Result<void> pack_piece(const Piece& piece, RowReader& reader) {
     return {};
 }
 
-// What the threads share: buffers to borrow, the first error.
+// Shared by the threads: buffers to borrow, and the first error.
 class Work {
   public:
     explicit Work(WorkProgress& progress) : progress_(progress) {}

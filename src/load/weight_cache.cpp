@@ -1,4 +1,4 @@
-// Hashes are taken of chunks, so that threads share a large weight, and a weight's hash is that of its chunks' hashes.
+// Hashes are computed per chunk, so that threads share a large weight; a weight's hash is that of its chunks' hashes.
 #include "load/weight_cache.h"
 
 #include <sys/mman.h>
@@ -26,7 +26,8 @@ struct Weight {
     std::span<const std::byte> bytes;  // padded
 };
 
-// Pages of a mapped file in one call a chunk instead of a fault for each 64 KiB; nothing on other memory.
+// Fetches the pages of a mapped file with one call per chunk instead of a fault per 64 KiB. Does nothing for other
+// memory.
 void fetch_pages(std::span<const std::byte> bytes) {
     constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, since Linux 5.14
     constexpr uintptr_t kPage = 4096;

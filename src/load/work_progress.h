@@ -1,5 +1,5 @@
-// Progress of work that several threads share: any of them adds, and the caller's progress function is called from the
-// thread that made this alone, as LoadProgress promises.
+// Progress of work that several threads share. Any thread adds to it; the caller's progress function is called only
+// from the thread that made this, as LoadProgress promises.
 #pragma once
 
 #include <atomic>
@@ -17,7 +17,7 @@ class WorkProgress {
         const int64_t done = done_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
         if (progress_ && std::this_thread::get_id() == caller_) progress_(done, total_);
     }
-    // From the thread that made this, when all is done.
+    // Call this from the thread that made this, when all is done.
     void finish() {
         if (progress_) progress_(total_, total_);
     }

@@ -1,5 +1,5 @@
-// A reference to something callable: two pointers, no allocation, no ownership. The callable must outlive the call it
-// is passed to. Used for the bodies of parallel loops (thread_pool.h), where std::function would allocate on every
+// A reference to a callable: two pointers, without allocation or ownership. The callable must outlive the call that it
+// is passed to. The bodies of parallel loops (thread_pool.h) use it, because std::function would allocate on every
 // verb.
 #pragma once
 

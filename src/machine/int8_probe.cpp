@@ -26,7 +26,7 @@ const Int8Probe& choose_int8_probe(Isa highest, Isa of_forced_kernel) {
 
 double int8_giga_multiply_adds_per_second(const Int8Probe& probe, ThreadPool& pool) {
     constexpr int kPasses = 3;
-    constexpr double kLeastSeconds = 0.003;  // against a start of the threads of a few microseconds
+    constexpr double kLeastSeconds = 0.003;  // long against the few microseconds that starting the threads takes
     constexpr int64_t kFirstSteps = 1024, kMostSteps = int64_t{1} << 40;
     int64_t steps = kFirstSteps;
     double best = 0;

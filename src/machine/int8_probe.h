@@ -1,6 +1,6 @@
-// How many int8 multiply-adds a second the threads of a pool reach right now with nothing but registers: the ceiling
-// that `invar bench` states prompts against. One loop for each instruction that matrix kernels multiply with. It
-// computes nothing of a model; the ceiling of reads is read_probe.h.
+// Measures how many int8 multiply-adds per second the threads of a pool reach right now when they use registers only.
+// `invar bench` compares the speed of prompts with this ceiling. There is one loop for each instruction that matrix
+// kernels multiply with. The ceiling of memory reads is in read_probe.h.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +15,30 @@ namespace invar {
 struct Int8Probe {
     std::string_view name;  // of the instruction
     Isa isa = Isa::scalar;
-    int64_t multiply_adds_a_step = 0;  // int8 products added up, of one step of run
+    int64_t multiply_adds_a_step = 0;  // int8 products that one step of run adds up
     void (*run)(int64_t steps) = nullptr;
 };
 
-// From the widest to the plain one. AMX is last: no kernel uses it unless it is named (linear.cpp).
+// The widest instruction comes first and the plain loop last but one; AMX is last, because no kernel uses it unless it
+// is named (linear.cpp).
 std::span<const Int8Probe> int8_probes();
-// The probe of the best instruction set up to `highest` that kernels take unasked; that of AMX only where a kernel of
-// that set was forced.
+// Returns the probe of the best instruction set up to `highest` that kernels take unasked. The AMX probe is returned
+// only if a kernel of AMX was forced.
 const Int8Probe& choose_int8_probe(Isa highest, Isa of_forced_kernel);
 
-// Best of a few passes in which every thread of the pool runs, in 1e9 multiply-adds a second of all threads together.
+// The best of a few passes in which every thread runs, in 1e9 multiply-adds per second of all threads together.
 double int8_giga_multiply_adds_per_second(const Int8Probe& probe, ThreadPool& pool);
 
-// Rows of the table. Independent sums in registers, enough of them to hide the latency; operands are not zero.
+// The loops of the table. Each keeps enough independent sums in registers to hide the latency; operands are not zero.
 void int8_steps_scalar(int64_t steps);
 void int8_steps_avx2(int64_t steps);
 void int8_steps_avx_vnni(int64_t steps);
 void int8_steps_avx512(int64_t steps);
 void int8_steps_amx(int64_t steps);
 inline constexpr int64_t kInt8SumsScalar = 4, kInt8SumsAvx2 = 4, kInt8SumsVnni = 12, kInt8TilesAmx = 4;
-// Products of vpmaddubsw that are added up in int16 before they are widened: with codes of four bits 8 fit, 8 * 2 * 15
-// * 127 = 30480. The kernels do so too (docs/kernels.md), so widening every product would be no ceiling.
+// How many products of vpmaddubsw are added up in int16 before they are widened. With 4-bit codes 8 fit: 8 * 2 * 15 *
+// 127 = 30480. The kernels do the same (docs/kernels.md); a loop that widened every product would be slower than they
+// are, and no ceiling.
 inline constexpr int64_t kInt8ProductsWidenedTogether = 8;
 
 }  // namespace invar

@@ -1,5 +1,6 @@
-// The loop of int8_probe.h on AMX: a tile product of 16 rows x 16 tokens x 64 columns. Four tiles of sums: a product
-// takes 16 cycles and its sums 52. Written from the manuals; no chip with AMX was at hand.
+// The AMX loop of int8_probe.h. One step is a tile product of 16 rows x 16 tokens x 64 columns. Four tiles of sums are
+// kept because a product takes 16 cycles and its sums are ready after 52. The numbers are from the manuals; the code
+// has not run on a chip with AMX.
 #include <cstdint>
 
 #include "machine/int8_probe.h"

@@ -1,5 +1,5 @@
-// The loop of int8_probe.h on AVX2: vpmaddubsw makes 32 products and adds neighbours; several are added in int16, then
-// widened by one vpmaddwd.
+// The AVX2 loop of int8_probe.h. vpmaddubsw makes 32 products and adds neighbours; several results are added in int16
+// and then widened by one vpmaddwd.
 #include <immintrin.h>
 
 #include "machine/int8_probe.h"

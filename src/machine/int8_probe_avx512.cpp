@@ -1,4 +1,4 @@
-// The loop of int8_probe.h on AVX-512 VNNI: 64 multiply-adds an instruction.
+// The AVX-512 VNNI loop of int8_probe.h: 64 multiply-adds per instruction.
 #include <immintrin.h>
 
 #include "machine/int8_probe.h"

@@ -1,4 +1,4 @@
-// The loop of int8_probe.h on AVX-VNNI: 32 multiply-adds an instruction.
+// The AVX-VNNI loop of int8_probe.h: 32 multiply-adds per instruction.
 #include <immintrin.h>
 
 #include "machine/int8_probe.h"

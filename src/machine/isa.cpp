@@ -1,4 +1,4 @@
-// Reads CPUID and XCR0. A tier counts only when the system saves its registers too: a CPU flag alone is not enough.
+// Reads CPUID and XCR0. A tier counts only if the system also saves its registers; a CPU flag alone is not enough.
 #include "machine/isa.h"
 
 #include <cpuid.h>
@@ -22,7 +22,7 @@ CpuidRegisters cpuid(uint32_t leaf, uint32_t subleaf) {
     return registers;
 }
 
-// Which register states the system saves (XCR0). Only to be read when CPUID reports OSXSAVE.
+// The register states that the system saves (XCR0). May be read only if CPUID reports OSXSAVE.
 uint64_t saved_register_states() {
     uint32_t low = 0, high = 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -71,7 +71,7 @@ std::vector<Isa> IsaSupport::all_supported() const {
 IsaSupport detect_isa() {
     const auto bit = [](uint32_t word, int index) { return (word >> index & 1) != 0; };
     const CpuidRegisters basic = cpuid(1, 0), extended = cpuid(7, 0);
-    const CpuidRegisters more = extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 says its last subleaf
+    const CpuidRegisters more = extended.a >= 1 ? cpuid(7, 1) : CpuidRegisters{};  // leaf 7 names its last subleaf
     const bool os_saves = bit(basic.c, 27);
     const uint64_t states = os_saves ? saved_register_states() : 0;
     constexpr uint64_t kYmmStates = 0x06;      // xmm, upper halves of ymm

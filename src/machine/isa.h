@@ -1,5 +1,5 @@
-// The instruction-set tiers the CPU kernels are written for, and whether this machine and its system can run
-// them. It does not decide which kernel runs (linear.h); settings cap the tier (--isa).
+// The instruction-set tiers that CPU kernels are written for, and a check whether this machine and its system can run
+// them. The choice of a kernel is in linear.h; a setting limits the tier (--isa).
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ enum class Isa : uint8_t {
     scalar,    // plain C++
     avx2,      // AVX2 + FMA + F16C
     avx_vnni,  // avx2 + AVX-VNNI: client chips without AVX-512
-    avx512,    // avx2 + AVX-512 F, BW, VL, DQ, VNNI; need not have AVX-VNNI (Cascade Lake, Zen 4 have not)
+    avx512,    // avx2 + AVX-512 F, BW, VL, DQ, VNNI; AVX-VNNI may be missing (Cascade Lake, Zen 4)
     amx,       // avx512 + AMX-TILE, AMX-INT8
 };
 inline constexpr std::array<Isa, 5> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx_vnni, Isa::avx512, Isa::amx};
@@ -23,11 +23,11 @@ inline constexpr std::array<Isa, 5> kAllIsas = {Isa::scalar, Isa::avx2, Isa::avx
 std::string_view isa_name(Isa isa);  // as in the enum
 std::optional<Isa> find_isa_by_name(std::string_view name);
 
-// What CPUID and the system's XCR0 say; where both have AMX, the system is also asked for the right to use it, which
-// holds for all threads of the program. CPUID is slow under a hypervisor: detect once and keep the answer.
+// The answer of CPUID and XCR0. If both have AMX, the system is also asked for permission to use it, which then holds
+// for all threads of the program. CPUID is slow under a hypervisor: detect once and keep the answer.
 struct IsaSupport {
     std::array<std::string, kAllIsas.size()>
-        missing;  // by Isa: empty when the tier runs here, else why not: "the CPU lacks VNNI"
+        missing;  // by Isa: empty if the tier runs here, otherwise the reason: "the CPU lacks VNNI"
 
     bool has(Isa isa) const { return missing[static_cast<size_t>(isa)].empty(); }
     Isa highest() const;

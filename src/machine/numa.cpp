@@ -1,3 +1,5 @@
+// Parses the folders of /sys/devices/system and makes the system calls of NUMA: see numa.h. Folders that contradict
+// each other count as one node.
 #include "machine/numa.h"
 
 #include <sched.h>
@@ -17,7 +19,7 @@ namespace {
 constexpr int kMostCpu = 65535;
 constexpr int kMostNode = 1023;
 
-// The first line of a file of a few bytes.
+// Reads the first line of a file of a few bytes.
 std::optional<std::string> read_line(const std::filesystem::path& path) {
     std::ifstream file(path);
     std::string line;
@@ -25,7 +27,7 @@ std::optional<std::string> read_line(const std::filesystem::path& path) {
     return line;
 }
 
-// Whether the CPU is the first thread of its core, or nobody says.
+// True if the CPU is the first thread of its core, or if the system does not tell.
 bool is_first_of_core(const std::filesystem::path& root, int cpu) {
     const auto line = read_line(root / "cpu" / ("cpu" + std::to_string(cpu)) / "topology" / "thread_siblings_list");
     const auto siblings = line ? parse_cpu_list(*line) : std::nullopt;
@@ -78,7 +80,7 @@ std::vector<NumaNode> read_numa_nodes(const std::filesystem::path& root, std::sp
     std::vector<int> placed;
     for (const int number : *numbers) {
         const auto line = read_line(root / "node" / ("node" + std::to_string(number)) / "cpulist");
-        // A node without CPUs (memory of a device) has an empty line.
+        // The line is empty for a node without CPUs (memory of a device).
         const auto cpus = line ? parse_cpu_list(*line) : std::vector<int>();
         if (!cpus || number > kMostNode) return one_node;
         NumaNode node{.number = number, .cpus = {}};
@@ -89,7 +91,7 @@ std::vector<NumaNode> read_numa_nodes(const std::filesystem::path& root, std::sp
     }
     std::sort(placed.begin(), placed.end());
     const bool each_once = std::equal(placed.begin(), placed.end(), usable.begin(), usable.end());
-    return each_once ? nodes : one_node;  // a CPU on no node or on two: a tree not to be believed
+    return each_once ? nodes : one_node;  // a CPU on no node or on two: do not trust this tree
 }
 
 std::vector<NumaNode> system_numa_nodes() { return read_numa_nodes("/sys/devices/system", usable_cpus()); }

@@ -1,6 +1,5 @@
-// The memory bandwidth that reading threads get right now: the ceiling that `invar bench` states its figures against.
-// Reads a buffer larger than any cache with the same pool and split that a matrix product has. It computes nothing of a
-// model.
+// Measures the memory bandwidth that reading threads get right now; `invar bench` compares its figures with this
+// ceiling. It reads a buffer larger than any cache, with the same pool and the same split as a matrix product.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@ class ReadProbe {
     static constexpr int64_t kBytes = int64_t{512} << 20;
 
     static Result<ReadProbe> create(ThreadPool& pool);
-    // Best of a few passes over the buffer, in 1e9 bytes a second.
+    // The best of a few passes over the buffer, in 1e9 bytes per second.
     double gigabytes_per_second();
 
   private:
@@ -24,7 +23,7 @@ class ReadProbe {
 
     ThreadPool* pool_;
     std::vector<uint64_t> memory_;
-    std::vector<uint64_t> sums_;  // by worker, so that the reads are not dead
+    std::vector<uint64_t> sums_;  // per worker; they keep the compiler from removing the reads
 };
 
 }  // namespace invar

@@ -1,7 +1,7 @@
-// Which node's threads load and multiply which rows of a matrix. On a machine of several memories each node's threads
-// get a share of the rows in proportion to their number: they write these rows first, when the model is loaded, so that
-// the rows lie in their memory, and they read them in every pass. Loading and products both ask here, so they agree. It
-// decides nothing about results: a row's result does not depend on who computes it.
+// Decides which node's threads load and multiply which rows of a matrix. On a machine with several memories each node
+// gets a share of the rows in proportion to its threads. Its threads write these rows first when the model is loaded,
+// so that the rows lie in their memory, and read them in every pass. Loading and products both ask here and so agree.
+// Results do not depend on it: a row's result is the same whoever computes it.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ inline constexpr int64_t kHomeRowGroup = 4;  // a share is whole groups, as pack
 class RowHomes {
   public:
     RowHomes() = default;  // one home
-    // Home h has the workers first_worker[h] to first_worker[h + 1] - 1 of first_worker.back().
+    // Home h has the workers first_worker[h] to first_worker[h + 1] - 1; first_worker.back() is their number in all.
     explicit RowHomes(std::vector<int> first_worker) : first_worker_(std::move(first_worker)) {}
 
     int homes() const { return static_cast<int>(first_worker_.size()) - 1; }
@@ -24,7 +24,7 @@ class RowHomes {
                                 first_worker_.begin()) -
                1;
     }
-    // Row at which the home's share of a matrix begins; for homes(), the end. Shares are whole groups of four rows.
+    // The row at which the home's share of a matrix begins; for homes(), the end. Shares are whole groups of four rows.
     int64_t first_row(int home, int64_t rows) const {
         if (home == homes()) return rows;
         const int64_t groups = (rows + kHomeRowGroup - 1) / kHomeRowGroup;
@@ -36,7 +36,7 @@ class RowHomes {
     std::vector<int> first_worker_ = {0, 1};
 };
 
-// The rows of a matrix in items of at most `rows_each` (a multiple of four), each of one home.
+// Splits the rows of a matrix into items of at most `rows_each` (a multiple of four), each within one home.
 class RowItems {
   public:
     struct Item {

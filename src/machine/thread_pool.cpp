@@ -1,6 +1,7 @@
-// Fork and join. The two hand-overs (a loop to the workers, its end to the caller) are a counter each; the sleeping
-// side announces itself before its last look at the counter, the waking side looks for sleepers after moving it. Both
-// use sequentially consistent operations, so one of the two always sees the other and no wake-up is lost.
+// Fork and join. Each of the two hand-overs (a loop to the workers, its end to the caller) is a counter. The sleeping
+// side announces itself before it looks at the counter for the last time; the waking side moves the counter and then
+// looks for sleepers. Both use sequentially consistent operations, so one of the two always sees the other and no
+// wake-up is lost.
 #include "machine/thread_pool.h"
 
 #include <sched.h>
@@ -24,16 +25,16 @@ void pause() {
 #endif
 }
 
-// Times that the system took this thread's CPU although it had work; 0 where it does not count.
+// How often the system took this thread's CPU although it had work; 0 if the system does not count that.
 int64_t involuntary_switches() {
     struct rusage usage {};
     return ::getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
 }
 
-// Nodes that have workers, at most kMostHomes; a machine of one node as one that holds every CPU.
+// The nodes that have workers, at most kMostHomes. A machine of one node is returned as one that holds every CPU.
 std::vector<NumaNode> nodes_with_workers(std::vector<NumaNode> nodes, int threads) {
     constexpr size_t kMostHomes = 8;
-    while (nodes.size() > kMostHomes) {  // neighbours together: two sockets of many nodes stay apart
+    while (nodes.size() > kMostHomes) {  // merge neighbours: two sockets of many nodes stay apart
         std::vector<NumaNode> merged;
         for (size_t i = 0; i < nodes.size(); i += 2) {
             merged.push_back(std::move(nodes[i]));
@@ -75,7 +76,7 @@ void CrowdWatch::look() {
     left_ = crowded_ ? kCrowdedFor : kLook;
 }
 
-// A wish: refusing it changes speed only.
+// Asks the system to keep the thread on these CPUs. A refusal changes speed only.
 void ThreadPool::place_worker(int worker) const {
     const int home = homes_.home_of_worker(worker);
     const std::vector<int>& cpus = nodes_[static_cast<size_t>(home)].cpus;
@@ -123,8 +124,8 @@ template <class Ready>
 bool ThreadPool::spin_until(Ready ready, CrowdWatch& watch) const {
     if (ready()) return true;
     if (spin_microseconds_ <= 0) return false;
-    // Among other programs a look is followed by an offer of the CPU, which costs nothing where nobody takes it;
-    // sleeping at once would cost a wake-up of 50 us at every loop, a third of the speed of decoding.
+    // When other programs compete, the thread offers its CPU after each look, which costs nothing if nobody takes it.
+    // Sleeping at once would cost a wake-up of 50 us per loop, a third of the speed of decoding.
     const bool crowded = watch.crowded();
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(spin_microseconds_);
     do {
@@ -152,7 +153,7 @@ void ThreadPool::worker_loop(int worker) {
             wake_workers_.wait(lock, started);
             sleeping_workers_.fetch_sub(1);
         }
-        ++seen;  // the caller waits for every worker, so epochs are never skipped
+        ++seen;  // the caller waits for every worker, so none is skipped
         if (stopping_.load()) return;
         (*body_)(worker);
         if (unfinished_.fetch_sub(1) == 1 && caller_sleeps_.load()) {

@@ -1,7 +1,7 @@
-// n threads, the caller among them, that start and finish a loop together in microseconds: between loops they spin for
-// a bounded time and then sleep, and where other programs want the same CPUs they sleep at once. It decides which
-// thread does which part and nothing about results: no verb's result depends on the split. No globals: each engine owns
-// its pool, and several may live side by side. Read cpu_ops.cpp for its use.
+// A pool of n threads, the caller among them, that start and finish a loop together within microseconds. Between loops
+// they spin for a bounded time and then sleep; if other programs want the same CPUs, they offer them while they wait.
+// The pool decides which thread does which part; no verb's result depends on that split. There are no globals: each
+// engine owns its pool, and several may live side by side. cpu_ops.cpp shows its use.
 #pragma once
 
 #include <atomic>
@@ -23,17 +23,17 @@ struct ThreadPoolSettings {
     int threads = 1;             // the caller included
     bool pin = false;            // each worker stays on one CPU; the caller is left alone
     int spin_microseconds = 50;  // how long a thread waits awake; ignored (0) with more threads than CPUs
-    // The machine's, so that workers are spread over them and stay on theirs; none or one: the system places them.
+    // The machine's nodes: workers are spread over them and stay on theirs. With none or one, the system places them.
     std::vector<NumaNode> nodes;
-    // Whether a worker that is done takes items of another node. Off only in tests of placement.
+    // Whether a worker without work takes items of another node. Only tests of placement turn it off.
     bool steal = true;
 };
 
-// Tells whether other programs want this thread's CPU, by how often the system took it away lately. Waiting awake would
-// then take the time of those that have work, another worker of this pool among them.
+// Detects that other programs want this thread's CPU, from how often the system took it away lately. Spinning would
+// then take time from threads that have work, among them other workers of this pool.
 class CrowdWatch {
   public:
-    // Asked once a loop; looks at the system's count every kLook loops (0.3 us a look).
+    // Asked once per loop; reads the system's count every kLook loops (0.3 us each time).
     bool crowded() {
         if (--left_ <= 0) look();
         return crowded_;
@@ -41,8 +41,8 @@ class CrowdWatch {
 
   private:
     static constexpr int kLook = 256;         // 10 to 50 ms of decoding
-    static constexpr int kCrowdedFor = 4096;  // loops that offer the CPU while they wait, before it is tried again
-    static constexpr int64_t kTolerated = 2;  // switches in kLook loops
+    static constexpr int kCrowdedFor = 4096;  // loops in which waiting threads offer the CPU; then they spin again
+    static constexpr int64_t kTolerated = 2;  // switches within kLook loops
     void look();
 
     int left_ = kLook;
@@ -67,14 +67,15 @@ class ThreadPool {
 
     int threads() const { return threads_; }
 
-    // body(first, last, worker) once at most for each worker 0 .. threads()-1, over disjoint ranges that cover [0,
-    // count). Ranges start at multiples of `grain` and depend on count, grain and threads() only. Returns when all are
-    // done. The body must not throw nor use the pool.
+    // Calls body(first, last, worker) at most once for each worker 0 .. threads()-1, over disjoint ranges that cover
+    // [0, count). Ranges start at multiples of `grain` and depend on count, grain and threads() only. Returns when all
+    // are done. The body must not throw or use the pool.
     void parallel_for(int64_t count, int64_t grain, RangeBody body);
 
-    // body(item, worker) for each item of [0, count), each claimed by the next free thread: for items of unequal cost.
+    // Calls body(item, worker) for each item of [0, count). The next free thread claims an item: for items of unequal
+    // cost.
     void parallel_items(int64_t count, ItemBody body);
-    // The same, but that a worker claims the items of its own home first: home_of(item) is one of row_homes().
+    // The same, but a worker claims the items of its own home first: home_of(item) is one of row_homes().
     void parallel_items(int64_t count, HomeOf home_of, ItemBody body);
     const RowHomes& row_homes() const { return homes_; }
 
@@ -86,7 +87,7 @@ class ThreadPool {
     bool spin_until(Ready ready, CrowdWatch& watch) const;
     void place_worker(int worker) const;
 
-    // The next item of a home, each on a cache line of its own.
+    // The next item of one home, on a cache line of its own.
     struct alignas(64) NextItem {
         std::atomic<int64_t> item{0};
     };
@@ -94,14 +95,14 @@ class ThreadPool {
     int threads_ = 1;
     bool pin_ = false, steal_ = true;
     int spin_microseconds_ = 0;
-    std::vector<NumaNode> nodes_;  // at least one; several: each has workers
+    std::vector<NumaNode> nodes_;  // at least one; if there are several, each has workers
     RowHomes homes_;
     std::vector<NextItem> next_;  // [homes]
     CrowdWatch caller_watch_;
     const FunctionRef<void(int)>* body_ = nullptr;  // written before epoch_ moves on, read after
     std::vector<std::thread> workers_;
 
-    // Each on a cache line of its own: workers poll epoch_ while the caller polls unfinished_.
+    // Each is on its own cache line: workers poll epoch_ while the caller polls unfinished_.
     alignas(64) std::atomic<uint32_t> epoch_{0};  // number of loops started
     alignas(64) std::atomic<int> unfinished_{0};  // workers that have not finished this loop
     alignas(64) std::atomic<int> sleeping_workers_{0};

@@ -1,6 +1,6 @@
-// The tile instructions, the TileUnit of linear_tiles_amx_body.h. Written as assembly because the compilers' intrinsics
-// take only literal tile numbers. isa.cpp asks the system for the right to use them. The emulation that tests use where
-// there is no AMX: tests/cpu/linear_tile_unit_emulated.h.
+// The AMX tile instructions, as the TileUnit of linear_tiles_amx_body.h. They are written as assembly because the
+// compilers' intrinsics take only literal tile numbers. isa.cpp asks the system for permission to use them. Tests on
+// machines without AMX use the emulation in tests/cpu/linear_tile_unit_emulated.h.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ struct TileUnit {
     };
     static_assert(sizeof(Configuration) == 64);
 
-    // Six tiles: 0 and 3 dots [tokens][rows], 1 and 4 activations [tokens][columns], 2 and 5 weights [columns /
-    // 4][rows] [4]. Of this thread, until release().
+    // Sets up six tiles for this thread until release(): 0 and 3 hold dots [tokens][rows], 1 and 4 activations
+    // [tokens][columns], 2 and 5 weights [columns / 4][rows][4].
     static void configure(int tokens, int columns, int rows) {
         alignas(64) Configuration c;
         for (int tile = 0; tile < 6; tile += 3) {
@@ -42,7 +42,7 @@ struct TileUnit {
     [[gnu::always_inline]] static void store(void* first_row, int64_t row_stride) {
         __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(first_row), "r"(row_stride), "i"(kTile) : "memory");
     }
-    // sums[m][n] += sum over k of a[m][k] b[k / 4][4 n + k % 4], signed bytes, exact int32.
+    // sums[m][n] += sum over k of a[m][k] b[k / 4][4 n + k % 4], of signed bytes, exact in int32.
     template <int kSums, int kA, int kB>
     [[gnu::always_inline]] static void multiply_signed() {
         __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSums), "i"(kA), "i"(kB));

@@ -1,3 +1,4 @@
+// Writes each number of a config under the key that llama.cpp reads: see gguf_metadata.h.
 #include "make/gguf_metadata.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ class Keys {
     void count(std::string_view key, int64_t number) { writer_.add(whole(key), static_cast<uint32_t>(number)); }
     void number(std::string_view key, double value) { writer_.add(whole(key), static_cast<float>(value)); }
     void text(std::string_view key, std::string_view value) { writer_.add(whole(key), value); }
-    // One number for all layers, or an array where they differ.
+    // Writes one number for all layers, or an array if they differ.
     void for_each_layer(std::string_view key, const std::vector<int32_t>& numbers) {
         if (std::all_of(numbers.begin(), numbers.end(), [&](int32_t each) { return each == numbers.front(); })) {
             return count(key, numbers.front());
@@ -46,7 +47,7 @@ void add_rope(const RopeSpec& rope, Keys& keys) {
     if (rope.attn_factor != 1) keys.number("rope.scaling.yarn_attn_factor", rope.attn_factor);
 }
 
-// The width of a dense part: the config's own number where no layer has one (a mixture in every layer).
+// The width of the dense parts: the config's own number if no layer has one (a mixture in every layer).
 std::vector<int32_t> ffn_widths(const Checkpoint& checkpoint, const ModelConfig& config) {
     int64_t otherwise = 0;
     const auto stated = checkpoint.config().find("intermediate_size");

@@ -1,4 +1,4 @@
-// The metadata keys that describe a model to who reads a GGUF file, from the model as it is said in models/config.h.
+// Writes the metadata keys that describe a model to readers of a GGUF file, from its description in models/config.h.
 #pragma once
 
 #include "base/result.h"
@@ -8,7 +8,7 @@
 
 namespace invar {
 
-// Errors: what GGUF has no key for (layers that differ in kind, several ropes).
+// Fails on models for which GGUF has no keys (layers that differ in kind, several ropes).
 Result<void> add_model_metadata(const Checkpoint& checkpoint, const ModelConfig& config, GgufWriter& writer);
 
 }  // namespace invar

@@ -1,3 +1,4 @@
+// Gives each weight of a model GGUF's name and order of rows, and reads its rows in that order: see gguf_source.h.
 #include "make/gguf_source.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 namespace invar {
 namespace {
 
-// Where GGUF's order of rows differs: for each of its rows the row as wanted, the other way round than in RowOrder.
+// For orders that differ in GGUF: maps each row of the file to the row of the weight, the inverse of RowOrder.
 std::vector<int64_t> inverse(const RowOrder& order, int64_t rows) {
     if (order.consecutive()) return {};
     std::vector<int64_t> result(static_cast<size_t>(rows));
@@ -95,7 +96,7 @@ void GgufSource::advise_sequential() const {
     for (const MappedFile& mapping : gguf_->mappings()) mapping.advise(MappedFile::Advice::sequential);
 }
 
-// A GGUF file's metadata but for what describes the file's own bytes.
+// Copies a GGUF file's metadata except the keys that describe the file's own bytes.
 Result<void> GgufSource::add_metadata(GgufWriter& writer) const {
     if (gguf_ == nullptr) {
         TRY(add_model_metadata(*checkpoint_, model_->config, writer));

@@ -1,6 +1,6 @@
-// What is to become a GGUF file: its tensors under GGUF's names and in GGUF's order of rows, and its metadata, whether
-// the weights come from a GGUF file or from a model directory. Keys, names and orders are those that llama.cpp's
-// converter writes, so that llama.cpp reads the result. Which format a tensor gets is quantize.h's.
+// The content of a GGUF file to be written: its tensors under GGUF's names and in GGUF's order of rows, and its
+// metadata. The weights come from a GGUF file or from a model directory. Keys, names and orders are those of
+// llama.cpp's converter, so that llama.cpp reads the result. quantize.h chooses the formats.
 #pragma once
 
 #include <filesystem>
@@ -20,10 +20,10 @@ namespace invar {
 struct SourceTensor {
     TensorInfo info;                       // GGUF's name and shape; format and bytes of the source
     const StoredWeight* weight = nullptr;  // null: info.data holds the rows as they are
-    std::vector<int64_t> row_order;        // which row of a matrix of the weight is each of the file's; empty: the same
-    std::vector<float> numbers;            // the whole tensor, where it is made of the config
+    std::vector<int64_t> row_order;        // row r of the file is row row_order[r] of the weight; empty: the same
+    std::vector<float> numbers;            // the whole tensor, if it is computed from the config
 
-    // True where blocks may be copied: a number that is not in the blocks would be lost otherwise.
+    // True if blocks may be copied: otherwise a number that is not in the blocks would be lost.
     bool can_copy() const { return weight == nullptr || (weight->row_scales.empty() && numbers.empty()); }
 };
 
@@ -31,7 +31,7 @@ class GgufSource {
   public:
     // `in` must outlive the result.
     static GgufSource of(const GgufFile& in);
-    // Of a directory: errors name what the file lacks, or what a GGUF file cannot say.
+    // For a directory. Errors name what the directory lacks, or what a GGUF file cannot express.
     static Result<GgufSource> of(const Checkpoint& in);
 
     const std::string& name() const;
@@ -55,7 +55,7 @@ class SourceReader {
   public:
     SourceReader() : reader_(RowReader::Access::mapped) {}
 
-    // The numbers of one of the file's rows, all matrices counted.
+    // The numbers of one of the file's rows, counted over all matrices.
     Result<void> decode(const SourceTensor& tensor, int64_t row, float* out);
     // The blocks of one row.
     Result<const std::byte*> blocks(const SourceTensor& tensor, int64_t row);

@@ -1,3 +1,4 @@
+// Converts tokenizer.json and the files beside it to GGUF's keys: see gguf_vocabulary.h.
 #include "make/gguf_vocabulary.h"
 
 #include <fmt/format.h>
@@ -16,7 +17,7 @@ namespace {
 constexpr uint64_t kMostBytes = 256u << 20;
 enum TokenKind : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
 
-// How texts are cut, by the expression that tokenizer.json states: the same steps under GGUF's name for them.
+// A regular expression of tokenizer.json that cuts texts, and GGUF's name for the same steps.
 struct NamedPattern {
     std::string_view name, expression;
 };
@@ -30,7 +31,7 @@ constexpr NamedPattern kPatterns[] = {
                R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
 };
 
-// A member, or null where there is none of this kind.
+// A member of an object; null if there is none of this kind.
 const Json* member(const Json& object, std::string_view key) {
     if (!object.is_object()) return nullptr;
     const auto found = object.find(key);
@@ -117,7 +118,7 @@ class Vocabulary {
         return add(*id, *text, control ? kControl : kUserDefined);
     }
 
-    // The one expression of a Split, or gpt-2's where ByteLevel cuts by itself.
+    // The one expression of a Split, or gpt-2's if ByteLevel cuts texts itself.
     Result<std::string_view> pre_tokenizer() const {
         const Json* pre = member(tokenizer_, "pre_tokenizer");
         std::vector<const Json*> steps;
@@ -151,7 +152,8 @@ class Vocabulary {
             file_, printable(found, 160));
     }
 
-    // "a b" or ["a", "b"]: the second can hold a blank, which GGUF writes as byte-level BPE's character for it.
+    // Reads "a b" or ["a", "b"]. The second form can hold a blank, which GGUF writes as byte-level BPE's character for
+    // it.
     Result<std::vector<std::string>> merges_of(const Json& model) const {
         std::vector<std::string> merges;
         const Json* list = member(model, "merges");
@@ -179,7 +181,7 @@ class Vocabulary {
     std::vector<Token> tokens_;
 };
 
-// Whether the post-processor puts a token before or behind a text.
+// Whether the post-processor puts a token before or after a text.
 struct Ends {
     bool before = false, behind = false;
 };
@@ -202,7 +204,7 @@ Ends ends_of(const Json* processor) {
     return {several && single->front().contains("SpecialToken"), several && single->back().contains("SpecialToken")};
 }
 
-// A special token is a text, or an object with one.
+// Reads a special token, which is a text or an object with one.
 std::optional<std::string> special_text(const Json& config, std::string_view key) {
     const Json* value = member(config, key);
     if (value == nullptr) return std::nullopt;
@@ -226,7 +228,7 @@ void add_special_ids(const Json& tokenizer_config, const Json& config, const Voc
     }
 }
 
-// chat_template.jinja, then chat_template.json, then tokenizer_config.json, whose template may be one of several.
+// Takes chat_template.jinja, then chat_template.json, then tokenizer_config.json, whose template may be one of several.
 Result<std::optional<std::string>> chat_template(const ModelDirectory& directory, const Json& tokenizer_config) {
     if (directory.has("chat_template.jinja")) {
         TRY_ASSIGN(std::string text, directory.read("chat_template.jinja", kMostBytes));

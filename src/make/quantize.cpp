@@ -1,5 +1,5 @@
-// The work behind quantize.h: plan, encode, write. Rows are encoded in chunks of fixed size that threads take in any
-// order; sums over chunks are added in order, so that the report, like the file, is the same for every thread count.
+// Does the work of quantize.h: plan, encode, write. Threads take chunks of rows of fixed size in any order; sums over
+// chunks are added in order, so that the report, like the file, is the same for every number of threads.
 #include "make/quantize.h"
 
 #include <algorithm>
@@ -22,9 +22,9 @@ namespace {
 constexpr int64_t kChunkWeights = int64_t{1} << 16;  // 256 KiB of binary32: stays in a core's cache
 constexpr int64_t kSlabBytes = int64_t{64} << 20;    // of output held in memory at once
 constexpr int kMostThreads = 256;                    // more would only fail to start
-constexpr uint32_t kQuantizationVersion = 2;         // of ggml's block layouts: those of src/formats
+constexpr uint32_t kQuantizationVersion = 2;         // of ggml's block layouts, which are those of src/formats
 
-// What one chunk of rows gave.
+// The results of one chunk of rows.
 struct ChunkSums {
     double error = 0.0;                     // sum of (written - source)^2
     double signal = 0.0;                    // sum of source^2
@@ -41,7 +41,7 @@ struct RowCoder {
     const Format& target;
 
     int64_t columns() const { return source.info.columns(); }
-    // Encodes rows [first, last); `out` is where row `first` goes.
+    // Encodes rows [first, last). `out` is where row `first` goes.
     Result<ChunkSums> encode(int64_t first, int64_t last, std::byte* out) const;
 };
 
@@ -55,7 +55,7 @@ Result<ChunkSums> RowCoder::encode(int64_t first, int64_t last, std::byte* out) 
         target.encode(row.data(), columns(), nullptr, out);
         target.decode(out, columns(), written.data());
         for (size_t i = 0; i < row.size(); ++i) {
-            if (!std::isfinite(row[i]) || !std::isfinite(written[i])) {  // the second: beyond F16's or BF16's range
+            if (!std::isfinite(row[i]) || !std::isfinite(written[i])) {  // the second: out of F16's or BF16's range
                 sums.bad_row = r;
                 sums.bad_column = static_cast<int64_t>(i);
                 sums.bad_value = row[i];
@@ -83,7 +83,7 @@ void run_parallel(int64_t count, int threads, const Work& work) {
     for (std::thread& helper : helpers) helper.join();
 }
 
-// Sizes and formats are in the plan; this writes the bytes and fills in the errors.
+// Writes the bytes and fills in the errors; sizes and formats are in the plan.
 class Quantizer {
   public:
     Quantizer(const GgufSource& in, int threads, QuantizeReport& report, const QuantizeProgressCallback& progress)
@@ -94,7 +94,7 @@ class Quantizer {
   private:
     Result<void> copy_tensor(GgufWriter& writer, size_t index);
     Result<void> encode_tensor(GgufWriter& writer, size_t index);
-    // The rows [first, last) of a tensor into `slab`, adding to the sums.
+    // Encodes the rows [first, last) of a tensor into `slab` and adds to the sums.
     Result<void> encode_slab(const RowCoder& coder, int64_t first, int64_t last, std::vector<std::byte>& slab,
                              ChunkSums& total) const;
     Result<void> tell(size_t index, uint64_t source_bytes) const;
@@ -104,7 +104,7 @@ class Quantizer {
     int threads_;
     QuantizeReport& report_;
     const QuantizeProgressCallback& progress_;
-    uint64_t done_ = 0;  // source bytes of the tensors behind us
+    uint64_t done_ = 0;  // source bytes of the finished tensors
 };
 
 Result<void> Quantizer::write(GgufWriter& writer) {
@@ -198,7 +198,7 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
 Result<QuantizedTensor> plan_tensor(const GgufSource& in, const SourceTensor& source, const MixChoice& choice,
                                     bool allow_requantize) {
     const TensorInfo& tensor = source.info;
-    // The same format is a copy, and F32 holds every decoded value: neither loses anything.
+    // A copy of the same format loses nothing, nor does F32, which holds every decoded value.
     const bool exact = can_copy(source, *choice.chosen) || choice.chosen->id == FormatId::f32;
     if (!tensor.format->is_float && !exact && !allow_requantize) {
         return fail(
@@ -281,7 +281,7 @@ Result<QuantizeReport> plan(const GgufSource& in, const QuantizeOptions& options
     report.mix = mix->name;
     for (const SourceTensor& tensor : in.tensors()) {
         const bool scale = tensor.weight != nullptr && !tensor.numbers.empty();
-        // The scale of blocks is written where they are: it follows its weight, and is in the numbers otherwise.
+        // A tensor's scale follows blocks that were copied; otherwise the numbers include it.
         if (scale && report.tensors.back().source != report.tensors.back().target) continue;
         const MixChoice choice = choose_format(*mix, tensor.info, model);
         TRY_ASSIGN(QuantizedTensor planned, plan_tensor(in, tensor, choice, options.allow_requantize));

@@ -1,7 +1,7 @@
-// Writes a model, a GGUF file or a directory, as a GGUF file in other formats: decides each tensor's format by a mix
-// (quantize_mixes.h), encodes rows on several threads, measures what was lost, and writes the file atomically. The
-// bytes written depend on the input and the mix alone, not on the number of threads. It does not choose scales: that is
-// each format's encoder (formats/).
+// Writes a model (a GGUF file or a directory) as a GGUF file in other formats. It chooses each tensor's format by a mix
+// (quantize_mixes.h), encodes rows on several threads, measures the loss, and writes the file atomically. The bytes
+// written depend on the input and the mix alone, not on the number of threads. Each format's encoder chooses scales
+// (formats/).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace invar {
 
 struct QuantizeOptions {
     std::string mix = "q4_k_m";
-    // Input tensors that are quantised already lose accuracy twice: refused unless this is set.
+    // Allows input tensors that are quantised already. They lose accuracy twice, so they are refused otherwise.
     bool allow_requantize = false;
     int threads = 0;  // 0: one for each hardware thread
 };
@@ -29,8 +29,8 @@ struct QuantizedTensor {
     std::string name;
     std::vector<int64_t> shape;  // outermost first
     const Format* source = nullptr;
-    const Format* wanted = nullptr;  // by the mix
-    const Format* target = nullptr;  // written; differs from wanted where the block does not divide the columns
+    const Format* wanted = nullptr;  // chosen by the mix
+    const Format* target = nullptr;  // written; another than wanted if the block does not divide the columns
     uint64_t source_bytes = 0;
     uint64_t bytes = 0;
     size_t index = 0;  // of the source's tensors
@@ -58,10 +58,11 @@ struct QuantizeProgress {
     uint64_t source_bytes_done;     // of all tensors
     uint64_t source_bytes;
 };
-// Called on the caller's thread. Returning false stops: no file is written and quantize() gives an error.
+// Called on the caller's thread. If it returns false, no file is written and quantize() returns an error.
 using QuantizeProgressCallback = std::function<bool(const QuantizeProgress&)>;
 
-// What quantize() would do, without reading a weight: formats and sizes, errors 0. Refuses what quantize() refuses.
+// Reports what quantize() would do, without reading a weight: formats and sizes, errors 0. Refuses what quantize()
+// refuses.
 Result<QuantizeReport> plan_quantize(const GgufFile& in, const QuantizeOptions& options);
 Result<QuantizeReport> plan_quantize(const Checkpoint& in, const QuantizeOptions& options);
 
@@ -69,7 +70,7 @@ Result<QuantizeReport> plan_quantize(const Checkpoint& in, const QuantizeOptions
 // with its tensor, row and column; an output that is part of the input; too little space; writing failed.
 Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
                                 const QuantizeProgressCallback& progress = {});
-// The same of a GGUF file or of a model directory, which gets GGUF's names, keys and order of rows (gguf_source.h).
+// The same for a GGUF file or a model directory; a directory gets GGUF's names, keys and order of rows (gguf_source.h).
 Result<QuantizeReport> quantize(const Checkpoint& in, const QuantizeOptions& options, const std::filesystem::path& out,
                                 const QuantizeProgressCallback& progress = {});
 

@@ -1,6 +1,6 @@
-// The table of mixes: see quantize_mixes.h. The rows follow what llama.cpp gives to models of the llama and qwen
-// families, so that a file of ours has the size and quality its users expect of the name; llama.cpp's special cases for
-// Falcon, Mixtral 8x7B and Llama-2-70B are not here.
+// The table of mixes: see quantize_mixes.h. The rows follow llama.cpp's choices for models of the llama and qwen
+// families, so that our files have the size and quality that users expect from the name. llama.cpp's special cases for
+// Falcon, Mixtral 8x7B and Llama-2-70B are missing.
 #include "make/quantize_mixes.h"
 
 #include <algorithm>
@@ -76,7 +76,7 @@ constexpr Mix kMixes[] = {
     {"nvfp4", nvfp4, 39, kNVFP4, "token embedding and output q8_0"},
 };
 
-// N of "blk.N.".
+// The N of "blk.N.".
 std::optional<int> layer_of(std::string_view name) {
     constexpr std::string_view kPrefix = "blk.";
     if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -89,7 +89,7 @@ std::optional<int> layer_of(std::string_view name) {
 
 bool contains(std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; }
 
-// Matrices that stay F32: small, and sensitive (a router in 4 bits sends tokens to other experts).
+// Matrices that stay F32, because they are small and sensitive (a router in 4 bits sends tokens to other experts).
 constexpr std::string_view kKeptParts[] = {"_norm",      "ffn_gate_inp",         "ssm_conv1d",    "shortconv.conv",
                                            "rope_freqs", "per_layer_model_proj", "position_embd", "token_types"};
 

@@ -1,5 +1,6 @@
-// Which format each tensor of a model gets under the mixes that users know by name (q4_k_m and so on). A table and the
-// rule that reads it: a pure function of names and shapes, no bytes. Executed by quantize.h; described in docs/gguf.md.
+// Decides which format each tensor of a model gets under the mixes that users know by name (q4_k_m and so on). It is a
+// table and the rule that reads it: a pure function of names and shapes. quantize.h applies it; docs/gguf.md describes
+// it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace invar {
 
-// What a tensor is for, as far as mixes care. From its name alone: a mix knows no architecture.
+// The purpose of a tensor as far as mixes care. It follows from the name alone: a mix knows no architecture.
 enum class MixRole : uint8_t {
     kept,  // vectors, norms, routers and small convolutions: always F32
     token_embedding,
@@ -27,7 +28,7 @@ enum class MixRole : uint8_t {
     other,     // further matrices: the mix's base format
 };
 
-// Which layers, or which models, a row of the table is about.
+// The layers or models to which a row of the table applies.
 enum class MixWhen : uint8_t {
     always,
     first_eighth,
@@ -47,7 +48,7 @@ struct MixRow {
 
 struct Mix {
     std::string_view name;         // "q4_k_m"
-    FormatId base;                 // for matrices that no row is about
+    FormatId base;                 // for matrices to which no row applies
     uint32_t file_type;            // general.file_type, the number llama.cpp gives to this mix
     std::span<const MixRow> rows;  // the first that fits decides
     std::string_view summary;      // the rows in words, for `--help` and docs
@@ -57,7 +58,7 @@ std::span<const Mix> mixes();
 // Errors name the mix and list those there are.
 Result<const Mix*> find_mix(std::string_view name);
 
-// What the rules need to know of a model; from names and shapes.
+// The facts about a model that the rules need; they follow from names and shapes.
 struct MixModel {
     int layers = 0;
     bool has_output = false;  // false: tied embeddings
@@ -75,8 +76,8 @@ struct MixChoice {
 };
 MixChoice choose_format(const Mix& mix, const TensorInfo& tensor, const MixModel& model);
 
-// The format to use when columns are no multiple of the block: q2_k, q3_k -> q4_0; q4_k -> q5_0; q5_k -> q5_1;
-// q6_k -> q8_0; iq4_xs -> iq4_nl; nvfp4 -> mxfp4; every other -> f16.
+// The format to use if columns are no multiple of the block: q2_k, q3_k -> q4_0; q4_k -> q5_0; q5_k -> q5_1; q6_k ->
+// q8_0; iq4_xs -> iq4_nl; nvfp4 -> mxfp4; every other -> f16.
 const Format& next_format(const Format& format);
 
 }  // namespace invar

@@ -1,3 +1,4 @@
+// Lists the tensors of a shape under GGUF's names and fills them from a pool of encoded blocks: see synth.h.
 #include "make/synth.h"
 
 #include <algorithm>
@@ -71,7 +72,7 @@ std::string utf8_of(uint32_t code) {
     return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
 }
 
-// The 256 byte tokens of byte-level BPE first, then names that no text reaches, so that any prompt has tokens.
+// The 256 byte tokens of byte-level BPE, then names that no text reaches. So any prompt has tokens.
 std::vector<std::string> vocabulary_of(const SynthShape& shape) {
     std::vector<std::string> tokens;
     uint32_t unprintable = 256;
@@ -128,7 +129,7 @@ void add_metadata(GgufWriter& writer, const SynthShape& shape, const SynthOption
                "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:");
 }
 
-// Encoded blocks of one format, to be drawn from.
+// Encoded blocks of one format, from which weights are drawn.
 class BlockPool {
   public:
     BlockPool(const Format& format, uint64_t seed) : format_(format) {
@@ -136,7 +137,7 @@ class BlockPool {
         constexpr float kSigma = 0.02f;
         std::vector<float> weights(kWeights);
         for (int64_t i = 0; i < kWeights; ++i) {
-            // The sum of four uniform numbers, less their mean, has the variance 1/3.
+            // The sum of four uniform numbers, minus its mean, has the variance 1/3.
             float sum = -2;
             for (uint32_t draw = 0; draw < 4; ++draw) sum += law::uniform(seed, static_cast<uint64_t>(i), draw);
             weights[static_cast<size_t>(i)] = sum * std::sqrt(3.0f) * kSigma;

@@ -1,6 +1,6 @@
 // Writes a model of a named real shape with random weights, in seconds, so that speed and memory can be measured
-// without a download. Blocks come from the formats' own encoders over normally distributed weights (sigma 0.02), drawn
-// from a pool; the text such a model makes is noise. The formats of tensors are the mix's (quantize_mixes.h).
+// without a download. Blocks are made by the formats' own encoders from normally distributed weights (sigma 0.02) and
+// drawn from a pool; the text of such a model is noise. The mix determines the tensors' formats (quantize_mixes.h).
 #pragma once
 
 #include <cstdint>
@@ -31,23 +31,23 @@ struct SynthShape {
 
     int64_t weights(int with_layers) const;
 };
-// From the published configurations of these models.
+// The shapes come from the published configurations of these models.
 std::span<const SynthShape> synth_shapes();
 // Errors list the shapes there are.
 Result<const SynthShape*> find_synth_shape(std::string_view name);
 
 struct SynthOptions {
-    std::string mix = "q4_k_m";  // of a GGUF file; a directory's format: synth_directory.h
+    std::string mix = "q4_k_m";  // for a GGUF file; a directory's format: synth_directory.h
     int layers = 0;              // 0: all of the shape's
     uint64_t seed = 1;
 };
-// How many layers are written. Errors: more than the shape has.
+// How many layers are written. Fails if that is more than the shape has.
 Result<int> synth_layers(const SynthShape& shape, const SynthOptions& options);
 
-// Bytes written, of all; false stops, and no file is written.
+// Called with the bytes written and of all. If it returns false, writing stops and no file appears.
 using SynthProgress = std::function<bool(int64_t done, int64_t total)>;
 
-// The bytes are a function of (shape, options). Gives the size of the file. Errors: an unknown mix, more layers than
+// The bytes are a function of (shape, options). Returns the size of the file. Errors: an unknown mix, more layers than
 // the shape has, no space, stopped.
 Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options, const std::filesystem::path& out,
                            const SynthProgress& progress);

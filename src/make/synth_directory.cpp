@@ -1,3 +1,5 @@
+// Cuts the tensors into shards, fills them from pools, and writes the JSON files beside them, in a folder that gets its
+// name at the end: see synth_directory.h.
 #include "make/synth_directory.h"
 
 #include <algorithm>
@@ -73,7 +75,7 @@ void write_number(std::vector<std::byte>& out, size_t place, Dtype dtype, float 
     }
 }
 
-// The whole tensor, where it is small.
+// Makes the whole of a small tensor.
 std::vector<std::byte> small_tensor(const SynthDirectoryTensor& tensor) {
     std::vector<std::byte> bytes(tensor.declaration.bytes());
     const Dtype dtype = tensor.declaration.dtype;
@@ -94,7 +96,7 @@ class Writer {
     Writer(const PartialFolder& folder, SynthPools& pools, const SynthProgress& progress, int64_t total)
         : folder_(folder), pools_(pools), progress_(progress), total_(total) {}
 
-    // Wider elements first, so that every tensor is aligned to its elements.
+    // Wider elements come first, so that every tensor is aligned to its elements.
     Result<void> write_shard(const std::string& name, std::vector<const SynthDirectoryTensor*> tensors) {
         std::stable_sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) {
             return dtype_bits(a->declaration.dtype) > dtype_bits(b->declaration.dtype);

@@ -1,3 +1,5 @@
+// Builds config.json, generation_config.json and the tokenizer's files for each family of models: see
+// synth_documents.h.
 #include "make/synth_documents.h"
 
 #include <fmt/format.h>
@@ -31,7 +33,7 @@ const Family& family_of(const SynthShape& shape) {
     return kFamilies[0];
 }
 
-// The keys of a text model, in the spelling of the files that these families were published with.
+// The keys of a text model, in the spelling of the published files of these families.
 Json text_config(const SynthShape& shape, int layers) {
     const bool qwen = family_of(shape).qwen;
     Json config = {{"attention_dropout", 0.0},
@@ -79,7 +81,7 @@ Json text_config(const SynthShape& shape, int layers) {
     return config;
 }
 
-// Of Mistral-Small's published configuration.
+// The values of Mistral-Small's published configuration.
 Json vision_config() {
     return {{"attention_dropout", 0.0},  {"head_dim", 64},          {"hidden_act", "silu"},
             {"hidden_size", 1024},       {"image_size", 1540},      {"initializer_range", 0.02},
@@ -104,7 +106,7 @@ std::vector<std::string> byte_characters() {
     return characters;
 }
 
-// How a text is cut before merging: the patterns that models of the family are published with.
+// The expression that cuts texts before merging, as published with models of the family.
 Json pre_tokenizer(bool qwen) {
     const std::string digits = qwen ? "\\p{N}" : "\\p{N}{1,3}";
     const std::string pattern = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" + digits +
@@ -157,7 +159,7 @@ std::string synth_chat_template() {
 std::string synth_tokenizer(const SynthShape& shape) {
     std::vector<std::string> tokens = byte_characters();
     Json merges = Json::array();
-    // Pairs of frequent letters, alone and behind a space: one level of merging.
+    // Merges pairs of frequent letters, alone and behind a space: one level of merging.
     const std::string space = tokens[static_cast<size_t>(' ')];
     const std::string letters = "etaoinshrdlu";
     const auto merge = [&](const std::string& left, const std::string& right) {
@@ -169,7 +171,7 @@ std::string synth_tokenizer(const SynthShape& shape) {
     for (const char first : letters) {
         for (const char second : letters) merge(std::string(1, first), std::string(1, second));
     }
-    // Names that no text reaches.
+    // These names are reached by no text.
     while (static_cast<int64_t>(tokens.size()) < shape.vocabulary - 2) {
         tokens.push_back(fmt::format("<synthetic {}>", tokens.size()));
     }

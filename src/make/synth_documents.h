@@ -1,5 +1,5 @@
 // The JSON files of a synthetic directory: config.json and generation_config.json as published models of the shape have
-// them, and a byte-level tokenizer of our own making, so that any prompt has tokens.
+// them, and our own byte-level tokenizer, with which any prompt has tokens.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace invar {
 
-// `dtype`: "bfloat16". `quantization`: the object quantization_config, or null.
+// `dtype` is a name such as "bfloat16", `quantization` the object quantization_config, or null.
 Json synth_config(const SynthShape& shape, int layers, const std::string& dtype, const Json& quantization);
 Json synth_generation_config(const SynthShape& shape);
-// tokenizer.json and tokenizer_config.json, the chat template in the latter unless the shape is Mistral's, which has
-// it in chat_template.jinja.
+// Writes tokenizer.json and tokenizer_config.json. The latter has the chat template, except for Mistral's shape, whose
+// template is in chat_template.jinja.
 std::string synth_tokenizer(const SynthShape& shape);
 Json synth_tokenizer_config(const SynthShape& shape);
 std::string synth_chat_template();

@@ -1,3 +1,4 @@
+// Walks the layers of a shape and adds the tensors of each module in the dialect: see synth_layers.h.
 #include "make/synth_layers.h"
 
 #include <fmt/format.h>
@@ -77,8 +78,8 @@ class ModelBuilder {
         linear(at + down, shape_.width, width, format_.mlp, ++fused_);
     }
 
-    // Pixtral's tower and the projector, as Mistral-Small has them: never quantised. The names of the file and those of
-    // the modules in the ignore list differ, as they do where a checkpoint is saved under its first names.
+    // Pixtral's tower and the projector, as Mistral-Small has them: never quantised. The file's names differ from the
+    // modules' names in the ignore list, as in a checkpoint that was saved under its first names.
     void add_vision(int layers) {
         constexpr int64_t kWidth = 1024, kInner = 4096;
         const auto matrix = [&](const std::string& module, int64_t rows, int64_t columns) {
@@ -136,7 +137,7 @@ class ModelBuilder {
         vector(module + ".weight", length);
         model_.tensors.back().fill = SynthFill::ones;
     }
-    // Qwen's FP8 lists norms among what stays.
+    // Qwen's FP8 also lists norms among the modules that stay.
     void listed_norm(const std::string& module, int64_t length) {
         if (format_.dialect == QuantDialect::fp8) model_.ignore.push_back(module);
         norm(module, length);

@@ -1,5 +1,5 @@
-// Every tensor of a model of a shape under the names that transformers saves it with, in one dialect, and which modules
-// stay unquantised. Order: as in the model. How bytes are made and files are cut is synth_directory.cpp's.
+// Lists every tensor of a model of a shape, under the names that transformers uses, in one dialect, and the modules
+// that stay unquantised. The order is that of the model. synth_directory.cpp makes the bytes and cuts the files.
 #pragma once
 
 #include <map>
@@ -24,7 +24,7 @@ class SynthPools {
 struct SynthModel {
     std::vector<SynthDirectoryTensor> tensors;
     std::vector<SynthLinear> quantised;
-    std::vector<std::string> ignore;  // modules that stay, as the dialect lists them
+    std::vector<std::string> ignore;  // modules that stay unquantised, as the dialect lists them
 };
 
 SynthModel synth_model(const SynthShape& shape, int layers, const DirectoryFormat& format, uint64_t seed,

@@ -1,3 +1,4 @@
+// Encodes groups of normal weights once for each encoding and copies runs of them: see synth_pool.h.
 #include "make/synth_pool.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ constexpr std::array<Layout, 8> kLayouts = {
 std::vector<float> normal_weights(uint64_t seed) {
     std::vector<float> weights(kWeights);
     for (int64_t i = 0; i < kWeights; ++i) {
-        // The sum of four uniform numbers, less their mean, has the variance 1/3.
+        // The sum of four uniform numbers, minus its mean, has the variance 1/3.
         float sum = -2;
         for (uint32_t draw = 0; draw < 4; ++draw) sum += law::uniform(seed, static_cast<uint64_t>(i), draw);
         weights[static_cast<size_t>(i)] = sum * std::sqrt(3.0f) * kSigma;
@@ -48,7 +49,7 @@ void put(std::vector<std::byte>& plane, T value) {
     plane.insert(plane.end(), bytes, bytes + sizeof(T));
 }
 
-// Two codes a byte, the first in the low nibble.
+// Packs two codes per byte, the first in the low nibble.
 template <class Code>
 void put_nibbles(std::vector<std::byte>& plane, std::span<const float> weights, Code code) {
     for (size_t i = 0; i < weights.size(); i += 2) {
@@ -99,7 +100,7 @@ void SynthPool::encode_group(std::span<const float> weights, float global) {
             break;
         }
         case PoolKind::mxfp4: {
-            // The power of two that brings the largest weight into [4, 8), as the format's specification has it.
+            // The power of two that brings the largest weight into [4, 8), as the format's specification demands.
             const int exponent = std::ilogb(most) - 2;
             put(scales, static_cast<uint8_t>(exponent + 127));
             put_nibbles(codes, weights, doubled_over(std::ldexp(1.0f, exponent)));

@@ -1,6 +1,6 @@
-// Random weights in the encodings of SafeTensors checkpoints, drawn once and copied from: normal numbers of sigma 0.02,
-// in groups that share a scale. The codes and the scales of a group are two planes, which become two tensors. What the
-// tensors are called and how they are declared is synth_scheme.h's.
+// Random weights in the encodings of SafeTensors checkpoints: normal numbers of sigma 0.02, in groups that share a
+// scale. They are made once and then copied. The codes and the scales of a group are two planes, which become two
+// tensors. synth_scheme.h names and declares the tensors.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ class SynthPool {
     // The scale that all groups share: a weight is code * scale, or code * group scale * scale.
     float scale() const { return scale_; }
 
-    // The bytes of groups first_group to first_group + count - 1 of a tensor; a function of stream and group number
-    // alone, the same groups in both planes. first_group is a multiple of kRun.
+    // The bytes of groups first_group to first_group + count - 1 of a tensor. They are a function of stream and group
+    // number alone, and the groups are the same in both planes. first_group is a multiple of kRun.
     void fill(int plane, uint64_t stream, int64_t first_group, std::span<std::byte> out) const;
 
     static constexpr int64_t kRun = 64;  // groups copied in one piece

@@ -1,5 +1,5 @@
-// How config.json and hf_quant_config.json declare the dialects of synth_scheme.h: as the writers of published
-// checkpoints do (compressed-tensors, ModelOpt, Qwen's and DeepSeek's own FP8).
+// Writes the declarations of the dialects of synth_scheme.h in config.json and hf_quant_config.json, as the writers of
+// published checkpoints do (compressed-tensors, ModelOpt, Qwen's and DeepSeek's own FP8).
 #include <algorithm>
 #include <map>
 
@@ -115,7 +115,7 @@ Json quantized_layers(const DirectoryFormat& format, std::span<const SynthLinear
     return layers;
 }
 
-// ModelOpt shortens its list: a layer that is left out whole becomes one pattern.
+// ModelOpt shortens its list: a layer that is left out entirely becomes one pattern.
 Json modelopt_excluded(std::span<const std::string> ignore) {
     std::vector<std::string> list;
     for (const std::string& module : ignore) {
@@ -162,7 +162,7 @@ Json modelopt_config(const DirectoryFormat& format, std::span<const std::string>
     return config;
 }
 
-// Qwen's own: everything that stays is listed, norms too.
+// Qwen's own FP8: every module that stays is listed, norms too.
 Json fp8_config(const DirectoryFormat& format, std::span<const std::string> ignore) {
     Json config = {{"activation_scheme", "dynamic"},
                    {"fmt", "e4m3"},

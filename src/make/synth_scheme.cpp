@@ -1,5 +1,5 @@
-// Names, dtypes and shapes of the tensors of one linear layer in each dialect: docs/checkpoints.md. The configs that
-// declare them are in synth_quantization.cpp.
+// The names, dtypes and shapes of the tensors of one linear layer in each dialect (docs/checkpoints.md). The configs
+// that declare them are in synth_quantization.cpp.
 #include "make/synth_scheme.h"
 
 #include <fmt/format.h>
@@ -81,7 +81,7 @@ class Builder {
     std::vector<SynthDirectoryTensor> tensors_;
 };
 
-constexpr float kInputScale = 0.0078125f;  // of activations, which no weight-only engine uses
+constexpr float kInputScale = 0.0078125f;  // of activations; no weight-only engine uses it
 
 void add_fp8_scales(Builder& add, LinearScheme scheme, int64_t n, int64_t k, float scale, Dtype block_dtype) {
     switch (scheme) {
@@ -145,7 +145,7 @@ PoolKind pool_of(LinearScheme scheme) {
 std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales,
                                                     const SynthPool& pool) {
     const int64_t n = linear.rows, k = linear.columns;
-    // Scales differ from layer to layer, and not where an engine fuses layers.
+    // Scales differ from layer to layer, except among layers that an engine fuses.
     const float scale = pool.scale() * (1.0f + 0.25f * law::uniform(linear.fused, 0, 2));
     Builder add(linear, pool_of(scheme));
     switch (scheme) {

@@ -1,5 +1,5 @@
-// The dialects in which synth writes a directory: which tensors stand for one linear layer, and how the configs declare
-// it. One row for each FORMAT of the command line. Which layers a model has is synth_directory.cpp's.
+// The dialects in which synth writes a directory: the tensors of one linear layer, and their declaration in the
+// configs. There is one row for each FORMAT of the command line. synth_directory.cpp decides which layers a model has.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,11 @@
 
 namespace invar {
 
-// How the bytes of a tensor come about.
+// How the bytes of a tensor are made.
 enum class SynthFill : uint8_t {
     ones,         // norms
     pool,         // a plane of a pool
-    pool_scales,  // values near `value`, each by up to a quarter larger
+    pool_scales,  // values near `value`, each up to a quarter larger
     constant,     // `value`
     integers,     // the `integers`, as I64
 };
@@ -34,7 +34,7 @@ struct SynthDirectoryTensor {
     std::vector<int64_t> integers;
 };
 
-// What a linear layer's weights are encoded as.
+// The encoding of a linear layer's weights.
 enum class LinearScheme : uint8_t {
     f32,
     f16,
@@ -57,30 +57,30 @@ struct DirectoryFormat {
     std::string_view name;  // "hf-nvfp4"
     QuantDialect dialect = QuantDialect::none;
     LinearScheme mlp = LinearScheme::bf16, attention = LinearScheme::bf16;
-    LinearScheme plain = LinearScheme::bf16;  // of everything that is not quantised
+    LinearScheme plain = LinearScheme::bf16;  // for every layer that is not quantised
     std::string_view summary;
 };
 std::span<const DirectoryFormat> directory_formats();
 Result<const DirectoryFormat*> find_directory_format(std::string_view name);  // errors list them
 
-// One linear layer of the model, as it will be written.
+// One linear layer of the model to be written.
 struct SynthLinear {
     std::string module;  // "model.layers.0.mlp.up_proj"
     int64_t rows = 0, columns = 0;
     uint64_t stream = 0;
     uint64_t fused = 0;  // layers that an engine fuses have the same number, and so the same global scale
 };
-// `bf16_scales`: block scales in BF16 and not in F32, as Qwen's own FP8 checkpoints have them. `pools` gives the scale
-// of a pool.
+// `bf16_scales`: block scales are BF16 instead of F32, as in Qwen's own FP8 checkpoints. `pools` gives the scale of a
+// pool.
 std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales,
                                                     const SynthPool& pool);
 PoolKind pool_of(LinearScheme scheme);
 
-// The object quantization_config of config.json; null where nothing is quantised. `ignore`: the modules that are not,
-// in full. `quantised`: every module that is.
+// The object quantization_config of config.json; null if nothing is quantised. `ignore`: every module that is not
+// quantised. `quantised`: every module that is.
 Json quantization_config(const DirectoryFormat& format, std::span<const std::string> ignore,
                          std::span<const SynthLinear> quantised);
-// hf_quant_config.json; null where the dialect has none.
+// hf_quant_config.json; null if the dialect has none.
 Json hf_quant_config(const DirectoryFormat& format, std::span<const std::string> ignore,
                      std::span<const SynthLinear> quantised);
 

@@ -24,7 +24,7 @@ constexpr std::array<SynthShape, 16> kShapes = {{
      262144},
     {"mistral-small-3.2-24b", "llama", "mistral3", 40, 5120, 32, 8, 128, 32768, 131072, false, 0, 0, 0, 1e9f, 131072},
     {"mixtral-8x7b", "llama", "mixtral", 32, 4096, 32, 8, 128, 14336, 32000, false, 8, 2, 14336, 1e6f, 32768},
-    // No published models: small enough to run under an instruction counter (tools/instruction_counts.py).
+    // Not published models: these are small enough to run under an instruction counter (tools/instruction_counts.py).
     {"tiny", "qwen3", "qwen3", 1, 512, 8, 2, 64, 2048, 512, false, 0, 0, 0, 1e6f, 4096},
     {"tiny-moe", "qwen3moe", "qwen3_moe", 1, 512, 8, 2, 64, 2048, 512, false, 16, 4, 512, 1e6f, 4096},
 }};

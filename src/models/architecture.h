@@ -1,5 +1,5 @@
-// What an architecture must say of itself: its hyper-parameters, the weights it wants, and its forward pass. Each is
-// one file here and one line in architectures.h; one without a line is refused, never guessed.
+// An architecture defines its hyper-parameters, the weights it wants, and its forward pass. Each one is a file here and
+// a line in architectures.h. An architecture without a line is refused, never guessed.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@
 
 namespace invar {
 
-// Gives a model its weights. At plan time the data pointers are null and the rest is as it will be.
+// Gives a model its weights. At plan time the data pointers are null; everything else is as it will be.
 class WeightSource {
   public:
     virtual ~WeightSource() = default;
@@ -29,7 +29,8 @@ class WeightSource {
 class Model {
   public:
     virtual ~Model() = default;
-    // Runs the rows of the batch through the model, storing keys and values. Logits [batch.logits_rows, vocabulary].
+    // Runs the rows of the batch through the model and stores keys and values. Returns logits [batch.logits_rows,
+    // vocabulary].
     virtual Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const = 0;
 };
 
@@ -37,9 +38,9 @@ struct Architecture {
     std::string_view name;                      // general.architecture of GGUF
     std::string_view summary;                   // for `invar models`
     std::vector<std::string_view> model_types;  // of config.json
-    std::vector<std::string_view> also = {};    // other values of general.architecture that mean the same
+    std::vector<std::string_view> also = {};    // other values of general.architecture with the same meaning
     Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint);
-    // The weights for this config; the checkpoint is asked only whether an optional tensor is there.
+    // Lists the weights for this config. The checkpoint is only asked whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const Checkpoint& checkpoint);
     Result<std::unique_ptr<Model>> (*build)(const ModelConfig& config, const WeightSource& weights);
 };

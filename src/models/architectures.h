@@ -1,9 +1,9 @@
-// The supported architectures, one line each; each is defined in a file of its own.
+// Lists the supported architectures, one per line; each is defined in a file of its own.
 #pragma once
 
 #include "models/architecture.h"
 
-// In the order in which they are listed to users.
+// The order is that in which they are listed to users.
 #define INVAR_ARCHITECTURES(EACH) \
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \

@@ -1,5 +1,5 @@
-// The verbs of a decoder layer, in order. Which verbs a model has follows from its config and the weights it has, never
-// from its name.
+// The verbs of a decoder layer, in order. The config and the weights of a model decide which verbs it has, never its
+// name.
 #include "models/blocks.h"
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 namespace invar {
 namespace {
 
-// The widest of a kind over all layers; 0: no layer has it.
+// The largest of a kind of width over all layers; 0 if no layer has it.
 template <class Width>
 int64_t widest(const ModelConfig& config, const Width& width) {
     int64_t most = 0;
@@ -56,7 +56,7 @@ DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows) {
 
 namespace {
 
-// scratch.branch = what the mixer makes of scratch.normed.
+// scratch.branch = the mixer's output for scratch.normed.
 void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const AttentionWeights& weights) {
     const auto& [ops, config, ropes, layer, batch, cache, scratch] = call;
     const float epsilon = config.layers[static_cast<size_t>(layer)].norm_epsilon;
@@ -86,7 +86,7 @@ void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const Atten
     if (weights.output_bias) ops.add_bias({layer, "attention_output_biased"}, scratch.branch, *weights.output_bias);
 }
 
-// scratch.branch = what the feed-forward part makes of scratch.normed.
+// scratch.branch = the feed-forward part's output for scratch.normed.
 void run_ffn(const LayerCall& call, const DenseGeometry&, const DenseFfn& weights) {
     const DecoderScratch& scratch = call.scratch;
     const int layer = call.layer;

@@ -1,5 +1,5 @@
-// The parts that decoder models are made of, each written in verbs: attention with its norm, and a feed-forward part
-// that is either dense or a mixture of experts. An absent weight has no value here, so it cannot be used by mistake.
+// The parts of decoder models, each written in verbs: attention with its norm, and a feed-forward part that is either
+// dense or a mixture of experts. An absent weight has no value here, so it cannot be used by mistake.
 #pragma once
 
 #include <optional>
@@ -32,7 +32,7 @@ struct DecoderLayer {
     std::variant<DenseFfn, MixtureFfn> ffn;
 };
 
-// Scratch that every layer of a pass reuses. Sized for the widest layer.
+// Scratch that every layer of a pass reuses. It is sized for the widest layer.
 struct DecoderScratch {
     Tensor normed;  // [rows, width]
     Tensor branch;  // [rows, width], what a branch adds to the residual stream
@@ -45,7 +45,7 @@ struct DecoderScratch {
 };
 DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows);
 
-// What a layer's parts share in a pass.
+// The data that all parts of a layer share in a pass.
 struct LayerCall {
     Ops& ops;
     const ModelConfig& config;
@@ -67,14 +67,14 @@ struct MixtureNames {
     std::string_view down = "mlp.experts.{}.down_proj.weight";
 };
 
-// What the files of a family hold, and how.
+// How the files of a family hold its weights.
 struct DecoderTraits {
     bool attention_biases = false;      // query, key and value biases are wanted; else they are taken where they are
     bool head_norms = false;            // query and key norms are wanted
     bool gguf_rope_neighbours = false;  // GGUF files store query and key rows so that rope's pairs are neighbours
     MixtureNames mixture = {};
 };
-// Every weight of a decoder of these parts; what is optional is taken when the checkpoint has it.
+// Lists every weight of a decoder made of these parts. Optional weights are taken if the checkpoint has them.
 std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Checkpoint& checkpoint,
                                           const DecoderTraits& traits);
 

@@ -1,4 +1,4 @@
-// Every number of a config is listed once, in the visit functions here; printing and comparing follow from them.
+// Every number of a config is listed once, in the visit functions here. Printing and comparing follow from them.
 #include "models/config.h"
 
 #include <fmt/format.h>

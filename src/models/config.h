@@ -1,6 +1,6 @@
-// A model said in full: for every layer its mixer, its feed-forward part and their geometry, and what belongs to the
-// whole model. Read from a checkpoint or refused (hyperparameters.h): nothing here has a silent default. What the
-// numbers are used for is in blocks.cpp; every number is listed once, in visit_config().
+// The full description of a model: for every layer its mixer, its feed-forward part and their geometry, and the numbers
+// of the whole model. It is read from a checkpoint or the checkpoint is refused (hyperparameters.h): nothing here has a
+// silent default. blocks.cpp uses the numbers; visit_config() lists every number once.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@
 
 namespace invar {
 
-// A mixer that lets each position look at those before it.
+// A mixer in which each position attends to those before it.
 struct AttentionGeometry {
     int heads = 0;
     int kv_heads = 0;
     int key_width = 0;    // elements of a query or key of one head
     int value_width = 0;  // elements of a value of one head
     int window = 0;       // positions seen, itself included; 0: all
-    int rope = -1;        // of ModelConfig::ropes; -1: positions are not turned
+    int rope = -1;        // index into ModelConfig::ropes; -1: positions are not rotated
     float scale = 0;      // of the scores
 };
 
@@ -41,7 +41,7 @@ struct LayerSpec {
     std::variant<DenseGeometry, MixtureGeometry> ffn;
     float norm_epsilon = 0;
 
-    // Null where the layer has another kind.
+    // Null if the layer has another kind.
     const AttentionGeometry* attention() const { return std::get_if<AttentionGeometry>(&mixer); }
     const DenseGeometry* dense() const { return std::get_if<DenseGeometry>(&ffn); }
     const MixtureGeometry* mixture() const { return std::get_if<MixtureGeometry>(&ffn); }
@@ -56,22 +56,22 @@ struct ModelConfig {
     float norm_epsilon = 0;      // of the last norm
     std::vector<RopeSpec> ropes;
     std::vector<LayerSpec> layers;
-    std::vector<std::string> notes;  // where a number did not come from the key one would expect, and why it is safe
+    std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe
     std::vector<std::string> tensors_read;  // tensors whose numbers are in this config
 
     std::vector<KvGeometry> kv_geometry() const;
-    // Over all layers; 0 without a mixture.
+    // The largest over all layers; 0 without a mixture.
     int most_experts() const;
     int most_experts_per_token() const;
 };
 
-// A number that changes what a model computes, in words, with its value as text (shortest, so that equal texts are
-// equal numbers).
+// A number that changes the result of a model: its name in words, and its value as text (the shortest, so that equal
+// texts mean equal numbers).
 struct ConfigField {
     std::string name;  // "layer 3's KV heads"
     std::string value;
 };
-// All of them, in the order of the model.
+// Returns all of them, in the order of the model.
 std::vector<ConfigField> fields_of(const ModelConfig& config);
 
 }  // namespace invar

@@ -1,3 +1,5 @@
+// The table of words and their keys in each dialect, the defaults of model types, and the checks of each type of value:
+// see hyperparameters.h.
 #include "models/hyperparameters.h"
 
 #include <algorithm>
@@ -10,8 +12,8 @@
 namespace invar {
 namespace {
 
-// Our word for a hyper-parameter, and each dialect's. GGUF's keys stand behind "<architecture>."; of those of
-// config.json the first that is there counts, new spelling first, "." leading into an object.
+// Our word for a hyper-parameter, and its key in each dialect. GGUF's keys stand behind "<architecture>.". Of the keys
+// of config.json the first that is there counts; the new spelling comes first, and "." leads into an object.
 struct Word {
     std::string_view ours, gguf;
     std::vector<std::string_view> hugging_face = {};
@@ -51,7 +53,7 @@ const std::vector<Word>& words() {
          "rope.scaling.type",
          {"rope_parameters.rope_type", "rope_parameters.type", "rope_scaling.rope_type", "rope_scaling.type"}},
         {"rope factor", "rope.scaling.factor", {"rope_parameters.factor", "rope_scaling.factor"}},
-        {"old rope factor", "rope.scale_linear", {}},  // of files from before rope.scaling.*
+        {"old rope factor", "rope.scale_linear", {}},  // in files older than rope.scaling.*
         {"rope original context",
          "rope.scaling.original_context_length",
          {"rope_parameters.original_max_position_embeddings", "rope_scaling.original_max_position_embeddings",
@@ -70,7 +72,7 @@ const std::vector<Word>& words() {
     return kWords;
 }
 
-// What the code of a model type takes where config.json has no such key; a key that is null is none.
+// The value that the code of a model type takes if config.json has no such key. A key that is null counts as absent.
 struct ClassDefault {
     std::string_view model_type, word;
     double value;
@@ -91,7 +93,7 @@ const Word& find_word(std::string_view ours) {
     return *found;
 }
 
-// The value at "a.b" of an object; null where a part is missing.
+// The value at "a.b" of an object; null if a part is missing.
 const Json* at_path(const Json& object, std::string_view path) {
     const Json* at = &object;
     while (true) {

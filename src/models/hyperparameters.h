@@ -1,6 +1,6 @@
-// The hyper-parameters of a checkpoint by our own words for them, whichever way its dialect spells them: which word is
-// which key is one table for each dialect (hyperparameters.cpp). It reads numbers and refuses those out of range; what
-// an architecture needs, and what follows from what, is in read_config.h.
+// The hyper-parameters of a checkpoint under our own words, however its dialect spells them. One table per dialect maps
+// words to keys (hyperparameters.cpp). It reads numbers and refuses those out of range. read_config.h knows what an
+// architecture needs and how numbers follow from each other.
 #pragma once
 
 #include <optional>
@@ -20,13 +20,13 @@ class Hyperparameters {
 
     const Checkpoint& checkpoint() const { return checkpoint_; }
     const std::string& file() const { return checkpoint_.name(); }
-    // "metadata key 'llama.block_count'": how messages call the place of a word.
+    // The place of a word as messages call it: "metadata key 'llama.block_count'".
     std::string spell(std::string_view word) const;
     bool has(std::string_view word) const;
 
     // Errors: missing, of another type, out of [low, high].
     Result<int64_t> integer(std::string_view word, int64_t low, int64_t high) const;
-    // A scalar for all layers, or an array with one number a layer.
+    // Reads one number for all layers, or an array with one number per layer.
     Result<std::vector<int64_t>> for_each_layer(std::string_view word, size_t layers, int64_t low, int64_t high) const;
     Result<double> positive(std::string_view word) const;
     Result<double> positive_or(std::string_view word, double otherwise) const;
@@ -34,9 +34,9 @@ class Hyperparameters {
     Result<bool> boolean_or(std::string_view word, bool otherwise) const;
     Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
 
-    // general.architecture of GGUF, or model_type of config.json: what an architecture is found by.
+    // The value that identifies an architecture: general.architecture of GGUF, or model_type of config.json.
     static Result<std::string> architecture(const Checkpoint& checkpoint);
-    // Words for which the number is not in the checkpoint and the code that belongs to its kind of model has one.
+    // Words whose number is not in the checkpoint and was taken from the code of its kind of model.
     std::vector<std::string> defaults_taken() const;
 
   private:

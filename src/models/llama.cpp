@@ -1,7 +1,7 @@
 // Architecture "llama": Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout.
 // GGUF files of this family store query and key rows permuted, so that rope's pairs are neighbours; they are read in
-// the order of Hugging Face's files, whose pairs are halves of a head. Llama 3's scaled frequencies come as the tensor
-// rope_freqs.weight. Biases are taken where the file has them; experts make it Mixtral.
+// the order of Hugging Face's files, in which the pairs are the halves of a head. Llama 3's scaled frequencies come as
+// the tensor rope_freqs.weight. Biases are used if the file has them; a model with experts is a Mixtral.
 #include "models/architectures.h"
 #include "models/blocks.h"
 #include "models/read_config.h"

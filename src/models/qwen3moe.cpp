@@ -1,5 +1,5 @@
 // Architecture "qwen3moe": Qwen3 mixture of experts.
-// As qwen3, with a mixture of experts in every layer: softmax over all experts, the best k renormalised.
+// It is qwen3 with a mixture of experts in every layer: softmax over all experts, the best k renormalised.
 #include "models/architectures.h"
 #include "models/blocks.h"
 #include "models/read_config.h"

@@ -1,3 +1,5 @@
+// Reads a config part by part (heads, rope, windows, mixture, layers) and refuses settings that are not computed: see
+// read_config.h.
 #include "models/read_config.h"
 
 #include <fmt/format.h>
@@ -23,7 +25,8 @@ constexpr int64_t kMaximumExperts = 65536;
 
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
-// The width of a head: the key, or the rows of the projection over the KV heads, which must divide exactly.
+// The width of a head: the value of the key, or the rows of the projection over the KV heads, which must divide
+// exactly.
 Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
                            std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
@@ -67,7 +70,7 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
                 keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
 }
 
-// The same scaling as numbers of config.json.
+// The same scaling from numbers of config.json.
 Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
     Llama3Scaling scaling;
     TRY_ASSIGN(scaling.factor, keys.positive("rope factor"));
@@ -82,7 +85,7 @@ Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
     return {};
 }
 
-// Llama 3's scaled frequencies, which GGUF files have as a tensor of one factor a pair.
+// Reads Llama 3's scaled frequencies, which GGUF files hold as a tensor of one factor per pair.
 Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope, ModelConfig& config) {
     constexpr std::string_view kTensor = "rope_freqs.weight";
     const TensorInfo* tensor = keys.checkpoint().find(kTensor);
@@ -106,7 +109,7 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
     return {};
 }
 
-// How many elements of a head turn.
+// How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
     std::string_view word = "rope width";
@@ -154,7 +157,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     return rope;
 }
 
-// One for the layers that have a mixture; nothing for a dense model.
+// The mixture of the layers that have one; nothing for a dense model.
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys) {
     if (!keys.has("experts")) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 0, kMaximumExperts));
@@ -171,13 +174,14 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
                         "{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
                         keys.spell(word), shared);
     }
-    // GGUF has no key for it, and all of its families here do; transformers does not unless config.json says so.
-    // Mixtral always does.
+    // GGUF has no key for this, and all of its families here renormalise. transformers does not unless config.json says
+    // so, except for Mixtral, which always does.
     TRY_ASSIGN(mixture.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
     return std::optional<MixtureGeometry>(mixture);
 }
 
-// Which layers have a dense part although the model has experts: transformers' mlp_only_layers and decoder_sparse_step.
+// The layers that have a dense part although the model has experts: transformers' mlp_only_layers and
+// decoder_sparse_step.
 Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> dense(layers, false);
     if (keys.has("dense layers")) {
@@ -192,10 +196,10 @@ Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t 
     return dense;
 }
 
-// The window of each layer, 0 for none.
+// The window of each layer; 0 means none.
 Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type) {
     std::vector<int64_t> windows(layers, 0);
-    // Llama's code knows no windows, Qwen's only where it is told to use them.
+    // Llama's code knows no windows, and Qwen's uses them only if it is told to.
     const bool qwen = model_type.starts_with("qwen");
     TRY_ASSIGN(const bool used, keys.boolean_or("windows used", is_gguf(keys) || !qwen));
     if (!keys.has("window") || !used || (!is_gguf(keys) && model_type == "llama")) return windows;
@@ -265,7 +269,7 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
     return {};
 }
 
-// Rows of the embedding, which the config may state too.
+// The rows of the embedding, which the config may state too.
 Result<int64_t> read_vocabulary(const Hyperparameters& keys) {
     const Checkpoint& checkpoint = keys.checkpoint();
     const std::string tensor = TensorNames(checkpoint).name(-1, "token_embd.weight", "embed_tokens.weight");

@@ -1,6 +1,6 @@
-// Reads the config of the decoder families here, in our own words (hyperparameters.h), whatever the dialect. A number
-// that gives meaning to the weights is read or the checkpoint is refused; the one inference (the width of a head, in
-// files written before that key existed) is taken from a tensor's shape, cross-checked, and noted.
+// Reads the config of the decoder families here, whatever the dialect (hyperparameters.h). A number that gives meaning
+// to the weights is read, or the checkpoint is refused. One number is inferred: the width of a head, in files written
+// before its key existed, is taken from a tensor's shape, cross-checked, and noted.
 #pragma once
 
 #include <string_view>
@@ -11,7 +11,7 @@
 namespace invar {
 
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture);
-// Errors: the config has a mixture of experts.
+// Fails if the config has a mixture of experts.
 Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture);
 
 }  // namespace invar

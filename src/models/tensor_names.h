@@ -1,5 +1,5 @@
-// Under which names a checkpoint has the tensors of a text model: what stands before the names that an architecture
-// states. Files of models that also see or hear put the text model below another root.
+// The names of a text model's tensors in a checkpoint: it adds the prefix of the names that an architecture states.
+// Files of models with vision or audio keep the text model below another root.
 #pragma once
 
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace invar {
 
-// Of a weight of a layer in a GGUF file; -1: of the whole model.
+// The name of a layer's weight in a GGUF file; with -1, of a weight of the whole model.
 std::string gguf_name(int layer, std::string_view name);
 
 class TensorNames {
   public:
     explicit TensorNames(const Checkpoint& checkpoint);
 
-    // Of a weight of a layer; -1: of the whole model. `head`: the name stands beside the text model and not in it.
+    // The name of a layer's weight; with -1, of a weight of the whole model. `head`: the name stands beside the text
+    // model and not in it.
     std::string name(int layer, std::string_view gguf, std::string_view hugging_face, bool head = false) const;
 
   private:

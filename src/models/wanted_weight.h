@@ -1,5 +1,5 @@
-// A weight that a model wants: its identity, its shape, and under which names and in which order of rows a checkpoint
-// may hold it. Whether a checkpoint does is decided by checkpoint/binding.h.
+// A weight that a model wants: its identity, its shape, and the names and orders of rows under which a checkpoint may
+// hold it. checkpoint/binding.h finds out whether a checkpoint does.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@ namespace invar {
 
 enum class WeightShape : uint8_t { vector, matrix, stack };
 
-// One way that a checkpoint may hold a weight.
+// One way in which a checkpoint may hold a weight.
 struct TensorChoice {
     std::string tensor;  // its name; "{}" in it stands for the number of an expert, which then has a tensor of its own
     RowOrder order;      // of each matrix's rows within the rows that the tensor has for it
@@ -26,7 +26,7 @@ struct WantedWeight {
     WeightShape kind = WeightShape::matrix;
     std::vector<int64_t> shape;         // outermost first: [rows, columns], [experts, rows, columns] or [size]
     std::vector<TensorChoice> choices;  // the first that the checkpoint has is taken
-    TensorChoice gguf;                  // how a GGUF file holds it, for who writes one
+    TensorChoice gguf;                  // how a GGUF file holds it, for writers
     std::optional<WeightId> alias_of;   // same storage as that weight: no tensor of its own, no bytes
     bool looked_up_by_row = false;      // embedding tables: rows are decoded one at a time
     bool makes_logits = false;          // the head

@@ -1,6 +1,5 @@
-// What one forward pass computes: rows, each a token of some sequence at some position. A prompt chunk, one step of
-// many sequences, or both together are the same thing here; no result of a row depends on which other rows are beside
-// it.
+// The input of one forward pass: rows, each a token of some sequence at some position. A chunk of a prompt, one step of
+// many sequences, or both together look the same here. The result of a row does not depend on the other rows.
 #pragma once
 
 #include <cstdint>

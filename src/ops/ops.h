@@ -1,6 +1,6 @@
-// The verbs: everything a model's forward pass may ask of a machine. Models are written in these words only. A word
-// makes a call (verb_call.h) and hands it to run(), which is all that a backend (cpu/, cuda/) or a decorator
-// (observers, the split between machines) implements. What each verb is: verbs.h. A verb never fails by return value:
+// The verbs: everything that a model's forward pass may ask of a machine. Models are written in these functions only.
+// Each makes a call (verb_call.h) and hands it to run(), which is all that a backend (cpu/, cuda/) or a decorator
+// (observers, the split between machines) implements. verbs.h describes each verb. A verb never fails by return value:
 // the first non-finite result is remembered and read by failure() after the pass.
 #pragma once
 
@@ -31,23 +31,23 @@ class Ops {
   public:
     virtual ~Ops() = default;
 
-    // Scratch for this pass; contents undefined. Everything is given back by begin_pass().
+    // Returns scratch for this pass; its contents are undefined. begin_pass() takes everything back.
     virtual Tensor scratch(int64_t rows, int64_t width) = 0;
     virtual ExpertSlots scratch_slots(int64_t rows, int experts_per_row) = 0;
     virtual void begin_pass() = 0;
     virtual std::optional<NonFinite> failure() const = 0;
 
-    // Computes one call. A verb, format or shape that a machine lacks is remembered and an error of finish(), which a
-    // plan asks after a pass without arithmetic (engine/engine_plan.cpp).
+    // Computes one call. A verb, format or shape that the machine lacks is remembered and becomes an error of finish(),
+    // which a plan checks after a pass without arithmetic (engine/engine_plan.cpp).
     virtual void run(const VerbCall& call) = 0;
-    // Calls of one verb, at most kMostTogether, that have the x, the slots and the slot_input of the first of them. A
-    // machine may compute them as one; the results are those of one after the other.
+    // Computes several calls of one verb, at most kMostTogether, which all have the x, the slots and the slot_input of
+    // the first. A machine may compute them as one; the results are those of one call after the other.
     virtual void run_together(std::span<const VerbCall> calls) {
         for (const VerbCall& call : calls) run(call);
     }
     static constexpr size_t kMostTogether = 8;
 
-    // ---- the words of models
+    // ---- the functions that models call
 
     // out[i] = table row of the i-th row's token, decoded to binary32.
     void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
@@ -111,12 +111,12 @@ class Ops {
     void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
         run({.verb = Verb::combine_experts, .stage = stage, .x = slots, .out = y, .slots = routing});
     }
-    // Rows `rows` of x, in that order.
+    // Takes the rows `rows` of x, in that order.
     void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
         run({.verb = Verb::gather_rows, .stage = stage, .x = x, .out = out, .gathered = rows});
     }
 
-    // Several products of one x. At most kMostTogether.
+    // Several products of one x, at most kMostTogether.
     void linear_many(std::span<const LinearJob> jobs, Tensor x) {
         CHECK(!jobs.empty() && jobs.size() <= kMostTogether, "a fused product has one to eight jobs");
         std::array<VerbCall, kMostTogether> calls;
@@ -136,20 +136,20 @@ class Ops {
 
     // ---- host access to results: the engine reads logits, observers read everything
 
-    // Where all memory is the host's there is nothing to do. to_host(): the elements can be read through host(), the
-    // slots' arrays, and keys() and values() of the cache (of the layer and the batch's sequences). from_host(): the
-    // host has changed them.
+    // If all memory is the host's, there is nothing to do. After to_host() the elements can be read through host(), the
+    // slots' arrays, and keys() and values() of the cache (of the layer and the batch's sequences). from_host() says
+    // that the host has changed them.
     virtual void to_host(Tensor x) {}
     virtual void from_host(Tensor x) {}
     virtual void to_host(const ExpertSlots& slots) {}
     virtual void from_host(const ExpertSlots& slots) {}
     virtual void to_host(const SequenceState& cache, int layer, const Batch& batch) {}
     virtual void from_host(const SequenceState& cache, int layer, const Batch& batch) {}
-    // Weights as the file has them: nothing where the host can read them as they are.
+    // The weights as in the file; nothing if the host can read them directly.
     virtual std::optional<WeightMatrix> host_matrix(const WeightMatrix& weight) { return std::nullopt; }
     virtual std::optional<WeightStack> host_stack(const WeightStack& weight) { return std::nullopt; }
     virtual std::optional<WeightVector> host_vector(const WeightVector& weight) { return std::nullopt; }
-    // Waits for the pass. A machine that was lost is an error; what it had computed is void.
+    // Waits for the pass. A lost device is an error; its results are then void.
     virtual Result<void> finish() { return {}; }
 
   private:

@@ -1,6 +1,6 @@
-// Choosing a token without the whole row of logits: what a device is asked for instead, and what it answers. It runs
-// steps 1 to 4 of the pipeline (docs/arithmetic.md, section 7) and returns the first tokens by rank; the sampler
-// (generate/sampler.h), which makes the request, does the rest with them.
+// Choosing a token without copying the whole row of logits to the host: the request to a device, and its answer. The
+// device runs steps 1 to 4 of the pipeline (docs/arithmetic.md, section 7) and returns the first tokens by rank. The
+// sampler (generate/sampler.h) makes the request and does the remaining steps.
 #pragma once
 
 #include <cstdint>
@@ -9,23 +9,23 @@
 
 namespace invar {
 
-// What happens to one token's logit, in this order; tokens without an edit keep theirs.
+// The changes to one token's logit, applied in this order; tokens without an edit keep theirs.
 struct LogitEdit {
     int32_t token = 0;
     int32_t banned = 0;  // 1: becomes -infinity
     float bias = 0;
     int32_t has_bias = 0;
-    int32_t seen = 0;  // times in the penalty window; 0: no penalties
+    int32_t seen = 0;  // how often it occurs in the penalty window; 0: no penalties
 };
 
-// Of a request, so that the memory it takes on a device is known before any is made.
+// The limits of a request; they bound the device memory before any request is made.
 inline constexpr int kMostPreselected = 256, kMostLogitEdits = 4096;
 
 struct Preselection {
     std::vector<LogitEdit> edits;  // at most one a token, at most kMostLogitEdits
     float repetition_penalty = 1, frequency_penalty = 0, presence_penalty = 0;
     float temperature = 1;  // 0: no division
-    int count = 1;          // first tokens by rank that are wanted, 1 .. kMostPreselected
+    int count = 1;          // how many first tokens by rank are wanted, 1 .. kMostPreselected
 };
 
 struct RankedLogit {

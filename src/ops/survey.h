@@ -1,5 +1,5 @@
-// A pass without arithmetic: tensors without memory, and every call kept. What a model asks of a machine is read from
-// its calls (engine/pass_survey.h), never from a formula of what a model is made of.
+// A pass without arithmetic: tensors have no memory, and every call is kept. The demands of a model on a machine are
+// read from its calls (engine/pass_survey.h), never from a formula about its parts.
 #pragma once
 
 #include <vector>
@@ -10,7 +10,7 @@ namespace invar {
 
 class SurveyOps final : public Ops {
   public:
-    // Of this pass, in forward order; what they point to is the model's, the batch's and the cache's.
+    // The calls of this pass in forward order. They point to data of the model, the batch and the cache.
     const std::vector<VerbCall>& calls() const { return calls_; }
 
     Tensor scratch(int64_t rows, int64_t width) override { return {nullptr, Place::host, rows, width, width}; }

@@ -1,5 +1,6 @@
-// Activations: a binary32 matrix, one row a token (or a token's expert slot, or a head). Views into scratch memory that
-// belongs to the Ops that made them. Models pass them on and never read them; only kernels and the recorder do.
+// Activations: a binary32 matrix with one row per token (or per expert slot of a token, or per head). A Tensor is a
+// view into scratch memory of the Ops that made it. Models pass tensors on and never read them; kernels and the
+// recorder do.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// One call of a verb as a value: which verb (verbs.h), where in the model, what it is given and where its result goes.
-// Models make calls through Ops (ops.h); backends compute them; observers read and change them. A call owns nothing:
-// what it points to lives as long as the pass.
+// One call of a verb as a value: the verb (verbs.h), its place in the model, its inputs and the place of its result.
+// Models make calls through Ops (ops.h), backends compute them, observers read and change them. A call owns nothing:
+// the data it points to lives as long as the pass.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace invar {
 
-// Where in the model a verb is called: the stable name of its result in traces and errors.
+// The place in the model where a verb is called: the stable name of its result in traces and errors.
 struct Stage {
     int layer = -1;         // -1: not in a layer
     std::string_view name;  // "attention_norm", "query", "residual_after_attention"; points to static text
@@ -39,8 +39,8 @@ struct RouteSpec {
 // Which row of x an expert slot reads.
 enum class SlotInput : uint8_t { row_of_slot /* x has a row a token */, slot /* x has a row a slot */ };
 
-// Fields that a verb does not have are empty. Hooks may change what is given in before() (fault injection does). `out`
-// of a verb that works in place is also its `x`, and is what backends read.
+// Fields that a verb does not use are empty. Hooks may change inputs in before() (fault injection does). `out` of a
+// verb that works in place is also its `x`; backends read `out`.
 struct VerbCall {
     Verb verb = Verb::embed;
     Stage stage;
@@ -53,18 +53,18 @@ struct VerbCall {
     const WeightVector* vector = nullptr;
     float epsilon = 0;
     const RopeTable* rope = nullptr;
-    const Batch* batch = nullptr;  // of embed, rope, store_kv and attention
+    const Batch* batch = nullptr;  // for embed, rope, store_kv and attention
     std::optional<AttentionCall> attention;
     std::optional<RouteSpec> route;
     ExpertSlots slots;  // made by route, read by the expert verbs
     SlotInput slot_input = SlotInput::row_of_slot;
-    int cache_layer = -1;                       // of store_kv and attention
-    SequenceState* cache = nullptr;             // of store_kv
-    const SequenceState* cache_read = nullptr;  // of store_kv and attention
-    std::span<const int32_t> gathered;          // of gather_rows
+    int cache_layer = -1;                       // for store_kv and attention
+    SequenceState* cache = nullptr;             // for store_kv
+    const SequenceState* cache_read = nullptr;  // for store_kv and attention
+    std::span<const int32_t> gathered;          // for gather_rows
 
-    // Filled for observers (proof/record/hooked_ops.h). Which batch row each row of the result belongs to. With expert
-    // slots, slots_of_row rows of `out` to each.
+    // Filled for observers (proof/record/hooked_ops.h): the batch row to which each row of the result belongs. With
+    // expert slots, slots_of_row() rows of `out` belong to each.
     int occurrence = 1;                  // of this (layer, stage name) in this pass, from 1
     const Batch* pass = nullptr;         // the batch of this pass, whatever before() put into `batch`
     std::span<const int32_t> pass_rows;  // indices into pass->rows; empty: row i is pass row i
@@ -74,24 +74,24 @@ struct VerbCall {
     }
     int64_t slots_of_row() const { return out.rows() == 0 || rows() == 0 ? 1 : out.rows() / rows(); }
 
-    // Of its matrix or stack; nullptr where it has neither.
+    // The matrix it reads, or the first of its stack; nullptr if it has neither.
     const WeightMatrix* weights() const { return stack != nullptr ? &stack->first : matrix; }
     const Format* format() const { return weights() == nullptr ? nullptr : weights()->format; }
-    // Where its weight is; the host for a call without one.
+    // The place of its weight; the host for a call without one.
     Place weight_place() const {
         return weights() != nullptr ? weights()->place() : vector != nullptr ? vector->place : Place::host;
     }
 };
-// "linear of layer 3 query, q4_k [4096, 1024], for 8 rows": for errors.
+// Names a call in errors: "linear of layer 3 query, q4_k [4096, 1024], for 8 rows".
 std::string describe(const VerbCall& call);
 
-// Sees every verb of a pass. Results may be read and, by those who inject or replay, overwritten in after().
+// Sees every verb of a pass. after() may read results; hooks that inject faults or replay may overwrite them there.
 class VerbHook {
   public:
     virtual ~VerbHook() = default;
-    // What it looks at. A hook that only reads what a verb made (`out`, slots, the cache, and `x` of route and
-    // attention) in after() spares the copies of everything else where tensors are on a device.
-    // A hook that looks at calls alone (verb, stage, weights, shapes, the batch) spares them all.
+    // What the hook looks at. If tensors are on a device, a hook that reads only results (`out`, slots, the cache, and
+    // `x` of route and attention) in after() avoids copies of everything else, and a hook that looks only at calls
+    // (verb, stage, weights, shapes, the batch) avoids all copies.
     enum class Looks : uint8_t { at_calls, at_results, at_everything };
     virtual Looks looks() const { return Looks::at_everything; }
     virtual void begin_pass() {}

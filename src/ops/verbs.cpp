@@ -1,4 +1,4 @@
-// What calls of each verb cost, and how a call is named in an error.
+// Computes the cost of each verb's calls, and names a call in an error.
 #include "ops/verbs.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ const KvGeometry& geometry_of(const VerbCall& call) {
     return call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
 }
 
-// Positions of the cache that are read at least: those of each sequence that some row of it sees, once.
+// The fewest cache positions that must be read: for each sequence, those that some row of it sees, counted once.
 int64_t positions_read(const Batch& batch, int window) {
     std::map<int32_t, std::pair<int64_t, int64_t>> seen;  // first and last, by sequence
     for (const BatchRow& row : batch.rows) {

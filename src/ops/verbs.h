@@ -1,6 +1,6 @@
-// Every verb in one table: what it takes and makes, what decides where it runs, which law it equals and what it costs.
-// Whatever deals with verbs in general reads this table: names, observers, the split between machines, the survey,
-// recordings. One call of a verb is verb_call.h; who computes it are the bodies of a backend (cpu/, cuda/).
+// Every verb in one table: its inputs and results, the machine it runs on, the law it equals, and its cost. All code
+// that deals with verbs in general reads this table: names, observers, the split between machines, the survey,
+// recordings. One call of a verb is in verb_call.h; a backend (cpu/, cuda/) computes it.
 #pragma once
 
 #include <array>
@@ -30,36 +30,36 @@ enum class Verb : uint8_t {
     expert_linear,
     combine_experts,
     gather_rows,
-    count,  // of the verbs; none itself
+    count,  // the number of verbs, not a verb
 };
 inline constexpr size_t kVerbs = static_cast<size_t>(Verb::count);
 
-// Fields of a VerbCall that hold what a verb reads or makes, as bits of a sum.
+// The fields of a VerbCall that a verb reads or makes, as bits to be added.
 namespace verb_field {
 inline constexpr uint8_t x = 1, x2 = 2, out = 4;
-inline constexpr uint8_t experts = 8, weights = 16, slots = 32;  // of the slots: which experts; with which weights; all
+inline constexpr uint8_t experts = 8, weights = 16, slots = 32;  // parts of the slots: expert ids; weights; all
 inline constexpr uint8_t cache = 64;
 }  // namespace verb_field
 
-// What decides on which machine a call runs, where a model is split over several.
+// The operand that decides on which machine a call runs when a model is split over several.
 enum class PlacedBy : uint8_t { weight, cache, data };
 
-// Which stages a recording has of a call (proof/record/recorder.h).
+// The stages that a recording has of a call (proof/record/recorder.h).
 enum class StagesOf : uint8_t {
     result /* `out` */,
     routing /* the slots, and the softmax of x */,
     stored /* the cache */
 };
 
-// What one call needs at least. Bytes are those of the stored form, each read or written once.
+// The least that one call must read, write and compute. Bytes are those of the stored form, each counted once.
 struct VerbCost {
-    int64_t weight_bytes = 0;      // of its matrix or vector; of a table whose rows are looked up, those rows
+    int64_t weight_bytes = 0;      // of its matrix or vector; of a table, those of the rows looked up
     int64_t expert_bytes = 0;      // of one expert of its stack; the routing decides how many are read
     int64_t cache_bytes = 0;       // read or stored
     int64_t activation_bytes = 0;  // inputs and results
     int64_t multiply_adds = 0;
 };
-// The general case: x, x2 and out, and a vector if it has one.
+// The general case: x, x2 and out, and a vector if there is one.
 VerbCost cost_of_rows(const VerbCall& call);
 VerbCost cost_of_embed(const VerbCall& call);
 VerbCost cost_of_linear(const VerbCall& call);
@@ -70,9 +70,9 @@ VerbCost cost_of_expert_linear(const VerbCall& call);
 struct VerbRow {
     Verb verb = Verb::count;
     std::string_view name;  // as in the enum and in Ops
-    std::string_view law;   // what it equals bit for bit, and the file that says it
+    std::string_view law;   // what it equals bit for bit, and the file that defines that
     uint8_t inputs = 0;     // verb_field
-    uint8_t results = 0;    // verb_field; where x and out are both here, the verb works in place: out is also x
+    uint8_t results = 0;    // verb_field; a verb that has both x and out here works in place: out is also x
     PlacedBy placed_by = PlacedBy::data;
     StagesOf stages = StagesOf::result;
     VerbCost (*cost)(const VerbCall& call) = cost_of_rows;
@@ -165,7 +165,7 @@ inline const VerbRow& row_of(Verb verb) { return verb_field::kTable[static_cast<
 inline std::string_view verb_name(Verb verb) { return row_of(verb).name; }
 inline VerbCost cost_of(Verb verb, const VerbCall& call) { return row_of(verb).cost(call); }
 
-// What a backend has for each verb, collected from the lists that stand beside its bodies. Body has a member `verb`.
+// A backend's bodies by verb, collected from the lists that stand beside the bodies. Body has a member `verb`.
 template <class Body>
 class VerbTable {
   public:
@@ -178,7 +178,7 @@ class VerbTable {
             }
         }
     }
-    const Body* find(Verb verb) const { return bodies_[static_cast<size_t>(verb)]; }  // nullptr: it has none
+    const Body* find(Verb verb) const { return bodies_[static_cast<size_t>(verb)]; }  // nullptr: the backend has none
 
   private:
     std::array<const Body*, kVerbs> bodies_{};

@@ -1,4 +1,4 @@
-// The names of weights and stored forms, as plans, traces and errors print them. What they mean is in weight.h.
+// The names of weights and stored forms, as plans, traces and errors print them. weight.h explains them.
 #include "ops/weight.h"
 
 #include <fmt/format.h>

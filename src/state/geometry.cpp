@@ -1,3 +1,4 @@
+// Computes sizes and offsets with saturating arithmetic, because contexts and counts may be absurd: see geometry.h.
 #include "state/geometry.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@ namespace {
 constexpr int64_t kTooMany = std::numeric_limits<int64_t>::max();
 constexpr int64_t kGroupAlignment = 4096;
 
-// a * b and a + b of non-negative numbers, or kTooMany where they do not fit.
+// a * b and a + b of non-negative numbers, or kTooMany if the result does not fit.
 int64_t saturating_multiply(int64_t a, int64_t b) {
     int64_t product = 0;
     return __builtin_mul_overflow(a, b, &product) ? kTooMany : product;
@@ -108,7 +109,7 @@ int64_t units_for(const StateGroup& group, const StateDemand& demand) {
     if (group.kind == GroupKind::recurrence) return saturating_add(demand.sequences, demand.snapshots);
     int64_t of_sequence = pages_for(demand.context);
     if (group.kind == GroupKind::window) {
-        // The rows of a pass see window - 1 positions before the first of them. So many positions in a row lie in at
+        // The rows of a pass see window - 1 positions before the first row. This many consecutive positions lie in at
         // most this many pages, wherever they start.
         const int64_t positions = saturating_add(group.window - 1, std::max<int64_t>(demand.chunk, 1));
         const int64_t most = positions < 2 ? 1 : (positions - 2) / kPagePositions + 2;

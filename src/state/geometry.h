@@ -1,7 +1,7 @@
 // What one sequence keeps for each layer of a model, and how layers with the same needs form groups: full attention
 // (pages of 64 positions), attention in a window (the same pages, given back behind the window), and recurrences (one
-// state of fixed size). It says how large pages and states are and where a layer lies in them; how many there are is
-// the plan's choice, and sequence_state.h gives them to sequences.
+// state of fixed size). This defines the sizes of pages and states and where a layer lies in them. The plan decides how
+// many there are; sequence_state.h gives them to sequences.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ struct KvGeometry {  // of one layer
     bool values_in_keys = false;
 };
 
-// Of one layer: what a recurrence carries from token to token, in binary32. 0 and 0: the layer has none.
+// The values that a recurrence of one layer carries from token to token, in binary32. 0 and 0: the layer has none.
 struct RecurrenceGeometry {
     int64_t state_elements = 0;
     int64_t column_elements = 0;  // the last inputs of its convolution
@@ -54,13 +54,13 @@ struct StateGroup {
     GroupKind kind = GroupKind::attention;
     int window = 0;  // of GroupKind::window
     std::vector<int> layers;
-    int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t where they do not fit one
+    int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t if the sum overflows
 
     int64_t bytes(Place place) const { return unit_bytes[static_cast<size_t>(place)]; }
     int64_t bytes() const;
 };
 
-// Where a layer lies in a unit of its group at its place: bytes from the start of the unit.
+// Where a layer lies in a unit of its group: bytes from the start of the unit.
 struct LayerPlace {
     Place place = Place::host;
     int group = 0;
@@ -69,7 +69,7 @@ struct LayerPlace {
     int64_t bytes(int kv_heads) const { return (key_head + value_head) * kv_heads; }  // from `keys` on
 };
 
-// At least one group, in the order in which their first layers come.
+// At least one group. Groups are in the order of their first layers.
 struct StateLayout {
     std::vector<StateGroup> groups;
     std::vector<LayerPlace> layers;
@@ -77,7 +77,7 @@ struct StateLayout {
 // Errors: a negative size, a value that is longer than the key it lies in.
 Result<StateLayout> lay_out_state(const StateGeometry& geometry);
 
-// What sequences will ask for.
+// The demand of sequences.
 struct StateDemand {
     int64_t context = 0;  // positions of a sequence, at most
     int64_t chunk = 0;    // rows of a sequence in one pass, at most
@@ -85,9 +85,9 @@ struct StateDemand {
     int64_t positions = 0;  // of all sequences together; 0: each may fill its context
     int64_t snapshots = 0;  // of recurrences, beside the state of each sequence
 };
-// Units of a group that meet the demand. A window needs no more for a longer context.
+// How many units of a group meet the demand. For a window they do not grow with the context.
 int64_t units_for(const StateGroup& group, const StateDemand& demand);
-// Memory of so many units of each group at a place: groups start at multiples of 4096 bytes.
+// Bytes of the given units of each group at a place. Groups start at multiples of 4096 bytes.
 int64_t state_bytes(std::span<const StateGroup> groups, std::span<const int64_t> units, Place place);
 
 }  // namespace invar

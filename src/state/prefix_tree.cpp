@@ -1,3 +1,4 @@
+// Nodes by key in a hash map; a node without holders, units and children is removed: see prefix_tree.h.
 #include "state/prefix_tree.h"
 
 #include <algorithm>

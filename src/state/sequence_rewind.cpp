@@ -1,4 +1,5 @@
-// Going back, attaching to what others have computed, and snapshots of recurrences. Growing: sequence_state.cpp.
+// Rewinding a sequence, attaching to what others have computed, and snapshots of recurrences. Growing:
+// sequence_state.cpp.
 #include <algorithm>
 #include <utility>
 
@@ -7,7 +8,7 @@
 
 namespace invar {
 
-// The unit with a page's content: the sequence's own, or one that is known by its tokens.
+// Finds the unit with a page's content: the sequence's own, or one that is known by its tokens.
 int32_t SequenceState::known_page(const Sequence& sequence, int group, int64_t page) const {
     const std::vector<int32_t>& table = sequence.tables[static_cast<size_t>(group)];
     if (page < std::ssize(table) && table[static_cast<size_t>(page)] != kNoUnit)
@@ -16,7 +17,7 @@ int32_t SequenceState::known_page(const Sequence& sequence, int group, int64_t p
     return node < std::ssize(sequence.chain) ? tree_->unit(sequence.chain[static_cast<size_t>(node)], group) : kNoUnit;
 }
 
-// The last snapshot of recurrences at or before a position; position 0 without a slot where there is none.
+// The last snapshot of recurrences at or before a position; position 0 without a slot if there is none.
 SequenceState::Snapshot SequenceState::known_state(const Sequence& sequence, int64_t position) const {
     Snapshot best{.position = 0, .slot = kNoUnit};
     for (const Snapshot& snapshot : sequence.snapshots)
@@ -46,7 +47,7 @@ int64_t SequenceState::last_known(const Sequence& sequence, int64_t position) co
     return position;
 }
 
-// Pages from `pages` on are given back, the last first: it is the least useful one to others.
+// Gives back the pages from `pages` on. The last goes first, because it is the least useful one to others.
 void SequenceState::release_tail(Sequence& sequence, int group, int64_t pages) {
     std::vector<int32_t>& table = sequence.tables[static_cast<size_t>(group)];
     while (std::ssize(table) > pages) {
@@ -55,7 +56,7 @@ void SequenceState::release_tail(Sequence& sequence, int group, int64_t pages) {
     }
 }
 
-// Holds what a sequence of `position` positions needs, which is known, and nothing beyond.
+// Makes the sequence hold exactly what `position` positions need; all of that must be known.
 void SequenceState::settle(Sequence& sequence, int64_t position) {
     for (int group = 0; group < static_cast<int>(pools_.size()); ++group) {
         std::vector<int32_t>& table = sequence.tables[static_cast<size_t>(group)];
@@ -67,7 +68,7 @@ void SequenceState::settle(Sequence& sequence, int64_t position) {
             table.assign(slot != kNoUnit ? 1 : 0, slot);
             continue;
         }
-        // Before anything is given back: what is given back may be evicted later, but not by this.
+        // This is done before anything is given back, because taking units may evict what was given back.
         if (std::ssize(table) < pages_for(position)) table.resize(static_cast<size_t>(pages_for(position)), kNoUnit);
         for (int64_t page = first_page(group, position); page < pages_for(position); ++page) {
             int32_t& unit = table[static_cast<size_t>(page)];
@@ -94,7 +95,7 @@ int64_t SequenceState::rewind(int32_t sequence, int64_t position) {
     CHECK(position >= 0, "a sequence has no negative length");
     Sequence& cut = of(sequence);
     if (position < cut.length) settle(cut, last_known(cut, position));
-    // Pages that were reserved beyond the last position are not kept for it.
+    // Pages that were reserved beyond the last position are not kept.
     for (int group = 0; group < static_cast<int>(pools_.size()); ++group)
         if (group != recurrences_) release_tail(cut, group, pages_for(cut.length));
     return cut.length;
@@ -144,7 +145,7 @@ Result<bool> SequenceState::snapshot(int32_t sequence) {
     return true;
 }
 
-// Snapshots that only one sequence has: a sequence that must compute is worth more than they are.
+// Counts the snapshots that only one sequence has. They can be given up: a sequence that must compute is worth more.
 int64_t SequenceState::spare_snapshots() const {
     int64_t spare = 0;
     for (const Sequence& sequence : sequences_)

@@ -1,4 +1,4 @@
-// Sequences: adding, growing, sharing, and page accounting. Going back and attaching: sequence_rewind.cpp.
+// Sequences: adding, growing, sharing, and page accounting. Rewinding and attaching: sequence_rewind.cpp.
 #include "state/sequence_state.h"
 
 #include <algorithm>
@@ -81,7 +81,7 @@ SequenceState::Sequence& SequenceState::of(int32_t sequence) {
     return const_cast<Sequence&>(std::as_const(*this).of(sequence));
 }
 
-// ---- which there are
+// ---- adding and removing sequences
 
 int32_t SequenceState::add_sequence(std::string_view salt) {
     CHECK(has_room(), "a sequence is added only where there is room");
@@ -117,7 +117,7 @@ int32_t SequenceState::fork(int32_t sequence) {
     for (size_t g = 0; g < pools_.size(); ++g) {
         to.tables[g] = from.tables[g];
         const bool is_slot = static_cast<int>(g) == recurrences_;
-        // What was reserved beyond the last position stays the other's own.
+        // Pages reserved beyond the last position stay with the other sequence.
         if (!is_slot && std::ssize(to.tables[g]) > pages_for(to.length))
             to.tables[g].resize(static_cast<size_t>(pages_for(to.length)));
         for (const int32_t unit : to.tables[g])
@@ -145,7 +145,7 @@ SequenceState::Need SequenceState::need(const Sequence& sequence, int group, int
     };
     for (int64_t page = 0; page < std::min<int64_t>(need.first, std::ssize(table)); ++page)
         need.given_back += unit_at(page) != kNoUnit && pool.holders(unit_at(page)) == 1 ? 1 : 0;
-    // Pages that no table has yet are not looked at one by one: a count may be absurd.
+    // Pages that no table has yet are not visited one by one, because a count may be absurd.
     need.units = std::max<int64_t>(0, need.last - std::max<int64_t>(need.first, std::ssize(table)));
     for (int64_t page = need.first; page < std::min<int64_t>(need.last, std::ssize(table)); ++page)
         need.units += unit_at(page) == kNoUnit ? 1 : 0;
@@ -184,7 +184,7 @@ Result<void> SequenceState::reserve(int32_t sequence, int64_t count) {
         }
         const Need lacking = need(grown, group, count);
         std::vector<int32_t>& table = grown.tables[static_cast<size_t>(group)];
-        // The last first: the first page is the most useful one to others and is to be kept longest.
+        // The last goes first: the first page is the most useful one to others and is kept longest.
         for (int64_t page = std::min<int64_t>(lacking.first, std::ssize(table)) - 1; page >= 0; --page) {
             int32_t& unit = table[static_cast<size_t>(page)];
             if (unit == kNoUnit) break;
@@ -198,7 +198,7 @@ Result<void> SequenceState::reserve(int32_t sequence, int64_t count) {
     return {};
 }
 
-// The page of the next position, where the sequence has one.
+// Makes the page of the next position writable, if the sequence has one.
 Result<void> SequenceState::make_writable(Sequence& sequence, int group) {
     std::vector<int32_t>& table = sequence.tables[static_cast<size_t>(group)];
     const int64_t page = sequence.length / kPagePositions;
@@ -223,7 +223,7 @@ Result<void> SequenceState::make_slot_writable(Sequence& sequence, int group) {
         return {};
     }
     if (pool.holders(table.front()) > 1) return take_copy(group, table.front());
-    // A state that others may attach to is left as it is while there is another slot.
+    // A state that others may attach to is left unchanged as long as another slot is available.
     if (pool.node(table.front()) != kNoUnit && pool.available() > 0) return take_copy(group, table.front());
     drop_name(group, table.front());
     return {};
@@ -239,7 +239,7 @@ Result<void> SequenceState::take_copy(int group, int32_t& unit) {
     return {};
 }
 
-// Its content is about to change.
+// Removes a unit's name, because its content is about to change.
 void SequenceState::drop_name(int group, int32_t unit) {
     const int32_t node = pool_of(group).node(unit);
     if (node == kNoUnit) return;
@@ -266,8 +266,8 @@ void SequenceState::advance(int32_t sequence, int64_t count) {
     }
 }
 
-// Pages that have become full get their node. Where another sequence has computed the same, its page is taken and this
-// one given back: their bits are equal.
+// Gives a node to each page that has become full. If another sequence has computed the same page, that page is taken
+// and this one given back: their bits are equal.
 void SequenceState::name_pages(Sequence& sequence) {
     while (std::ssize(sequence.chain) * kPagePositions <= sequence.length) {
         const size_t page = sequence.chain.size() - 1;

@@ -1,8 +1,8 @@
-// What sequences of tokens have computed so far, so that the next token needs no more than itself: pages of keys and
-// values, pages of windows, states of recurrences. It decides which sequences hold a page or slot and share it, when a
-// copy is made, and how far back a sequence can go. Geometry: geometry.h; memory: state_memory.h; which content
-// is known: prefix_tree.h. It does not decide when sequences start or end (generate/), nor how attention reads pages
-// (cpu/, cuda/). In prose: docs/state.md.
+// What sequences of tokens have computed so far, so that the next token needs no recomputation: pages of keys and
+// values, pages of windows, states of recurrences. It decides which sequences hold and share a page or slot, when a
+// copy is made, and how far back a sequence can go. Geometry: geometry.h; memory: state_memory.h; the index of known
+// content: prefix_tree.h. Sequences are started and ended by generate/, and attention reads pages in cpu/ and cuda/.
+// The design: docs/state.md.
 #pragma once
 
 #include <cstddef>
@@ -21,21 +21,21 @@
 namespace invar {
 
 // Keys of a page and head are stored [key_width][64] (a vector of 64 keys for each element, so that keys are lanes);
-// values [64][value_width], or, where they lie in the keys, as the first value_width rows of those.
+// values [64][value_width]. If values lie in the keys, they are the first value_width rows of those.
 class SequenceState {
   public:
     struct Settings {
         StateGeometry geometry;
-        std::vector<int64_t> units;                               // of each group of lay_out_state(geometry)
+        std::vector<int64_t> units;                               // for each group of lay_out_state(geometry)
         int64_t sequences = std::numeric_limits<int32_t>::max();  // at one time
-        std::string digest;  // of model, arithmetic and cache type: content is shared only where it is equal
+        std::string digest;  // of model, arithmetic and cache type: content is shared only between equal digests
         DevicePart device = {};
         PrefixTree::KeyOf key_of = nullptr;  // nullptr: XXH3-128
     };
     static Result<std::unique_ptr<SequenceState>> create(Settings settings);
-    // So many units of each group, all on the host.
+    // Creates `units` units of each group, all on the host.
     static Result<std::unique_ptr<SequenceState>> create(std::vector<KvGeometry> layers, CacheType type, int64_t units);
-    // Geometry without memory, for planning passes.
+    // Creates the geometry without memory, for planning passes.
     static std::unique_ptr<SequenceState> without_memory(std::vector<KvGeometry> layers, CacheType type,
                                                          std::vector<Place> places = {});
 
@@ -45,7 +45,7 @@ class SequenceState {
     const LayerPlace& layer_place(int layer) const { return memory_.layout().layers[static_cast<size_t>(layer)]; }
     Place place(int layer) const { return layer_place(layer).place; }
     int group_of(int layer) const { return layer_place(layer).group; }
-    // Of the layer's group, at the layer's place.
+    // The pool of the layer's group, at the layer's place.
     const StateMemory::Pool& pool(int layer) const { return memory_.pool(group_of(layer), place(layer)); }
     int64_t bytes() const { return memory_.bytes(); }
     std::span<std::byte> memory() const { return memory_.host(); }  // all of the host's
@@ -55,46 +55,47 @@ class SequenceState {
     int64_t units(int group = 0) const { return pools_[static_cast<size_t>(group)].size(); }
     int holders(int group, int32_t unit) const { return pools_[static_cast<size_t>(group)].holders(unit); }
 
-    // A new empty sequence; its slot number, the lowest that is unused. There is room for it. Content is shared among
-    // sequences of one salt only.
+    // Adds an empty sequence and returns its slot number, the lowest unused one. There must be room. Content is shared
+    // only among sequences of one salt.
     bool has_room() const { return in_use_ < most_sequences_; }
     int32_t add_sequence(std::string_view salt = {});
     void remove_sequence(int32_t sequence);
-    // Another sequence with the same tokens, which holds the same units. There is room for it.
+    // Adds a sequence with the same tokens, which holds the same units. There must be room.
     int32_t fork(int32_t sequence);
 
     int64_t length(int32_t sequence) const { return of(sequence).length; }
-    // Those that advance() named, from position 0 on; fewer than length() where it did not name all.
+    // The tokens that advance() named, from position 0 on; fewer than length() if it did not name all.
     std::span<const int32_t> tokens(int32_t sequence) const { return of(sequence).tokens; }
-    // Makes positions [length, count) writable: what is shared there is copied first, and pages that no position from
-    // length() on sees through a window are given back. Fails (busy), changing nothing, when too few units are
-    // available; or because a device was lost.
+    // Makes positions [length, count) writable. Shared pages there are copied first, and pages that no position from
+    // length() on sees through a window are given back. If too few units are available it fails (busy) and changes
+    // nothing; it also fails if a device was lost.
     Result<void> reserve(int32_t sequence, int64_t count);
-    // The next positions have been computed; they were reserved. With tokens, their content is known by them, and full
-    // pages can be found by attach_prefix(); without, it is not.
+    // Records that the next positions, which must be reserved, have been computed. With tokens, their content is known
+    // by them and attach_prefix() can find full pages; without tokens it cannot.
     void advance(int32_t sequence, std::span<const int32_t> tokens);
     void advance(int32_t sequence, int64_t count);
-    // An empty sequence is at `position`, and what it holds before is whatever memory holds (measurements).
+    // Puts an empty sequence at `position`; the state before it is whatever the memory holds (for measurements).
     void skip_to(int32_t sequence, int64_t position);
-    // Goes back to the largest position at or before `position` whose state is known, and says which: a window that
-    // has given pages back, or a recurrence without a snapshot, may not know `position` itself.
+    // Goes back to the largest position at or before `position` whose state is known, and returns it. A window that has
+    // given pages back, or a recurrence without a snapshot, may not know `position` itself.
     int64_t rewind(int32_t sequence, int64_t position);
-    // An empty sequence takes over as many of these tokens as other sequences have computed, in whole pages; how many.
+    // Lets an empty sequence take over as many of these tokens as others have computed, in whole pages; returns how
+    // many.
     int64_t attach_prefix(int32_t sequence, std::span<const int32_t> tokens);
-    // Keeps the state of recurrences as it is at length(), so that the sequence can go back there, and others attach
-    // where it is a multiple of 64. false: no slot is available for it. Nothing to do without recurrences.
+    // Keeps the state of recurrences at length(), so that the sequence can go back there, and others can attach if it
+    // is a multiple of 64. Returns false if no slot is available. Without recurrences there is nothing to do.
     Result<bool> snapshot(int32_t sequence);
 
-    // The pages that hold the layer's keys and values: page p has positions [64 p, 64 p + 64); kNoUnit where a window
-    // has given it back.
+    // The pages that hold the layer's keys and values: page p has positions [64 p, 64 p + 64). kNoUnit if a window has
+    // given the page back.
     std::span<const int32_t> pages_of(int32_t sequence, int layer) const { return table(sequence, group_of(layer)); }
     std::span<const int32_t> table(int32_t sequence, int group) const {
         return of(sequence).tables[static_cast<size_t>(group)];
     }
-    // On the host. Those of a device's layer are a copy that holds what Ops::to_host() brought, for observers.
+    // Host memory. For a device's layer it is a copy that holds what Ops::to_host() brought, for observers.
     std::byte* keys(int layer, int32_t page, int head) const;    // [key_width][64]
     std::byte* values(int layer, int32_t page, int head) const;  // [64][value_width]
-    // The state of a recurrence, then its columns, of a sequence that was reserved. Zeros at position 0.
+    // The state of a recurrence, followed by its columns, of a reserved sequence. Zeros at position 0.
     std::span<float> recurrence(int32_t sequence, int layer) const;
 
   private:
@@ -107,7 +108,7 @@ class SequenceState {
         int64_t length = 0;
         std::vector<int32_t> tokens;
         std::vector<int32_t> chain;  // nodes of the whole pages of `tokens`, the root first; the last is held
-        std::vector<std::vector<int32_t>> tables;  // by group; of a recurrence: the slot of its state, or nothing
+        std::vector<std::vector<int32_t>> tables;  // by group; for a recurrence: the slot of its state, or nothing
         std::vector<Snapshot> snapshots;           // those that no node names, in rising order
     };
     // What a group lacks before positions up to a count can be written.
@@ -140,7 +141,7 @@ class SequenceState {
 
     StateGeometry geometry_;
     StateMemory memory_;
-    int recurrences_ = -1;  // their group, or -1
+    int recurrences_ = -1;  // the group of recurrences, or -1
     int64_t most_sequences_ = 0, in_use_ = 0;
     std::unique_ptr<PrefixTree> tree_;
     std::vector<UnitPool> pools_;  // by group

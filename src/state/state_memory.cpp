@@ -1,3 +1,5 @@
+// Allocates the groups at both places, and copies and clears units on the host and through the device's copies: see
+// state_memory.h.
 #include "state/state_memory.h"
 
 #include <cstring>

@@ -1,5 +1,6 @@
-// The memory of sequence state: one mapping on the host and one allocation on a device, cut into groups and units
-// (geometry.h). It gives addresses, and copies and clears units; which sequence has which unit: sequence_state.h.
+// The memory of sequence state: one mapping on the host and one allocation on a device, split into groups and units
+// (geometry.h). It gives addresses, and copies and clears units. sequence_state.h decides which sequence has which
+// unit.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@
 
 namespace invar {
 
-// Memory of a device that holds the layers whose place it is: state_bytes(groups, units, Place::device) bytes. Without
+// Device memory for the layers whose place is the device: state_bytes(groups, units, Place::device) bytes. Without
 // copies no unit of it can be shared.
 struct DevicePart {
     std::shared_ptr<std::byte> memory;
@@ -24,15 +25,15 @@ class StateMemory {
   public:
     // The units of a group at a place: unit u starts at memory + u * unit_bytes.
     struct Pool {
-        std::shared_ptr<std::byte> memory;  // of Place::device the host must not read
-        std::shared_ptr<std::byte> copy;    // of Place::device: as large, untouched pages take no memory
+        std::shared_ptr<std::byte> memory;  // for Place::device the host must not read it
+        std::shared_ptr<std::byte> copy;    // for Place::device: as large; untouched pages take no memory
         int64_t unit_bytes = 0, bytes = 0;
     };
 
-    // `units` by group. Errors: more than the system has.
+    // `units` is by group. Fails if that is more than the system has.
     static Result<StateMemory> create(StateLayout layout, const StateGeometry& geometry, std::vector<int64_t> units,
                                       DevicePart device);
-    // Addresses of nothing, for planning passes.
+    // Gives addresses without memory, for planning passes.
     static StateMemory without_memory(StateLayout layout);
 
     const StateLayout& layout() const { return layout_; }
@@ -42,10 +43,10 @@ class StateMemory {
     const Pool& pool(int group, Place place) const {
         return pools_[static_cast<size_t>(group) * 2 + static_cast<size_t>(place)];
     }
-    // On the host. Those of a device's layer are a copy that holds what Ops::to_host() brought.
+    // Host memory. For a device's layer it is a copy that holds what Ops::to_host() brought.
     std::byte* unit_of(int layer, int32_t unit) const;
 
-    // Both places. Errors: a device that was lost; the unit that is written is then of no use.
+    // Copies at both places. Fails if a device was lost; the destination unit is then useless.
     Result<void> copy_unit(int group, int32_t from, int32_t to);
     Result<void> clear_unit(int group, int32_t unit);
 

@@ -1,3 +1,4 @@
+// Free units are a stack, cached units a ring in the order of their last use: see unit_pool.h.
 #include "state/unit_pool.h"
 
 #include <utility>
@@ -9,7 +10,7 @@ namespace invar {
 UnitPool::UnitPool(int64_t units, Evicted evicted) : evicted_(std::move(evicted)) {
     const auto count = static_cast<size_t>(units);
     free_.resize(count);
-    // The last is taken first.
+    // Units are taken from the end.
     for (size_t i = 0; i < count; ++i) free_[i] = static_cast<int32_t>(count - 1 - i);
     refs_.assign(count, 0);
     nodes_.assign(count, kNoUnit);

@@ -1,5 +1,5 @@
-// What the exhaustive sweep (elementary_exhaustive_test.cpp) shares with its copy compiled for AVX2 and FMA, where the
-// compiler runs eight lanes of the law's own steps at once: 2^32 arguments take seconds instead of minutes.
+// Shared by the exhaustive sweep (elementary_exhaustive_test.cpp) and its copy compiled for AVX2 and FMA, in which the
+// compiler runs eight lanes of the law's own steps at once: 2^32 arguments then take seconds instead of minutes.
 #pragma once
 
 #include <cstdint>

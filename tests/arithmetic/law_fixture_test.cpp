@@ -82,7 +82,7 @@ Floats attention_row(const Row& row, const Floats& keys, const Floats& values) {
     return out;
 }
 
-// What the law makes of a row; keys and values are those of the file.
+// The law's results for a row; keys and values are those of the file.
 Floats evaluate(const Row& row, const Floats& keys, const Floats& values) {
     const std::map<std::string, float (*)(float)> elementary = {
         {"exp", law::exp},   {"tanh", law::tanh},           {"sigmoid", law::sigmoid},

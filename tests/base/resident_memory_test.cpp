@@ -1,4 +1,4 @@
-// What the system counts, on mappings of which this test decides which pages are touched.
+// The system's counts of mappings of which this test decides which pages are touched.
 #include "base/resident_memory.h"
 
 #include <gtest/gtest.h>

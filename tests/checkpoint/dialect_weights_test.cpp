@@ -25,9 +25,9 @@ StoredWeight stored_of(const ModuleTensors& module) {
     return weight;
 }
 
-// Compares every weight of every module; gives how many. `most`: how far a weight may be off, relative to its size. It
-// is 0 where weights are one rounding of their law; a scale of the whole tensor is multiplied last here, and folded
-// into the scales of blocks there, which rounds in another place.
+// Compares every weight of every module and returns how many. `most` is the largest relative difference of a weight. It
+// is 0 if weights are one rounding of their law. A scale of the whole tensor is multiplied last here but folded into
+// the scales of blocks there, which rounds in another place.
 int64_t compare(const std::string& name, double most) {
     const auto checkpoint = Checkpoint::open(kFolder / name);
     const auto expected = SafeTensorsFile::open(kFolder / (name + ".safetensors"));

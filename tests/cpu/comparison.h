@@ -1,5 +1,5 @@
-// What the tests of cpu/ share: counting outputs that differ in their bits, and inputs that hurt (outliers, zeros of
-// both signs, subnormals, numbers at the ends of the range).
+// Shared by the tests of cpu/: counting outputs whose bits differ, and hostile inputs (outliers, zeros of both signs,
+// subnormals, numbers at the ends of the range).
 #pragma once
 
 #include <bit>

@@ -109,7 +109,7 @@ AlignedBytes aligned_bytes(int64_t count) {
     return AlignedBytes(bytes);
 }
 
-// One code of 128 is NaN, and with it the whole row: such rows are a third, of any bits only.
+// Leaves NaN codes, each of which makes a whole row NaN, in a third of the rows and only where any bits are asked for.
 void take_nan_codes(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
                     std::vector<std::byte>& bytes) {
     const int64_t row_bytes = format.row_bytes(columns), scale = format.block_bytes - format.block_weights;

@@ -47,7 +47,7 @@ struct LinearCase {
 
     WeightMatrix matrix(StoredForm form) const;
 };
-// Gives the rows of each group of four the first one's scales where a packed form holds one for all.
+// Copies the scales of the first row of each group of four to its other rows if a packed form holds one for all.
 void share_scales(const Format& format, int64_t rows, int64_t columns, std::byte* stored);
 // Every third seed has scales of rows beside the tensor's.
 std::vector<float> random_row_scales(int64_t rows, uint64_t seed);

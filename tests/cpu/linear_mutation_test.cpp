@@ -1,5 +1,5 @@
-// Does the equality test bite? Each mutant makes a real kernel behave as a typical bug would (one wrong code, two
-// scales swapped, a block skipped, the last row of a tile not computed, the strands added as a tree), and the
+// Proves that the equality test sees errors. Each mutant makes a real kernel behave as a typical bug would (one wrong
+// code, two scales swapped, a block skipped, the last row of a tile not computed, the strands added as a tree), and the
 // comparison that linear_equality_test.cpp uses must see it, for every quantised format on every instruction set.
 #include <gtest/gtest.h>
 

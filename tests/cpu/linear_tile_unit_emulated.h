@@ -1,6 +1,6 @@
-// The TileUnit of cpu/linear_tiles_amx_body.h in plain C++, after Intel's manual: what TILELOADD, TDPBSSD and
-// TILESTORED do with the configured shapes, including that a load reads nothing outside its shape. Faults of the manual
-// (shapes that do not fit each other, a tile that was not configured) are counted, for the test to see.
+// The TileUnit of cpu/linear_tiles_amx_body.h in plain C++, after Intel's manual. It does what TILELOADD, TDPBSSD and
+// TILESTORED do with the configured shapes; a load reads nothing outside its shape. It counts uses that the manual
+// forbids (shapes that do not fit each other, a tile that was not configured), so that the test sees them.
 #pragma once
 
 #include <cstdint>

@@ -89,8 +89,8 @@ TEST(RowKernels, SiluAndExpAgreeOverTheWholeRangeOfArguments) {
         kernels->silu_multiply(arguments.data(), ones.data(), n, actual.data());
         Comparison comparison;
         comparison.add(silu.data(), actual.data(), n);
-        // exp through softmax of two logits: (x, 0) gives exp(x - max) as a quotient, so use a huge divisor-free case:
-        // softmax of one logit less than the largest by d is exp(-d) / (1 + exp(-d)).
+        // exp is tested through softmax of two logits: a logit that is less than the largest by d gets the probability
+        // exp(-d) / (1 + exp(-d)).
         for (float d = 0; d < 110; d += 0.0113f) {
             const float logits[2] = {-d, 0.0f};
             float expected[2], probabilities[2];
@@ -266,7 +266,8 @@ TEST(RowKernels, NeighboursOfARowStayUntouched) {
     }
 }
 
-// rms_norm with its sum taken in a wrong order, over many rows: one wrong bit of the sum often rounds away.
+// rms_norm with its sum in a wrong order is compared over many rows, because one wrong bit of the sum often rounds
+// away.
 float wrong_squares(int how, const std::vector<float>& x) {
     const int64_t n = static_cast<int64_t>(x.size());
     const int64_t width = how == 0 ? 1 : how == 1 ? 8 : 256;  // 0: in order, 1: 8 lanes, 2: no fma, 3: last skipped

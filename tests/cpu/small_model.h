@@ -1,5 +1,5 @@
-// A small two-layer model written in the verbs, one dense layer and one mixture of experts, and prompts for it: what
-// tests of whole passes run on every machine.
+// A small two-layer model written in the verbs, one dense layer and one mixture of experts, and prompts for it. The
+// tests of whole passes run it on every machine.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What the tests of whole verbs share: backends of every tier and thread count, weights with their bytes, tensors of
+// Shared by the tests of whole verbs: backends of every tier and thread count, weights with their bytes, tensors of
 // random numbers, caches filled with random keys and values.
 #pragma once
 

@@ -1,5 +1,5 @@
-// What the tests of device kernels share: arrays that kernels may touch and nothing beside them, an emulator whose
-// faults fail the test, and products in the device's layout beside what the definition says.
+// Shared by the tests of device kernels: arrays with nothing beside them that kernels may touch, an emulator whose
+// faults fail the test, and products in the device's layout beside the definition's results.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Device verbs for models whose weights lie in host memory, as tests have them: every weight is packed and brought to
-// the device when it is first used, and forwarded. Scratch, routing and the cache are the device's.
+// The device's verbs for models whose weights lie in host memory, as in tests: every weight is packed and uploaded when
+// it is first used. Scratch, routing and the cache are the device's.
 #pragma once
 
 #include <deque>

@@ -54,7 +54,7 @@ struct Module {
 };
 using Law = std::function<float(const Module&, int64_t row, int64_t column)>;
 
-// Compares every weight of every module; gives how many.
+// Compares every weight of every module and returns how many.
 int64_t compare(const std::string& name, const Law& law) {
     const auto directory = ModelDirectory::open(kFolder / name);
     const auto expected = SafeTensorsFile::open(kFolder / (name + ".safetensors"));

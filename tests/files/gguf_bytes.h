@@ -1,5 +1,5 @@
-// What the tests of src/files share: GGUF bytes built by hand, valid or hostile, independently of the writer under
-// test; a temporary folder; the check that a refusal is one sentence.
+// Shared by the tests of src/files: GGUF bytes built by hand, valid or hostile, independently of the writer under test;
+// a temporary folder; the check that a refusal is one sentence.
 #pragma once
 
 #include <gtest/gtest.h>

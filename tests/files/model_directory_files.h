@@ -1,4 +1,4 @@
-// What the tests of model directories share: small directories in memory, made by hand, and what opening one answers.
+// Shared by the tests of model directories: small directories in memory, made by hand, and the result of opening one.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// What the tests of SafeTensors share: files built by hand, valid or hostile, independently of the writer under test.
+// Shared by the tests of SafeTensors: files built by hand, valid or hostile, independently of the writer under test.
 #pragma once
 
 #include <cstring>

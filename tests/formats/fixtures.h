@@ -1,5 +1,5 @@
-// What the tests of formats/ share: reading tests/data/formats (made by tools/fixtures/formats.py), random blocks that
-// a file could hold, and relative error.
+// Shared by the tests of formats/: reading tests/data/formats (made by tools/fixtures/formats.py), random blocks that a
+// file could hold, and relative error.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What loading leaves in memory: the file's pages of repacked weights go, those that stay as stored stay.
+// The pages of the file that loading leaves in memory: those of repacked weights go, those that stay as stored stay.
 #include "load/loader.h"
 
 #include <gtest/gtest.h>

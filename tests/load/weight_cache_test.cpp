@@ -1,5 +1,5 @@
-// Caches of packed weights: what is mapped is what repacking gives; stale, foreign, cut and changed files are refused
-// in one sentence and written anew; nothing of them is ever used unverified.
+// Caches of packed weights. Mapped bytes equal repacked ones; stale, foreign, cut and changed files are refused in one
+// sentence and written anew; nothing of them is ever used unverified.
 #include "load/weight_cache.h"
 
 #include <gtest/gtest.h>

@@ -93,7 +93,7 @@ double relative_rms(const std::vector<float>& written, const std::vector<float>&
     return std::sqrt(error / signal);
 }
 
-// What normal deviates lose at most. The floor of a uniform quantiser of b bits over a block whose largest value is
+// The largest error for normal deviates. The floor of a uniform quantiser of b bits over a block whose largest value is
 // about 2.6 deviations is near 2.6 / (2^(b-1) sqrt(12)): 0.006 for 8 bits, 0.09 for 4.
 double largest_error(FormatId id) {
     switch (id) {
@@ -302,7 +302,7 @@ TEST(Quantize, WritesEveryMixWithinItsErrorBound) {
                 const double error = relative_rms(decoded(target), decoded(source));
                 EXPECT_NEAR(error, report->tensors[i].relative_rms_error, 1e-12) << source.name;
                 EXPECT_LE(error, largest_error(target.format->id)) << mix.name << " " << source.name;
-                // Normal deviates are no multiples of a scale: a quantised copy that loses nothing was not quantised.
+                // Normal deviates are no multiples of a scale, so a copy without error cannot be quantised.
                 if (target.format->id != source.format->id && !target.format->is_float) {
                     EXPECT_GT(error, 0.0) << source.name;
                 }

@@ -1,5 +1,5 @@
-// What each architecture makes of a GGUF file's hyper-parameters: every number of the config, and one sentence with the
-// key for what is missing, out of range or contradicts itself.
+// Reads the hyper-parameters of each architecture from a GGUF file: checks every number of the config, and one sentence
+// with the key for numbers that are missing, out of range or contradict each other.
 #include "models/config.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// A plain model of SequenceState for random tests: each sequence is its list of tokens, and every position of a page
-// has a number that depends on all tokens up to it. What was computed is right where every number that a next row
-// would read is the model's.
+// A plain model of SequenceState for random tests. Each sequence is its list of tokens, and every position of a page
+// has a number that depends on all tokens up to it. The state is right if every number that a next row would read is
+// the model's.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -41,7 +41,7 @@ class EmulatedTimer final : public DeviceTimer {
     std::chrono::steady_clock::time_point start_, stop_;
 };
 
-// Kernels beside their time on the CPU that emulates them.
+// Reports kernels with the time that the emulating CPU took.
 class EmulatedKernelTimer final : public LaunchObserver {
   public:
     explicit EmulatedKernelTimer(const int64_t& mark) : mark_(mark) {}
@@ -166,7 +166,7 @@ Result<DeviceBytes> EmulatedDevice::allocate(int64_t bytes, std::string_view wha
     TRY(check_current());
     const int64_t taken = Device::allocated_bytes(bytes), number = allocations++;
     const int64_t room = settings.total_bytes - settings.taken_bytes - settings.overhead_bytes;
-    // One more than asked for: aligned_alloc() of nothing may be nothing.
+    // One alignment more than asked for: aligned_alloc() of 0 bytes may return null.
     void* const memory = *lent + taken <= room && number != settings.failing_allocation
                              ? std::aligned_alloc(kAlignment, static_cast<size_t>(taken + kAlignment))
                              : nullptr;
@@ -175,7 +175,7 @@ Result<DeviceBytes> EmulatedDevice::allocate(int64_t bytes, std::string_view wha
                     "the emulated device has no {} bytes for {}; keep fewer layers on it or ask for a shorter context",
                     bytes, what);
     }
-    std::memset(memory, 0xFF, static_cast<size_t>(taken + kAlignment));  // what nobody wrote is a NaN
+    std::memset(memory, 0xFF, static_cast<size_t>(taken + kAlignment));  // unwritten memory reads as NaN
     *lent += taken;
     return DeviceBytes(static_cast<std::byte*>(memory), [count = lent, taken](std::byte* place) {
         *count -= taken;
@@ -184,7 +184,7 @@ Result<DeviceBytes> EmulatedDevice::allocate(int64_t bytes, std::string_view wha
 }
 
 Result<void> EmulatedDevice::upload_filled(std::byte* to, int64_t bytes, const Device::FillPiece& fill) {
-    constexpr int64_t kPiece = 4096;  // small: tests see many pieces
+    constexpr int64_t kPiece = 4096;  // small, so that tests see many pieces
     std::vector<std::byte> staging(kPiece);
     for (int64_t first = 0; first < bytes; first += kPiece) {
         const std::span<std::byte> piece(staging.data(), static_cast<size_t>(std::min(kPiece, bytes - first)));
@@ -207,7 +207,7 @@ Result<std::unique_ptr<Device>> Device::open(int index) {
     if (index < 0 || index >= kEmulatedDevices)
         return fail(ErrorKind::not_found, "there is no emulated device {}; there are {}, numbered from 0", index,
                     kEmulatedDevices);
-    // Invented, so that plans of the emulated program have these lines.
+    // These numbers are invented, so that plans of the emulated program have these lines.
     return open_emulated_device({.index = index, .taken_bytes = int64_t{64} << 20, .overhead_bytes = int64_t{8} << 20});
 }
 

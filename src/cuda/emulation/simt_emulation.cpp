@@ -1,5 +1,5 @@
-// Runs a block: its threads are fibres that switch where a barrier or a word of the warp makes them wait. Bookkeeping
-// of shared memory is a byte at a time: who wrote and read it since the last barrier. What the words mean: simt.h.
+// Runs a block. Its threads are fibres that switch where a barrier or a warp function makes them wait. The bookkeeping
+// of shared memory is per byte: who wrote and read it since the last barrier. simt.h defines the functions.
 #undef _FORTIFY_SOURCE  // its longjmp refuses to change stacks
 #include "cuda/emulation/simt_emulation.h"
 
@@ -34,8 +34,8 @@ std::string name_of(const Place& at) {
     return fmt::format("{}:{}", path.substr(path.find_last_of('/') + 1), at.line());
 }
 
-// Who touched a byte of shared memory since the last barrier. A stamp counts barriers of the block, a warp stamp those
-// of the warp; an access with an older stamp is ordered before whatever comes now.
+// Who touched a byte of shared memory since the last barrier. A stamp counts the block's barriers, a warp stamp those
+// of the warp; an access with an older stamp is ordered before any access now.
 struct ByteHistory {
     enum class Readers : uint8_t { none, one, warp, block };
     uint32_t write_stamp = 0, write_warp_stamp = 0;
@@ -67,7 +67,7 @@ struct Thread {
 
 }  // namespace
 
-// One block at a time; its stacks and shared memory serve all blocks of the CPU thread.
+// One block at a time; its stacks and shared memory serve all blocks that the CPU thread runs.
 class Block {
   public:
     static Block*& running() {
@@ -145,7 +145,7 @@ void Block::prepare(const Grid& grid, const int (&index)[3]) {
         memory_.resize(kSharedLimit);
         history_.resize(kSharedLimit);
     }
-    // What an earlier block left must not look like data: a NaN, and an index far outside.
+    // Data of an earlier block must not look valid: each byte becomes 0xFF, a NaN and an index far outside.
     std::memset(memory_.data(), 0xFF, static_cast<size_t>(std::max(used_, int64_t{grid.dynamic_shared_bytes})));
     std::fill_n(history_.begin(), std::max(used_, int64_t{grid.dynamic_shared_bytes}), ByteHistory{});
     regions_.clear();
@@ -197,7 +197,7 @@ std::optional<std::string> Block::run(const Grid& grid, const std::function<void
         if (!progress && !fault_) progress = release_barrier();
     }
     if (!fault_) explain_standstill();
-    // Fibres in the middle of a kernel are abandoned; they begin anew on the same stacks.
+    // Fibres in the middle of a kernel are abandoned; the next ones begin on the same stacks.
     if (fault_)
         for (Thread& thread : threads_) thread.started = false;
     running() = nullptr;
@@ -236,13 +236,13 @@ std::string Block::where(int thread) const {
     return "";
 }
 
-// Nothing can run: either all have ended or some wait for what never comes.
+// Called when nothing can run: either all threads have ended, or some wait for what never comes.
 void Block::explain_standstill() {
     int waiting = -1, ended = -1;
     for (int i = 0; i < count_; ++i) {
         const Waits waits = threads_[static_cast<size_t>(i)].waits;
         if (waits == Waits::ended) ended = i;
-        // A warp word that waits explains more than a barrier that does.
+        // A waiting warp function explains more than a waiting barrier.
         if (waits == Waits::warp_word && (waiting < 0 || threads_[static_cast<size_t>(waiting)].part == nullptr))
             waiting = i;
         if (waits == Waits::block_barrier && waiting < 0) waiting = i;
@@ -272,7 +272,7 @@ void Block::fault(const std::string& what, const Place* at) {
     _longjmp(scheduler_, 1);
 }
 
-// ---- words of a warp
+// ---- functions of a warp
 
 void Block::arrive(LanePart& part) {
     const int warp = current_ / kWarp, lane = current_ % kWarp;
@@ -293,7 +293,7 @@ void Block::arrive(LanePart& part) {
         }
         const LanePart& theirs = *thread.part;
         if (theirs.mask != part.mask && (theirs.mask >> lane & 1) == 0) {
-            complete = false;  // busy with others; it may come yet
+            complete = false;  // busy with other lanes; it may still come
             continue;
         }
         if (theirs.mask != part.mask || theirs.word != part.word || theirs.at.line() != part.at.line())
@@ -320,10 +320,9 @@ namespace {
 
 int8_t byte_of(uint32_t word, int i) { return static_cast<int8_t>(word >> (8 * i)); }
 
-// Lane l holds of A: rows l / 4 (registers 0, 2) and l / 4 + 8 (1, 3), columns 4 (l % 4) .. + 3 (0, 1) and 16 more (2,
-// 3); of B: column l / 4, rows 4 (l % 4) .. + 3 (0) and 16 more (1); of C: rows l / 4 (0, 1) and + 8 (2, 3), columns 2
-// (l % 4),
-// + 1.
+// The parts of lane l. Of A: rows l / 4 (registers 0, 2) and l / 4 + 8 (1, 3), columns 4 (l % 4) .. + 3 (0, 1) and 16
+// more (2, 3). Of B: column l / 4, rows 4 (l % 4) .. + 3 (0) and 16 more (1). Of C: rows l / 4 (0, 1) and + 8 (2, 3),
+// columns 2 (l % 4) and + 1.
 void multiply_matrices(const std::array<LanePart*, kWarp>& lanes) {
     int8_t a[16][32], b[32][8];
     for (int l = 0; l < kWarp; ++l) {
@@ -425,7 +424,7 @@ void Block::note_read(int64_t first, int64_t bytes, const Place& at) {
         const bool same_warp = byte.readers != Readers::block && byte.reader / kWarp == warp;
         if (byte.read_stamp != stamp_ || byte.readers == Readers::none ||
             (same_warp && byte.read_warp_stamp != warp_stamp)) {
-            byte.readers = Readers::one;  // whatever was read before is ordered before this
+            byte.readers = Readers::one;  // earlier reads are ordered before this one
         } else if (byte.reader != current_) {
             byte.readers =
                 byte.reader / kWarp != warp || byte.readers == Readers::block ? Readers::block : Readers::warp;
@@ -517,7 +516,7 @@ void shared_copy_async(SharedRegion region, int64_t offset, int bytes, const voi
     Block& block = *Block::running();
     std::byte* to = block.access(region, offset, bytes, "copies", at);
     const int64_t place = block.offset_of(to);
-    // From here on the bytes may change at any moment: whoever reads them before the copy has been waited for is wrong.
+    // From here on the bytes may change at any moment: reading them before the copy has been waited for is an error.
     block.note_write(place, bytes, false, at);
     block.mark_unwritten(place, bytes);
     PendingCopy copy{.at = place, .bytes = {}, .size = bytes, .group = block.current().copy_groups};

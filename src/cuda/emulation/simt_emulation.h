@@ -1,9 +1,9 @@
-// The words of simt.h as plain C++: every thread of a block is a fibre on one CPU thread, and every word checks that it
-// is used as the hardware demands. Found at the access, with file and line: reads and writes outside an array or
-// misaligned, races in shared memory (two threads, no barrier between, at least one writes), shared memory read before
-// it is written, barriers that not all threads of a block reach or that they reach at different lines, warp words whose
-// named lanes do not take part, asynchronous copies that nobody waited for. Values are exact; speed and memory traffic
-// are not modelled. Included by simt.h only.
+// The functions of simt.h as plain C++: every thread of a block is a fibre on one CPU thread, and every function checks
+// that it is used as the hardware demands. These are found at the access, with file and line: reads and writes outside
+// an array or misaligned; races in shared memory (two threads, no barrier between, at least one writes); shared memory
+// read before it is written; barriers that not all threads of a block reach, or that they reach at different lines;
+// warp functions whose named lanes do not take part; asynchronous copies that nobody waited for. Values are exact;
+// speed and memory traffic are not modelled. Only simt.h includes it.
 #pragma once
 
 #include <bit>
@@ -47,7 +47,7 @@ struct alignas(16) Floats4 {
     float f[4];
 };
 
-// ---- what the running kernel asks of the emulation (simt_emulation.cpp)
+// ---- what the running kernel asks the emulation for (simt_emulation.cpp)
 
 namespace emulation {
 
@@ -61,7 +61,7 @@ struct ThreadPlace {
 };
 const ThreadPlace& here();
 
-// A static array is known by the line that declares it: every thread of the block finds the same one.
+// A static array is identified by the line that declares it: every thread of the block finds the same one.
 struct SharedRegion {
     int64_t first = 0, bytes = 0;
 };
@@ -74,7 +74,7 @@ void shared_copy_async(SharedRegion region, int64_t offset, int bytes, const voi
 
 enum class WarpWord : uint8_t { sync, shuffle, ballot, mma, load_matrix };
 
-// One lane's part in a word of the warp: what it gives and what it gets.
+// One lane's part in a warp function: its input and its result.
 struct LanePart {
     WarpWord word = WarpWord::sync;
     uint32_t mask = 0;
@@ -89,7 +89,7 @@ void take_part(LanePart& part);  // returns when all lanes of the mask have
 
 }  // namespace emulation
 
-// An index that remembers the line it was written on.
+// An index that remembers the line where it was written.
 struct Index {
     int64_t value;
     Place at;
@@ -143,7 +143,7 @@ class Global {
     int64_t at() const { return at_; }
     int64_t count() const { return count_; }
 
-    // The same bytes as elements of another type. The address must suit it, as it must on the hardware.
+    // The same bytes as elements of another type. The address must be aligned for it, as on the hardware.
     template <class U>
     Global<U> viewed(const Place& at) const {
         const auto address = reinterpret_cast<uintptr_t>(data_ + at_);
@@ -247,7 +247,7 @@ inline int block_threads() { return emulation::here().threads; }
 inline int lane_index() { return emulation::here().thread % kWarp; }
 inline int warp_index() { return emulation::here().thread / kWarp; }
 
-// ---- barriers and words of a warp
+// ---- barriers and warp functions
 
 void sync_block(const Place& at = Place::current());
 inline void sync_warp(const Place& at = Place::current()) {
@@ -334,7 +334,7 @@ inline int32_t dot4_unsigned(uint32_t w, uint32_t x, int32_t sum) {
     for (int i = 0; i < 4; ++i) sum += static_cast<uint8_t>(w >> 8 * i) * static_cast<int8_t>(x >> 8 * i);
     return sum;
 }
-// Byte i of the result is byte (nibble i of the selector & 7) of high:low; bit 3 of the nibble spreads its sign
+// Byte i of the result is byte (nibble i of the selector & 7) of high:low. Bit 3 of the nibble spreads its sign
 // instead.
 inline uint32_t permute(uint32_t low, uint32_t high, uint32_t selector) {
     const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
@@ -366,7 +366,7 @@ std::remove_const_t<T> load_once(const Global<T>& p, const Place& at = Place::cu
     return p.read(0, at);
 }
 
-// ---- floats: one rounding each
+// ---- floats: each operation rounds once
 
 inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float divide(float a, float b) { return a / b; }
@@ -388,23 +388,23 @@ struct Grid {
 
 struct Fault {
     std::string kernel;
-    std::string message;  // what, which block and thread, file and line
+    std::string message;  // what went wrong, in which block and thread, file and line
 };
 
-// Words that a test can leave out or get wrong at one line of a kernel, to see that it is noticed.
+// Functions that a test can leave out or get wrong at one line of a kernel, to see that this is noticed.
 enum class Breakable : uint8_t { block_barrier, warp_barrier, shuffle_mask, copy_wait };
 
-// Launches with their arguments, to be run later.
+// A launch with its arguments, to be run later.
 struct RecordedLaunch {
     Grid grid;
     std::function<void()> thread;
 };
 using Recording = std::vector<RecordedLaunch>;
 
-// Launches run at once, in order. After the first fault of a stream nothing runs on it any more.
+// Runs launches at once, in order. After the first fault of a stream nothing runs on it any more.
 class Emulator {
   public:
-    // A result that depends on the order of blocks or threads is a bug: tests run both.
+    // A result that depends on the order of blocks or threads is a bug: tests run both orders.
     enum class Order : uint8_t { rising, falling };
 
     explicit Emulator(Order order = Order::rising) : order_(order) {}
@@ -413,16 +413,16 @@ class Emulator {
     const std::optional<Fault>& fault() const { return fault_; }
     int64_t blocks_run() const { return blocks_run_; }
 
-    // From now on the word at `at` is missing; a shuffle's mask there lacks lane 31.
+    // From now on the function at `at` does nothing; a shuffle there has a mask without lane 31.
     void break_word(Breakable word, const Place& at) { broken_ = {word, at}; }
-    // The lines at which kernels have used the word.
+    // The lines at which kernels have used the function.
     const std::vector<Place>& places_of(Breakable word) const { return places_[static_cast<size_t>(word)]; }
-    // For the emulation: remembers the line; whether the word is broken there.
+    // Called by the emulation: remembers the line, and returns whether the function is broken there.
     bool uses(Breakable word, const Place& at);
     int64_t threads_run() const { return threads_run_; }
-    void observe(LaunchObserver* observer) { observer_ = observer; }  // nullptr: nobody
+    void observe(LaunchObserver* observer) { observer_ = observer; }  // nullptr: none
 
-    // Between these, launches are kept and not run.
+    // Between begin and end, launches are kept and not run.
     void begin_recording() { recording_.emplace(); }
     Recording end_recording();
     bool recording() const { return recording_.has_value(); }

@@ -1,4 +1,4 @@
-// A program without the CUDA backend: built where there is no NVIDIA driver, without the toolkit, or with CUDA=0.
+// The backend of a program without CUDA: built if there is no NVIDIA driver, without the toolkit, or with CUDA=0.
 #include "cuda/cuda_backend.h"
 
 namespace invar {

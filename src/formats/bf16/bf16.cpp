@@ -1,4 +1,4 @@
-// BF16 encoder: one rounding (arithmetic/float_types.h). Layout: bf16.h.
+// BF16 encoder: rounds once (arithmetic/float_types.h). Layout: bf16.h.
 #include "formats/bf16/bf16.h"
 
 namespace invar::bf16 {

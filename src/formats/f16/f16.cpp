@@ -1,4 +1,4 @@
-// F16 encoder: one rounding (arithmetic/float_types.h). Layout: f16.h.
+// F16 encoder: rounds once (arithmetic/float_types.h). Layout: f16.h.
 #include "formats/f16/f16.h"
 
 namespace invar::f16 {

@@ -1,4 +1,4 @@
-// F32 encoder: the bits, little-endian. Layout: f32.h.
+// F32 encoder: copies the bits, little-endian. Layout: f32.h.
 #include "formats/f32/f32.h"
 
 namespace invar::f32 {

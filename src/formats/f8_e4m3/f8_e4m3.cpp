@@ -1,4 +1,4 @@
-// FP8 encoder: one rounding (arithmetic/float_types.h). Layout: f8_e4m3.h.
+// FP8 encoder: rounds once (arithmetic/float_types.h). Layout: f8_e4m3.h.
 #include "formats/f8_e4m3/f8_e4m3.h"
 
 namespace invar::f8_e4m3 {

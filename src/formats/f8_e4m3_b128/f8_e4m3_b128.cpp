@@ -1,4 +1,4 @@
-// FP8 encoder with a scale for each 128 weights: the largest magnitude becomes 448. Layout: f8_e4m3_b128.h.
+// FP8 encoder with one scale per 128 weights: the largest magnitude becomes 448. Layout: f8_e4m3_b128.h.
 #include "formats/f8_e4m3_b128/f8_e4m3_b128.h"
 
 #include <cmath>

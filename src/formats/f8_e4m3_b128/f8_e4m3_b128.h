@@ -1,14 +1,15 @@
-// FP8 E4M3FN with a binary32 scale for each 128 columns: a row of a matrix whose scales form a grid, usually of
-// 128 x 128 (weight_scale_inv of DeepSeek and Qwen, a multiplier in spite of its name). 8.25 bits per weight here; the
-// scales of a file's grid are not repeated for each row, and packed rows share them four by four (layout/record.h).
+// FP8 E4M3FN with one binary32 scale per 128 columns. The scales of a matrix form a grid, usually of 128 x 128 weights
+// per scale (weight_scale_inv of DeepSeek and Qwen, which is a multiplier in spite of its name). A block as drawn here
+// takes 8.25 bits per weight; a file's grid does not repeat its scales for each row, and packed rows share them four by
+// four (layout/record.h).
 //
 //   byte  0       4                          132
 //       | scale | c0 | c1 | ... | c127 |          weight i = (e4m3(c_i) / 256) * (scale * 256), rounded once
 //        f32     E4M3FN
 //
-// The factors 256 change no bit of a finite weight: they let a kernel read a code as the binary16 of the same bits,
-// which is its value / 256, and make the product with the scale the only operation. (A scale from 2^120 on becomes
-// infinite, and the weights with it.) BF16 and UE8M0 scales of files widen exactly to binary32.
+// The two factors of 256 change no bit of a finite weight. They let a kernel read a code as the binary16 of the same
+// bits, which is its value / 256, so that the product with the scale is the only operation. (A scale from 2^120 on
+// becomes infinite, and the weights with it.) BF16 and UE8M0 scales of files widen exactly to binary32.
 // SafeTensors only: GGUF has no such type. Strand step: formats/format.cpp, dot_float (activations stay binary32).
 #pragma once
 
@@ -36,8 +37,8 @@ inline float weight(const Block& block, int i) {
     return (e4m3_to_f32(block.codes[i]) * 0x1p-8f) * (block.scale.value() * 256.0f);
 }
 
-// The scale is the largest magnitude / 448, 1 for a block of zeros; codes are rounded to nearest even. NaN stays NaN,
-// infinities become the largest weight of the block.
+// The scale is the largest magnitude / 448, or 1 for a block of zeros; codes are rounded to nearest even. NaN stays
+// NaN; infinities become the largest weight of the block.
 void encode(const float* x, const float* importance, Block& block);
 
 }  // namespace invar::f8_e4m3_b128

@@ -37,7 +37,7 @@ inline int code(const Block& block, int i) {
     return kLevels[i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4];
 }
 
-// Exact: 11 + 7 bits.
+// Exact: the factors have 11 and 7 significant bits.
 inline float weight(const Block& block, int i) { return block.d.value() * static_cast<float>(code(block, i)); }
 
 inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {

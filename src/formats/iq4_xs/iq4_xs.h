@@ -47,7 +47,7 @@ inline int scale(const Block& block, int b) {
     return (low | top << 4) - 32;
 }
 
-// Exact: 11 + 5 + 7 bits (-32 is a power of two).
+// Exact: the factors have 11, 5 and 7 significant bits (-32 is a power of two).
 inline float weight(const Block& block, int i) {
     const float dl = block.d.value() * static_cast<float>(scale(block, i / 32));
     return dl * static_cast<float>(code(block, i / 32, i % 32));

@@ -1,4 +1,5 @@
-// MXFP4 encoder: the power of two of least error among six. Layout: mxfp4.h; weighting and cleaning: scale_search.h.
+// MXFP4 encoder: tries six powers of two and takes the one of least error. Layout: mxfp4.h; weighting and cleaning of
+// input: scale_search.h.
 #include "formats/mxfp4/mxfp4.h"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ void encode(const float* x, const float* importance, Block& block) {
     for (const float value : input.x) amax = std::max(amax, std::fabs(value));
     block = Block{};
     if (amax < 0x1p-100f) return;  // zero codes
-    // At the middle exponent the largest magnitude is 4 to 8 times the scale, the largest code being 6.
+    // With the middle exponent the largest magnitude is 4 to 8 times the scale; the largest code is 6.
     const int middle = static_cast<int>(std::bit_cast<uint32_t>(amax) >> 23) - 2;
     float least = INFINITY;
     for (int e = middle - 2; e <= middle + 3; ++e) {  // a tie keeps the smaller scale

@@ -4,7 +4,7 @@
 //       | e | c0,c16 | c1,c17 | ... | c15,c31 |          weight i = 2^(e - 127) * e2m1(c_i)
 //       E8M0  low nibble: weight j, high nibble: weight j + 16
 //
-// The codes: e2m1.h; held doubled, so the scale is halved (e8m0_half_to_f32). e = 255 is NaN in the OCP text and 2^128
+// Codes (e2m1.h) are held doubled, so the scale is halved (e8m0_half_to_f32). e = 255 is NaN in the OCP text, but 2^128
 // here and in the GGUF readers; the encoder never writes it.
 // Next: formats/nvfp4 (the same codes, finer scales), docs/arithmetic.md section 1 for the strand step.
 #pragma once
@@ -37,7 +37,7 @@ inline int code(const Block& block, int i) {
     return kDoubledE2M1[i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4];
 }
 
-// Exact, but for an overflow to infinity from e = 253 on with the largest codes.
+// Exact, except that the largest codes overflow to infinity from e = 253 on.
 inline float weight(const Block& block, int i) {
     return e8m0_half_to_f32(block.e) * static_cast<float>(code(block, i));
 }

@@ -1,5 +1,5 @@
-// NVFP4 encoder: for each 16 weights the UE4M3 scale of least error among eleven. Layout: nvfp4.h; weighting and
-// cleaning: scale_search.h.
+// NVFP4 encoder: tries eleven UE4M3 scales for each 16 weights and takes the one of least error. Layout: nvfp4.h;
+// weighting and cleaning of input: scale_search.h.
 #include "formats/nvfp4/nvfp4.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@ namespace {
 uint8_t best_scale(const scale_search::Values& group) {
     float amax = 0.0f;
     for (int i = 0; i < group.count; ++i) amax = std::max(amax, std::fabs(group.x[i]));
-    // From 3 bytes (about 30 %) below the scale that turns the largest magnitude into 6, which clips it, to 7 above,
-    // which turns it into 3 to 4. A tie keeps the smaller scale; byte 0 means that all 16 are zero.
+    // Candidates start 3 bytes (about 30 %) below the scale that turns the largest magnitude into 6, which clips it,
+    // and end 7 above, which turns it into 3 to 4. A tie keeps the smaller scale. Byte 0 means that all 16 are zero.
     const int middle = f32_to_e4m3(amax / 6.0f);
     float least = INFINITY;
     int best = 0;

@@ -4,9 +4,10 @@
 //       | s0 | s1 | s2 | s3 | 8 bytes | 8 | 8 | 8 bytes |          weight i = ue4m3(s_{i/16}) * e2m1(c_i)
 //        UE4M3, one each 16   bytes of group g, at 4 + 8g: low nibble: weight 16g + j, high nibble: weight 16g + j + 8
 //
-// The codes: e2m1.h; held doubled, so the scale is halved. The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h.
-// A tensor of this format may carry one binary32 scale, which multiplies y once at the end and is not part of a block.
-// SafeTensors stores the same numbers in another order (neighbours share a byte); the loader of such files converts.
+// Codes (e2m1.h) are held doubled, so the scale is halved. The scale bytes: ue4m3_to_f32 in arithmetic/float_types.h. A
+// tensor of this format may carry one binary32 scale, which multiplies y once at the end and is not part of a block.
+// SafeTensors stores the same numbers in another order (neighbours share a byte); the loader of such files converts
+// them.
 // Next: docs/arithmetic.md section 1 for the strand step.
 #pragma once
 
@@ -49,7 +50,7 @@ inline int code(const Block& block, int g, int i) {
 // The scale of group g, halved because the codes are doubled; 0 to 240.
 inline float half_scale(const Block& block, int g) { return ue4m3_to_f32(block.scales[g]) * 0.5f; }
 
-// Exact: 4 + 4 bits.
+// Exact: the factors have 4 and 4 significant bits.
 inline float weight(const Block& block, int i) {
     return half_scale(block, i / 16) * static_cast<float>(code(block, i / 16, i % 16));
 }
@@ -65,14 +66,14 @@ inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t firs
     }
 }
 
-// Scales reach from 2^-9 to 448 with three mantissa bits down to 2^-6 only, so that weights of usual size (0.02) need a
+// Scales reach from 2^-9 to 448, and below 2^-6 they lose mantissa bits. Weights of usual size (0.02) therefore need a
 // tensor scale: encode x / tensor_scale(amax) and keep tensor_scale(amax) beside the tensor.
 void encode(const float* x, const float* importance, Block& block);
 void split(const Block& block, int at, RowRecord& row);  // formats/row_record.h; `at`: block of the record
 void join(const RowRecord& row, int at, Block& block);
 
-// The power of two g for which amax / g, the largest magnitude of the tensor, lies in (1344, 2688], 2688 = 6 * 448
-// being the largest weight of a block. Dividing by it is exact. 1 for amax = 0 or not finite.
+// The power of two g for which amax / g lies in (1344, 2688], where amax is the largest magnitude of the tensor and
+// 2688 = 6 * 448 the largest weight of a block. Dividing by g is exact. 1 if amax is 0 or not finite.
 float tensor_scale(float amax);
 
 }  // namespace invar::nvfp4

@@ -48,7 +48,7 @@ inline int scale(const Block& block, int sub_block) {
     return (low | top << 4) - 32;
 }
 
-// Exact: 11 + 5 + 2 bits (-32 and -4 are powers of two).
+// Exact: the factors have 11, 5 and 2 significant bits (-32 and -4 are powers of two).
 inline float weight(const Block& block, int i) {
     const float dl = block.d.value() * static_cast<float>(scale(block, i / 16));
     return dl * static_cast<float>(code(block, i / 32, i % 32));

@@ -31,7 +31,7 @@ inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Blo
 // Signed code of weight i, -8 to 7.
 inline int code(const Block& block, int i) { return (i < 16 ? block.nibbles[i] & 15 : block.nibbles[i - 16] >> 4) - 8; }
 
-// Exact: 11 + 4 bits.
+// Exact: the factors have 11 and 4 significant bits.
 inline float weight(const Block& block, int i) { return block.d.value() * static_cast<float>(code(block, i)); }
 
 inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {

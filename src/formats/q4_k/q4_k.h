@@ -36,7 +36,7 @@ struct PackedScales {
         if (sub_block < 4) return bytes[sub_block + 4] & 63;
         return bytes[sub_block + 4] >> 4 | (bytes[sub_block] >> 6) << 4;
     }
-    // Of zeroed bytes; each sub-block once.
+    // Sets one sub-block in bytes that were zeroed before; each sub-block may be set once.
     void set(int sub_block, int scale, int minimum) {
         if (sub_block < 4) {
             bytes[sub_block] |= static_cast<uint8_t>(scale);

@@ -37,7 +37,7 @@ inline int code(const Block& block, int i) {
     return (low | top << 4) - 16;
 }
 
-// Exact: 11 + 5 bits.
+// Exact: the factors have 11 and 5 significant bits.
 inline float weight(const Block& block, int i) { return block.d.value() * static_cast<float>(code(block, i)); }
 
 inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {

@@ -41,7 +41,7 @@ inline int code(const Block& block, int b, int l) {
     return (low | top << 4) - 32;
 }
 
-// Exact: 11 + 7 + 5 bits (-128 and -32 are powers of two).
+// Exact: the factors have 11, 7 and 5 significant bits (-128 and -32 are powers of two).
 inline float weight(const Block& block, int i) {
     const float dl = block.d.value() * static_cast<float>(block.scales[i / 16]);
     return dl * static_cast<float>(code(block, i / 32, i % 32));

@@ -31,7 +31,7 @@ inline constexpr ScaleField kScaleFields[] = {{"d", ScaleKind::f16, offsetof(Blo
 
 inline int code(const Block& block, int i) { return block.codes[i]; }
 
-// Exact: 11 + 8 bits.
+// Exact: the factors have 11 and 8 significant bits.
 inline float weight(const Block& block, int i) { return block.d.value() * static_cast<float>(code(block, i)); }
 
 inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
