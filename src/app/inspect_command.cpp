@@ -1,4 +1,5 @@
-// invar inspect MODEL: what a file says of itself: metadata, tensors, tokenizer, template. Loads no weights.
+// invar inspect MODEL: shows what a file says about itself: metadata, tensors, tokenizer, template. It loads no
+// weights.
 #include <unordered_map>
 
 #include "app/output.h"
@@ -18,7 +19,7 @@ struct InspectFlags {
     bool json = false, tensors = false, chat_template = false;
 };
 
-// What the tokenizer and the template come to, or the sentence why they do not.
+// What the tokenizer and the template are recognised as, or the sentence that says why they are not.
 Json text_support(const Checkpoint& file) {
     Json result = Json::object();
     const auto tokenizer = read_tokenizer(file);
@@ -68,7 +69,8 @@ std::string describe_text_support(const Json& text) {
            fmt::format("chat template: {} bytes; reads {}\n", text["chat_template"]["bytes"].get<int64_t>(), variables);
 }
 
-// How the engine takes it: the model's numbers and what its tensors come to, or the sentence why it does not.
+// The model's dimensions and the binding of its tensors as the engine reads them, or the sentence that says why it
+// cannot.
 Json model_support(const Checkpoint& file) {
     Json result = Json::object();
     const auto describe = [&]() -> Result<void> {

@@ -22,7 +22,7 @@ std::vector<Named<std::optional<Isa>>> isa_choices() {
 const std::vector<Named<FormRequest>> kForms = {
     {"auto", FormRequest::automatic}, {"as-stored", FormRequest::as_stored}, {"repacked", FormRequest::repacked}};
 
-// "cpu", "cuda", "cuda:1", "auto" or "auto:1".
+// Reads "cpu", "cuda", "cuda:1", "auto" or "auto:1".
 bool read_device(std::string_view text, DeviceChoice& device) {
     const size_t colon = text.find(':');
     const std::string_view kind = text.substr(0, colon);
@@ -40,7 +40,7 @@ Value device(DeviceChoice& value) {
                   [&value](std::string_view text) { return read_device(text, value); });
 }
 
-// What the system says could be used without swapping; nothing where it does not say.
+// The memory that can be used without swapping, as the system reports it; nothing if it does not.
 std::optional<int64_t> available_memory() {
     std::ifstream file("/proc/meminfo");
     std::string key, unit;

@@ -1,5 +1,5 @@
-// invar synth SHAPE FORMAT OUT: a model of a real shape with random weights, for measuring a machine without a
-// download: a GGUF file, or a directory in one of the dialects of published checkpoints.
+// invar synth SHAPE FORMAT OUT: writes a model of a real shape with random weights, so that a machine can be measured
+// without a download. OUT is a GGUF file, or a directory in one of the dialects of published checkpoints.
 #include "app/command.h"
 #include "app/output.h"
 #include "make/quantize_mixes.h"

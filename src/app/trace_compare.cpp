@@ -1,5 +1,5 @@
-// invar trace diff and invar trace replay: two recordings, or a recording and a model fed with it verb by verb. Both
-// end in the same report and the same exit codes: 0 equal, 1 different (or not all compared), 2 could not run.
+// invar trace diff compares two recordings; invar trace replay feeds a recording to a model verb by verb and compares.
+// Both end in the same report and the same exit codes: 0 equal, 1 different (or not all compared), 2 could not run.
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
