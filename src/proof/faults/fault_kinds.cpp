@@ -1,5 +1,5 @@
-// The table of faults: what each is, where it fits, and where it cannot show. Each is one that an engine had, or one
-// that a comparison by cosine would let pass. A new fault is a row here and a function in one of the fault_*.cpp.
+// The table of faults: what each is, where it fits, and where it cannot show. Each is a fault that some engine had, or
+// one that a comparison by cosine would miss. A new fault is a row here and a function in one of the fault_*.cpp.
 #include "proof/faults/fault_kind.h"
 
 namespace invar {
@@ -25,7 +25,7 @@ bool is_product(const VerbSite& site) { return site.is_product(); }
 bool is_quantised_product(const VerbSite& site) { return site.is_product() && !site.format->is_float; }
 bool is_matrix(const VerbSite& site) { return site.format != nullptr; }
 bool has_scales(const VerbSite& site) {
-    // A lone scale of a row has no neighbour: 32 columns are the largest block with one.
+    // A scale can be swapped only if the row has two: blocks with one scale have at most 32 columns.
     return site.format != nullptr && !site.format->is_float && site.columns > 32;
 }
 bool has_key_heads(const VerbSite& site) { return is_attention(site) && site.kv_heads >= 2; }
