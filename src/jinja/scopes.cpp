@@ -128,8 +128,7 @@ class Resolver {
         return frame;
     }
 
-    // First pass: finds what the frame's own text reads and sets, in order. It does not enter the bodies of inner
-    // frames.
+    // First pass: finds what the frame's own text reads and sets, in order, without the bodies of inner frames.
     void analyse(Symbols& symbols, const Expression* e) {
         if (e == nullptr) return;
         if (e->kind == ExpressionKind::kName) read(symbols, e->text);
@@ -214,8 +213,7 @@ class Resolver {
         }
     }
 
-    // Second pass. `is_soft`: directly within a condition, where an unknown filter or test is an error only when it is
-    // reached.
+    // Second pass. `is_soft`: directly within a condition, where an unknown filter or test fails only when reached.
     Result<void> resolve(const Symbols& symbols, Expression* e, bool is_soft) {
         if (e == nullptr) return {};
         if (e->kind == ExpressionKind::kName || e->kind == ExpressionKind::kNamespace) {
@@ -346,8 +344,7 @@ class Resolver {
         return {};
     }
 
-    // In a set block or a filter block, the body is a frame of its own, and the filter's arguments are evaluated inside
-    // it.
+    // In a set or filter block, the body is a frame of its own, in which the filter's arguments are evaluated too.
     Result<void> resolve_capture(const Symbols& symbols, Statement& s) {
         Opened inner;
         open(inner, symbols, *symbols.function);
