@@ -217,8 +217,8 @@ class WeightRowFault final : public Fault {
         return call.stack != nullptr ? call.stack->at(expert) : *call.matrix;
     }
 
-    // Tries candidates in the order in which the pass uses them, at most kMostTried for each weight: the first rows of a
-    // product, the first blocks of a row.
+    // Tries candidates in the order in which the pass uses them, at most kMostTried for each weight: the first rows of
+    // a product, the first blocks of a row.
     void search(const VerbCall& call, const std::vector<Meeting>& meetings) {
         constexpr int64_t kMostTried = 4096;
         const bool looked_up = call.verb == Verb::embed;
