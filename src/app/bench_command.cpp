@@ -217,7 +217,7 @@ Command bench_command() {
     auto flags = std::make_shared<BenchFlags>();
     return {
         .name = "bench",
-        .summary = "Measure prompts and generation, as tokens a second and as shares of the machine's",
+        .summary = "Measure the speed of prompts and generation, also as a share of what the machine can do",
         .settings =
             {{"",
               {
@@ -225,9 +225,9 @@ Command bench_command() {
                   {"--prompt", numbers(flags->prompts, 0, kMostTokens), "Prompt lengths to measure; 0: none"},
                   {"--generate", numbers(flags->generations, 0, kMostTokens), "Numbers of tokens to generate; 0: none"},
                   {"--sequences", numbers(flags->sequences, 1, 4096),
-                   "So many sequences together, one token of each a step"},
+                   "Numbers of sequences to decode together, one token of each per step"},
                   {"--depth", numbers(flags->depths, 0, kMostTokens),
-                   "Tokens already in the context; all of the above at each"},
+                   "Tokens already in the context; everything above is measured at each depth"},
                   {"--compare", text(flags->compare),
                    "Alternate with kernel=NAME, isa=NAME or threads=N over the same weights, or with "
                    "build=PATH, another invar"},
@@ -237,7 +237,7 @@ Command bench_command() {
                    "Wait for a line on standard input before every run and print one after it, for a "
                    "program that alternates with its own (tools/yardstick_llama_cpp.py)"},
                   {"--once", flag(flags->once),
-                   "Compute everything once more after a warm-up, without a clock, for a program that "
+                   "Compute everything once after a warm-up and time nothing, for a program that "
                    "counts instructions (tools/instruction_counts.py)"},
               }},
              model_settings(flags->machine)},

@@ -96,7 +96,7 @@ Command diff_command() {
                               {"b", text(flags->b), "GGUF file of the same model, e.g. in another format", kRequired},
                               {"--prompt", text(flags->prompt), "Text to run both on; default: a built-in one"},
                               {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
-                              {"--weights-only", flag(flags->weights_only), "Run nothing"},
+                              {"--weights-only", flag(flags->weights_only), "Compare the weights and run nothing"},
                               {"--all", flag(flags->all), "A line for every tensor"},
                               {"--json", flag(flags->json), "Print JSON"},
                           }},

@@ -194,7 +194,7 @@ Result<int> evaluate(const EvalFlags& flags) {
 Command eval_command() {
     auto flags = std::make_shared<EvalFlags>();
     return {.name = "eval",
-            .summary = "Measure how well a model predicts a text, and how far it is from another",
+            .summary = "Measure how well a model predicts a text, and how far it is from another model",
             .settings = {{"",
                           {
                               {"model", text(flags->model), "GGUF file", kRequired},
@@ -205,9 +205,9 @@ Command eval_command() {
                                "Tokens from one window to the next; 0: half of --context (default: 512)"},
                               {"--windows", number(flags->windows, 0), "Stop after so many windows; 0: all"},
                               {"--state", text(flags->state),
-                               "Keep the scores in this file (SafeTensors) and go on from it when it is there"},
+                               "Keep the scores in this file (SafeTensors), and resume from it if it exists"},
                               {"--parse-special", flag(flags->parse_specials),
-                               "Special tokens spelled out in the text are tokens"},
+                               "Read special tokens that are spelled out in the text as tokens"},
                               {"--json", flag(flags->json), "Print JSON"},
                           }},
                          model_settings(flags->machine)},

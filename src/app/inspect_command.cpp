@@ -184,7 +184,7 @@ Result<int> inspect_model(const InspectFlags& flags) {
 Command inspect_command() {
     auto flags = std::make_shared<InspectFlags>();
     return {.name = "inspect",
-            .summary = "Show what a file says of itself: metadata, tensors, tokenizer, template",
+            .summary = "Show what a model file contains: metadata, tensors, tokenizer, template",
             .settings = {{"",
                           {
                               {"model", text(flags->model), "GGUF file; default: the demonstration model"},

@@ -130,9 +130,9 @@ Command logits_command() {
                   {"model", text(flags->model), "GGUF file", kRequired},
                   {"text", text(flags->text), "The text (special tokens are parsed, BOS added as the model asks)"},
                   {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
-                  {"--out", text(flags->out), "Write all of them to this .npy file (binary32 [tokens, vocabulary])"},
-                  {"--top", number(flags->top, 0), "How many to print of each position"},
-                  {"--json", flag(flags->json), "Print JSON, one line a position"},
+                  {"--out", text(flags->out), "Write all logits to this NumPy file (binary32 [tokens, vocabulary])"},
+                  {"--top", number(flags->top, 0), "How many logits to print per position, the highest first"},
+                  {"--json", flag(flags->json), "Print JSON, one line per position"},
               }},
              model_settings(flags->machine)},
         .footer =

@@ -52,7 +52,7 @@ Command synth_command() {
                               {"out", text(flags->out), "GGUF file or directory to write; appears whole or not at all",
                                kRequired},
                               {"--layers", number(flags->options.layers, 0), "Only this many layers; 0: all"},
-                              {"--seed", seed(flags->options.seed), "Of the weights; -1: a random one"},
+                              {"--seed", seed(flags->options.seed), "Seed of the weights; -1: a random one"},
                           }}},
             .footer =
                 "Examples:\n  invar synth qwen3-4b q4_k_m qwen3-4b.gguf\n"

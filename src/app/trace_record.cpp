@@ -311,7 +311,7 @@ Command trace_record_command() {
     auto flags = std::make_shared<RecordFlags>();
     return {
         .name = "record",
-        .summary = "Keep what every stage of a pass came to",
+        .summary = "Record the results of every stage of a pass",
         .settings =
             {{"",
               {
@@ -323,17 +323,17 @@ Command trace_record_command() {
                   {"--system", text(flags->system), "System prompt"},
                   {"--no-thinking", flag(flags->no_thinking), "Ask the template for an answer without reasoning"},
                   {"--generate,-n", number(flags->generate, 0),
-                   "Also this many tokens after the prompt, past end tokens too"},
+                   "Also record this many tokens after the prompt, past end tokens too"},
                   {"--reference", flag(flags->reference), "Record the float64 reference instead of the engine"},
                   {"--json", flag(flags->json), "Print what was recorded as JSON"},
                   {"--inject", text(flags->inject),
                    "Put this fault into the engine (see invar verify --help; @FILE: read it)"},
               }},
-             {"What to keep (default: everything but attention scores)",
+             {"What to record (default: everything but attention scores)",
               {
                   {"--stage", texts(flags->stages),
                    "Stages whose name fits this glob, e.g. 'attention*'; may be repeated"},
-                  {"--layer", ranges(flags->layers), "Layers, e.g. 3 or 0-5,10; without it also what is in no layer"},
+                  {"--layer", ranges(flags->layers), "Layers, e.g. 3 or 0-5,10; this leaves out stages in no layer"},
                   {"--position", ranges(flags->positions), "Positions, e.g. 10-20"},
                   {"--scores", flag(flags->scores), "Also attention scores, [heads, positions] at each position"},
                   {"--last-logits", flag(flags->last_logits), "Logits of the prompt's last token only"},

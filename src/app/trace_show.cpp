@@ -222,7 +222,7 @@ Command trace_show_command() {
                               {"--position", ranges(flags->positions), "Positions, e.g. 3 or 0-5"},
                               {"--values", flag(flags->values), "Every value, in decimal and in bits"},
                               {"--element", ranges(flags->elements), "Which values, e.g. 0-15"},
-                              {"--json", flag(flags->json), "Print JSON, one line a stage"},
+                              {"--json", flag(flags->json), "Print JSON, one line per stage"},
                           }}},
             .footer =
                 "Examples:\n"
