@@ -1,4 +1,5 @@
-// Any bytes that are a GGUF file can be audited: no crash, no read outside the file, an end in bounded time.
+// Fuzzes the audit: any bytes that are a GGUF file can be audited without a crash or a read outside the file, in
+// bounded time.
 #include <cstdint>
 #include <span>
 

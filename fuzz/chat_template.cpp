@@ -1,5 +1,5 @@
-// Any bytes as a chat template, rendered with one of a few conversations: it must end within the limits, with a text or
-// with one sentence. The first byte chooses the conversation, the rest is the template.
+// Renders any bytes as a chat template with one of a few conversations. It must end within the limits, with a text or
+// with one sentence. The first byte chooses the conversation, and the rest is the template.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,5 +1,5 @@
-// Everything that `invar plan` and `inspect` do with an untrusted model directory before computing: config, names,
-// modules of quantised weights, binding, plan, and rows of what was bound. The input is two bytes of length,
+// Fuzzes everything that `invar plan` and `inspect` do with an untrusted model directory before computing: config,
+// names, modules of quantised weights, binding, plan, and rows of bound weights. The input is two bytes of length,
 // config.json, and the SafeTensors file behind it. Seeds: fuzz/corpus/checkpoint_directory.
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Fuzzes the two JSON files of a comparison: a map of stages, applied to a small recording, and tolerances, asked about
-// its stages. The first byte says which. Whatever is refused is refused in one sentence; whatever a map makes is still
-// a recording. Seeds: fuzz/corpus/comparison_files.
+// Fuzzes the two JSON files of a comparison: a map of stages, applied to a small recording, and tolerances, queried for
+// its stages. The first byte chooses one. A file is refused with one sentence, or the result of a map is a recording
+// again. Seeds: fuzz/corpus/comparison_files.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

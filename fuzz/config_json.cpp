@@ -1,5 +1,5 @@
-// Fuzzes the reader of config.json and its kin: a text is either a tree, equal to what the plain parser makes of it
-// where that accepts it, or refused with one sentence. Seeds: fuzz/corpus/config_json.
+// Fuzzes the reader of config.json and similar files. A text is refused with one sentence, or gives a tree. If the
+// plain parser accepts it too, the trees are equal. Seeds: fuzz/corpus/config_json.
 #include <cstddef>
 #include <cstdint>
 #include <string>

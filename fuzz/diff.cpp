@@ -1,5 +1,5 @@
-// Any two files that are GGUF can be compared: the input is cut in two at the place that its first two bytes name, or
-// compared with itself where the second part is no file.
+// Fuzzes the comparison of two GGUF files. The first two bytes say where the input is cut in two. If the second part is
+// no file, the first is compared with itself.
 #include <cstdint>
 #include <span>
 

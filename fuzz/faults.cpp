@@ -1,4 +1,5 @@
-// Texts of --inject: a specification that is accepted survives its own text, and none reads where it should not.
+// Fuzzes the text of --inject: an accepted specification equals what its own text gives, and no text is read out of
+// bounds.
 #include <cstdlib>
 
 #include "proof/faults/faults.h"

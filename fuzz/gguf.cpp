@@ -1,5 +1,5 @@
-// Fuzzes the GGUF header parser, every accessor of what it accepted, and the description made of it. A file either
-// opens or fails with one sentence; whatever opens must keep every tensor inside the file. Seeds: fuzz/corpus/gguf.
+// Fuzzes the GGUF header parser, every accessor of an accepted file, and its description. A file opens or fails with
+// one sentence, and every tensor of an opened file lies inside it. Seeds: fuzz/corpus/gguf.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const int readings = metadata.signed_integer(entry.key).has_value() + metadata.string(entry.key).has_value() +
                              metadata.boolean(entry.key).has_value() + metadata.strings(entry.key).has_value() +
                              metadata.integers(entry.key).has_value() + metadata.booleans(entry.key).has_value();
-        // An empty array has a type as well, so at most one of these fits.
+        // An empty array also has a type, so at most one of these matches.
         require(readings <= 1);
         sum += metadata.numbers(entry.key).has_value() + metadata.number(entry.key).has_value() +
                metadata.integer(entry.key).has_value();

@@ -1,6 +1,6 @@
-// Everything that `invar plan`, `inspect` and the start of `run` do with an untrusted file before computing: header,
-// architecture, hyper-parameters, binding, plan, tokenizer and chat template. Whatever the bytes are, each step ends in
-// a value or a sentence.
+// Fuzzes everything that `invar plan`, `inspect` and the start of `run` do with an untrusted file before computing:
+// header, architecture, hyper-parameters, binding, plan, tokenizer and chat template. Each step ends in a value or a
+// sentence.
 #include <cstdint>
 #include <span>
 

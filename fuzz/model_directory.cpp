@@ -1,6 +1,6 @@
-// Fuzzes the opening of a model directory. The input is cut into files: each begins with a byte that chooses its name
-// and two bytes of length. A directory either opens, and then every tensor lies in its file and is found by name, or it
-// is refused with one sentence. Seeds: fuzz/corpus/model_directory.
+// Fuzzes the opening of a model directory. The input is cut into files; each begins with a byte that chooses its name
+// and two bytes of length. If the directory opens, every tensor lies in its file and is found by name. Otherwise it is
+// refused with one sentence. Seeds: fuzz/corpus/model_directory.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -58,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         total += tensor.bytes;
     }
     require(total == opened->tensor_bytes() && total <= size && opened->file_bytes() <= size);
-    // A side file that nothing read yet may be empty or a pointer; only then is there no digest.
+    // A side file that nothing has read yet may be empty or a pointer. Only then is there no digest.
     const auto digest = opened->digest();
     require(digest.has_value() || is_sentence(digest.error().message));
     if (opened->has("tokenizer.json")) (void)opened->read_json("tokenizer.json", 1000);

@@ -1,5 +1,5 @@
-// Fuzzes the reader of recordings behind the SafeTensors reader: whatever loads has as many values as it says.
-// Seeds: fuzz/corpus/recording.
+// Fuzzes the reader of recordings on files that the SafeTensors reader accepts: a loaded recording has as many values
+// as it says. Seeds: fuzz/corpus/recording.
 #include <cstddef>
 #include <cstdint>
 #include <string>

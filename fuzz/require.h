@@ -1,4 +1,4 @@
-// What every fuzzer does with a broken promise: it ends the program, so that libFuzzer keeps the input.
+// Ends the program if a promise is broken, so that libFuzzer keeps the input.
 #pragma once
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// That tokens decoded one at a time make the text of all of them.
+// Requires that tokens decoded one at a time give the text of all of them.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Fuzzes the SafeTensors reader: a file either opens or fails with one sentence, and whatever opens must tile its data
-// exactly. What opens is written again and must come back the same. Seeds: fuzz/corpus/safetensors.
+// Fuzzes the SafeTensors reader. A file opens or fails with one sentence, and the tensors of an opened file tile its
+// data exactly. An opened file is written again and must be read back the same. Seeds: fuzz/corpus/safetensors.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>

@@ -1,5 +1,5 @@
-// Fuzzes the reader of model.safetensors.index.json: a text either is an index or is refused with one sentence, and no
-// shard of an index leaves the directory. Seeds: fuzz/corpus/shard_index.
+// Fuzzes the reader of model.safetensors.index.json. A text is an index or is refused with one sentence, and no shard
+// of an index lies outside the directory. Seeds: fuzz/corpus/shard_index.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Any bytes as a vocabulary and a text: creating a tokenizer, encoding and decoding end in a result or in one sentence,
-// never in a read out of bounds, and what was encoded comes back. Input: one byte of switches, then a table of tokens,
-// merges and texts, each led by its length.
+// Fuzzes tokenizers with any bytes as vocabulary and text. Creating one, encoding and decoding end in a result or in
+// one sentence, nothing is read out of bounds, and an encoded text comes back. The input is one byte of switches and
+// then a table of tokens, merges and texts, each after its length.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -36,7 +36,7 @@ class Input {
     size_t at_ = 0;
 };
 
-// The printable stand-ins of all bytes, as byte-level vocabularies spell them.
+// The printable stand-ins of all bytes, which byte-level vocabularies use.
 const std::vector<std::string> kStandIns = [] {
     std::vector<std::string> texts(256);
     for (char32_t character = 0; character < 0x144; ++character) {
@@ -57,7 +57,7 @@ VocabularySource read_vocabulary(Input& input) {
         source.kinds.push_back(kind);
         source.scores.push_back(score);
     };
-    if (switches & 2) {  // the bytes, so that most texts can be encoded
+    if (switches & 2) {  // adds the bytes, so that most texts can be encoded
         for (int byte = 0; byte < 256; ++byte) {
             switches & 1 ? add(fmt::format("<0x{:02X}>", byte), 6, 0) : add(kStandIns[byte], 1, 0);
         }
@@ -78,7 +78,7 @@ VocabularySource read_vocabulary(Input& input) {
     return source;
 }
 
-// Whether decode(encode(text)) must be the text: docs/tokenizers.md lists the exceptions.
+// Whether decode(encode(text)) must equal the text. docs/tokenizers.md lists the exceptions.
 bool comes_back(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens, const std::string& text, bool strips) {
     if (strips) return false;
     for (const int32_t token : tokens) {
@@ -86,7 +86,7 @@ bool comes_back(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens, 
     }
     if (tokenizer.model() != "llama") return true;
     if (text.find("\xE2\x96\x81") != std::string::npos) return false;
-    // Without a token for the space mark, it falls back to its bytes.
+    // If the vocabulary has no token for the space mark, the mark falls back to its bytes.
     const auto mark = tokenizer.find("\xE2\x96\x81");
     return mark && tokenizer.kind(*mark) == TokenKind::normal;
 }

@@ -1,5 +1,5 @@
-// Fuzzes caches of packed weights: bytes are refused in one sentence, or every weight that is found lies within them,
-// and what verifies has the hashes it states. The plan is that of a small model made here.
+// Fuzzes caches of packed weights. Bytes are refused with one sentence, or every weight that is found lies within them
+// and a verified cache has the hashes that it states. The plan is that of a small model made here.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -31,7 +31,8 @@ WeightPlan small_plan() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const WeightPlan plan = small_plan();
     if (size == 0) return 0;
-    const AlignedBytes aligned = AlignedBytes::allocate(static_cast<int64_t>(size)).value();  // as a mapped file is
+    const AlignedBytes aligned =
+        AlignedBytes::allocate(static_cast<int64_t>(size)).value();  // as a mapped file is aligned
     std::memcpy(aligned.data(), data, size);
     const std::span<const std::byte> bytes(aligned.data(), size);
     const auto cache = WeightCache::from_bytes(bytes, "xxh3:0", plan);

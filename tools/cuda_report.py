@@ -3,7 +3,7 @@
 
   tools/cuda_report.py --write          compiles and writes docs/gpu_registers.txt
   tools/cuda_report.py --check          compiles and fails if a kernel spills more than that file says
-  tools/cuda_report.py --check --built build/release/cuda     the same, of what a build left there
+  tools/cuda_report.py --check --built build/release/cuda     the same for the objects of a build
   tools/cuda_report.py --loops NAME...  counts the instructions of the busiest loop of the kernels whose names contain NAME
                                         (needs cuobjdump), for one architecture
 
@@ -23,7 +23,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REPORT = ROOT / "docs/gpu_registers.txt"
 ARCHITECTURES = ["sm_80", "sm_90a", "sm_120"]
-# No contraction: a fused multiply-add is where the source says fma. fmt must not take nvcc for a compiler without constexpr.
+# Without contraction, a fused multiply-add occurs only where the source says fma. The define makes fmt use constexpr under nvcc.
 FLAGS = ["-x", "cu", "-std=c++20", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-DFMT_USE_CONSTEXPR=1",
          "-Xcompiler", "-ffp-contract=off,-fPIC", "-Xptxas", "-v"]
 FORMATS = re.findall(r"FORMAT\((\w+)\)", (ROOT / "src/formats/list.h").read_text().split("#define INVAR_FORMATS(FORMAT)")[1].split("#include")[0])
@@ -47,7 +47,7 @@ def readable(symbol):
 
 
 def costs_in(text):
-    """{architecture: {kernel: (registers, shared bytes, spilled bytes)}} of what ptxas printed."""
+    """{architecture: {kernel: (registers, shared bytes, spilled bytes)}} from the output of ptxas."""
     kernels = collections.defaultdict(dict)
     for block in text.split("Compiling entry function ")[1:]:
         symbol, architecture = re.match(r"'(\w+)' for '(\w+)'", block).groups()

@@ -1,4 +1,4 @@
-"""Seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach what lies behind.
+"""Writes seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach the code behind.
 
 Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
 files of fuzz/corpus/{comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
@@ -100,7 +100,7 @@ def write_recordings(folder):
 
 
 def write_comparison_files(folder):
-    """The first byte tells the fuzzer: 1 a map, 0 tolerances."""
+    """The first byte chooses what the fuzzer reads: 1 a map, 0 tolerances."""
     entries = [{"theirs": "layer.{layer}.q", "ours": "layer.{layer}.key", "layout": "adjacent_to_halves", "head_width": 8, "rotary_width": 4},
                {"theirs": "a", "ours": "embedding", "transpose": [2, 8], "shape": [16]}, {"theirs": "b", "drop": "why"}]
     bounds = [{"stage": "layer.*", "relative_rms": 1e-6, "worst": 1, "absolute": 0.5, "reason": "order"},
@@ -117,7 +117,7 @@ def safetensors_of(*names):
 
 
 def write_directories(corpus):
-    """A directory is its files one behind the other, each with a byte for its name and two for its length (fuzz/model_directory.cpp)."""
+    """A directory is written as its files in a row, each after a byte for its name and two for its length (fuzz/model_directory.cpp)."""
     first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     index = json.dumps({"metadata": {"total_size": 6}, "weight_map": {"a": first, "b": first, "c": second}}).encode()
     fp8 = {"quant_method": "modelopt", "quant_algo": "FP8", "group_size": 16, "quantized_layers": {"a": {"quant_algo": "FP8"}}}
@@ -141,7 +141,7 @@ def write_directories(corpus):
 
 
 def write_checkpoint_directories(folder):
-    """config.json behind its length, then the SafeTensors file (fuzz/checkpoint_directory.cpp): two tiny models of tests/data."""
+    """Writes the length of config.json, config.json and the SafeTensors file (fuzz/checkpoint_directory.cpp) of two tiny models in tests/data."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("llama-linear", "qwen2-yarn"):
         source = ROOT / "tests" / "data" / "goldens_hf" / name
@@ -151,7 +151,7 @@ def write_checkpoint_directories(folder):
 
 
 def write_tokenizer_files(folder):
-    """The first byte tells the fuzzer which file it is; 0xFF ends it and begins the text. Taken from the jobs of the tokenizer tests."""
+    """The first byte says which file it is; 0xFF ends the file and begins the text. The files are those of the tokenizer tests' jobs."""
     jobs = ROOT / "tests" / "data" / "tokenizer" / "jobs"
     text = b"\xffthe cafe\xcc\x81 \xe6\x9d\xb1 <|end|> Hello\n"
     for job in sorted(jobs.iterdir()):

@@ -6,14 +6,14 @@
     invar trace record model.gguf --tokens 9707 --out ours.safetensors
     invar trace diff ours.safetensors theirs.safetensors --tolerance loose.json --allow-missing
 
-The text of the eval-callback example (also gzipped) shows at most the first three and the last three of every dimension, with four
-decimals: the recording holds those values and says which they are ("positions:" and "elements:"), and the diff compares them alone.
+The text of the eval-callback example (also gzipped) shows at most the first three and the last three values of every dimension, with
+four decimals.  The recording holds those values and says which they are ("positions:" and "elements:"), and the diff compares them alone.
 A folder of NAME.npy files (numpy, float32 or int32, [tokens, ...], named like llama.cpp's tensors, for example l_out-3.npy) gives
-whole stages.  Because one name may stand for several results of llama.cpp (Qcur-3 is the product, its bias and its rotation), the
-operation and the weight in the text decide; in a folder, where they are unknown, Qcur and Kcur mean the last of them, the rotation.
+whole stages.  One name may stand for several results of llama.cpp (Qcur-3 is the product, its bias and its rotation).  In the text, the
+operation and the weight tell which it is; in a folder, where they are unknown, Qcur and Kcur mean the last of them, the rotation.
 
-What is no stage of ours (views, unnamed nodes, norms before their weight) is left out; the names are listed.  Where a tensor has
-fewer rows than there are tokens, they are the last ones: llama.cpp drops the others once no later layer needs them.
+Tensors that are no stage of ours (views, unnamed nodes, norms before their weight) are left out, and their names are listed.  If a
+tensor has fewer rows than there are tokens, they are the last ones, because llama.cpp drops rows that no later layer needs.
 Needs numpy.
 """
 import argparse
@@ -28,8 +28,8 @@ import numpy as np
 
 SHOWN = 3  # of each end of a dimension, by the example
 
-# Their name (without "-LAYER"), the operations that may have made it, our stage, dimensions of one position.
-# "" as operation: also from a folder, where the operation is unknown.
+# Their name (without "-LAYER"), the operations that may have made it, our stage, and the dimensions of one position.
+# The operation "" accepts files of a folder, where the operation is unknown.
 NAMES = [
     ("embd|inp_embd", "GET_ROWS|", "embedding", 1),
     ("attn_norm", "MUL|", "attention_norm", 1),
@@ -51,7 +51,7 @@ NAMES = [
     ("l_out", "ADD|", "residual_after_ffn", 1),
     ("result_norm", "MUL|", "output_norm", 1), ("result_output", "MUL_MAT|", "logits", 1),
 ]
-# Products that llama.cpp does not name, by their weight.
+# Products without a name in llama.cpp are recognised by their weight.
 WEIGHTS = {"attn_output.weight": "attention_output"}
 SLOTS = {"expert_gate", "expert_up", "expert_activation", "expert_down"}  # [slots, width] of a position; all others are one row
 HEADER = re.compile(r"(?:ggml_debug|common_debug_cb_eval):\s+(?P<name>\S.*?) = \((?P<type>\w+)\)\s+(?P<op>\w+)\((?P<sources>.*)\) = "
@@ -181,7 +181,7 @@ def read_folder(path, recording):
     if not arrays:
         fail(f"{path}: has no NAME.npy files")
     found = {name: stage_of(name, "") for name in arrays}
-    # All but the last layer and what follows it have a row a token.
+    # All layers but the last have one row per token.
     tokens = max((len(array) for name, array in arrays.items() if found[name] and array.ndim > 1), default=0)
     for name, array in arrays.items():
         if found[name] is None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: install_dependencies.sh build|test|check
-# Installs the Debian packages that building (build), testing (test, with the Python oracles in .venv) or the further checks (check:
-# clang for fuzzing and formatting) need. Each includes the one before. Does nothing when everything is there.
+# Installs the Debian packages for building (build), for testing (test, with the Python oracles in .venv) or for the further checks (check,
+# with clang for fuzzing and formatting). Each includes the one before. Does nothing if everything is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}

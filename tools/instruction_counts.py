@@ -3,12 +3,12 @@
 
   tools/instruction_counts.py --write    counts and writes docs/instruction_counts.txt
   tools/instruction_counts.py --check    counts and fails where a count is more than 2 % away from that file
-  tools/instruction_counts.py --check q4_k q6_k    of these formats alone
+  tools/instruction_counts.py --check q4_k q6_k    checks these formats only
 
 Seconds say little on a busy machine; instructions are the same on every run. They are counted by valgrind (callgrind), inside one
 function of `invar bench --once` (src/bench/counted_run.h), with the AVX2 kernels (valgrind knows no AVX-512) and one thread, on a model
-of one layer with random weights (invar synth tiny). What they do not show: waiting for memory, and the AVX-512 kernels.
-Another compiler makes other instructions: then nothing is compared, which is said. So it is where valgrind is missing.
+of one layer with random weights (invar synth tiny). The counts do not show waiting for memory or the AVX-512 kernels.
+Another compiler makes other instructions. If the compiler differs or valgrind is missing, nothing is compared and the script says so.
 """
 import argparse
 import concurrent.futures
@@ -35,7 +35,7 @@ COUNTED = "invar::counted_work(invar::Work const&, invar::Subject&)"  # entered 
 
 
 def compiler_of(binary):
-    """From the program itself: "GCC 12.2.0". The last one named, that of our own objects, comes before those of libraries."""
+    """The compiler that the program itself names, e.g. "GCC 12.2.0"; the compilers of libraries are left out."""
     comment = subprocess.run(["readelf", "-p", ".comment", binary], capture_output=True, text=True).stdout
     found = re.findall(r"\]\s+(GCC|clang)[^\n]*?([\d.]+)\s*$", comment, re.M) or re.findall(r"(clang) version ([\d.]+)", comment)
     return " ".join(found[-1]) if found else "an unknown compiler"
@@ -48,7 +48,7 @@ def count(binary, model, folder):
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode != 0:
         sys.exit(f"instructions: {' '.join(command)} ended with {run.returncode}: {run.stderr[-600:]}")
-    # The first dump is of what came before the prompt and is empty; each other one ends where the next work begins.
+    # The first dump covers what came before the prompt and is empty; each of the others ends where the next work begins.
     dumps = [pathlib.Path(f"{out}.{i + 2}") for i in range(len(WORKS) - 1)] + [out]
     totals = [re.search(r"^totals: (\d+)", dump.read_text(), re.M) if dump.exists() else None for dump in dumps]
     if not all(total and int(total.group(1)) for total in totals):

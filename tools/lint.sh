@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no compiler does: formatting, the direction of includes, settings read below the command line, sizes, and that files and
-# sections exist which texts mention. Prints every finding and ends with 1 if there is one.
+# Checks what no compiler checks: formatting, the direction of includes, that only src/app reads settings and prints, the sizes of files, and
+# that every file and section exists that a text mentions. Prints every finding and ends with 1 if there is one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -20,7 +20,7 @@ found=$(git grep -nE '\bstd::(cout|cerr|printf)\b|\bprintf\(' -- src ':!src/app'
 found=$(git grep -nE 'TODO|FIXME|\bXXX\b' -- src fuzz tests tools ':!tools/lint.sh' || true)
 [ -z "$found" ] || report "unfinished: $found"
 
-# Budgets: a file answers one question. Kernels and tests may be longer.
+# Budgets for the length of files. Kernels and tests may be longer.
 while read -r file; do
     lines=$(wc -l <"$file")
     limit=400

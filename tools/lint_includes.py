@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that a folder of src/ includes itself and what its line in CMakeLists.txt (invar_module(NAME USES ...)) names, directly or through
-another line, and nothing else. Prints each finding; ends with 1 if there is one. Run by tools/lint.sh."""
+"""Checks that a folder of src/ includes only itself and the folders that its line in CMakeLists.txt (invar_module(NAME USES ...)) names,
+directly or through another line. Prints each finding and ends with 1 if there is one. Run by tools/lint.sh."""
 import os
 import re
 import subprocess
@@ -8,7 +8,7 @@ import sys
 
 
 def uses_by_folder(text):
-    """{folder: folders that its target links}, of the targets called invar_FOLDER."""
+    """{folder: folders that its target links} for all targets called invar_FOLDER."""
     uses = {}
     for name, arguments in re.findall(r"^ *invar_module\((\w+)\s+(?:LIGHT )?USES ([^)]*)\)", text, re.M):
         uses[name] = set(re.findall(r"invar_(\w+)", arguments))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that every file and every numbered section exists which documents and comments mention. Prints each finding; ends with 1 if
+"""Checks that every file and every numbered section exists that documents and comments mention. Prints each finding and ends with 1 if
 there is one. Run by tools/lint.sh.
 
-A mention of a file is a word that ends in one of SUFFIXES, or a path below one of FOLDERS. It may be written from the root, from src/,
-from tests/ or from the folder of the file that mentions it, or be the bare name of a file anywhere; NAME, * and <...> stand for
-anything. A mention of a section is "section 3" or "sections 3 to 5": of the document named last before it in the same paragraph,
-otherwise of the document it stands in."""
+A mention of a file is a word that ends in one of SUFFIXES, or a path below one of FOLDERS. The path may start at the root, at src/, at tests/
+or at the folder of the file that mentions it; a bare name may be that of any file. NAME, * and <...> stand for anything. A mention of a
+section is "section 3" or "sections 3 to 5". It refers to the document named last before it in the same paragraph, and otherwise to the
+document that contains it."""
 import fnmatch
 import os
 import re
@@ -38,7 +38,7 @@ def comments(path, text):
 
 
 def expand(mention):
-    """a{b,c}.h as ab.h and ac.h."""
+    """Expands a{b,c}.h to ab.h and ac.h."""
     match = re.search(r"\{([^{}]*)\}", mention)
     if not match:
         return [mention]

@@ -15,13 +15,12 @@ tolerances of tools/tolerances_transformers.json, which say how far binary32 may
 checkpoints whose weights are the same numbers on both sides (F32, F16 and BF16 files), with ours recorded at --cache f32;
 quantised weights or caches differ by more.
 
-What is recorded is what the modules of the model compute, seen by hooks on them; three things have no module and are computed
-in a hook from what the model computed: a projection before its bias, router probabilities, and the parts of single experts (their
-sum is checked against the module's).  The elements of queries and keys are in transformers' own order (rope's pairs are the halves
+Hooks record the results of the model's modules.  Three things have no module and are computed in a hook from the model's results: a
+projection before its bias, router probabilities, and the parts of single experts (their sum is checked against the module's).  The elements of queries and keys are in transformers' own order (rope's pairs are the halves
 of a head), which is also the engine's, whatever the order of the rows in a file.
 
-float64 means everything: transformers casts to float32 by name inside norms, softmax and rope, so those names mean float64 during
-such a run, rope's frequencies are computed anew, and the run fails if a single operation returns another float type.
+With float64 everything is computed in float64.  transformers casts to float32 by name inside norms, softmax and rope, so those names mean
+float64 during such a run.  Rope's frequencies are computed anew, and the run fails if a single operation returns another float type.
 Versions: tools/requirements_goldens.txt.
 """
 import argparse
@@ -71,7 +70,7 @@ class OnlyFloat64(TorchDispatchMode):
 
 @contextlib.contextmanager
 def everything_in_float64():
-    """Inside, torch.float32, torch.float and Tensor.float() mean float64, which OnlyFloat64 verifies."""
+    """In this context torch.float32, torch.float and Tensor.float() mean float64, which OnlyFloat64 verifies."""
     with (unittest.mock.patch.object(torch, "float32", torch.float64), unittest.mock.patch.object(torch, "float", torch.float64),
           unittest.mock.patch.object(torch.Tensor, "float", torch.Tensor.double), OnlyFloat64()):
         yield
@@ -123,7 +122,7 @@ class Recorder:
         self.values[name] = value.cpu().numpy().copy()
 
     def put_heads(self, name, value):
-        """value: anything that is [1, positions, heads * width] in memory order; stored flat in the recorder's order."""
+        """value: any shape that is [1, positions, heads * width] in memory order. It is stored flat, in the recorder's order of elements."""
         heads = value.reshape(1, self.positions, -1, len(self.order))
         self.put(name, heads[..., self.order].flatten(2))
 
@@ -214,8 +213,8 @@ def forward_order(names):
 
 
 def write_safetensors(path, tensors, metadata):
-    """The safetensors package orders the metadata by chance; here the same recording is the same bytes.  Widest type first, so that
-    every tensor is aligned."""
+    """Writes the file without the safetensors package, which orders the metadata by chance: the same recording gives the same bytes.  The
+    widest types come first, so that every tensor is aligned."""
     header, data, end = {"__metadata__": dict(sorted(metadata.items()))}, [], 0
     for name, value in sorted(tensors.items(), key=lambda item: -item[1].itemsize):
         data.append(value.astype(value.dtype.newbyteorder("<")).tobytes())

@@ -5,11 +5,11 @@
   /tmp/yardstick/bin/python tools/yardstick_llama_cpp.py model.gguf --threads 2 --against build/release/invar
   ... --prompt 256,512 --generate 64 --sequences 4,8,16,32 --depth 0,16384 --runs 5
 
-llama.cpp comes as the wheel xllamacpp, which links it whole; its C functions are called directly, as its own llama-bench does. Works
-are those of `invar bench`: a prompt from an empty context or at a depth, tokens generated one by one, a token each of several
-sequences together. With --against both programs hold the model and take turns run by run (invar bench --paced), which goes first being
-exchanged, so that whatever slows the machine meets both. Both keep keys and values in f16 and compute prompts 512 tokens at a time.
-Which instruction sets the wheel was built for is printed first: where it says AVX2 alone, compare with --flag=--isa=avx2 too.
+llama.cpp comes as the wheel xllamacpp, which contains all of it; its C functions are called directly, as its own llama-bench does. The
+works are those of `invar bench`: a prompt in an empty context or at a depth, tokens generated one by one, and one token each of several
+sequences together. With --against, both programs hold the model and take turns run by run (invar bench --paced). The one that goes first
+alternates, so that whatever slows the machine slows both. Both keep keys and values in f16 and compute prompts 512 tokens at a time. The
+instruction sets that the wheel was built for are printed first; if that is AVX2 alone, compare with --flag=--isa=avx2 too.
 """
 import argparse
 import ctypes
@@ -24,7 +24,7 @@ import time
 SEQUENCE_STEPS = 8  # as invar bench
 BATCH = 2048        # tokens that one llama_decode takes
 PART = 512          # that it computes at a time
-REST = 0.05         # seconds between runs: until the other side's threads have stopped waiting awake
+REST = 0.05         # seconds between runs, until the other side's threads have stopped spinning
 
 
 class Parameters(ctypes.Structure):
@@ -124,7 +124,7 @@ class LlamaCpp:
 
 
 class Invar:
-    """invar bench --paced as a child: a line in starts a run, a line out tells of it."""
+    """invar bench --paced as a child process: a line to it starts a run, and a line from it reports the run."""
 
     def __init__(self, binary, path, arguments):
         flags = ["--prompt", arguments.prompt, "--generate", arguments.generate, "--depth", arguments.depth]
@@ -175,7 +175,7 @@ def spread(values):
 
 
 def measure(work, sides, runs):
-    """Tokens a second of each side, pairs in order. The first run of each warms up."""
+    """Tokens per second of each side, in pairs. The first run of each side warms up."""
     speeds = {name: [] for name in sides}
     for run in range(runs + 1):
         for name in list(sides) if run % 2 else list(sides)[::-1]:

@@ -1,4 +1,4 @@
-// invar audit FILE: what is wrong with a model file, with what it means and what to do.
+// invar audit FILE: lists what is wrong with a model file, what it means and what to do about it.
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"

@@ -1,6 +1,6 @@
-// invar bench MODEL: how fast prompts and generation are, as tokens a second and as a share of what this machine reads
-// and multiplies at most in the same seconds. Flags and order only: what a run is, is in src/bench; how it is shown, in
-// bench_report.h; comparisons in bench_compare.h. Load time is apart and never part of a speed.
+// invar bench MODEL: measures the speed of prompts and of generation, in tokens per second and as a share of what this
+// machine can read and multiply in the same time. Load time is shown apart and is no part of a speed. This file has the
+// flags and the order of work only: src/bench measures, bench_report.h prints, bench_compare.h compares.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -16,7 +16,7 @@
 namespace invar::app {
 namespace {
 
-// Steps of a run with several sequences.
+// The number of steps in a run with several sequences.
 constexpr int64_t kSequenceSteps = 8;
 constexpr int64_t kMostTokens = int64_t{1} << 24;
 
@@ -36,7 +36,8 @@ double seconds_now() {
 std::vector<Work> works_of(const BenchFlags& flags) {
     std::vector<Work> works;
     std::vector<int64_t> depths = flags.depths;
-    std::sort(depths.begin(), depths.end());  // a deeper context begins with the one before
+    std::sort(depths.begin(),
+              depths.end());  // a deeper context begins with the shallower one, so its tokens are reused
     for (const int64_t depth : depths) {
         for (const int64_t tokens : flags.prompts) {
             if (tokens > 0) works.push_back({.kind = WorkKind::prompt, .tokens = tokens, .depth = depth});
@@ -52,7 +53,7 @@ std::vector<Work> works_of(const BenchFlags& flags) {
     return works;
 }
 
-// Large enough for every work, where the flags do not say.
+// Where the flags do not say, the context and the number of sequences are large enough for every work.
 Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& path, const std::vector<Work>& works) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, path));
     int64_t context = 0;
@@ -61,7 +62,7 @@ Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& 
         settings.sequences = std::max(settings.sequences, work.sequences);
     }
     settings.logits_rows = settings.sequences;
-    // A pass has at most as many rows as the context has positions.
+    // A pass has at most as many rows as the context has positions, and each sequence needs a row.
     if (settings.context == 0) settings.context = std::max<int64_t>(context, settings.sequences);
     return settings;
 }
@@ -75,7 +76,7 @@ Result<Opened> open(const EngineSettings& settings) {
     Opened opened;
     double start = seconds_now();
     {
-        // Once for the clock: opening the engine does the same again.
+        // This planning is only timed; opening the engine repeats it.
         TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
         TRY(plan_model(file, settings));
     }
@@ -89,7 +90,7 @@ Result<Opened> open(const EngineSettings& settings) {
     return opened;
 }
 
-// The other side of --paced: a line in starts a run, a line out tells of it.
+// With --paced, another program writes a line to start each run, and a line is printed after it.
 Result<void> wait_for_line() {
     for (int c = std::getchar(); c != '\n'; c = std::getchar()) {
         if (c == EOF) return fail("--paced waits for a line on standard input before every run, but it has ended");
@@ -106,7 +107,7 @@ void tell_run(const Work& work, const Run& run) {
     flush_results();
 }
 
-// For instruction counters: nothing is timed.
+// For instruction counters: runs each work once and times nothing.
 Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& works) {
     TRY_ASSIGN(const Opened opened, open(settings));
     EngineSubject subject(*opened.engine, opened.engine->ops());
@@ -118,7 +119,7 @@ Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& wo
     return kDone;
 }
 
-// The first pass of each work, kernel by kernel.
+// Measures the first pass of each work kernel by kernel.
 Result<DeviceReport> take_apart(Engine& engine, EngineSubject& subject, const std::vector<Work>& works) {
     DeviceReport report{.does_everything = device_does_all(engine.plan())};
     TRY_ASSIGN(report.facts, engine.device()->facts());
@@ -133,7 +134,7 @@ Result<DeviceReport> take_apart(Engine& engine, EngineSubject& subject, const st
 }
 
 Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings, const std::vector<Work>& works) {
-    std::unique_ptr<AcceleratorProbes> probes;  // before the model: it may fill the device
+    std::unique_ptr<AcceleratorProbes> probes;  // made before the model, which may fill the device
     if (settings.device != nullptr && settings.gpu_layers != 0) {
         TRY_ASSIGN(probes, settings.device->make_probes());
     }
@@ -199,7 +200,7 @@ Result<int> bench(const BenchFlags& flags, const std::vector<std::string>& argum
     return compare(flags, settings, {.with = with, .works = works, .pairs = flags.repetitions}, arguments);
 }
 
-// What was given, for another build: everything but what a comparison sets itself.
+// The given arguments without those that a comparison sets itself, for the program of another build.
 std::vector<std::string> arguments_for_child(const Arguments& given) {
     std::vector<std::string> arguments;
     for (const Argument& one : given) {
@@ -216,7 +217,7 @@ Command bench_command() {
     auto flags = std::make_shared<BenchFlags>();
     return {
         .name = "bench",
-        .summary = "Measure prompts and generation, as tokens a second and as shares of the machine's",
+        .summary = "Measure the speed of prompts and generation, also as a share of what the machine can do",
         .settings =
             {{"",
               {
@@ -224,9 +225,9 @@ Command bench_command() {
                   {"--prompt", numbers(flags->prompts, 0, kMostTokens), "Prompt lengths to measure; 0: none"},
                   {"--generate", numbers(flags->generations, 0, kMostTokens), "Numbers of tokens to generate; 0: none"},
                   {"--sequences", numbers(flags->sequences, 1, 4096),
-                   "So many sequences together, one token of each a step"},
+                   "Numbers of sequences to decode together, one token of each per step"},
                   {"--depth", numbers(flags->depths, 0, kMostTokens),
-                   "Tokens already in the context; all of the above at each"},
+                   "Tokens already in the context; everything above is measured at each depth"},
                   {"--compare", text(flags->compare),
                    "Alternate with kernel=NAME, isa=NAME or threads=N over the same weights, or with "
                    "build=PATH, another invar"},
@@ -236,7 +237,7 @@ Command bench_command() {
                    "Wait for a line on standard input before every run and print one after it, for a "
                    "program that alternates with its own (tools/yardstick_llama_cpp.py)"},
                   {"--once", flag(flags->once),
-                   "Compute everything once more after a warm-up, without a clock, for a program that "
+                   "Compute everything once after a warm-up and time nothing, for a program that "
                    "counts instructions (tools/instruction_counts.py)"},
               }},
              model_settings(flags->machine)},

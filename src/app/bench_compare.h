@@ -1,4 +1,4 @@
-// invar bench --compare: two kernels, instruction sets, numbers of threads or builds in alternation.
+// invar bench --compare: measures two kernels, instruction sets, numbers of threads or builds in alternation.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace invar::app {
 
-// "kernel=avx512_direct", "isa=avx2", "threads=1", "build=/path/to/invar".
+// The other side, as given: "kernel=avx512_direct", "isa=avx2", "threads=1", "build=/path/to/invar".
 struct ComparedWith {
     enum class What : uint8_t { kernel, isa, threads, build };
     What what = What::kernel;
@@ -22,14 +22,15 @@ struct CompareRequest {
     int pairs = 5;
 };
 
-// In this process, over the weights of one engine. The engine was opened with `settings`, which side a has.
+// Compares in this process, over the weights of one engine. Side a has the `settings` that the engine was opened with.
 Result<CompareReport> compare_in_process(Engine& engine, const EngineSettings& settings, const CompareRequest& request);
 
-// This program and another, each loading the model anew in every turn. `arguments`: of `bench`, without --compare,
-// --json and --runs.
+// Compares this program with another; each loads the model anew in every turn. `arguments` are those of `bench`,
+// without --compare, --json and --runs.
 Result<CompareReport> compare_builds(const std::vector<std::string>& arguments, const CompareRequest& request);
 
-// Speeds of `works` in what `bench --json` printed, in their order. Errors: no JSON, or a work is missing.
+// Reads the speeds of `works`, in their order, from the output of `bench --json`. Errors: no JSON, or a work is
+// missing.
 Result<std::vector<double>> speeds_in(const std::string& output, const std::vector<Work>& works);
 
 }  // namespace invar::app

@@ -1,5 +1,5 @@
-// How what `invar bench` measured on a device is shown: what the device is, and each pass taken apart. An emulated one
-// says so before any figure.
+// Prints what `invar bench` measured on a device: the device's facts, and each pass taken apart by kernel. For an
+// emulated device it says so before any figure.
 #pragma once
 
 #include <string>
@@ -11,15 +11,16 @@
 namespace invar::app {
 
 struct DeviceReport {
-    AcceleratorFacts facts;       // with the model loaded
-    bool does_everything = true;  // else no one machine's ceilings are those of a pass, and shares are left out
+    AcceleratorFacts facts;  // taken with the model loaded
+    bool does_everything =
+        true;  // false: a pass also uses the CPU, so that no machine's ceilings apply and no shares are shown
     std::vector<DeviceStep> steps;
 };
 
 std::string device_as_text(const DeviceReport& device);
 Json device_as_json(const DeviceReport& device);
 
-// `ceilings`: medians around the runs.
+// `ceilings` are medians of those measured around the runs.
 std::string steps_as_table(const DeviceReport& device, const Ceilings& ceilings);
 Json steps_as_json(const DeviceReport& device, const Ceilings& ceilings);
 

@@ -87,7 +87,8 @@ std::string measurement_row(const Measurement& one, bool shares_are_known) {
                        share_text(shares_are_known, one.share_of_int8().median));
 }
 
-// 0: the system does not say. (sysconf() counts the caches of neighbours that a virtual machine does not have.)
+// The size of the last-level cache; 0: the system does not say. (In a virtual machine sysconf() counts caches that
+// belong to its neighbours.)
 int64_t last_level_cache_bytes() {
     std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
     int64_t kib = 0;
@@ -95,7 +96,7 @@ int64_t last_level_cache_bytes() {
     return file >> kib >> unit && unit == 'K' ? kib * 1024 : 0;
 }
 
-// A reader of a buffer beyond every cache is no ceiling for weights that stay in one.
+// The probe reads a buffer larger than every cache, so its speed is no ceiling for weights that stay in a cache.
 std::string cache_note(const std::vector<Measurement>& measurements) {
     const int64_t cache = last_level_cache_bytes();
     const auto fits = [&](const Measurement& one) {
@@ -123,7 +124,7 @@ std::string first_token_lines(const std::vector<Measurement>& measurements) {
 
 namespace {
 
-// The probes around the runs: the CPU's, or a device's, which copies as well.
+// The ceilings measured around the runs, of the CPU or of a device. A device's include a copy.
 std::string ceilings_as_text(const BenchReport& report) {
     const auto spread = [&](double Ceilings::*member) { return ceiling_spread(report.measurements, member); };
     const Spread reads = spread(&Ceilings::read_gigabytes), int8 = spread(&Ceilings::int8_multiply_adds);

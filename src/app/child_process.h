@@ -1,4 +1,4 @@
-// Runs another program and takes what it prints. Used by `bench --compare build=...`.
+// Runs another program and takes its output. `bench --compare build=...` uses it.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@ namespace invar::app {
 // The path of the running program. Errors: the system does not say.
 Result<std::string> own_program();
 
-// Standard output of `program arguments...`; its standard error goes where ours goes. Errors: it cannot be started, or
-// it ends with another code than 0.
+// The standard output of `program arguments...`; its standard error goes where ours goes. Errors: the program cannot be
+// started, or its exit code is not 0.
 Result<std::string> output_of(const std::string& program, const std::vector<std::string>& arguments);
 
 }  // namespace invar::app

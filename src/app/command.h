@@ -1,5 +1,5 @@
-// A command of the program as a value: its name, its help, its tables of settings and what it does. command_line.h
-// makes a command line of them; each is made by a function defined in NAME_command.cpp and named in main.cpp.
+// A command of the program as a value: its name, its help, its tables of settings and the function that runs it.
+// command_line.h turns commands into a command line. NAME_command.cpp defines each command, and program.cpp lists them.
 #pragma once
 
 #include <functional>
@@ -11,13 +11,13 @@
 
 namespace invar::app {
 
-// Exit codes: 0 done; 1 a comparison or an answer failed; 2 the command line or its output is at fault. An Error has
-// the exit code of its kind (base/error_kind.h), which is 2 or more.
+// Exit codes. 0: done. 1: a comparison or an answer failed. 2: the command line is wrong or its output could not be
+// written. An Error has the exit code of its kind (base/error_kind.h), which is 2 or more.
 inline constexpr int kDone = 0, kDifferent = 1, kCouldNotRun = 2;
 
-// A setting as it was given.
+// A setting as the user gave it.
 struct Argument {
-    std::string flag;  // "--threads"; of a positional argument its name
+    std::string flag;  // "--threads"; for a positional argument its name
     std::string text;  // "" for a flag that takes none
     bool takes_text = false;
     bool positional() const { return !flag.starts_with('-'); }
@@ -29,7 +29,7 @@ struct Command {
     std::vector<SettingGroup> settings;
     std::string footer;                                // exit codes and examples
     std::function<Result<int>(const Arguments&)> run;  // gives the exit code; called once the settings are read
-    std::vector<Command> commands;                     // where one of them must be chosen; then there is no run
+    std::vector<Command> commands;                     // if not empty, one of them must be chosen and there is no run
 };
 
 Command run_command();

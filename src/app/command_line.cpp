@@ -8,7 +8,7 @@
 namespace invar::app {
 namespace {
 
-// What reading the settings came to.
+// The result of reading the settings.
 struct Parsed {
     const Command* chosen = nullptr;
     Arguments arguments;
@@ -35,7 +35,7 @@ void add_setting(CLI::App& app, const std::string& group, const Setting& setting
         };
         option = app.add_option(setting.flag, read, setting.help);
         option->type_name(setting.value.kind)->default_str(setting.value.shown_default);
-        // One text at each occurrence: a list never takes the argument behind its own.
+        // Each occurrence takes exactly one text, so that a list never takes the argument that follows.
         if (setting.value.takes == Value::Takes::text_each_time)
             option->expected(1, CLI::detail::expected_max_vector_size)->take_all();
         option->allow_extra_args(false);

@@ -1,5 +1,5 @@
-// From the program's arguments to the command they mean, run with the settings they give. The only user of the command
-// line library, which takes seconds to compile.
+// Reads the program's arguments and runs the command they name with the settings they give. Only this file uses the
+// command line library, which takes seconds to compile.
 #pragma once
 
 #include <string>

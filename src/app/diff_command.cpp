@@ -1,4 +1,4 @@
-// invar diff A B: two checkpoints of one model, weight by weight and on a text.
+// invar diff A B: compares two checkpoints of one model, weight by weight and by running both on a text.
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
@@ -38,7 +38,8 @@ Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::s
     return run_residuals(runner, tokens);
 }
 
-// The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
+// Adds the drift on the prompt, or the reason why there is none to not_compared. The findings about weights are
+// reported either way.
 Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, CheckpointDiff& diff) {
     if (flags.weights_only) return {};
     if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
@@ -51,7 +52,8 @@ Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, CheckpointDi
     auto run_b = run(flags, flags.b, tokens);
     for (const auto* one : {&run_a, &run_b}) {
         if (*one) continue;
-        // Suspicious weights may well compute no numbers; otherwise it is the user's request that cannot be met.
+        // Damaged weights may well make a run fail, and then the report says so. Without suspicions the failure is an
+        // error.
         if (diff.suspicions() == 0) return tl::unexpected<Error>(one->error());
         diff.not_compared.push_back("runs: " + one->error().message);
         return {};
@@ -95,7 +97,7 @@ Command diff_command() {
                                "The same model in another file or directory, e.g. in another format", kRequired},
                               {"--prompt", text(flags->prompt), "Text to run both on; default: a built-in one"},
                               {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
-                              {"--weights-only", flag(flags->weights_only), "Run nothing"},
+                              {"--weights-only", flag(flags->weights_only), "Compare the weights and run nothing"},
                               {"--all", flag(flags->all), "A line for every tensor"},
                               {"--json", flag(flags->json), "Print JSON"},
                           }},

@@ -1,5 +1,5 @@
-// invar eval MODEL TEXTFILE: perplexity of a model on a text, and how far it is from another model or from the float64
-// reference.
+// invar eval MODEL TEXTFILE: the perplexity of a model on a text, and its distance from another model or from the
+// float64 reference.
 #include <chrono>
 
 #include "app/output.h"
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kReference = "reference64";
 constexpr int64_t kDefaultWindow = 512;
-// Rows of logits are wide (151,936 tokens: 78 MiB for 128 rows); no result depends on the chunk.
+// Rows of logits are wide: with 151,936 tokens, 128 rows take 78 MiB. No result depends on the chunk.
 constexpr int64_t kMostChunk = 128;
 
 struct EvalFlags {
@@ -29,7 +29,7 @@ struct EvalFlags {
     bool parse_specials = false, json = false;
 };
 
-// An engine or the reference, ready to run.
+// A runner that is ready: an engine or the reference.
 struct Opened {
     std::unique_ptr<Engine> engine;
     std::unique_ptr<ModelRunner> runner;
@@ -60,7 +60,7 @@ Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
     return opened;
 }
 
-// What each token stands for.
+// The text of each token.
 Result<std::vector<std::string>> tokens_of(const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     std::vector<std::string> tokens;
@@ -69,7 +69,7 @@ Result<std::vector<std::string>> tokens_of(const Checkpoint& file) {
     return tokens;
 }
 
-// Models can be compared token by token only if a token means the same to both.
+// Models can be compared token by token only if each token has the same text in both.
 Result<void> check_same_tokens(const Checkpoint& file, const std::string& other_path) {
     TRY_ASSIGN(const Checkpoint other, Checkpoint::open(other_path));
     TRY_ASSIGN(const std::vector<std::string> mine, tokens_of(file));
@@ -118,7 +118,7 @@ Result<EvalIdentity> identity_of(const EvalFlags& flags, const Checkpoint& file,
     return identity;
 }
 
-// A bar on a terminal, a line every ten seconds elsewhere.
+// Shows progress: a bar on a terminal, otherwise a line every ten seconds.
 class EvalNews {
   public:
     bool tell(const EvalScores& scores, int64_t windows) {
@@ -194,7 +194,7 @@ Result<int> evaluate(const EvalFlags& flags) {
 Command eval_command() {
     auto flags = std::make_shared<EvalFlags>();
     return {.name = "eval",
-            .summary = "Measure how well a model predicts a text, and how far it is from another",
+            .summary = "Measure how well a model predicts a text, and how far it is from another model",
             .settings = {{"",
                           {
                               {"model", text(flags->model), "GGUF file or model directory", kRequired},
@@ -205,9 +205,9 @@ Command eval_command() {
                                "Tokens from one window to the next; 0: half of --context (default: 512)"},
                               {"--windows", number(flags->windows, 0), "Stop after so many windows; 0: all"},
                               {"--state", text(flags->state),
-                               "Keep the scores in this file (SafeTensors) and go on from it when it is there"},
+                               "Keep the scores in this file (SafeTensors), and resume from it if it exists"},
                               {"--parse-special", flag(flags->parse_specials),
-                               "Special tokens spelled out in the text are tokens"},
+                               "Read special tokens that are spelled out in the text as tokens"},
                               {"--json", flag(flags->json), "Print JSON"},
                           }},
                          model_settings(flags->machine)},

@@ -1,4 +1,5 @@
-// invar inspect MODEL: what a file says of itself: metadata, tensors, tokenizer, template. Loads no weights.
+// invar inspect MODEL: shows what a file says about itself: metadata, tensors, tokenizer, template. It loads no
+// weights.
 #include "app/describe_text.h"
 #include "app/output.h"
 #include "app/settings.h"
@@ -16,7 +17,7 @@ struct InspectFlags {
     bool json = false, tensors = false, chat_template = false;
 };
 
-// How the engine takes it: the model's numbers and what its tensors come to, or the sentence why it does not.
+// The model's numbers and the use of its tensors as the engine reads them, or the sentence that says why it refuses.
 Json model_support(const Checkpoint& file) {
     Json result = Json::object();
     const auto describe = [&]() -> Result<void> {
@@ -131,7 +132,7 @@ Result<int> inspect_model(const InspectFlags& flags) {
 Command inspect_command() {
     auto flags = std::make_shared<InspectFlags>();
     return {.name = "inspect",
-            .summary = "Show what a file says of itself: metadata, tensors, tokenizer, template",
+            .summary = "Show what a model file contains: metadata, tensors, tokenizer, template",
             .settings = {{"",
                           {
                               {"model", text(flags->model),

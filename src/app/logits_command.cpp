@@ -1,5 +1,5 @@
-// invar logits MODEL: the logits of every position of a text, exactly as computed, as a NumPy file or the best few as
-// text: for comparing with another engine or a reference.
+// invar logits MODEL: the logits of every position of a text, for comparison with another engine or a reference. They
+// are written exactly as computed to a NumPy file, or the highest few are printed.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -24,7 +24,7 @@ struct LogitsFlags {
     bool json = false;
 };
 
-// NumPy's .npy header, version 1.0, for a little-endian binary32 array [rows, columns].
+// The .npy header of NumPy, version 1.0, for a little-endian binary32 array [rows, columns].
 std::string npy_header(int64_t rows, int64_t columns) {
     static_assert(std::endian::native == std::endian::little);
     std::string dictionary =
@@ -60,7 +60,7 @@ std::vector<Candidate> best_of(std::span<const float> logits, int count) {
     return best;
 }
 
-// A token's text, where the model brings a tokenizer.
+// The text of a token, if the model has a tokenizer.
 std::string piece_of(int32_t token, const Tokenizer* tokenizer) {
     return tokenizer == nullptr ? std::string() : printable(tokenizer->piece(token));
 }
@@ -130,9 +130,9 @@ Command logits_command() {
                   {"model", text(flags->model), "GGUF file or model directory", kRequired},
                   {"text", text(flags->text), "The text (special tokens are parsed, BOS added as the model asks)"},
                   {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
-                  {"--out", text(flags->out), "Write all of them to this .npy file (binary32 [tokens, vocabulary])"},
-                  {"--top", number(flags->top, 0), "How many to print of each position"},
-                  {"--json", flag(flags->json), "Print JSON, one line a position"},
+                  {"--out", text(flags->out), "Write all logits to this NumPy file (binary32 [tokens, vocabulary])"},
+                  {"--top", number(flags->top, 0), "How many logits to print per position, the highest first"},
+                  {"--json", flag(flags->json), "Print JSON, one line per position"},
               }},
              model_settings(flags->machine)},
         .footer =

@@ -1,4 +1,4 @@
-// invar models: what this build and this machine support.
+// invar models: lists what this build and this machine support.
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"

@@ -1,5 +1,5 @@
-// What the program prints and where: results on stdout, everything else on stderr, progress bars and colours on a
-// terminal only.
+// Decides where the program prints: results go to stdout, everything else to stderr. Progress bars and colours appear
+// on a terminal only.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +12,20 @@ namespace invar::app {
 
 void print_result(std::string_view text);     // stdout, as it is
 void print_json(const Json& value);           // stdout, one line; bytes that are not UTF-8 become U+FFFD
-bool flush_results();                         // false when stdout could not be written
-void print_note(std::string_view text);       // stderr, a line
+bool flush_results();                         // false if stdout could not be written
+void print_note(std::string_view text);       // stderr, one line
 void print_error(std::string_view sentence);  // stderr, "invar: ..."
 
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 bool stdin_is_terminal();
 
-// Text set back from the answer (a model's reasoning): dim on a terminal.
+// Prints text that is apart from the answer (a model's reasoning); it is dim on a terminal.
 void print_aside(std::string_view text);
 void end_aside();
 
-// A bar on stderr, redrawn at most 20 times a second; nothing when stderr is no terminal. Gone when it is destroyed.
+// A progress bar on stderr, redrawn at most 20 times per second and removed when it is destroyed. It prints nothing if
+// stderr is not a terminal.
 class ProgressBar {
   public:
     explicit ProgressBar(std::string label) : label_(std::move(label)) {}

@@ -1,4 +1,5 @@
-// invar plan MODEL: the weight plan from the header alone; --check loads the model and holds it against its plan.
+// invar plan MODEL: prints the weight plan, which needs the header alone. --check loads the model and compares it with
+// its plan.
 #include <chrono>
 
 #include "app/output.h"

@@ -1,4 +1,4 @@
-// invar quantize IN OUT MIX: writes a smaller file and says what each tensor became and what was lost.
+// invar quantize IN OUT MIX: writes a smaller file and reports each tensor's new format and the error it caused.
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"

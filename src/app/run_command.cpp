@@ -1,4 +1,4 @@
-// invar run [MODEL] [PROMPT]: answers one prompt, talks interactively, or answers a file of conversations.
+// invar run [MODEL] [PROMPT]: answers one prompt, chats interactively, or answers a file of conversations.
 #include <csignal>
 #include <ctime>
 #include <fstream>
@@ -19,7 +19,7 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// While it lives, Ctrl-C sets a flag instead of ending the program.
+// While this object lives, Ctrl-C sets a flag instead of ending the program.
 class InterruptGuard {
   public:
     InterruptGuard() {
@@ -36,7 +36,7 @@ class InterruptGuard {
     struct sigaction before_ {};
 };
 
-// Everything a run needs, in the order it is made.
+// Everything a run needs, in the order in which it is made.
 struct Chat {
     std::unique_ptr<Engine> engine;
     std::optional<Tokenizer> tokenizer;
@@ -254,7 +254,7 @@ Result<int> talk(Chat& chat, const RunSettings& flags) {
     return kDone;
 }
 
-// Each line of the file: {"id": ..., "turns": ["user text", ...]}; each line of output: {"id": ..., "answers": [...]}.
+// Each input line is {"id": ..., "turns": ["user text", ...]}; each output line is {"id": ..., "answers": [...]}.
 Result<int> answer_conversations(Chat& chat, const RunSettings& flags) {
     TRY_ASSIGN(const std::string text, read_file(flags.conversations));
     const InterruptGuard guard;

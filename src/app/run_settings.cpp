@@ -3,7 +3,7 @@
 namespace invar::app {
 namespace {
 
-// "TOKEN=BIAS"
+// Reads "TOKEN=BIAS".
 bool read_bias(std::string_view text, std::vector<LogitBias>& biases) {
     const size_t equals = text.find('=');
     if (equals == std::string_view::npos) return false;

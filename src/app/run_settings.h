@@ -1,4 +1,4 @@
-// The settings of `invar run` beyond those of every model command, and those of choosing tokens, as tables.
+// The tables of settings that `invar run` adds to those of every model command, and the table of the sampler.
 #pragma once
 
 #include <string>
@@ -18,7 +18,7 @@ struct RunSettings {
 };
 
 std::vector<SettingGroup> run_settings(RunSettings& settings);
-// Those of the sampler alone, for other commands that choose tokens; the defaults shown are what `sampler` holds.
+// The settings of the sampler alone, for other commands that choose tokens. The defaults shown are those in `sampler`.
 SettingGroup sampler_settings(SamplerSettings& sampler);
 
 }  // namespace invar::app

@@ -38,7 +38,7 @@ Value number_value(Number& value, Number least, Number greatest) {
         [&value, least, greatest](std::string_view text) { return read_number(text, least, greatest, value); });
 }
 
-// The parts between commas; an empty one makes `each` fail.
+// Calls `each` with every part between commas. A part may be empty, which `each` must refuse.
 bool for_each_part(std::string_view text, const std::function<bool(std::string_view)>& each) {
     for (size_t start = 0;;) {
         const size_t comma = text.find(',', start);

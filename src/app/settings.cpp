@@ -22,7 +22,7 @@ std::vector<Named<std::optional<Isa>>> isa_choices() {
 const std::vector<Named<FormRequest>> kForms = {
     {"auto", FormRequest::automatic}, {"as-stored", FormRequest::as_stored}, {"repacked", FormRequest::repacked}};
 
-// "cpu", "cuda", "cuda:1", "auto" or "auto:1".
+// Reads "cpu", "cuda", "cuda:1", "auto" or "auto:1".
 bool read_device(std::string_view text, DeviceChoice& device) {
     const size_t colon = text.find(':');
     const std::string_view kind = text.substr(0, colon);
@@ -40,7 +40,7 @@ Value device(DeviceChoice& value) {
                   [&value](std::string_view text) { return read_device(text, value); });
 }
 
-// What the system says could be used without swapping; nothing where it does not say.
+// The memory that can be used without swapping, as the system reports it; nothing if it does not.
 std::optional<int64_t> available_memory() {
     std::ifstream file("/proc/meminfo");
     std::string key, unit;
@@ -87,23 +87,23 @@ SettingGroup model_settings(ModelSettings& settings) {
         "Model and machine",
         {
             {"--threads", number(engine.threads, 0, 4096), "Threads; 0: one for each CPU"},
-            {"--pin", flag(engine.pin), "Keep each thread on one CPU; on a machine that has nothing else to do"},
+            {"--pin", flag(engine.pin), "Keep each thread on one CPU; for machines that do nothing else"},
             {"--isa", choice(engine.isa, isa_choices()), "Highest instruction set (the bits are the same)"},
             {"--kernel", text(engine.kernel), "Force one row of the matrix kernel table (see invar models)"},
             {"--context", number(engine.context, 0),
              "Positions to hold; 0: what the model was trained for, at most 4096"},
             {"--cache-positions", number(engine.cache_positions, 0),
-             "Positions that all sequences together have pages for; 0: each can fill its context"},
+             "Positions of all sequences together; 0: each sequence can fill its context"},
             {"--chunk", number(engine.chunk, 1), "Prompt tokens computed in one pass"},
             {"--cache",
              choice(engine.cache_type, {{"f16", CacheType::f16}, {"bf16", CacheType::bf16}, {"f32", CacheType::f32}}),
              "How keys and values are stored"},
-            {"--form", choice(engine.form, kForms), "Weights: as-stored is mapped and starts at once"},
+            {"--form", choice(engine.form, kForms), "Form of the weights; as-stored maps the file and starts at once"},
             {"--weight-cache", text(engine.weight_cache.folder),
              "Folder that keeps repacked weights: written at the first start, verified and mapped at the next ones"},
             {"--memory", bytes(engine.memory_bytes), "Memory budget, e.g. 8G; default: what the system has available"},
             {"--device", device(settings.device),
-             "cuda:1 is the second device; auto is cuda where there is one (the bits are the same)"},
+             "Where to compute; cuda:1 is the second device, auto is cuda if there is one (the bits are the same)"},
             {"--gpu-layers", number_or(engine.gpu_layers, "auto", 0),
              "Layers on the device, the last ones first, the output counting as one; auto: as many as fit"},
             {"--cpu-experts", flag(engine.experts, ExpertPlace::host), "Keep the experts of every layer on the CPU"},

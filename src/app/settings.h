@@ -1,5 +1,5 @@
-// The settings that every command shares which loads a model, as one table (settings.cpp). A row reads straight into
-// the member of EngineSettings that it is about, so that a new one is a member and a row.
+// The settings shared by every command that loads a model, as one table (settings.cpp). Each row fills one member of
+// EngineSettings, so that a new setting is a new member and a new row.
 #pragma once
 
 #include <string>
@@ -16,28 +16,28 @@ struct DeviceChoice {
 };
 
 struct ModelSettings {
-    EngineSettings engine;  // what the rows say; engine_settings() adds what the machine says
+    EngineSettings engine;  // filled by the rows; engine_settings() adds what depends on the machine
     DeviceChoice device;
 };
 
 SettingGroup model_settings(ModelSettings& settings);
-// Opens the device that is asked for; what `--device auto` came to is said on stderr.
+// Completes the settings and opens the device they ask for. Prints on stderr which device `--device auto` chose.
 Result<EngineSettings> engine_settings(const ModelSettings& given, const std::string& model);
 
-// "auto", "as-stored", "repacked", as --form takes them.
+// "auto", "as-stored" or "repacked", as --form takes them.
 std::string_view form_request_name(FormRequest form);
 
-// Says on stderr what of the model is on a device, if one is used.
+// Prints on stderr which part of the model is on a device, if one is used.
 void say_placement(const WeightPlan& plan);
 
-// The model a command works on: `given`, or the demonstration model beside the program. Errors say where was looked.
+// The model a command works on: `given`, or else the demonstration model beside the program. Errors say where it
+// looked.
 Result<std::string> model_path(const std::string& given);
-// The text of a fault (--inject), or the first line of FILE where it is written @FILE: a fault that the person who
-// looks for it has not read.
+// The text of a fault (--inject). If it is @FILE, the first line of that file: the person who looks for the fault need
+// not have read it.
 Result<std::string> fault_text(const std::string& given);
 
-// [MODEL] [PROMPT]: one argument alone means a model if there is such a file, or if it ends in .gguf, and a prompt
-// otherwise.
+// [MODEL] [PROMPT]: a single argument is a model if such a file exists or if it ends in .gguf, and otherwise a prompt.
 struct ModelAndPrompt {
     std::optional<std::string> model, prompt;
 };

@@ -1,5 +1,5 @@
-// invar synth SHAPE FORMAT OUT: a model of a real shape with random weights, for measuring a machine without a
-// download: a GGUF file, or a directory in one of the dialects of published checkpoints.
+// invar synth SHAPE FORMAT OUT: writes a model of a real shape with random weights, so that a machine can be measured
+// without a download. OUT is a GGUF file, or a directory in one of the dialects of published checkpoints.
 #include "app/command.h"
 #include "app/output.h"
 #include "make/quantize_mixes.h"
@@ -52,7 +52,7 @@ Command synth_command() {
                               {"out", text(flags->out), "GGUF file or directory to write; appears whole or not at all",
                                kRequired},
                               {"--layers", number(flags->options.layers, 0), "Only this many layers; 0: all"},
-                              {"--seed", seed(flags->options.seed), "Of the weights; -1: a random one"},
+                              {"--seed", seed(flags->options.seed), "Seed of the weights; -1: a random one"},
                           }}},
             .footer =
                 "Examples:\n  invar synth qwen3-4b q4_k_m qwen3-4b.gguf\n"

@@ -1,4 +1,4 @@
-// invar tokenize MODEL [TEXT]: the ids and pieces of a text, or the text of ids.
+// invar tokenize MODEL [TEXT]: prints the ids and pieces of a text, or the text of ids.
 #include <fmt/format.h>
 
 #include <iostream>

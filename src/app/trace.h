@@ -1,4 +1,4 @@
-// What the trace commands share: their makers, injected faults, and the description of a recording.
+// The functions that make the trace commands, and what they share: injected faults and the description of a recording.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,12 @@ Command trace_show_command();
 Command trace_diff_command();
 Command trace_replay_command();
 
-// The fault of --inject; nullptr for "".
+// The fault given to --inject; nullptr for "".
 Result<std::unique_ptr<FaultHook>> injected_fault(const std::string& given, const Engine& engine);
-// Says on stderr that there was one, and fails where it changed nothing.
+// Prints on stderr what the fault changed. Error: it changed nothing.
 Result<void> report_fault(const FaultHook* fault, const std::string& given);
 
-// One line: what made it.
+// One line that says what made the recording.
 std::string description_of(const Recording& recording);
 
 }  // namespace invar::app

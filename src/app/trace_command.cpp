@@ -1,5 +1,6 @@
-// invar trace record | show | diff | replay: what every stage of a pass came to, kept in a file, looked at, compared
-// with another, and replayed verb by verb. Each has a file beside this one.
+// invar trace record | show | diff | replay: records the results of every stage of a pass in a file, shows them,
+// compares them with another recording, and replays them verb by verb. Each subcommand has its own file beside this
+// one.
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"

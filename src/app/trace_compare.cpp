@@ -1,5 +1,5 @@
-// invar trace diff and invar trace replay: two recordings, or a recording and a model fed with it verb by verb. Both
-// end in the same report and the same exit codes: 0 equal, 1 different (or not all compared), 2 could not run.
+// invar trace diff compares two recordings; invar trace replay feeds a recording to a model verb by verb and compares.
+// Both end in the same report and the same exit codes: 0 equal, 1 different (or not all compared), 2 could not run.
 #include "app/output.h"
 #include "app/settings.h"
 #include "app/trace.h"
@@ -35,10 +35,10 @@ SettingGroup report_settings(ReportFlags& flags) {
         "Report",
         {
             {"--tolerance", text(flags.tolerance),
-             "JSON file of how far which stages may be apart, each with a reason; without it 0 bits"},
-            {"--map", text(flags.map), "JSON file of another engine's names and layouts"},
+             "JSON file that says how far stages may be apart, and why; without it every bit must be equal"},
+            {"--map", text(flags.map), "JSON file that maps another engine's names and layouts"},
             {"--all", flag(flags.all), "A row for every stage, not only for those that differ"},
-            {"--allow-missing", flag(flags.allow_missing), "What only one side has does not count (it is still named)"},
+            {"--allow-missing", flag(flags.allow_missing), "Stages that only one side has are listed but do not fail"},
             {"--json", flag(flags.json), "Print JSON"},
         }};
 }
@@ -138,7 +138,7 @@ Command trace_diff_command() {
 Command trace_replay_command() {
     auto flags = std::make_shared<ReplayFlags>();
     return {.name = "replay",
-            .summary = "Feed each verb what a recording holds, and see which is wrong",
+            .summary = "Give each verb its recorded inputs, and show which verbs are wrong",
             .settings = {{"",
                           {
                               {"model", text(flags->model), "GGUF file or model directory", kRequired},

@@ -1,5 +1,5 @@
-// invar trace record: runs a prompt, and tokens chosen after it, through the engine or the float64 reference, and keeps
-// what every stage came to.
+// invar trace record: runs a prompt, and tokens chosen after it, through the engine or the float64 reference, and
+// records the results of every stage.
 #include <ctime>
 #include <filesystem>
 #include <memory>
@@ -33,15 +33,15 @@ struct RecordFlags {
          json = false;
 };
 
-// What is recorded and how, resolved from the flags.
+// What to record and how, resolved from the flags.
 struct Task {
-    std::string model, prompt;  // prompt: as the model sees it; "" for --tokens
+    std::string model, prompt;  // prompt: the text that the model sees; "" with --tokens
     std::vector<int32_t> tokens;
     StageSelection selection;
     EngineSettings settings;
 };
 
-// The engine or the reference, and the file it has open.
+// The runner, an engine or the reference, and the file it reads.
 struct OpenModel {
     std::unique_ptr<Engine> engine;
     std::unique_ptr<Reference64> reference;
@@ -53,7 +53,7 @@ struct OpenModel {
     const Checkpoint& file() const { return engine ? engine->checkpoint() : reference->checkpoint(); }
 };
 
-// Either kind of recorder, behind one face.
+// Either kind of recorder behind one interface.
 class AnyRecorder {
   public:
     AnyRecorder(const ModelRunner& runner, int32_t sequence, const StageSelection& selection, bool statistics) {
@@ -162,7 +162,7 @@ Result<OpenModel> open_model(const RecordFlags& flags, const Task& task) {
     return model;
 }
 
-// Refuses a recording that memory would not hold, from what one position of it takes.
+// Refuses a recording that would not fit in memory, judged by what one position takes.
 Result<void> check_memory(const RecordFlags& flags, const Task& task, const OpenModel& model) {
     if (flags.statistics || !task.settings.memory_bytes) return {};
     StageSelection selection = task.selection;
@@ -171,7 +171,7 @@ Result<void> check_memory(const RecordFlags& flags, const Task& task, const Open
     AnyRecorder probe(*model.runner, sequence, selection, false);
     VerbHook* hooks[] = {probe.hook()};
     const FeedRequest request{.sequence = sequence, .tokens = std::span(task.tokens).first(1), .chunk = 1};
-    // What goes wrong here goes wrong again, and is reported, in the run itself.
+    // An error here is ignored: it happens again in the run itself, which reports it.
     (void)feed(*model.runner, request, hooks, nullptr);
     model.runner->cache().remove_sequence(sequence);
     const auto total = static_cast<int64_t>(task.tokens.size()) + flags.generate;
@@ -191,7 +191,7 @@ Result<void> check_memory(const RecordFlags& flags, const Task& task, const Open
         static_cast<double>(std::max<int64_t>(room, 0)) / 1e9, task.settings.memory_source);
 }
 
-// Chooses and computes one token after the other; `logits` are those of the last token.
+// Chooses and computes tokens one after the other, starting from `logits` of the last token.
 Result<void> generate_more(const RecordFlags& flags, ModelRunner& runner, int32_t sequence,
                            std::span<VerbHook* const> hooks, SamplerObserver& observer, std::vector<float> logits,
                            std::vector<int32_t>& tokens) {
@@ -244,7 +244,7 @@ Result<Recording> record(const RecordFlags& flags, const Task& task, const OpenM
         TRY(std::move(ran));
         return fail("nothing was recorded: no stage of this model fits --stage, --layer and --position");
     }
-    // A pass that ended in a NaN is what one records to look at.
+    // A pass that ended in a NaN is still written: such a recording is made to find the cause.
     if (!ran) recording.metadata["failure"] = ran.error().message;
     return recording;
 }
@@ -311,7 +311,7 @@ Command trace_record_command() {
     auto flags = std::make_shared<RecordFlags>();
     return {
         .name = "record",
-        .summary = "Keep what every stage of a pass came to",
+        .summary = "Record the results of every stage of a pass",
         .settings =
             {{"",
               {
@@ -323,17 +323,17 @@ Command trace_record_command() {
                   {"--system", text(flags->system), "System prompt"},
                   {"--no-thinking", flag(flags->no_thinking), "Ask the template for an answer without reasoning"},
                   {"--generate,-n", number(flags->generate, 0),
-                   "Also this many tokens after the prompt, past end tokens too"},
+                   "Also record this many tokens after the prompt, past end tokens too"},
                   {"--reference", flag(flags->reference), "Record the float64 reference instead of the engine"},
                   {"--json", flag(flags->json), "Print what was recorded as JSON"},
                   {"--inject", text(flags->inject),
                    "Put this fault into the engine (see invar verify --help; @FILE: read it)"},
               }},
-             {"What to keep (default: everything but attention scores)",
+             {"What to record (default: everything but attention scores)",
               {
                   {"--stage", texts(flags->stages),
                    "Stages whose name fits this glob, e.g. 'attention*'; may be repeated"},
-                  {"--layer", ranges(flags->layers), "Layers, e.g. 3 or 0-5,10; without it also what is in no layer"},
+                  {"--layer", ranges(flags->layers), "Layers, e.g. 3 or 0-5,10; this leaves out stages in no layer"},
                   {"--position", ranges(flags->positions), "Positions, e.g. 10-20"},
                   {"--scores", flag(flags->scores), "Also attention scores, [heads, positions] at each position"},
                   {"--last-logits", flag(flags->last_logits), "Logits of the prompt's last token only"},

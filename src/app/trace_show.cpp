@@ -1,4 +1,4 @@
-// invar trace show: the stages of a recording, or the statistics and values of some.
+// invar trace show: lists the stages of a recording, or prints statistics and values of some of them.
 #include <fmt/format.h>
 
 #include <fnmatch.h>
@@ -37,9 +37,9 @@ std::string shape_text(const StageRecord& stage) {
     return fmt::format("{} of [{}]", stage.elements.size(), fmt::join(stage.whole_shape, ", "));
 }
 
-// Of all positions of a stage.
+// Statistics over all positions of a stage.
 struct Overall {
-    double rms = 0, greatest = 0;  // greatest: in size
+    double rms = 0, greatest = 0;  // greatest: the largest absolute value
     int64_t non_finite = 0;
 };
 
@@ -108,7 +108,7 @@ Json stage_json(const StageRecord& stage) {
             {"values_recorded", !stage.data.empty()}};
 }
 
-// The numbers a user asked for of one position: (element, value).
+// The values that a user asked for at one position: (element, value).
 std::vector<std::pair<int64_t, double>> values_of(const StageRecord& stage, int64_t index, const Ranges& elements) {
     std::vector<std::pair<int64_t, double>> values;
     for (int64_t i = 0; i < stage.width(); ++i) {
@@ -158,7 +158,7 @@ Json stage_details(const StageRecord& stage, const ShowFlags& flags) {
             Json values = Json::array();
             for (const auto& [element, number] : values_of(stage, index, flags.elements))
                 values.push_back({element, std::isfinite(number) ? Json(number) : Json(fmt::format("{}", number))});
-            row["values"] = std::move(values);  // [element, value]
+            row["values"] = std::move(values);  // pairs [element, value]
         }
         rows.push_back(std::move(row));
     }
@@ -166,7 +166,7 @@ Json stage_details(const StageRecord& stage, const ShowFlags& flags) {
     return value;
 }
 
-// The stages a name or a glob means; an error names some that exist.
+// The stages that a name or a glob matches. If there are none, the error names some that exist.
 Result<std::vector<const StageRecord*>> stages_called(const Recording& recording, const std::string& pattern) {
     std::vector<const StageRecord*> found;
     std::string near;
@@ -222,7 +222,7 @@ Command trace_show_command() {
                               {"--position", ranges(flags->positions), "Positions, e.g. 3 or 0-5"},
                               {"--values", flag(flags->values), "Every value, in decimal and in bits"},
                               {"--element", ranges(flags->elements), "Which values, e.g. 0-15"},
-                              {"--json", flag(flags->json), "Print JSON, one line a stage"},
+                              {"--json", flag(flags->json), "Print JSON, one line per stage"},
                           }}},
             .footer =
                 "Examples:\n"

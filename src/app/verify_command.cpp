@@ -1,4 +1,5 @@
-// invar verify [MODEL]: every path of this machine, stage by stage, bit for bit, and the distance to float64.
+// invar verify [MODEL]: compares every path of this machine, stage by stage and bit for bit, and measures the distance
+// to float64.
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -23,7 +24,7 @@ struct VerifyFlags {
     bool no_accuracy = false, each = false, faults = false, json = false;
 };
 
-// Remembers what a fault did once the path that had it is through.
+// Keeps what a fault changed after the path that it was injected into has ended.
 class WatchedFault final : public VerbHook {
   public:
     WatchedFault(std::unique_ptr<FaultHook> fault, std::vector<FaultReport>& reports)
@@ -70,7 +71,7 @@ Result<void> write_page(AtomicFile& page, const VerifyReport& report) {
 
 Result<int> verify_model(const VerifyFlags& flags) {
     TRY_ASSIGN(const std::string model, model_path(flags.model));
-    std::optional<AtomicFile> page;  // made before the minutes of work, so that a wrong place is an error at once
+    std::optional<AtomicFile> page;  // opened before minutes of work, so that a wrong path is an error at once
     if (!flags.html.empty()) {
         TRY_ASSIGN(page, AtomicFile::create(flags.html));
     }

@@ -1,5 +1,5 @@
-// Two sides measured in turns, so that whatever slows the machine meets both: a b, b a, a b, ... Used by `bench
-// --compare`.
+// Measures two sides in turns (a b, b a, a b, ...), so that whatever slows the machine slows both. `bench --compare`
+// uses it.
 #pragma once
 
 #include <functional>
@@ -10,10 +10,10 @@
 
 namespace invar {
 
-// One turn of a side: tokens a second of each work, always as many and in the same order.
+// One turn of a side: tokens per second of each work. Every turn gives as many, in the same order.
 using Turn = std::function<Result<std::vector<double>>()>;
 
-struct PairedSpeeds {  // of one work; first[i] and second[i] were taken next to each other
+struct PairedSpeeds {  // of one work; first[i] and second[i] were measured one after the other
     std::vector<double> first, second;
 
     Spread first_speed() const { return spread_of(first); }
@@ -22,8 +22,8 @@ struct PairedSpeeds {  // of one work; first[i] and second[i] were taken next to
     Spread ratios() const { return spread_of(paired_ratios(first, second)); }
 };
 
-// `pairs` turns of each side, which goes first being exchanged from pair to pair. Errors: those of a turn; sides that
-// do not measure the same number of works.
+// Measures `pairs` turns of each side; the side that goes first alternates. Errors: those of a turn; sides that measure
+// different numbers of works.
 Result<std::vector<PairedSpeeds>> alternate(const Turn& first, const Turn& second, int pairs);
 
 }  // namespace invar

@@ -4,7 +4,7 @@ namespace invar {
 
 [[gnu::noinline]] Result<void> counted_work(const Work& work, Subject& subject) {
     Result<void> ran = subject.run(work);
-    __asm__ volatile("" ::: "memory");  // a call in the last place would be a jump, and this function left before it
+    __asm__ volatile("" ::: "memory");  // prevents a tail call, which would leave this function before the run
     return ran;
 }
 

@@ -15,17 +15,17 @@ int64_t bytes_of(Tensor x) { return x.rows() * x.width() * 4; }
 
 bool has_weights_of_bytes(const Format& format) { return !format.is_float; }
 
-// The calls that one or several launches compute together, and what these launches were.
+// A group of calls that are computed by the same launches.
 struct Group {
     std::string verb;
-    std::vector<std::string> formats;  // each once
+    std::vector<std::string> formats;  // each format once
     int64_t bytes = 0, multiply_adds = 0;
     bool on_tensor_cores = false;
     bool open = true;
     int calls = 0;
 };
 
-// Numbers the groups of calls of a pass and tells the device which group it launches for.
+// Numbers the groups of calls in a pass and tells the device for which group it launches kernels.
 class CallMarker final : public VerbHook {
   public:
     CallMarker(Engine& engine, std::span<const int64_t> experts_read) : engine_(engine), experts_read_(experts_read) {}
@@ -48,7 +48,7 @@ class CallMarker final : public VerbHook {
         const int64_t experts = layer < experts_read_.size() ? experts_read_[layer] : 0;
         const int64_t bytes =
             cost.weight_bytes + experts * cost.expert_bytes + cost.cache_bytes + cost.activation_bytes;
-        // Calls of one launch have one input, which is read once.
+        // Calls that share a launch share their input, which is read once.
         group.bytes += bytes - (group.calls++ == 0 ? 0 : bytes_of(call.x));
         group.multiply_adds += cost.multiply_adds;
     }
@@ -61,7 +61,7 @@ class CallMarker final : public VerbHook {
     std::vector<Group> groups_;
 };
 
-// Lines of equal verb and formats; groups that launched nothing were computed by the CPU.
+// Adds up groups of the same verb and formats. A group without launches was computed by the CPU and is left out.
 std::vector<StepLine> lines_of(const std::vector<Group>& groups, const std::vector<KernelTime>& times) {
     std::vector<StepLine> lines;
     std::vector<bool> launched(groups.size(), false);
@@ -90,7 +90,7 @@ std::vector<StepLine> lines_of(const std::vector<Group>& groups, const std::vect
     return lines;
 }
 
-// Puts the engine's own verbs back.
+// Restores the engine's own verbs when it is destroyed.
 class Using {
   public:
     Using(EngineSubject& subject, Engine& engine, Ops& verbs) : subject_(subject), engine_(engine) {
@@ -117,12 +117,12 @@ Result<DeviceStep> measure_step(const Work& work, EngineSubject& subject, Engine
     DeviceStep step{.work = work, .rows = subject.rows_of_first_pass(work)};
     ExpertCounter counter(engine.config().layers.size());
     {
-        TRY(subject.prepare(work));  // the passes before are not counted
+        TRY(subject.prepare(work));  // outside of the counter, so that earlier passes are not counted
         HookedOps counted(engine.ops(), {&counter});
         const Using use(subject, engine, counted);
-        TRY(subject.first_pass(work));  // it warms up, too
+        TRY(subject.first_pass(work));  // this pass also warms up
     }
-    // A shape's first pass is plain and its second one is recorded.
+    // Two runs go first, because the first pass of a shape runs plainly and the second one is recorded.
     for (int run = -2; run < settings.runs; ++run) {
         TRY_ASSIGN(const double seconds, seconds_of_pass(work, subject, settings.clock));
         if (run == 0 || (run > 0 && seconds < step.seconds_as_run)) step.seconds_as_run = seconds;

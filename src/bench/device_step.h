@@ -1,6 +1,6 @@
-// One pass taken apart: which kernels a device runs for which verbs, how long each takes between two events, and what
-// of the pass is in no kernel. What a call must read, write and multiply is what its row of the verb table says
-// (ops/verbs.h). Ceilings and shares: machine_ceilings.h and the command that prints.
+// Takes one pass on a device apart: which kernels run for which verbs, how long each takes between two events, and how
+// much time of the pass is in no kernel. The verb table says what each call must read, write and multiply
+// (ops/verbs.h). Ceilings are in machine_ceilings.h; the command computes shares and prints.
 #pragma once
 
 #include <string>
@@ -11,36 +11,36 @@
 
 namespace invar {
 
-// All calls of one verb over weights of the same formats: a line of the table. Verbs that are computed by one launch
-// ("linear q4_k+q6_k") are one call.
+// A line of the table: all calls of one verb on weights of the same formats. Calls that share a launch ("linear
+// q4_k+q6_k") count as one.
 struct StepLine {
     std::string verb, formats;
     std::vector<std::string> kernels;  // in the order of their launches
     int64_t calls = 0, launches = 0;
     double milliseconds = 0;
-    // Read and written at least: weights, the cache and every input once, every result once. Experts: those that rows
-    // were sent to.
+    // The least that must be read and written: weights, cache and inputs once, results once, and only the experts that
+    // rows were sent to.
     int64_t bytes = 0;
     int64_t multiply_adds = 0;
-    bool on_tensor_cores = false;  // products of quantised weights: what the int8 ceiling is about
+    bool on_tensor_cores = false;  // products with quantised weights, to which the int8 ceiling applies
 };
 
 struct DeviceStep {
-    Work work;                      // of which this is the first pass
-    int64_t rows = 0;               // of the pass
-    double seconds_as_run = 0;      // as generation runs it: recorded passes are replayed, nothing is observed
-    double seconds_one_by_one = 0;  // every kernel launched by itself
-    std::vector<StepLine> lines;    // verbs that launched something, by falling time
+    Work work;                      // the work whose first pass this is
+    int64_t rows = 0;               // rows of the pass
+    double seconds_as_run = 0;      // as in generation: recorded passes are replayed and nothing observes them
+    double seconds_one_by_one = 0;  // with every kernel launched by itself
+    std::vector<StepLine> lines;    // verbs that launched a kernel, slowest first
     int64_t launches = 0;
-    double kernel_seconds = 0;  // the sum over the kernels
+    double kernel_seconds = 0;  // the sum over all kernels
 
-    // What is in no kernel: waiting for launches, copies, and, where a part of the model is there, the CPU.
+    // Time in no kernel: waiting for launches, copies, and the CPU if it computes a part of the model.
     double gap_as_run() const { return seconds_as_run - kernel_seconds; }
     double gap_one_by_one() const { return seconds_one_by_one - kernel_seconds; }
 };
 
-// The first pass of a work on an engine that uses a device; the fastest of `runs` of each kind. Errors: those of the
-// passes.
+// Measures the first pass of a work on an engine that uses a device. Of `runs` runs of each kind it takes the fastest.
+// Errors: those of the passes.
 struct StepSettings {
     int runs = 3;
     Clock clock;

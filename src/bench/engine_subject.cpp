@@ -14,8 +14,8 @@ EngineSubject::~EngineSubject() {
     for (const int32_t sequence : sequences_) engine_.cache().remove_sequence(sequence);
 }
 
-// Different ones in a row and in neighbouring sequences: a constant token would flatter the caches and send every row
-// of a mixture of experts to the same ones.
+// Tokens differ along a row and between sequences. A constant token would flatter the caches and send every row of a
+// mixture of experts to the same experts.
 int32_t EngineSubject::token_at(int32_t sequence, int64_t position) const {
     uint64_t state = 0x9E3779B97F4A7C15u * static_cast<uint64_t>(position + 1) + static_cast<uint64_t>(sequence);
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9u;
@@ -69,7 +69,7 @@ Result<void> EngineSubject::step(int sequences) {
     return evaluate(pieces);
 }
 
-// As generation does: where the device ranks, a few bytes of each row come back and not the row.
+// As in generation: if the device ranks, a few bytes of each row are copied back instead of the whole row.
 Result<void> EngineSubject::evaluate(std::span<StepPiece> pieces) {
     const bool as_generated = verbs_ == &engine_.ops() && engine_.ranks_on_device();
     if (as_generated && std::ssize(pieces) <= engine_.sequences()) {
@@ -111,8 +111,8 @@ Result<void> EngineSubject::choose_token() {
 Result<WorkCost> EngineSubject::cost(const Work& work) {
     const bool counted = work.kind != WorkKind::prompt && work.sequences > 1 && engine_.config().most_experts() > 0;
     if (!counted) return cost_of(work, engine_.plan(), engine_.config(), {});
-    // Which experts are read is decided by the router. The same tokens take the same way every time, so what one run
-    // reads, every run does.
+    // The router decides which experts are read. The same tokens always take the same experts, so one run counts for
+    // all.
     ExpertCounter counter(engine_.config().layers.size());
     HookedOps observed(*verbs_, {&counter});
     TRY(prepare(work));

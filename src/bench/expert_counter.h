@@ -1,4 +1,5 @@
-// How many experts passes read, by layer: the router decides it, and the same tokens take the same way every time.
+// Counts how many experts passes read, per layer. The router decides it, and the same tokens always take the same
+// experts.
 #pragma once
 
 #include <set>

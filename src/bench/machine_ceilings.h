@@ -1,5 +1,5 @@
-// What this machine can do at most, right now, with the threads in use: bytes read and int8 multiply-adds a second. The
-// loops: machine/read_probe.h, machine/int8_probe.h; of a device: AcceleratorProbes.
+// Measures what this machine can do at most, now and with the threads in use: bytes read and int8 multiply-adds per
+// second. The loops are in machine/read_probe.h and machine/int8_probe.h; for a device, AcceleratorProbes has them.
 #pragma once
 
 #include <optional>
@@ -12,12 +12,12 @@
 namespace invar {
 
 Result<Ceilings> device_ceilings(AcceleratorProbes& probes);
-// Whether a device does all that a pass reads and multiplies, so that its ceilings are the pass's.
+// Whether a device reads and multiplies everything in a pass, so that its ceilings apply to the pass.
 bool device_does_all(const WeightPlan& plan);
 
 class MachineCeilings {
   public:
-    // On the engine's threads. Errors: no memory for the buffer that is read.
+    // Uses the engine's threads. Errors: there is no memory for the buffer that is read.
     static Result<MachineCeilings> create(Engine& engine, std::string_view forced_kernel);
 
     Ceilings measure();

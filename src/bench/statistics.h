@@ -1,4 +1,4 @@
-// Medians and spreads of repeated measurements. It decides nothing about what is measured (measurement.h).
+// Medians and spreads of repeated measurements, whatever was measured (measurement.h).
 #pragma once
 
 #include <vector>
@@ -6,13 +6,13 @@
 namespace invar {
 
 struct Spread {
-    double median = 0, low = 0, high = 0;  // low and high: the least and the greatest
+    double median = 0, low = 0, high = 0;  // low and high: the least and the greatest value
 };
 
-// Of at least one value. The median of an even number of values is the mean of the two in the middle.
+// `values` holds at least one. The median of an even number of values is the mean of the two in the middle.
 Spread spread_of(std::vector<double> values);
 
-// second[i] / first[i]: of two series taken in pairs, so that what slows both sides of a pair cancels.
+// second[i] / first[i] of two series taken in pairs, so that whatever slows both sides of a pair cancels out.
 std::vector<double> paired_ratios(const std::vector<double>& first, const std::vector<double>& second);
 
 }  // namespace invar

@@ -6,7 +6,7 @@ namespace invar {
 
 Result<std::unique_ptr<Variant>> Variant::create(Engine& engine, const EngineSettings& settings) {
     std::unique_ptr<Variant> variant(new Variant);
-    // Planned anew for the scratch memory alone, which depends on threads and kernels.
+    // This plan only serves to find the scratch memory, which depends on threads and kernels.
     TRY_ASSIGN(const PlannedModel planned, plan_model(engine.checkpoint(), settings));
     variant->machine_ = planned.machine;
     if (engine.machine().isa == Isa::scalar && planned.machine.isa != Isa::scalar) {

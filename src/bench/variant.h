@@ -1,5 +1,5 @@
-// The same loaded weights computed another way: other threads, another instruction set, another forced kernel. One
-// engine and its weights serve both sides of `bench --compare`, so that a comparison needs no second copy of a model.
+// Computes with the weights of an opened engine in another way: other threads, another instruction set or a forced
+// kernel. Both sides of `bench --compare` use one engine, so that a comparison needs no second copy of the model.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,8 @@ namespace invar {
 
 class Variant {
   public:
-    // `settings`: those the engine was opened with, but for threads, isa and kernel. Errors: this machine lacks what
-    // they ask for; the engine's weights lie in a form that its kernels do not read.
+    // `settings` must be those that the engine was opened with, except for threads, isa and kernel. Errors: this
+    // machine lacks what they ask for; their kernels do not read the form in which the engine's weights are stored.
     static Result<std::unique_ptr<Variant>> create(Engine& engine, const EngineSettings& settings);
 
     CpuOps& ops() { return *ops_; }

@@ -30,7 +30,7 @@ PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan) {
         return at != plan.entries.end() && at->alias_of ? *at->alias_of : id;
     };
     PassCost pass;
-    std::map<WeightId, int64_t> read;  // bytes: a weight that several calls need is read once
+    std::map<WeightId, int64_t> read;  // bytes per weight: one that several calls need is read once
     for (const VerbCall& call : survey.calls()) {
         const VerbCost cost = cost_of(call.verb, call);
         const auto layer = static_cast<size_t>(std::max(0, call.stage.layer));
@@ -54,7 +54,7 @@ PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan) {
 
 namespace {
 
-// In chunks, each of which gives one row of logits.
+// The prompt is computed in chunks, each of which gives one row of logits.
 Result<WorkCost> cost_of_prompt(const Work& work, const WeightPlan& plan, const ModelConfig& config) {
     WorkCost cost;
     for (int64_t done = 0; done < work.tokens; done += plan.chunk) {

@@ -83,8 +83,8 @@ Result<void> Engine::make_cache(CacheType type) {
     return {};
 }
 
-// A recording holds launches and nothing of the host: a pass of which the CPU computes a part, and one that observers
-// look into, run verb by verb.
+// A recorded pass holds kernel launches only and nothing that the host does. So a pass runs verb by verb if the CPU
+// computes a part of it or if observers read its results.
 Result<Tensor> Engine::run_pass(const Batch& batch, Ops& verbs) {
     if (recorded_ != nullptr && &verbs == &ops()) {
         TRY_ASSIGN(const Tensor made, recorded_->run(model_.get(), batch, *cache_,
@@ -116,8 +116,9 @@ Result<void> Engine::check_finite(const Ops& verbs) const {
                 "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
                 "overflow, run invar inspect",
                 checkpoint_.name(), failure->stage.name, failure->verb, where,
-                std::isnan(failure->value) ? std::string("nan")
-                                           : fmt::format("{}", failure->value),  // its sign is no bit of the law
+                std::isnan(failure->value)
+                    ? std::string("nan")
+                    : fmt::format("{}", failure->value),  // the definition does not fix the sign of a NaN
                 failure->row, failure->element);
 }
 
@@ -125,7 +126,7 @@ Result<std::vector<RankedLogits>> Engine::evaluate_ranked(const Batch& batch, st
     CHECK(ranks_on_device() && requests.size() == batch.logits_rows.size() && std::ssize(requests) <= sequences_,
           "ranks are asked of a device, one request a row, one row a sequence");
     TRY(check_batch(batch));
-    // All that the device needs is sent before the pass: it goes on to the ranks without the host.
+    // Everything the device needs is sent before the pass, so that it can rank the logits without waiting for the host.
     TRY(split_ops_->ask(requests));
     TRY_ASSIGN(const Tensor logits, run_pass(batch, *split_ops_));
     TRY_ASSIGN(std::vector<RankedLogits> ranked, split_ops_->preselect(logits));

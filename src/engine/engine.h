@@ -1,6 +1,6 @@
-// One model, ready to compute: the file, its plan, its weights on the CPU or a device, a thread pool, the verbs and the
-// KV cache, made in that order. It turns a batch into logits and decides nothing about text (conversation.h) or choice
-// of tokens (sampler.h).
+// An Engine is one model, ready to compute. It opens the file, plans the weights, loads them onto the CPU or a device,
+// and makes the thread pool, the verbs and the KV cache, in that order. It turns batches into logits. It knows nothing
+// about text (conversation.h) and does not choose tokens (sampler.h).
 #pragma once
 
 #include <memory>
@@ -24,14 +24,15 @@ namespace invar {
 
 struct EngineSettings;  // engine/engine_settings.h
 
-// What the machine and the settings come to: refuses an instruction set or a kernel that this machine or build lacks.
+// The instruction set and the number of threads that the settings select on this machine. Errors: an instruction set or
+// a kernel that this machine or build lacks.
 struct ResolvedMachine {
     Isa isa = Isa::scalar;
     int threads = 1;
 };
 Result<ResolvedMachine> resolve_machine(const EngineSettings& settings);
 
-// Everything that is known before a payload byte is read.
+// Everything that is known before the first byte of a tensor is read.
 struct PlannedModel {
     ResolvedMachine machine;
     const Architecture* architecture = nullptr;
@@ -39,11 +40,11 @@ struct PlannedModel {
     WeightPlan plan;
 
     bool uses_device() const { return !plan.device.empty(); }
-    bool wholly_on_device() const;  // every verb of a pass: no weight and no layer of the cache is on the CPU
-    bool logits_on_device() const;  // are made there
+    bool wholly_on_device() const;  // the CPU holds no weight and no layer of the cache, so the device runs every verb
+    bool logits_on_device() const;  // the device computes the logits
 };
 Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings);
-// All but scratch_bytes.
+// Fills every field but scratch_bytes.
 Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, const EngineSettings& settings);
 
 class Engine {
@@ -54,42 +55,44 @@ class Engine {
     const ModelConfig& config() const { return planned_.config; }
     const WeightPlan& plan() const { return planned_.plan; }
     const WeightRegistry& weights() const { return weights_; }
-    const WeightCache* weight_cache() const { return weight_cache_.get(); }  // null where none is used
+    const WeightCache* weight_cache() const { return weight_cache_.get(); }  // null if the model uses none
     const ResolvedMachine& machine() const { return planned_.machine; }
     ThreadPool& threads() { return *threads_; }
     Ops& ops() { return split_ops_ ? static_cast<Ops&>(*split_ops_) : *cpu_ops_; }
     const CpuOps& cpu_ops() const { return *cpu_ops_; }
-    const SplitOps* split_ops() const { return split_ops_ ? &*split_ops_ : nullptr; }  // nullptr: the CPU alone
+    const SplitOps* split_ops() const {
+        return split_ops_ ? &*split_ops_ : nullptr;
+    }  // nullptr: the model is on the CPU alone
     Accelerator* device() const { return split_ops_ ? device_.get() : nullptr; }
-    // How passes ran that evaluate(batch) could record; nothing: some of their verbs are on the CPU, or all passes are
-    // to be plain.
+    // How many passes were recorded and replayed. Nothing if no pass can be recorded, because some verbs run on the CPU
+    // or because the settings ask for plain passes.
     std::optional<RecordedPasses::Counts> recorded_passes() const;
     // Whether evaluate_ranked() can be called.
     bool ranks_on_device() const { return planned_.logits_on_device(); }
     SequenceState& cache() { return *cache_; }
     int64_t context() const { return planned_.plan.context; }
     int64_t chunk() const { return planned_.plan.chunk; }
-    int sequences() const { return sequences_; }  // that it was opened for
+    int sequences() const { return sequences_; }  // the number that the engine was opened for
 
-    // One pass over pieces of different sequences, at most chunk() tokens in all; those that were computed follow in
-    // their sequences. Each piece has its own result: logits or ranks, or the error that struck it alone, which is a
-    // token outside the vocabulary, a full context, pages that are lacking (busy) or a number that is not finite
-    // (numeric); its sequence stays as it was. Errors of the step itself: the machine failed.
+    // Computes one pass over pieces of different sequences, at most chunk() tokens in all. Each piece that succeeds
+    // extends its sequence. Each piece has its own result: logits, ranks, or the error that concerns it alone, in which
+    // case its sequence stays as it was. Those errors are a token outside the vocabulary, a full context, a lack of
+    // pages (busy) and a number that is not finite (numeric). The step itself fails only if the machine does.
     Result<StepResults> step(std::span<const StepPiece> pieces);
-    // Through `verbs`, which forwards to ops(); no piece is ranked.
+    // The same through `verbs`, which must forward to ops(). No piece may ask for ranks.
     Result<StepResults> step(std::span<const StepPiece> pieces, Ops& verbs);
 
-    // Logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most chunk()
-    // rows and its positions were reserved in the cache. A NaN or an infinity anywhere is an error naming verb, layer,
-    // element.
+    // Gives logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most
+    // chunk() rows, and the cache must have reserved its positions. Errors: a result that is NaN or infinite; the error
+    // names the verb, the layer and the element.
     Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
-    // The same through `verbs`, which forwards to ops(): how proofs observe the pass that users get
-    // (proof/record/hooked_ops.h). Such a pass is never a recorded one: its observers stand between the verbs.
+    // The same through `verbs`, which must forward to ops(). Proofs use it to observe the pass that users get
+    // (proof/record/hooked_ops.h). Such a pass is never a recorded one, because its observers run between the verbs.
     Result<std::span<const float>> evaluate(const Batch& batch, Ops& verbs);
-    // evaluate(batch) verb by verb, what recorded passes are compared with.
+    // evaluate(batch), but always verb by verb. Recorded passes are compared with it.
     Result<std::span<const float>> evaluate_plain(const Batch& batch);
-    // evaluate(batch), but the logits stay on the device, which ranks them: of each row the first tokens that its
-    // request asks for. At most as many rows as the engine was opened with sequences.
+    // evaluate(batch), but the logits stay on the device, which ranks them and returns the first tokens that each row's
+    // request asks for. The batch has at most as many rows of logits as the engine has sequences.
     Result<std::vector<RankedLogits>> evaluate_ranked(const Batch& batch, std::span<const Preselection> requests);
 
   private:
@@ -116,10 +119,10 @@ class Engine {
     std::unique_ptr<AcceleratorOps> device_ops_;
     std::optional<SourceWeights> source_;
     std::optional<SplitOps> split_ops_;
-    std::unique_ptr<RecordedPasses> recorded_;  // nullptr: passes are plain
+    std::unique_ptr<RecordedPasses> recorded_;  // nullptr: every pass runs verb by verb
     std::unique_ptr<SequenceState> cache_;
     std::unique_ptr<Model> model_;
-    std::vector<std::vector<float>> kept_logits_;  // of a step's passes but the last
+    std::vector<std::vector<float>> kept_logits_;  // the logits of each pass of a step but the last
 };
 
 }  // namespace invar

@@ -1,5 +1,5 @@
-// What a model will take before it is loaded: the machine, the split between CPU and device, and scratch memory, which
-// a pass without arithmetic measures. The plan itself: checkpoint/weight_plan.h.
+// Plans a model before it is loaded: the machine, the split between CPU and device, and the scratch memory, which is
+// measured by a pass without arithmetic. The weight plan itself is made in checkpoint/weight_plan.h.
 #include <algorithm>
 
 #include "engine/engine.h"
@@ -10,8 +10,8 @@
 namespace invar {
 namespace {
 
-// The most that chunks of attention can use: (m, l, o) of every query of a batch and chunk. Beyond 64 MiB a batch has
-// enough blocks without them.
+// The most memory that attention over chunks of keys can use: (m, l, o) for every query of a batch and every chunk. It
+// is capped at 64 MiB, because a batch that would need more has enough blocks without splitting its keys.
 Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
     TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
     int64_t of_query = 0;
@@ -24,7 +24,7 @@ Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
-// What the kernels of a device cannot index is an error here, and no crash of a pass.
+// Refuses, before anything is computed, a model that the device's kernels cannot index.
 Result<void> check_device_limits(const PlannedModel& planned, const AcceleratorLimits& limits) {
     const std::string& name = planned.config.name;
     const int64_t chunk = planned.plan.chunk;
@@ -64,7 +64,7 @@ Result<std::unique_ptr<AcceleratorOps>> make_measuring_ops(const PlannedModel& p
     return settings.device->make_ops(of_device);
 }
 
-// A pass without arithmetic over the largest batches there will be: what scratch memory they take.
+// Runs a pass without arithmetic over the largest possible batches and gives the scratch memory it takes.
 Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSettings& settings) {
     TRY_ASSIGN(auto pool, ThreadPool::create({.threads = planned.machine.threads}));
     TRY_ASSIGN(auto host, CpuOps::create({.pool = *pool,
@@ -100,7 +100,7 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         if (const Result<void> computable = ops.finish(); !computable)
             return fail(computable.error().kind, "{}: {}", planned.config.name, computable.error().message);
         if (planned.logits_on_device()) {
-            // One row of a sequence is ranked at once, behind what the pass has taken.
+            // The device ranks one row per sequence at a time, in scratch memory behind that of the pass.
             const int64_t ranked = std::min<int64_t>(wanted, settings.sequences);
             const Preselection most{.edits = {}, .count = kMostPreselected};
             TRY(split->ask(std::vector<Preselection>(static_cast<size_t>(ranked), most)));
@@ -117,7 +117,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
 
 Result<DeviceRequest> device_request(const EngineSettings& settings, const ModelConfig& config) {
     TRY_ASSIGN(AcceleratorFacts facts, settings.device->facts());
-    // Its kernels are loaded already; the plan has a line for them, so the budget is what was free before.
+    // The device's kernels are loaded already, but the plan counts them in a line of its own, so the budget includes
+    // them.
     const int64_t free = facts.free_bytes + facts.overhead_bytes;
     return DeviceRequest{
         .accelerator = *settings.device,
@@ -136,8 +137,8 @@ struct Planning {
     PlanRequest& request;
 };
 
-// As many layers as fit, counted with the scratch of a pass that is all on the device, and without the output that of
-// one with all layers there: no split takes more.
+// Puts as many layers on the device as fit. Scratch is measured twice: for a pass that is wholly on the device, and for
+// one with every layer but not the output there. No other split takes more.
 Result<void> choose_layers(const Planning& p) {
     DeviceRequest& device = *p.request.device;
     int64_t scratch = 0, needed = 0;

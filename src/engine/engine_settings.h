@@ -1,5 +1,5 @@
-// What can be asked of an engine, and the defaults. Apart from engine.h, so that a new setting rebuilds only the files
-// that fill settings in or act on them. The flags of the command line that fill them in: app/settings.h.
+// The settings of an engine and their defaults. They are apart from engine.h, so that a new setting rebuilds only the
+// files that fill settings in or act on them. The command line fills them in from its flags in app/settings.h.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +27,21 @@ struct EngineSettings {
     int64_t context = 0;          // positions; 0: the plan's default
     int64_t chunk = 512;          // prompt tokens in one pass
     int sequences = 1;            // at one time
-    int64_t cache_positions = 0;  // of all sequences together; 0: each can fill its context
-    int64_t logits_rows = 1;      // most rows of a batch whose logits are wanted
+    int64_t cache_positions = 0;  // of all sequences together; 0: enough for each to fill its context
+    int64_t logits_rows = 1;      // the most rows of a batch for which logits can be asked
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     CacheRequest weight_cache;
-    std::optional<int64_t> memory_bytes;  // budget for the plan
+    std::optional<int64_t> memory_bytes;  // the budget of the plan
     std::string memory_source;
 
-    std::shared_ptr<Accelerator> device;  // beside the CPU; nothing: the CPU alone
-    // The last so many layers are on the device, the output counting as one more; nothing: as many as fit.
+    std::shared_ptr<Accelerator> device;  // computes beside the CPU; nullptr: the CPU alone
+    // How many of the last layers are on the device; the output counts as one more. Nothing: as many as fit.
     std::optional<int64_t> gpu_layers;
     ExpertPlace experts = ExpertPlace::with_their_layer;
-    std::optional<int64_t> device_memory_bytes;  // nothing: what is free there
-    Passes passes = Passes::recorded;            // of a device; no result depends on it
-    OpenAccelerator open_device = nullptr;       // what this program can open, for proofs that compare with it
+    std::optional<int64_t> device_memory_bytes;  // the budget on the device; nothing: what is free there
+    Passes passes = Passes::recorded;            // whether a device records passes; no result depends on it
+    OpenAccelerator open_device = nullptr;       // opens the devices of this build; proofs use it to compare with them
 };
 
 }  // namespace invar

@@ -1,5 +1,5 @@
-// What one pass asks of a machine, for every architecture alike: the calls of its verbs in forward order, from a pass
-// that computes nothing (ops/survey.h) over the shapes of a plan. What a call costs: ops/verbs.h.
+// Lists the calls of one pass in forward order, for any architecture. The calls come from a pass that computes nothing
+// (ops/survey.h) over the shapes of a plan. ops/verbs.h says what each call costs.
 #pragma once
 
 #include <memory>
@@ -12,14 +12,14 @@ namespace invar {
 
 class PassSurvey {
   public:
-    // Errors: an architecture that is not one of ours; a model that cannot be built of these shapes.
+    // Errors: an unknown architecture; a model that cannot be built with these shapes.
     static Result<PassSurvey> of(const ModelConfig& config, const WeightPlan& plan, Batch batch);
     PassSurvey(PassSurvey&&) noexcept;
     PassSurvey& operator=(PassSurvey&&) noexcept;
     ~PassSurvey();
 
     std::span<const VerbCall> calls() const;
-    // Calls point to it, so that a change of positions changes what they cost. The number of rows stays.
+    // The calls point to this batch: changing its positions changes what they cost. The number of rows must not change.
     Batch& batch();
 
   private:
@@ -28,7 +28,7 @@ class PassSurvey {
     std::unique_ptr<Parts> parts_;
 };
 
-// Rows of one sequence from a position on; the logits of the last `logits_rows` of them are wanted.
+// Consecutive rows of one sequence from `first_position` on. Logits are wanted for the last `logits_rows` of them.
 Batch batch_of(int64_t first_position, int64_t rows, int64_t logits_rows);
 
 }  // namespace invar

@@ -1,6 +1,6 @@
-// Weights as the file has them, by identity: what observers on the host read where the loaded weight is on a device.
-// Nothing is loaded: matrices are views of the mapped files, and what has to be made (a vector, rows in another order)
-// is made when it is first asked for.
+// Gives weights as the file has them. Observers on the host read these where the loaded weight is on a device. Nothing
+// is loaded: matrices are views of the mapped files. A vector, or rows that the plan reorders, are made when first
+// asked for.
 #pragma once
 
 #include <map>
@@ -12,7 +12,7 @@ namespace invar {
 
 class SourceWeights {
   public:
-    // The plan and its checkpoint outlive it.
+    // The plan and its checkpoint must outlive this object.
     explicit SourceWeights(const WeightPlan& plan) : plan_(plan) {}
 
     WeightMatrix matrix(WeightId id);

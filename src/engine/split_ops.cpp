@@ -28,13 +28,14 @@ SplitOps::Buffer& SplitOps::buffer_of(const void* host) {
     return *found;
 }
 
-// An observer may give a verb an input of its own.
+// An observer may give a verb an input that is not one of the pass's own tensors.
 Tensor SplitOps::foreign_input(Tensor x, Place place) {
     if (place == Place::host) return x;
     const int64_t bytes = ((x.rows() - 1) * x.stride() + x.width()) * 4;
     auto memory = settings_.accelerator.allocate(bytes, "an observer's tensor");
     if (!memory) {
-        // The pass has failed; its verbs still need an address that may be read, and a tensor has the shape of another.
+        // The pass has failed, but its remaining verbs still need a readable address: they get some buffer that is
+        // large enough.
         keep(tl::unexpected<Error>(memory.error()));
         const auto same =
             std::find_if(buffers_.begin(), buffers_.end(), [&](const Buffer& buffer) { return buffer.bytes >= bytes; });
@@ -100,7 +101,7 @@ Tensor SplitOps::input(Tensor x, Place place) {
 Tensor SplitOps::result(Tensor y, Place place) {
     if (y.rows() == 0) return side(y, place);
     Buffer& buffer = buffer_of(y.host());
-    // What is beside a partial result stays current where the result is.
+    // The result may be a part of its buffer; the rest of the buffer must then be current at the same place.
     if (y.rows() * y.width() * 4 < buffer.bytes) bring(buffer, place);
     buffer.on_host = place == Place::host;
     buffer.on_device = place == Place::device;
@@ -196,11 +197,11 @@ Result<std::vector<RankedLogits>> SplitOps::preselect(Tensor logits) {
     return ranked;
 }
 
-// ---- for who reads and changes results
+// ---- host access for observers, which read results and may change them
 
 void SplitOps::to_host(Tensor x) { input(x, Place::host); }
 
-// What was made on the device stays there: the next verb goes where it would have gone.
+// Sends the change back to the device, so that the next verb runs where it would have run without the observer.
 void SplitOps::changed_on_host(Buffer& buffer) {
     if (!buffer.on_device) return;
     buffer.on_device = false;
@@ -311,7 +312,7 @@ void SplitOps::run_together(std::span<const VerbCall> calls) {
     std::array<VerbCall, kMostTogether> there;
     for (size_t i = 0; i < calls.size(); ++i) {
         VerbCall call = calls[i];
-        if (i > 0) call.x = calls.front().x;  // an observer may have given the first an input of its own
+        if (i > 0) call.x = calls.front().x;  // an observer may have replaced the input of the first call
         there[i] = moved(call, place);
     }
     run_at(place, std::span(there).first(calls.size()));

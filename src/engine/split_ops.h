@@ -1,10 +1,10 @@
-// The verbs of a model that is split between the CPU and a device: each verb goes where its weight, its layer of the KV
-// cache or its data is, and activations cross when a verb needs what was made at the other place, by a copy. Every
-// tensor has memory at both places; which of them is current is remembered here. No result depends on the split: both
+// The verbs of a model that is split between the CPU and a device. Each verb runs where its weight, its layer of the KV
+// cache or its data is. When it needs a tensor that the other place made, the tensor is copied. Every tensor has memory
+// at both places, and this class remembers at which of them it is current. No result depends on the split, because both
 // places compute the same definition.
 //
-// Tensors that the model and observers hold are the host's side. Who wants to read one there asks for it
-// (Ops::to_host).
+// The tensors that the model and observers hold are those of the host. An observer calls Ops::to_host before it reads
+// one.
 #pragma once
 
 #include <functional>
@@ -17,24 +17,25 @@
 namespace invar {
 
 struct SplitOpsSettings {
-    CpuOps& host;  // all outlive the SplitOps
+    CpuOps& host;  // every reference must outlive the SplitOps
     AcceleratorOps& device;
     Accelerator& accelerator;
-    SourceWeights& source;   // for observers
-    bool measuring = false;  // both sides are: nothing is copied
+    SourceWeights& source;   // read by observers
+    bool measuring = false;  // both sides only measure memory, so nothing is copied
 };
 
 class SplitOps final : public Ops {
   public:
     explicit SplitOps(const SplitOpsSettings& settings) : settings_(settings) {}
 
-    // Bytes that crossed since construction, without batches, page tables and requests for ranks.
+    // Bytes copied since construction, not counting batches, page tables and requests for ranks.
     int64_t uploaded_bytes() const { return uploaded_; }
     int64_t downloaded_bytes() const { return downloaded_; }
-    Place last_place() const { return last_place_; }  // of the verb that ran last
-    // A pass that the device's verbs made without this one, as a pass of this one: `made` is its result there.
+    Place last_place() const { return last_place_; }  // where the last verb ran
+    // Takes over the result of a recorded pass, which ran on the device without calling this object. `made` is on the
+    // device.
     Tensor adopt_pass(Tensor made);
-    // AcceleratorOps::ask() before a pass and preselect() on its logits.
+    // ask() before a pass and preselect() on its logits forward to the device's AcceleratorOps.
     Result<void> ask(std::span<const Preselection> requests) { return settings_.device.ask(requests); }
     Result<std::vector<RankedLogits>> preselect(Tensor logits);
 
@@ -58,11 +59,11 @@ class SplitOps final : public Ops {
     void run_together(std::span<const VerbCall> calls) override;
 
   private:
-    // One scratch tensor, or one array of slots.
+    // The memory of one scratch tensor or of one array of expert slots.
     struct Buffer {
         std::byte *host = nullptr, *device = nullptr;
         int64_t bytes = 0;
-        bool on_host = false, on_device = false;  // where it is current; neither: nothing was written
+        bool on_host = false, on_device = false;  // where the data is current; neither: nothing was written yet
 
         bool current(Place place) const { return place == Place::host ? on_host : on_device; }
     };
@@ -76,23 +77,23 @@ class SplitOps final : public Ops {
     void bring(Buffer& buffer, Place place);
     std::byte* at(const Buffer& buffer, const void* host, Place place) const;
     Tensor side(Tensor x, Place place);
-    // The tensor's side at a place: current there, or about to be written there.
+    // The tensor's memory at a place: input() brings its data there first, result() marks it as written there.
     Tensor input(Tensor x, Place place);
     Tensor result(Tensor y, Place place);
     template <class T>
     T* input_slots(T* array, Place place);
     void changed_on_host(Buffer& buffer);
     ExpertSlots result_slots(const ExpertSlots& slots, Place place);
-    // Where x was made; where it is current at both places, where `other` is.
+    // Where x was made. If it is current at both places, where `other` is.
     Place place_of(Tensor x, Tensor other);
-    // Where a call runs, as its row of the verb table decides.
+    // Where a call runs, which its row of the verb table decides.
     Place place_of(const VerbCall& call);
-    // The call with its inputs brought to a place and its results going there.
+    // The call with all its tensors replaced by their memory at a place.
     VerbCall moved(const VerbCall& call, Place place);
     void each_page(const SequenceState& cache, int layer, const Batch& batch,
                    const std::function<void(std::byte* host, std::byte* device, int64_t bytes)>& use);
 
-    // Runs calls on the machine of a place and numbers them, so that the first failure of a pass can be found.
+    // Runs calls at a place and numbers them, so that the first failure of a pass can be found.
     void run_at(Place place, std::span<const VerbCall> calls);
 
     SplitOpsSettings settings_;
@@ -102,9 +103,9 @@ class SplitOps final : public Ops {
     int64_t uploaded_ = 0, downloaded_ = 0;
 
     Place last_place_ = Place::host;
-    int verb_ = 0;  // of this pass
+    int verb_ = 0;  // the number of the next verb in this pass
     std::optional<int> failed_on_host_;
-    std::vector<int> verb_of_call_;  // of the device's calls
+    std::vector<int> verb_of_call_;  // the verb number of each call of the device
 };
 
 }  // namespace invar

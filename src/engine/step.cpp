@@ -1,6 +1,6 @@
-// Steps: pieces that cannot be computed are told apart first, then one pass computes the rest. A pass in which a number
-// is not finite is no result: it is done again in halves until the pieces that made it are alone. Nothing had advanced,
-// and a row's bits do not depend on the rows beside it, so the others get what they would have got alone.
+// Computes a step. Pieces that cannot be computed are refused first, and one pass computes the rest. If a result of the
+// pass is not finite, no sequence advances and the pass is repeated in halves until the pieces at fault are alone. A
+// row's bits do not depend on the rows beside it, so the other pieces get the results they would have got anyway.
 #include "engine/step.h"
 
 #include <algorithm>
@@ -11,15 +11,15 @@
 namespace invar {
 namespace {
 
-// Computes pieces of one kind: those of which ranks are wanted and those of which nothing is, or those of which logits
-// are and those of which nothing is.
+// Computes the pieces of one pass. Either they ask for ranks and for nothing, or for logits and for nothing: no pass
+// gives both logits and ranks.
 class StepRun {
   public:
     StepRun(Engine& engine, Ops& verbs, std::span<const StepPiece> pieces, StepResults& results,
             std::vector<std::vector<float>>& kept)
         : engine_(engine), verbs_(verbs), pieces_(pieces), results_(results), kept_(kept) {}
 
-    // `chosen`: numbers of pieces. With `last` no other pass of this step follows. An error is one of the machine.
+    // `chosen` holds indices of pieces. `last`: no other pass of this step follows. Errors: the machine failed.
     Result<void> run(std::span<const size_t> chosen, bool last) {
         if (chosen.empty()) return {};
         const Batch batch = batch_of(chosen);
@@ -71,7 +71,7 @@ class StepRun {
 
     Result<void> run_logits(std::span<const size_t> chosen, const Batch& batch, bool last) {
         TRY_ASSIGN(std::span<const float> logits, engine_.evaluate(batch, verbs_));
-        if (!last) {  // the next pass takes their place
+        if (!last) {  // the next pass overwrites the logits
             kept_.emplace_back(logits.begin(), logits.end());
             logits = kept_.back();
         }
@@ -96,7 +96,7 @@ class StepRun {
 
 }  // namespace
 
-// Room for a piece and nothing in it that no pass can compute.
+// Checks the tokens of a piece and reserves room for them in the cache.
 Result<void> Engine::check_piece(const StepPiece& piece) {
     const int64_t end = cache_->length(piece.sequence) + std::ssize(piece.tokens);
     if (end > context()) {
@@ -120,7 +120,7 @@ Result<StepResults> Engine::step(std::span<const StepPiece> pieces, Ops& verbs) 
         CHECK(!piece.ranked || (ranks_on_device() && piece.wanted == StepWanted::last_logits && &verbs == &ops()),
               "ranks are those of the last logits, and a device's");
         if (Result<void> possible = check_piece(piece); !possible) {
-            // A device that was lost while a page was copied is no one piece's error.
+            // If the device was lost while a page was copied, the step fails and not this piece alone.
             if (possible.error().kind == ErrorKind::device_lost) return pass_on(std::move(possible));
             results[i] = pass_on(std::move(possible));
             continue;

@@ -1,5 +1,5 @@
-// One pass over pieces of any number of requests, and what each of them gets from it. Engine::step() computes it; its
-// caller decides how many rows each request gets (generate/).
+// A step is one pass over pieces of any number of requests; each piece gets its own result. Engine::step() computes it.
+// The caller decides how many rows each request gets (generate/).
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,22 @@ namespace invar {
 
 enum class StepWanted : uint8_t { nothing, last_logits, all_logits };
 
-// Tokens that follow those that a sequence holds.
+// Tokens to append to what a sequence holds.
 struct StepPiece {
     int32_t sequence = 0;
     std::span<const int32_t> tokens;  // at least one
     StepWanted wanted = StepWanted::last_logits;
-    // In place of the last logits the first tokens by rank; only where the engine's ranks_on_device().
+    // Asks for the first tokens by rank instead of the last logits. Only possible if the engine's ranks_on_device() is
+    // true.
     std::optional<Preselection> ranked = std::nullopt;
 };
 
 struct StepOutput {
-    std::span<const float> logits;  // [vocabulary] of each row that was wanted, valid until the next pass
+    std::span<const float> logits;  // [vocabulary] for each row that was wanted, valid until the next pass
     std::optional<RankedLogits> ranked;
 };
 
-// Of each piece, in their order.
+// One result per piece, in the same order.
 using StepResults = std::vector<Result<StepOutput>>;
 
 }  // namespace invar

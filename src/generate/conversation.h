@@ -1,5 +1,5 @@
-// A chat with one model: keeps the messages, turns them into prompts, generates, and splits the answer into channels.
-// What a command or the server drives; how tokens are chosen is in sampler.h.
+// A chat with one model. It keeps the messages, turns them into prompts, generates, and splits the answer into
+// channels. A command or a server drives it. sampler.h chooses the tokens.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ class Conversation {
     void remove_last_message() { messages_.erase(messages_.size() - 1); }
     const Json& messages() const { return messages_; }
 
-    // Answers the last message and appends the answer as the assistant's.
+    // Answers the last message and appends the answer as the assistant's message.
     Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Progress& progress);
 
   private:

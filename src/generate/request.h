@@ -1,7 +1,7 @@
-// One generation as a state machine: it says which tokens it wants computed next and takes what follows the last of
-// them; sampling, decoding to text and stopping happen in between. It owns no computation and no sequence. Its driver
-// (generate() in generation.h, or a scheduler of many) has those, and may take its sequence away and give it another at
-// any time, because all it asks for is a function of its tokens.
+// One generation as a state machine. It says which tokens it wants computed next and takes the result of the last of
+// them; in between it samples, decodes to text and decides when to stop. It owns no computation and no sequence. Its
+// driver (generate() in generation.h, or a scheduler of many requests) owns both and may move a request to another
+// sequence at any time, because everything the request asks for is a function of its tokens.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ namespace invar {
 
 struct GenerationSettings {
     SamplerSettings sampler;
-    int64_t max_tokens = 0;               // 0: until the context is full
-    std::vector<std::string> stop;        // the text ends before the first of these
-    bool ignore_end = false;              // go on past end-of-generation tokens (benchmarks)
-    SamplerObserver* observer = nullptr;  // of every choice; it changes none
+    int64_t max_tokens = 0;               // 0: generate until the context is full
+    std::vector<std::string> stop;        // the text ends before the first occurrence of any of these
+    bool ignore_end = false;              // continue past end-of-generation tokens (benchmarks)
+    SamplerObserver* observer = nullptr;  // sees every choice and changes none
 };
 
 enum class FinishReason : uint8_t { end_token, stop_string, max_tokens, context_full, cancelled };
@@ -33,9 +33,9 @@ std::string_view finish_reason_name(FinishReason reason);  // "end_token", ...
 class StopStrings {
   public:
     explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}
-    // Text that is certain after `text` was added; sets stopped() when a stop string is complete.
+    // Adds text and gives the text that is now certain. Sets stopped() when a stop string is complete.
     std::string feed(std::string_view text);
-    std::string finish();  // what was held back at the end
+    std::string finish();  // the text that was held back at the end
     bool stopped() const { return stopped_; }
 
   private:
@@ -46,24 +46,25 @@ class StopStrings {
 
 class Request {
   public:
-    // What the engine that computes it can do.
+    // What the driver's engine can do.
     struct Limits {
         int64_t context = 0, vocabulary = 0;
         bool ranks = false;  // Engine::ranks_on_device()
     };
-    // The tokenizer outlives it. Errors: an empty prompt, one longer than the context, settings that make no sense.
+    // The tokenizer must outlive the request. Errors: an empty prompt, a prompt longer than the context, invalid
+    // settings.
     static Result<Request> create(const Tokenizer& tokenizer, std::span<const int32_t> prompt,
                                   GenerationSettings settings, const Limits& limits);
 
-    // The prompt, and what was sampled behind it.
+    // The prompt, followed by the sampled tokens.
     std::span<const int32_t> tokens() const { return tokens_; }
     std::span<const int32_t> sampled() const { return std::span(tokens_).subspan(prompt_tokens_); }
     int64_t prompt_tokens() const { return static_cast<int64_t>(prompt_tokens_); }
 
-    // What it wants next of a sequence that holds the first `computed` of its tokens, in at most `most` rows. Nothing
-    // is wanted of a piece that does not reach the last token. The piece is valid until the next call of take().
+    // The next piece to compute, of at most `most` rows, for a sequence that holds the first `computed` tokens. A piece
+    // that does not reach the last token wants no result. The piece is valid until the next call of take().
     Result<StepPiece> next_piece(int32_t sequence, int64_t computed, int64_t most);
-    // Takes the result of a piece of which something was wanted: samples a token, unless it finishes instead.
+    // Takes the result of a piece that wanted one, and samples a token or finishes.
     Result<void> take(const StepOutput& output);
     void cancel() { finish(FinishReason::cancelled); }
 

@@ -1,5 +1,5 @@
-// The sampling pipeline. Only as much is sorted as the choice looks at; tests/generate/sampler_test.cpp compares it
-// with the plain definition, which sorts everything.
+// The sampling pipeline. It sorts only as many candidates as a choice looks at. tests/generate/sampler_test.cpp
+// compares it with the plain definition, which sorts everything.
 #include "generate/sampler.h"
 
 #include <algorithm>
@@ -20,7 +20,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kFirstRanks = 256;  // ranks are sorted 256 at first, then twice as many each time
 constexpr size_t kHeapShare = 16;    // top-k of less than 1/16 of the vocabulary uses a heap
 
-// In sixteen lanes, which the compiler turns into vector maxima; a maximum is the same in every order.
+// Sixteen accumulators, which the compiler turns into vector maxima. The order does not matter to a maximum.
 float largest(const std::vector<float>& row) {
     constexpr size_t kLanes = 16;
     std::array<float, kLanes> lanes;
@@ -95,7 +95,7 @@ Result<SampledToken> Sampler::sample(std::span<const float> logits, std::span<co
     return token;
 }
 
-// Steps 6 to 9, from what top-k has left.
+// Steps 6 to 9 of the pipeline, on the candidates that top-k left.
 SampledToken Sampler::choose_ranked(int64_t position) {
     apply_softmax();
     keep_top_p();
@@ -253,7 +253,8 @@ void Sampler::keep_top_k() {
         }
         return;
     }
-    // The heap's front ranks last. Tokens come in rising order, so an equal logit ranks behind what is there.
+    // The heap's front is the lowest ranked token. Tokens come in rising order, so at equal logits the one already
+    // there wins.
     for (size_t token = 0; token < row_.size(); ++token) {
         const float logit = row_[token];
         if (candidates_.size() == k) {
@@ -268,7 +269,7 @@ void Sampler::keep_top_k() {
     }
 }
 
-// law::softmax of the row in which the tokens that were dropped are -inf: their exponentials, +0, change no sum.
+// law::softmax of the row in which dropped tokens are -inf. Their exponentials are +0 and change no sum.
 void Sampler::apply_softmax() {
     const float most = ranked(0).logit;
     for (Candidate& candidate : candidates_) candidate.probability = law::exp(candidate.logit - most);
@@ -294,7 +295,7 @@ void Sampler::keep_min_p() {
     const auto dropped = [&](const Candidate& candidate) { return !(candidate.probability >= least); };
     const auto end_of_ranked = candidates_.begin() + static_cast<int64_t>(ranked_);
     ranked_ -= static_cast<size_t>(std::count_if(candidates_.begin(), end_of_ranked, dropped));
-    std::erase_if(candidates_, dropped);  // keeps the order
+    std::erase_if(candidates_, dropped);  // erase_if keeps the order
 }
 
 SampledToken Sampler::choose(float uniform) {

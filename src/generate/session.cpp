@@ -19,7 +19,7 @@ int64_t Session::keep_prefix(std::span<const int32_t> tokens) {
     const auto common = std::ranges::mismatch(held, tokens).in1 - held.begin();
     const int64_t most = std::max<int64_t>(0, std::ssize(tokens) - 1);
     reused_ = state.rewind(sequence_, std::min<int64_t>(common, most));
-    // What it had to give up, or never had, others may have computed.
+    // Other sequences may have computed the prefix that this one gave up or never had.
     if (reused_ == 0) reused_ = state.attach_prefix(sequence_, tokens.first(static_cast<size_t>(most)));
     return reused_;
 }

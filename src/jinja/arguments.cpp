@@ -1,4 +1,4 @@
-// The sentences of calls with the wrong arguments are here.
+// The error sentences of calls with wrong arguments.
 #include "jinja/arguments.h"
 
 #include "jinja/builtins.h"

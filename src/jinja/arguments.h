@@ -7,14 +7,14 @@
 
 namespace invar::jinja {
 
-// What a call gave for each parameter of a list, e.g. bind("default", arguments, {"value", "default_value",
+// The arguments of a call, one per parameter of a list, e.g. bind("default", arguments, {"value", "default_value",
 // "boolean"}).
 class Bound {
   public:
     bool has(size_t i) const { return !values_[i].is(Kind::kMissing); }
     const Value& operator[](size_t i) const { return values_[i]; }
 
-    // Each fails when the value given is of another type; `otherwise` if nothing was given.
+    // Fails if the value given is of another type; gives `otherwise` if there is none.
     Result<int64_t> integer(size_t i, int64_t otherwise) const;
     Result<std::string_view> text(size_t i, std::string_view otherwise) const;
     bool is_true(size_t i, bool otherwise) const;

@@ -1,4 +1,4 @@
-// Lookup of attributes, items and slices. What is not there is an undefined value that remembers why.
+// Looks up attributes, items and slices. If there is none, the result is an undefined value that remembers why.
 #include "jinja/attributes.h"
 
 #include <algorithm>
@@ -37,7 +37,7 @@ const Builtin* find_method(const Value& value, std::string_view name) {
     }
 }
 
-// The attributes of a loop that are no methods; kMissing if `name` is none.
+// The attributes of a loop that are not methods; kMissing if `name` is none of them.
 Result<Value> loop_attribute(Runtime& runtime, Loop& loop, std::string_view name) {
     if (name == "index") return Value::integer(loop.index0 + 1);
     if (name == "index0") return Value::integer(loop.index0);
@@ -73,7 +73,7 @@ Result<Value> macro_attribute(Runtime& runtime, const Statement& macro, std::str
     return Value();
 }
 
-// What getattr() of Python finds: methods and the few data attributes. kMissing if there is none.
+// The attributes that Python's getattr() finds: methods and a few data attributes. kMissing if there is none.
 Result<Value> own_attribute(Runtime& runtime, const Value& value, std::string_view name) {
     if (value.is(Kind::kNamespace)) {
         const Value* found = value.as<Namespace>().attributes.as<Dict>().find(name);
@@ -181,7 +181,7 @@ Result<Value> slice_string(Runtime& runtime, const Value& value, const Bounds& b
     return runtime.string(std::move(out), markup);
 }
 
-// obj[key] of Python. kMissing where that raises TypeError or LookupError.
+// Python's obj[key]. kMissing where Python raises TypeError or LookupError.
 Result<Value> own_item(Runtime& runtime, const Value& value, const Value& key) {
     if (value.is(Kind::kDict)) {
         if (key.is(Kind::kList) || key.is(Kind::kDict)) return Value();

@@ -1,5 +1,5 @@
-// Every built-in by name: filters, tests, global functions and methods. Each table is in the file that implements it;
-// what a filter does is looked up there.
+// Finds every built-in by name: filters, tests, global functions and methods. Each table is in the file that implements
+// its functions.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-// Tables for characters.cpp; what they hold is said in character_tables.cpp.
+// Tables for characters.cpp. character_tables.cpp says what they hold.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Character classes come from utf8proc's categories; what those cannot say is in character_tables.cpp. Case mapping
-// follows Python: full mappings ("ß" becomes "SS") and the final form of sigma.
+// Character classes come from utf8proc's categories, the rest from character_tables.cpp. Case mapping follows Python:
+// full mappings ("ß" becomes "SS") and the final form of sigma.
 #include "jinja/characters.h"
 
 #include <string.h>
@@ -68,7 +68,8 @@ bool is_case_ignorable(char32_t c) {
     }
 }
 
-// Sigma at `begin` of a word's end: a cased letter before it, none after it, ignoring case-ignorable characters.
+// Whether the sigma at `begin` ends a word: a cased letter precedes it and none follows, ignoring case-ignorable
+// characters.
 bool is_final_sigma(std::string_view text, size_t begin, size_t end) {
     size_t position = begin;
     bool cased_before = false;

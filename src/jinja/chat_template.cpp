@@ -1,5 +1,5 @@
-// The outside of the template interpreter: compiling, turning the context into values, and naming the template and the
-// line in every error.
+// The outside of the template interpreter: it compiles a template, turns the context into values, and adds the name of
+// the template and the line to every error.
 #include "jinja/chat_template.h"
 
 #include "base/json.h"

@@ -1,7 +1,7 @@
-// A chat template: the Jinja program a model ships that turns a conversation into its prompt. Compiled once, rendered
-// any number of times, from any number of threads. It computes what Python's jinja2 computes in the sandbox that
-// Hugging Face transformers sets up, within limits of time and memory; docs/chat_templates.md says what is refused.
-// Nothing outside the context is reachable from a template: no file, no clock, no attribute of the program.
+// A chat template is the Jinja program of a model that turns a conversation into its prompt. It is compiled once and
+// can be rendered any number of times, from any number of threads. It computes what Python's jinja2 computes in the
+// sandbox that Hugging Face transformers sets up, within limits of time and memory; docs/chat_templates.md says what is
+// refused. A template can reach nothing but its context: no file, no clock, no attribute of the program.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct Program;
 
 class ChatTemplate {
   public:
-    // `name` is what errors call it, e.g. "tokenizer.chat_template of model.gguf". A syntax error names its line.
+    // `name` is what errors call the template, e.g. "tokenizer.chat_template of model.gguf". A syntax error names its
+    // line.
     static Result<ChatTemplate> compile(std::string source, std::string name);
 
     // `context`: an object with the template's variables (messages, tools, add_generation_prompt, bos_token, ...).
@@ -31,7 +32,7 @@ class ChatTemplate {
     const std::string& source() const { return source_; }
     const std::string& name() const { return name_; }
 
-    // The variables the template may read from the context, sorted: what a caller may pass.
+    // The variables that the template may read from the context, sorted. A caller may pass these.
     std::vector<std::string> free_variables() const;
 
   private:

@@ -91,7 +91,7 @@ Result<bool> equal_dicts(Runtime& runtime, const Dict& left, const Dict& right) 
     return true;
 }
 
-// Views of keys and of items are sets.
+// Views of keys and of items compare as sets.
 Result<bool> equal_views(Runtime& runtime, const Value& left, const Value& right) {
     const View &a = left.as<View>(), &b = right.as<View>();
     if (a.of == ViewOf::kValues || b.of == ViewOf::kValues) return left.object() == right.object();
@@ -220,7 +220,7 @@ Result<bool> ordered(Runtime& runtime, Operation operation, const Value& left, c
     TRY(runtime.step());
     if (left.is(Kind::kString) && right.is(Kind::kString)) {
         TRY(runtime.step_bytes(static_cast<int64_t>(std::min(left.text().size(), right.text().size()))));
-        // Bytes of UTF-8 sort as code points do.
+        // The bytes of UTF-8 sort in the order of code points.
         const int sign = left.text().compare(right.text());
         return holds(operation, order_of(static_cast<int64_t>(sign), int64_t{0}));
     }
@@ -267,7 +267,7 @@ tl::unexpected<Error> fail_undefined(const Value& value) { return fail("{}", val
 
 Result<void> sort_by_key(Runtime& runtime, std::vector<Keyed>& items, bool reverse) {
     if (reverse) std::reverse(items.begin(), items.end());
-    // A merge sort of our own: a comparison may fail, and std::stable_sort cannot be told.
+    // This merge sort exists because a comparison may fail, which std::stable_sort cannot report.
     std::vector<Keyed> merged(items.size());
     for (size_t width = 1; width < items.size(); width *= 2) {
         for (size_t begin = 0; begin < items.size(); begin += 2 * width) {

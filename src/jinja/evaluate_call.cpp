@@ -51,7 +51,7 @@ Result<Value> Evaluator::call(const Value& callee, Arguments arguments) {
 
 namespace {
 
-// Removes the keyword and returns its value, or kMissing.
+// Removes the keyword argument and returns its value, or kMissing.
 Value take_keyword(Arguments& arguments, std::string_view name) {
     const auto found = std::find_if(arguments.keywords.begin(), arguments.keywords.end(),
                                     [&](const auto& keyword) { return keyword.first == name; });

@@ -1,4 +1,4 @@
-// Expressions to values.
+// Evaluates expressions to values.
 #include "jinja/attributes.h"
 #include "jinja/builtins.h"
 #include "jinja/compare.h"
@@ -64,7 +64,7 @@ Result<Value> Evaluator::evaluate_kind(const Expression& e, Value& variables) {
         case ExpressionKind::kTest:
             return evaluate_test(e, variables);
         case ExpressionKind::kNamespace:
-            break;  // only ever a target of assignment
+            break;  // occurs only as a target of assignment
     }
     return Value::none();
 }

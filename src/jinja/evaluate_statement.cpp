@@ -1,4 +1,4 @@
-// Statements to text.
+// Executes statements, which write text.
 #include "jinja/builtins.h"
 #include "jinja/compare.h"
 #include "jinja/evaluator.h"
@@ -110,7 +110,7 @@ Result<void> Evaluator::assign(const Expression& target, Value value, Activation
         return {};
     }
     if (target.kind == ExpressionKind::kNamespace) {
-        // A tuple target may have replaced the namespace just before.
+        // An earlier target of the same tuple may have replaced the namespace.
         const Value space = slot(variables, target.slot);
         if (!space.is(Kind::kNamespace)) return fail("'{}' is no namespace", target.text);
         TRY_ASSIGN(Value key, string(target.attribute));
@@ -158,8 +158,8 @@ Result<Evaluator::Flow> Evaluator::execute_capture(const Statement& s, Value& va
     return flow;
 }
 
-// The items of a loop that pass its `if`. The filter is a function of its own, as in jinja2: it sees outer variables as
-// they are when an item is pulled.
+// The items of a loop that pass its `if`. As in jinja2, the filter is a function of its own: it sees the outer
+// variables as they are when an item is pulled.
 class FilteredItems : public Iterator {
   public:
     FilteredItems(Evaluator& evaluator, const Statement& loop, std::unique_ptr<Iterator> items, Value variables)
@@ -202,7 +202,7 @@ Result<Value> Evaluator::run_recursive_loop(const Statement& s, const Value& ite
     return string(out.take());
 }
 
-// `variables`: where the loop's body runs; `enclosing`: where the loop stands (the same unless it is recursive).
+// `variables`: where the loop's body runs. `enclosing`: where the loop stands (the same unless the loop is recursive).
 Result<Evaluator::Flow> Evaluator::run_loop(const Statement& s, const Value& iterable, int64_t depth, Value& enclosing,
                                             Value& variables, Text& out) {
     TRY_ASSIGN(std::unique_ptr<Iterator> items, iterate(*this, iterable));

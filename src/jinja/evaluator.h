@@ -69,10 +69,10 @@ class Evaluator : public Runtime {
     Result<void> bind_parameters(const Statement& macro, Arguments arguments, Value& variables);
 
     const Program& program_;
-    std::vector<Value> constants_;  // made from the program's when first used
+    std::vector<Value> constants_;  // made from the program's constants when first used
     Value context_;
     int error_line_ = 0;
-    int calls_ = 0;  // macro calls and recursive loops within one another
+    int calls_ = 0;  // how many macro calls and recursive loops are nested now
 };
 
 }  // namespace invar::jinja

@@ -1,5 +1,5 @@
-// Filters that return generators: they compute an item when it is asked for and can be read once. That shows: a
-// generator is true even when nothing will come, has no length, and an error in it comes when it is read.
+// Filters that return generators: they compute an item when it is asked for and can be read once. Templates can tell: a
+// generator is true even if it is empty, has no length, and fails only when it is read.
 #include <algorithm>
 
 #include "jinja/arguments.h"
@@ -13,7 +13,7 @@ namespace invar::jinja {
 
 namespace {
 
-// Runs over a value that is first looked at when the first item is pulled.
+// An iterator over a value that is not looked at before the first item is pulled.
 class OverLazily : public Iterator {
   public:
     explicit OverLazily(Value source) : source_(std::move(source)) {}
@@ -21,7 +21,7 @@ class OverLazily : public Iterator {
   protected:
     virtual Result<void> prepare(Runtime&) { return {}; }
 
-    // The next item of the source. An empty or false source is never prepared for.
+    // Pulls the next item of the source. An empty or false source needs no preparation.
     Result<bool> pull(Runtime& runtime, Value& item, bool check_truth) {
         if (!started_) {
             started_ = true;

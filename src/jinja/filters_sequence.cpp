@@ -87,7 +87,7 @@ Result<Value> join(Runtime& runtime, Arguments& arguments) {
     }
 }
 
-// One key a comma-separated attribute, as a list, which compares item by item.
+// A list with one key per attribute between commas. Lists compare item by item.
 Result<Value> sort_key(Runtime& runtime, const Value& item, const Value& attributes, bool ignore_case) {
     std::vector<Value> keys;
     if (!attributes.is(Kind::kString)) {

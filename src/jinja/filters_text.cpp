@@ -1,4 +1,4 @@
-// Filters that turn a value into text. tojson is Hugging Face's: json.dumps with nothing escaped for HTML.
+// Filters that turn a value into text. tojson is that of Hugging Face: json.dumps without any escaping for HTML.
 #include <algorithm>
 
 #include "jinja/arguments.h"
@@ -14,7 +14,7 @@ namespace invar::jinja {
 
 namespace {
 
-// A string as it is (a Markup stays one), anything else as str() writes it.
+// A string stays as it is (also a Markup); any other value is written as str() does.
 Result<Value> soft_string(Runtime& runtime, const Value& value) {
     if (value.is(Kind::kString)) return value;
     TRY_ASSIGN(std::string text, to_text(runtime, value));
@@ -143,7 +143,7 @@ Result<Value> truncate(Runtime& runtime, Arguments& arguments) {
         return fail("truncate() to {} characters leaves no room for its end of {}", length, end_length);
     if (leeway < 0) return fail("truncate() needs a leeway of at least 0, not {}", leeway);
     TRY_ASSIGN(const int64_t given, length_of(runtime, bound[0]));
-    if (given - leeway <= length) return bound[0];  // of any type, as Python's len() takes any
+    if (given - leeway <= length) return bound[0];  // the value may be of any type that has a length, as in Python
     TRY_ASSIGN(const std::string_view text, bound.text(0, ""));
     std::string_view kept = text.substr(0, offset_of(text, length - end_length));
     if (!bound.is_true(2, false)) kept = kept.substr(0, kept.rfind(' '));

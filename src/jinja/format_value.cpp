@@ -1,4 +1,4 @@
-// One value by a format specification: [[fill]align][sign][#][0][width][grouping][.precision][type].
+// Formats one value by a specification: [[fill]align][sign][#][0][width][grouping][.precision][type].
 #include <cmath>
 
 #include "jinja/characters.h"
@@ -15,7 +15,7 @@ struct Specification {
     char align = '\0';
     char sign = '-';
     bool alternate = false;
-    bool zero_filled = false;  // by a 0 before the width: for numbers, between the sign and the digits
+    bool zero_filled = false;  // a 0 stands before the width: numbers are filled between the sign and the digits
     char grouping = '\0';
     int64_t width = 0;
     int precision = -1;

@@ -54,7 +54,7 @@ class OverCharacters : public Iterator {
         TRY(runtime.step());
         const size_t begin = position_;
         decode(text, position_);
-        // Iterating a Markup gives plain strings: str.__iter__ knows nothing of the subclass.
+        // The items of a Markup are plain strings, as in Python, where str.__iter__ knows nothing of the subclass.
         TRY_ASSIGN(item, runtime.string(std::string(text.substr(begin, position_ - begin))));
         return true;
     }
@@ -226,7 +226,7 @@ Result<bool> Loop::peek(Runtime& runtime) {
 
 Result<int64_t> Loop::length(Runtime& runtime) {
     if (known_length >= 0) return known_length;
-    // A filtered loop iterates over what passes, which has no length until it is read.
+    // A filtered loop iterates over the items that pass, whose number is unknown until they are read.
     if (!iterable.is(Kind::kMissing) && !iterable.is(Kind::kGenerator)) {
         TRY_ASSIGN(known_length, length_of(runtime, iterable));
         return known_length;

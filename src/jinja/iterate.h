@@ -19,24 +19,24 @@ bool is_iterable(const Value& value);
 // An iterator over items that are already there.
 std::unique_ptr<Iterator> iterate_items(std::vector<Value> items);
 
-// `loop` inside a for loop. Looks one item ahead when asked for loop.last or loop.nextitem, and reads everything when
-// asked for the length of something that has none.
+// The variable `loop` of a for loop. It looks one item ahead when asked for loop.last or loop.nextitem. If the iterable
+// has no length, it reads everything when asked for one.
 struct Loop : Object {
     Loop(Heap& heap, Value source, std::unique_ptr<Iterator> items, int64_t nesting)
         : Object(heap, Kind::kLoop), iterable(std::move(source)), iterator(std::move(items)), depth0(nesting) {}
-    Result<bool> advance(Runtime& runtime);  // to the next item: false at the end
-    Result<bool> peek(Runtime& runtime);     // whether there is a next item; it is then in `after`
+    Result<bool> advance(Runtime& runtime);  // moves to the next item; false at the end
+    Result<bool> peek(Runtime& runtime);     // whether there is a next item, which is then in `after`
     Result<int64_t> length(Runtime& runtime);
 
     Value iterable;
     std::unique_ptr<Iterator> iterator;
-    Value before, current, after;  // kMissing when there is none
-    Value last_changed;            // what loop.changed() saw last
+    Value before, current, after;  // kMissing if there is none
+    Value last_changed;            // the last argument of loop.changed()
     int64_t index0 = -1;
     int64_t depth0;
     int64_t known_length = -1;
     const Statement* recursive = nullptr;  // the loop statement, if it was marked recursive
-    Value enclosing;                       // then its Activation
+    Value enclosing;                       // the Activation of that statement
 };
 
 }  // namespace invar::jinja

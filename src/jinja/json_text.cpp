@@ -1,5 +1,5 @@
-// JSON as Python's json.dumps writes it: NaN and Infinity as words, keys of other types turned into strings, non-ASCII
-// text as it is unless asked otherwise, and nothing escaped for HTML.
+// Writes JSON as Python's json.dumps does: NaN and Infinity as words, keys of other types turned into strings,
+// non-ASCII text unchanged unless asked otherwise, and nothing escaped for HTML.
 #include <algorithm>
 #include <cmath>
 

@@ -1,5 +1,5 @@
-// The rules are jinja2's with trim_blocks and lstrip_blocks on and one trailing newline dropped, including the corners:
-// a begin tag takes a '-' or '+' right behind it as a sign, and an end tag ends nothing inside open brackets.
+// The rules are those of jinja2 with trim_blocks and lstrip_blocks on and one trailing newline dropped, with its corner
+// cases: a '-' or '+' right behind a begin tag is its sign, and inside open brackets no end tag is recognised.
 #include "jinja/lexer.h"
 
 #include "jinja/characters.h"
@@ -53,7 +53,7 @@ class Lexer {
         advance(left - strip_left(source_.substr(position_)).size());
     }
 
-    // After an end tag that was read as `sign`: what white space goes with it.
+    // Called after an end tag with `sign`: drops the white space that goes with it.
     void finish_tag(char sign) {
         if (sign == '-') {
             skip_space();
@@ -63,7 +63,7 @@ class Lexer {
         at_line_start_ = source_[position_ - 1] == '\n';
     }
 
-    // Emits source_[position_, end) as text, stripped as the tag that follows it asks for.
+    // Emits source_[position_, end) as text, stripped as the following tag asks for.
     void emit_text(size_t end, char sign, bool before_print) {
         std::string_view text = source_.substr(position_, end - position_);
         if (sign == '-') {
@@ -110,7 +110,7 @@ class Lexer {
 
     size_t skip_space_from(size_t place) const { return source_.size() - strip_left(source_.substr(place)).size(); }
 
-    // `place` is behind "{%" and its sign. The end of "raw %}" if that is what follows.
+    // If "raw %}" follows `place`, which is behind "{%" and its sign, gives the place behind it.
     size_t end_of_raw_tag(size_t place) const {
         place = skip_space_from(place);
         if (source_.substr(place, 3) != "raw") return npos;
@@ -149,7 +149,7 @@ class Lexer {
         return {};
     }
 
-    // Everything up to and including the end tag.
+    // Reads everything up to and including the end tag.
     Result<void> read_code(bool is_print) {
         brackets_.clear();
         const int first_line = line_;
@@ -197,7 +197,7 @@ class Lexer {
         return {};
     }
 
-    // Digits with single underscores between them; the size they take.
+    // The size of a run of digits with single underscores between them.
     size_t digits_from(size_t offset) const {
         size_t size = 0;
         while (is_ascii_digit(at(offset + size)) ||
@@ -206,7 +206,7 @@ class Lexer {
         return size;
     }
 
-    // The size of a number in base 2, 8 or 16 behind its two-character prefix, or 0.
+    // The size of a number in base 2, 8 or 16 after its two-character prefix; 0 if there is none.
     size_t prefixed_digits() const {
         const char letter = static_cast<char>(at(1) | 0x20);
         const std::string_view digits = letter == 'b'   ? "01"
@@ -235,7 +235,7 @@ class Lexer {
         if (end > whole) return emit(TokenKind::kFloat, end);
         if (const size_t size = prefixed_digits()) return emit(TokenKind::kInteger, size);
         if (at(0) != '0') return emit(TokenKind::kInteger, whole);
-        // A zero may only be followed by zeros: "007" is two numbers, and so an error of the grammar.
+        // A zero may be followed by zeros only. "007" is read as two numbers, which is an error of the grammar.
         size_t zeros = 1;
         while (at(zeros) == '0' || (at(zeros) == '_' && at(zeros + 1) == '0')) ++zeros;
         return emit(TokenKind::kInteger, zeros);
@@ -279,7 +279,7 @@ class Lexer {
     size_t position_ = 0;
     int line_ = 1;
     bool at_line_start_ = true;
-    std::string brackets_;  // the closing brackets that are awaited
+    std::string brackets_;  // the closing brackets expected next
     std::vector<Token> tokens_;
 };
 

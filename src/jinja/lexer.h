@@ -1,5 +1,5 @@
-// Cuts a template into tokens: text, the borders of {{ }} and {% %}, and what is between. White space control (-, +,
-// trim_blocks, lstrip_blocks), comments and raw blocks are gone after this. The grammar is in parser.h.
+// Cuts a template into tokens: text, the borders of {{ }} and {% %}, and the tokens between them. It resolves white
+// space control (-, +, trim_blocks, lstrip_blocks), comments and raw blocks. The grammar is in parser.h.
 #pragma once
 
 #include <string>
@@ -33,7 +33,7 @@ struct Token {
 // Errors name the line: "line 3: ...".
 Result<std::vector<Token>> tokenize(std::string_view source);
 
-// How a token is called in an error.
+// How an error message calls a token.
 std::string describe(const Token& token);
 
 }  // namespace invar::jinja

@@ -1,4 +1,5 @@
-// Follows jinja2's order of visiting, quirk included: in {% set caller = caller() %} the target hides the name first.
+// Visits names in the order of jinja2, including its quirk: in {% set caller = caller() %} the target hides the name
+// first.
 #include "jinja/name_finder.h"
 
 #include <algorithm>

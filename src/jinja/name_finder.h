@@ -9,7 +9,7 @@ namespace invar::jinja {
 
 using Names = std::set<std::string, std::less<>>;
 
-// Which of `wanted` the body reads before anything in it sets them, inner loops and macros included.
+// Which of `wanted` the body reads before anything in it sets them. Inner loops and macros count.
 Names names_read(const Body& body, Names wanted);
 
 bool sets_name(const Expression& target, std::string_view name);

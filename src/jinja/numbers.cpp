@@ -12,7 +12,7 @@ namespace invar::jinja {
 
 namespace {
 
-// left / right, correctly rounded: integers beyond 2^53 are not rounded before they are divided.
+// left / right, correctly rounded: integers beyond 2^53 are not rounded before the division.
 double divide_integers(int64_t left, int64_t right) {
     constexpr int64_t kExact = int64_t{1} << 53;  // up to here every integer is a float
     if (left <= kExact && left >= -kExact && right <= kExact && right >= -kExact)
@@ -28,7 +28,8 @@ double divide_integers(int64_t left, int64_t right) {
         quotient >>= 1;
         ++exponent;
     }
-    // 64 bits with the lost ones folded into the last: the one rounding to 53 bits is then the right one.
+    // The quotient in 64 bits, with the lost bits folded into the last one, so that the one rounding to 53 bits is
+    // right.
     const double result = std::ldexp(static_cast<double>(static_cast<uint64_t>(quotient) | sticky), exponent);
     return (left < 0) != (right < 0) ? -result : result;
 }
@@ -187,7 +188,7 @@ std::string float_text(double magnitude, char type, int precision) {
 
 namespace {
 
-// Without surrounding white space, and without the single underscores between digits; nullopt if one is misplaced.
+// Removes surrounding white space and single underscores between digits; nullopt if an underscore is misplaced.
 std::optional<std::string> digits_of(std::string_view text) {
     text = strip_right(strip_left(text));
     std::string out;
@@ -251,7 +252,7 @@ std::optional<double> parse_real(std::string_view text) {
         const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
         if (end != rest.data() + rest.size()) return std::nullopt;
         if (error == std::errc::result_out_of_range) {
-            // Too large is infinite, too small is zero; the exponent's sign tells which.
+            // Out of range: too small (a negative exponent, or a leading zero) is 0, too large is infinite.
             value = rest.find("e-") != std::string_view::npos || rest.find("E-") != std::string_view::npos ||
                             (rest[0] == '0' || rest[0] == '.')
                         ? 0.0
@@ -280,7 +281,8 @@ double rounded(double value, int digits) {
         std::from_chars(text.data(), text.data() + text.size(), result);
         return std::copysign(result, value);
     }
-    // Left of the point: the exact decimal expansion (a float above 1 has at most 52 binary places), rounded by hand.
+    // To round left of the point, the exact decimal expansion is rounded by hand (a float above 1 has at most 52 binary
+    // places).
     std::string text = float_text(std::abs(value), 'f', 60);
     const size_t point = text.find('.');
     const size_t dropped = static_cast<size_t>(-digits);

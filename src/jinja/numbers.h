@@ -1,5 +1,5 @@
-// Python's arithmetic on bool, int and float, and numbers to and from text. Integers have 64 bits: a result that does
-// not fit is an error. Text does not depend on the locale.
+// Python's arithmetic on bool, int and float, and conversion between numbers and text. Integers have 64 bits; a result
+// that does not fit is an error. Text does not depend on the locale.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace invar::jinja {
 
-// `operation`: one of the seven arithmetic ones; both values are numbers.
+// `operation` must be one of the seven arithmetic ones, and both values must be numbers.
 Result<Value> arithmetic(Operation operation, const Value& left, const Value& right);
 Result<Value> negated(const Value& number);
 
@@ -20,7 +20,7 @@ std::string float_text(double value);
 // printf's %f, %e and %g ("f", "e", "g" and their upper-case forms), without a sign.
 std::string float_text(double magnitude, char type, int precision);
 
-// As Python's int() and float() read text; nullopt where they raise ValueError. Integers beyond 64 bits fail.
+// Read text as Python's int() and float() do; nullopt where Python raises ValueError. Integers beyond 64 bits fail.
 Result<std::optional<int64_t>> parse_integer(std::string_view text, int base);
 std::optional<double> parse_real(std::string_view text);
 

@@ -1,5 +1,5 @@
-// Methods of dict, list, tuple, numbers, loops and cyclers. Methods that change a list or dict exist in Python; here
-// they are known by name, and asking for one gives an undefined value that says so when it is called.
+// Methods of dict, list, tuple, numbers, loops and cyclers. Methods that change a list or dict are known by name only:
+// getting one gives an undefined value, which says so when it is called.
 #include <algorithm>
 
 #include "jinja/arguments.h"
@@ -26,7 +26,7 @@ Result<Value> dict_get(Runtime& runtime, Arguments& arguments) {
 
 Result<Value> dict_copy(Runtime&, Arguments& arguments) {
     TRY_ASSIGN(const Bound bound, bind("copy", arguments, {""}));
-    return bound[0];  // nothing can change it
+    return bound[0];  // no copy is needed, because nothing can change it
 }
 
 Result<Value> dict_from_keys(Runtime& runtime, Arguments& arguments) {

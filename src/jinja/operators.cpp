@@ -1,5 +1,5 @@
-// A string that counts as HTML (Markup) escapes what is added to it, as in markupsafe; that shows in templates that use
-// the filter `safe`.
+// A string that counts as HTML (Markup) escapes whatever is added to it, as in markupsafe. Templates that use the
+// filter `safe` depend on it.
 #include "jinja/operators.h"
 
 #include "jinja/compare.h"
@@ -72,7 +72,7 @@ Result<Value> add_sequences(Runtime& runtime, const Value& left, const Value& ri
 
 Result<Value> operate(Runtime& runtime, Operation operation, const Value& left, const Value& right) {
     if (left.is_number() && right.is_number()) return arithmetic(operation, left, right);
-    // "..." % undefined formats it as empty text; every other operation on undefined fails.
+    // "..." % undefined formats the value as empty text. Every other operation on an undefined value fails.
     if (left.is(Kind::kString) && operation == Operation::kModulo) return percent_format(runtime, left, right);
     if (left.is(Kind::kUndefined)) return fail_undefined(left);
     if (right.is(Kind::kUndefined)) return fail_undefined(right);

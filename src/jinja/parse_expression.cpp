@@ -1,4 +1,4 @@
-// Expressions. Powers associate to the left and a test binds tighter than 'not', as in jinja2.
+// Parses expressions. As in jinja2, powers associate to the left and a test binds tighter than 'not'.
 #include <charconv>
 
 #include "jinja/builtins.h"

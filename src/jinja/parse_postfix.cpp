@@ -1,4 +1,4 @@
-// What follows an expression: attributes, subscripts, calls, filters and tests.
+// Parses what may follow an expression: attributes, subscripts, calls, filters and tests.
 #include "jinja/builtins.h"
 #include "jinja/parser.h"
 
@@ -140,7 +140,7 @@ Result<std::string> Parser::parse_dotted_name() {
     return name;
 }
 
-// All filters that follow; in a filter block the first stands without its '|'.
+// Parses all filters that follow. In a filter block the first one has no '|' before it.
 Parser::Tree Parser::parse_filter(Expression* operand, bool without_bar) {
     while (without_bar || at_operator("|")) {
         if (!without_bar) take();

@@ -1,5 +1,5 @@
-// Statements: what stands between {% and %}. Tags that need other templates (include, import, extends, block) or HTML
-// escaping (autoescape) are refused by name.
+// Parses statements, which stand between {% and %}. Tags that need other templates (include, import, extends, block) or
+// HTML escaping (autoescape) are refused by name.
 #include <algorithm>
 
 #include "jinja/parser.h"
@@ -31,7 +31,7 @@ Statement* Parser::make_statement(StatementKind kind, int line) {
     return &statement;
 }
 
-// Reads up to one of the end tags, of which "{%" is then taken and the name is not; without end tags, to the end.
+// Reads up to one of the end tags and takes its "{%", but not its name. Without end tags it reads to the end.
 Result<Body> Parser::parse_body(Tags end_tags) {
     const Level level(*this);
     TRY(level.check());
@@ -49,7 +49,7 @@ Result<Body> Parser::parse_body(Tags end_tags) {
             TRY(expect(TokenKind::kPrintEnd, "'}}'"));
             body.push_back(print);
         } else {
-            take();  // kBlockBegin: the lexer yields nothing else here
+            take();  // a kBlockBegin, because the lexer yields nothing else here
             if (std::any_of(end_tags.begin(), end_tags.end(), [&](auto tag) { return at_name(tag); })) return body;
             TRY_ASSIGN(Statement * statement, parse_statement());
             body.push_back(statement);
@@ -225,7 +225,7 @@ Result<Statement*> Parser::parse_with() {
     return statement;
 }
 
-// {% generation %}: marks what the model wrote, for training; here its body is simply printed.
+// {% generation %} marks the model's own text for training. Here its body is simply printed.
 Result<Statement*> Parser::parse_generation() {
     Statement* statement = make_statement(StatementKind::kGeneration, take().line);
     const int outer_loops = std::exchange(loops_, 0);

@@ -1,5 +1,6 @@
-// Tokens to a tree: jinja2's grammar, with the extension tags break, continue and generation. Variables are names here;
-// scopes.h turns them into slots. Statements are in parse_statement.cpp, expressions in parse_expression.cpp.
+// Turns tokens into a tree by jinja2's grammar, with the extension tags break, continue and generation. Variables are
+// still names here; scopes.h turns them into slots. parse_statement.cpp parses statements, parse_expression.cpp
+// expressions.
 #pragma once
 
 #include "jinja/lexer.h"
@@ -35,7 +36,7 @@ class Parser {
     Result<std::string> expect_name();
     tl::unexpected<Error> fail_at(int line, std::string_view what) const { return fail("line {}: {}", line, what); }
 
-    // Nodes. finish() computes the height and refuses what is nested too deep.
+    // Nodes. finish() computes the height of a node and refuses one that is nested too deep.
     Expression* make(ExpressionKind kind, int line);
     Statement* make_statement(StatementKind kind, int line);
     Tree finish(Expression* expression);
@@ -45,7 +46,7 @@ class Parser {
 
     // Statements.
     Result<Body> parse_body(Tags end_tags);
-    Result<Body> parse_block(Tags end_tags);  // from the end of the opening tag to the end tag, which is left
+    Result<Body> parse_block(Tags end_tags);  // from the end of the opening tag to the end tag, which is not consumed
     Result<Body> parse_whole_block(std::string_view end_tag);
     Result<Statement*> parse_statement();
     Result<Statement*> parse_if();
@@ -87,17 +88,17 @@ class Parser {
     Result<void> parse_arguments(Expression& call);
     Result<std::string> parse_dotted_name();
     struct TupleRules {
-        bool targets_only = false;  // names, and with `with_namespace` attributes of namespaces
+        bool targets_only = false;  // only names, and with `with_namespace` attributes of namespaces
         bool with_namespace = false;
         bool with_condition = true;
-        bool in_parentheses = false;     // where an empty tuple is allowed
+        bool in_parentheses = false;     // then an empty tuple is allowed
         std::string_view end_name = "";  // a name that ends the tuple
     };
     Tree parse_tuple(const TupleRules& rules);
     bool at_tuple_end(std::string_view end_name) const;
 
-    // One level of grammar inside another, so that the parser's own recursion is bounded. Every cycle of the grammar
-    // passes parse_unary, or counts itself: parse_not, the else of an inline if, and the bodies of statements.
+    // One level of nested grammar, so that the parser's own recursion is bounded. Every cycle of the grammar passes
+    // parse_unary, or counts itself: parse_not, the else of an inline if, and the bodies of statements.
     class Level {
       public:
         explicit Level(Parser& parser) : parser_(parser) { ++parser_.level_; }
@@ -114,7 +115,7 @@ class Parser {
     size_t position_ = 0;
     Program& program_;
     int level_ = 0;
-    int loops_ = 0;  // loops around this place, within the same macro
+    int loops_ = 0;  // how many loops surround this place within the same macro
 };
 
 }  // namespace invar::jinja

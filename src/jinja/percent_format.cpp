@@ -27,7 +27,7 @@ class PercentFormatter {
         }
         const bool is_mapping = values_.is(Kind::kDict);
         const size_t given = values_.is(Kind::kTuple) ? values_.as<Sequence>().items.size() : 1;
-        // A list or another container as the one value may stay unused, as in Python; a mapping always may.
+        // If the one value is a list or another container, it may stay unused, as in Python. A mapping always may.
         const bool may_stay_unused = is_mapping || values_.is(Kind::kList) || values_.is(Kind::kView);
         if (used_ < given && !used_keys_ && !may_stay_unused)
             return fail("a % format uses {} of the {} values it is given", used_, given);

@@ -1,4 +1,4 @@
-// Limits of a rendering and the making of values. The sentences a passed limit ends with are here.
+// Counts against the limits of a rendering and makes values. The error sentences of exceeded limits are here.
 #include "jinja/runtime.h"
 
 namespace invar::jinja {
@@ -35,7 +35,7 @@ Value Runtime::undefined(std::string message) {
 }
 
 Value Runtime::generator(std::unique_ptr<Iterator> source) {
-    constexpr int64_t kIteratorBytes = 128;  // the largest of them, roughly
+    constexpr int64_t kIteratorBytes = 128;  // roughly the size of the largest iterator
     return Value(heap_.make<Generator>(kIteratorBytes, std::move(source)));
 }
 

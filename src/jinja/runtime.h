@@ -1,6 +1,5 @@
-// What one rendering may spend, and the heap it spends it on: steps, memory, output and nesting are counted here and
-// nowhere else. Everything that evaluates, iterates or builds a value takes the Runtime. See chat_template.h for
-// limits.
+// Counts the steps, memory, output and nesting of one rendering, and owns the heap of its values. Nothing else counts
+// them. Everything that evaluates, iterates or builds a value takes the Runtime. limits.h has the limits.
 #pragma once
 
 #include "jinja/limits.h"
@@ -25,10 +24,10 @@ class Runtime {
     }
     // Counts work proportional to bytes read or written: 64 bytes are about one step.
     Result<void> step_bytes(int64_t bytes) { return step(1 + bytes / 64); }
-    // Before something of `bytes` is built.
+    // To be called before something of `bytes` is built.
     Result<void> reserve(int64_t bytes);
 
-    // Strings are charged by their size; all fail only on a limit.
+    // A string is charged by its size. All of these fail only if a limit is exceeded.
     Result<Value> string(std::string text, bool markup = false);
     Result<Value> list(std::vector<Value> items) { return sequence(Kind::kList, std::move(items)); }
     Result<Value> tuple(std::vector<Value> items) { return sequence(Kind::kTuple, std::move(items)); }

@@ -1,7 +1,7 @@
-// Two passes over each frame, as jinja2's compiler makes them: first every name the frame itself reads or sets is given
-// a slot and a way to be filled on entry (analyse...), then expressions get their slots and inner frames are opened
-// (resolve...). The order of reads and writes in the text decides, not the order in which they run; templates rely on
-// it.
+// Makes two passes over each frame, as jinja2's compiler does. The first (analyse...) gives every name that the frame
+// itself reads or sets a slot, and decides how it is filled on entry. The second (resolve...) gives expressions their
+// slots and opens inner frames. The order of reads and writes in the text counts, not the order in which they run;
+// templates rely on it.
 #include "jinja/scopes.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace invar::jinja {
 namespace {
 
-// What runs with an Activation of its own: the template, a macro, a call block, a recursive loop, a loop's filter.
+// A unit with its own Activation: the template, a macro, a call block, a recursive loop, the filter of a loop.
 struct FunctionScope {
     int depth = 0;
     int slots = 0;
@@ -28,11 +28,11 @@ struct Symbols {
     const Symbols* parent = nullptr;
     FunctionScope* function = nullptr;
     std::map<std::string, int>* slots = nullptr;  // of this frame; shared by the copies made for branches
-    std::map<std::string, int> bound;             // names this frame has a slot for
+    std::map<std::string, int> bound;             // names that have a slot in this frame
     std::map<int, Load> loads;
-    Names stored;       // on some path
-    Names always_set;   // on every path so far
-    Names maybe_unset;  // set on some path only: a later read may fall through to the context
+    Names stored;       // set on some path
+    Names always_set;   // set on every path so far
+    Names maybe_unset;  // set on some paths only, so that a later read may fall through to the context
 };
 
 class Resolver {
@@ -55,7 +55,7 @@ class Resolver {
     }
 
   private:
-    // Every branch of a condition copies its frame's names, which is quadratic in a template made for the purpose.
+    // Every branch of a condition copies the names of its frame. A hostile template can make that quadratic.
     static constexpr size_t kMostCopiedNames = 20'000'000;
     static tl::unexpected<Error> fail_too_many() {
         return fail("the template has too many variables in too many conditions");
@@ -82,7 +82,7 @@ class Resolver {
         return {symbols.function->depth - place.function->depth, place.slot};
     }
 
-    // The first pass has given every name a place, unless it stopped early.
+    // The first pass gave every name a place, unless it stopped early.
     static Result<Slot> slot_of(const Symbols& symbols, const std::string& name) {
         const auto place = find(&symbols, name);
         return place ? Result<Slot>(seen_from(symbols, *place)) : fail_too_many();
@@ -128,7 +128,7 @@ class Resolver {
         return frame;
     }
 
-    // First pass: what a frame's own text reads and sets, in order. Bodies of inner frames are not entered.
+    // First pass: finds what the frame's own text reads and sets, in order, without the bodies of inner frames.
     void analyse(Symbols& symbols, const Expression* e) {
         if (e == nullptr) return;
         if (e->kind == ExpressionKind::kName) read(symbols, e->text);
@@ -213,7 +213,7 @@ class Resolver {
         }
     }
 
-    // Second pass. `is_soft`: directly within a condition, where an unknown filter or test is no error until reached.
+    // Second pass. `is_soft`: directly within a condition, where an unknown filter or test fails only when reached.
     Result<void> resolve(const Symbols& symbols, Expression* e, bool is_soft) {
         if (e == nullptr) return {};
         if (e->kind == ExpressionKind::kName || e->kind == ExpressionKind::kNamespace) {
@@ -266,7 +266,7 @@ class Resolver {
         }
     }
 
-    // What a branch sets is set for what is inside of the branch: it is not missing there, as it may be after it.
+    // A variable that a branch sets is always set within that branch, although it may be missing after it.
     static Symbols within_branch(const Symbols& symbols, const Body& body) {
         Symbols inner = symbols;
         for (const Statement* statement : body) {
@@ -344,7 +344,7 @@ class Resolver {
         return {};
     }
 
-    // Set blocks and filter blocks: the body is a frame of its own, and filter arguments are evaluated inside it.
+    // In a set or filter block, the body is a frame of its own, in which the filter's arguments are evaluated too.
     Result<void> resolve_capture(const Symbols& symbols, Statement& s) {
         Opened inner;
         open(inner, symbols, *symbols.function);

@@ -1,6 +1,6 @@
-// Which variable a name means: decided once, before rendering, by jinja2's own rules. A name is bound per frame (loop
-// body, macro, block); a frame that sets a variable works on a copy of the outer one; a name that nothing sets is read
-// from the context when its frame is entered.
+// Decides which variable each name means, once and before rendering, by the rules of jinja2. A name is bound per frame
+// (loop body, macro, block). A frame that sets a variable works on a copy of the outer one. A name that nothing sets is
+// read from the context when its frame is entered.
 #pragma once
 
 #include "jinja/tree.h"

@@ -1,5 +1,5 @@
-// The directives of C's strftime, with glibc's flags - _ 0 ^ and #, since Python hands the format to glibc. A directive
-// it does not know stays as it is. %z and %Z are empty: the time has no zone, like Python's datetime.now().
+// The directives of C's strftime with glibc's flags - _ 0 ^ and #, because Python passes the format to glibc. An
+// unknown directive stays as it is. %z and %Z are empty: the time has no zone, like Python's datetime.now().
 #include "jinja/strftime.h"
 
 #include <fmt/format.h>
@@ -26,7 +26,7 @@ struct Time {
 bool is_leap(int64_t year) { return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0; }
 
 Time broken_down(int64_t seconds) {
-    // Beyond the years 1 to 9999 Python has no dates; the time is clamped there.
+    // Python has no dates outside the years 1 to 9999, so the time is clamped to them.
     seconds = std::clamp<int64_t>(seconds, -62135596800, 253402300799);
     int64_t days = seconds / 86400, rest = seconds % 86400;
     if (rest < 0) rest += 86400, --days;
@@ -35,7 +35,7 @@ Time broken_down(int64_t seconds) {
     t.hour = static_cast<int>(rest / 3600), t.minute = static_cast<int>(rest / 60 % 60),
     t.second = static_cast<int>(rest % 60);
     t.weekday = static_cast<int>(((days + 4) % 7 + 7) % 7);
-    // Days from the civil calendar, counted in eras of 400 years that begin on 1 March (H. Hinnant's derivation).
+    // The calendar date of a day, counted in eras of 400 years that begin on 1 March (H. Hinnant's derivation).
     const int64_t shifted = days + 719468;
     const int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
     const int64_t day_of_era = shifted - era * 146097;
@@ -106,7 +106,7 @@ constexpr NumberDirective kNumbers[] = {
 
 struct TextDirective {
     char directive;
-    std::string_view format;  // what it stands for
+    std::string_view format;  // the format it stands for
 };
 constexpr TextDirective kComposed[] = {
     {'c', "%a %b %e %H:%M:%S %Y"}, {'D', "%m/%d/%y"}, {'F', "%Y-%m-%d"}, {'n', "\n"}, {'r', "%I:%M:%S %p"}, {'R', "%H:%M"},

@@ -1,4 +1,4 @@
-// Dates as C's strftime writes them in the C locale, from a time that is given: no clock is read.
+// Formats a given time as C's strftime does in the C locale. It reads no clock.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// jinja2 reads a literal through Python's "unicode-escape" codec after writing every non-ASCII character as an escape
-// of its own; the one visible trace is a backslash before such a character, which then stays beside that escape's text.
+// jinja2 first writes every non-ASCII character of a literal as an escape and then reads it through Python's
+// "unicode-escape" codec. This shows in one case: after a backslash before such a character, the escape stays as text.
 #include "jinja/string_literal.h"
 
 #include "jinja/characters.h"

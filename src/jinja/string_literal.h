@@ -1,4 +1,4 @@
-// The escapes of string literals in templates: those of Python.
+// Resolves the escapes of string literals in templates, which are those of Python.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace invar::jinja {
 
-// `literal`: what is between the quotes.
+// `literal` is the text between the quotes.
 Result<std::string> unescape(std::string_view literal);
 
 }  // namespace invar::jinja

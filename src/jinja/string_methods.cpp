@@ -1,5 +1,5 @@
-// Methods of str that make one string from another or look something up in it. Splitting is in string_split.cpp, the
-// is...() questions in string_predicates.cpp. A Markup stays a Markup and escapes what is put into it.
+// Methods of str that make one string from another or look something up in it. string_split.cpp splits,
+// string_predicates.cpp has the is...() methods. A Markup stays a Markup and escapes what is put into it.
 #include <algorithm>
 
 #include "jinja/arguments.h"
@@ -73,7 +73,7 @@ Result<Value> replace(Runtime& runtime, Arguments& arguments) {
                     count, bound[0].is_markup());
 }
 
-// The part of the string that start and end select, in characters; `begin` is the byte where it starts.
+// The part of a string that start and end select, in characters. `begin` is the byte where it starts.
 struct Window {
     std::string_view text;
     size_t begin = 0;

@@ -1,4 +1,4 @@
-// The is...() methods of str: what kind of characters it consists of.
+// The is...() methods of str, which classify the characters of a string.
 #include <algorithm>
 
 #include "jinja/arguments.h"

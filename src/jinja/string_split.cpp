@@ -22,13 +22,13 @@ Result<Value> to_list(Runtime& runtime, const std::vector<std::string_view>& par
     return runtime.list(std::move(items));
 }
 
-// At runs of white space, none of which remain. At most `limit` cuts, all if it is negative.
+// Splits at runs of white space and drops them. Makes at most `limit` cuts, or all if it is negative.
 std::vector<std::string_view> split_at_space(std::string_view text, int64_t limit) {
     std::vector<std::string_view> parts;
     text = strip_left(text);
     while (!text.empty()) {
         if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-            parts.push_back(text);  // what is left keeps the white space at its end
+            parts.push_back(text);  // the last part keeps the white space at its end
             break;
         }
         size_t end = 0;
@@ -48,7 +48,7 @@ std::vector<std::string_view> split_at_space_from_right(std::string_view text, i
     text = strip_right(text);
     while (!text.empty()) {
         if (limit >= 0 && static_cast<int64_t>(parts.size()) >= limit) {
-            parts.push_back(text);  // and here the white space at its beginning
+            parts.push_back(text);  // the first part keeps the white space at its beginning
             break;
         }
         size_t begin = text.size();
@@ -80,7 +80,7 @@ std::vector<std::string_view> split_at(std::string_view text, std::string_view s
 }
 
 std::vector<std::string_view> split_at_from_right(std::string_view text, std::string_view separator, int64_t limit) {
-    // Searched in the reversed text, where each cut is found in time linear in what it skips.
+    // Searches the reversed text, where each cut is found in time linear in what it skips.
     const std::string reversed(text.rbegin(), text.rend()), wanted(separator.rbegin(), separator.rend());
     std::vector<std::string_view> parts;
     size_t end = text.size();

@@ -1,4 +1,4 @@
-// The tests of templates: what stands behind `is`.
+// The tests of templates, which follow `is`.
 #include <algorithm>
 
 #include "jinja/arguments.h"
@@ -33,7 +33,7 @@ bool is_string(const Value& v) { return v.is(Kind::kString); }
 bool is_mapping(const Value& v) { return v.is(Kind::kDict); }
 bool is_escaped(const Value& v) { return v.is_markup(); }
 
-// Has a length and can be indexed; an undefined value passes, as in jinja2.
+// Whether a value has a length and can be indexed. As in jinja2, an undefined value passes.
 bool is_a_sequence(const Value& v) {
     return v.is(Kind::kString) || v.is_sequence() || v.is(Kind::kDict) || v.is(Kind::kRange) || v.is(Kind::kUndefined);
 }
@@ -91,7 +91,8 @@ Result<Value> is_in(Runtime& runtime, Arguments& arguments) {
     return Value::boolean(found);
 }
 
-// Identity: Python shares none, booleans, small integers and literals; equal values of those kinds count as the same.
+// Identity. In Python none, booleans, small integers and literals have one object each, so equal values of those kinds
+// count as the same.
 Result<Value> is_same_as(Runtime& runtime, Arguments& arguments) {
     TRY_ASSIGN(const Bound bound, bind("sameas", arguments, {"value", "other"}, 2));
     if (bound[0].kind() != bound[1].kind()) return Value::boolean(false);

@@ -1,4 +1,4 @@
-// str() and repr() of every kind of value. What Python would print with an address in it is an error here: no prompt
+// str() and repr() of every kind of value. If Python would print an address, it is an error here, because no prompt
 // should depend on where an object lies.
 #include "jinja/text.h"
 

@@ -1,4 +1,4 @@
-// Text under construction, charged to the heap as it grows, and values as text: str(), repr() and JSON.
+// Builds text, charging the heap as it grows, and writes values as text: str(), repr() and JSON.
 #pragma once
 
 #include "jinja/runtime.h"

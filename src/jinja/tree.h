@@ -1,5 +1,5 @@
-// The compiled template: a tree of statements and expressions whose variables are already slots. The parser builds it,
-// scopes.cpp fills in slots and frames, the evaluator only reads it, so one Program may be rendered by many threads.
+// The compiled template: a tree of statements and expressions whose variables are slots. The parser builds it,
+// scopes.cpp fills in slots and frames, and the evaluator only reads it, so many threads may render one Program.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ enum class Operation : uint8_t {
     kNotIn,
 };
 
-// A variable: `index` in the Activation `hops` functions further out.
+// A variable: entry `index` of the Activation that lies `hops` functions further out.
 struct Slot {
     int hops = 0;
     int index = -1;
@@ -74,15 +74,15 @@ struct Expression {
     std::string attribute;
     std::vector<Expression*> operands;
     std::vector<Operation> comparisons;
-    // Arguments of calls, filters and tests; the spreads are *args and **kwargs.
+    // Arguments of calls, filters and tests. The spreads are *args and **kwargs.
     std::vector<Expression*> positional;
     std::vector<std::pair<std::string, Expression*>> keywords;
     Expression* spread_positional = nullptr;
     Expression* spread_keywords = nullptr;
-    const Builtin* builtin = nullptr;  // of a filter or test; nullptr: unknown, an error when it is reached
+    const Builtin* builtin = nullptr;  // of a filter or test; nullptr: unknown, which is an error when it is reached
 };
 
-// What happens to a variable when its frame (a loop body, a macro, a block) is entered.
+// How a variable is filled when its frame (a loop body, a macro, a block) is entered.
 struct Load {
     enum class From : uint8_t { kParameter, kContext, kOuter, kNothing } from;
     int slot;
@@ -132,11 +132,12 @@ struct Statement {
     std::vector<Expression*> parameters, defaults;
     Body body, else_body;
 
-    // Filled in by scopes.cpp. `slots` counts the variables of a function of its own: a macro, a call block, a
-    // generation block, a recursive loop; test_slots those of a loop's filter, which is a function too.
+    // scopes.cpp fills these in. `slots` counts the variables of a statement that is a function of its own: a macro, a
+    // call block, a generation block, a recursive loop. test_slots counts those of a loop's filter, which is a function
+    // too.
     Frame frame, else_frame, test_frame;
     int slots = 0, test_slots = 0;
-    Slot variable;                      // of a macro: where it is stored
+    Slot variable;                      // of a macro: the variable that holds it
     Expression* test_target = nullptr;  // the loop's target again, with the slots of its filter
     int loop_slot = -1;
     int caller_slot = -1, keywords_slot = -1, positional_slot = -1;
@@ -145,7 +146,7 @@ struct Statement {
 using Constant = std::variant<std::monostate, bool, int64_t, double, std::string>;  // monostate: none
 
 struct Program {
-    std::deque<Expression> expressions;  // owns; flat, so that no destructor recurses
+    std::deque<Expression> expressions;  // owns all expressions; a flat list, so that no destructor recurses
     std::deque<Statement> statements;
     std::vector<Constant> constants;
     Body body;
@@ -154,7 +155,7 @@ struct Program {
     std::vector<std::string> free_variables;
 };
 
-// Nesting beyond this is a syntax error. jinja2 itself stops earlier: it compiles to Python, which allows 200 brackets.
+// Deeper nesting is a syntax error. jinja2 itself stops earlier: it compiles to Python, which allows 200 brackets.
 constexpr int kMaximumHeight = 200;
 
 }  // namespace invar::jinja

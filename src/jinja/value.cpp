@@ -1,5 +1,5 @@
-// Life and death of values, and the hash table of dicts. Freeing is a loop over a list of dead objects, never a
-// recursion: a template may chain a million objects. Equality and hashing of keys are in compare.h.
+// Creates and frees values, and has the hash table of dicts. Objects are freed in a loop over a list and never by
+// recursion, because a template may chain a million of them. Equality and hashing of keys are in compare.h.
 #include "jinja/value.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ void Heap::bury(Object* object) {
 }
 
 Heap::~Heap() {
-    std::vector<Value> kept;  // keeps each alive until all of them are empty
+    std::vector<Value> kept;  // keeps each object alive until all of them are cleared
     kept.reserve(watched_.size());
     for (Object* object : watched_) kept.emplace_back(object);
     for (const Value& value : kept) value.object()->clear();

@@ -1,7 +1,7 @@
-// The values a template computes with: Python's, as far as templates can see them. Strings are UTF-8 and counted in
-// code points, integers have 64 bits, lists, tuples and dicts never change once made (the sandbox allows no mutation),
-// and a namespace is the one thing that does. Every object belongs to a Heap, which counts live bytes against the limit
-// and frees without recursion. What operators do is in operators.h; attributes and methods are in attributes.h.
+// The values of templates, which are Python's as far as templates can see. Strings are UTF-8 and counted in code
+// points. Integers have 64 bits. Lists, tuples and dicts never change once made (the sandbox allows no mutation); only
+// a namespace does. Every object belongs to a Heap, which counts live bytes against the limit and frees without
+// recursion. operators.h has the operators, attributes.h attributes and methods.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct Statement;
 struct Arguments;
 
 enum class Kind : uint8_t {
-    kMissing,  // a variable that was never set; no operation ever returns it
+    kMissing,  // a variable that was never set; no operation returns it
     kNone,
     kBool,
     kInteger,
@@ -51,7 +51,7 @@ class Object {
     Object(const Object&) = delete;
     Object& operator=(const Object&) = delete;
 
-    // Drops what the object refers to, for objects that may be part of a cycle.
+    // Drops the references of the object, for objects that may be part of a cycle.
     virtual void clear() {}
 
     Kind kind() const { return kind_; }
@@ -61,9 +61,9 @@ class Object {
     friend class Value;
     Heap& heap_;
     Object* next_dead_ = nullptr;
-    int64_t bytes_ = 0;  // charged to the heap
+    int64_t bytes_ = 0;  // how much the heap was charged for it
     int64_t references_ = 0;
-    size_t watched_at_ = 0;  // place in Heap::watched_
+    size_t watched_at_ = 0;  // its place in Heap::watched_
     Kind kind_;
 };
 
@@ -119,8 +119,8 @@ class Value {
     };
 };
 
-// Counts the bytes of live objects. When the heap goes, whatever is left (cycles through namespaces and macros) goes
-// too.
+// Counts the bytes of live objects. When it is destroyed, it also destroys what is left (cycles through namespaces and
+// macros).
 class Heap {
   public:
     explicit Heap(int64_t limit) : limit_(limit) {}
@@ -128,7 +128,7 @@ class Heap {
     Heap(const Heap&) = delete;
     Heap& operator=(const Heap&) = delete;
 
-    // `payload`: bytes the object holds beyond itself.
+    // `payload`: the bytes that the object holds beyond itself.
     template <class T, class... Args>
     T* make(int64_t payload, Args&&... args) {
         T* object = new T(*this, std::forward<Args>(args)...);
@@ -143,7 +143,7 @@ class Heap {
     int64_t limit() const { return limit_; }
     int64_t live() const { return live_; }
 
-    // Objects that may refer to themselves: cleared when the heap goes.
+    // Registers an object that may refer to itself, so that it is cleared with the heap.
     void watch(Object& object) {
         object.watched_at_ = watched_.size();
         watched_.push_back(&object);
@@ -156,7 +156,7 @@ class Heap {
 
   private:
     friend class Value;
-    void bury(Object* object);  // frees it and everything only it held, one object at a time
+    void bury(Object* object);  // frees it and everything that only it held, one object at a time
 
     int64_t limit_;
     int64_t live_ = 0;
@@ -165,7 +165,7 @@ class Heap {
     bool burying_ = false;
 };
 
-// An iterator pulls items one at a time; what it pulls from may be lazy and may fail.
+// Gives items one at a time. Its source may be lazy and may fail.
 class Iterator {
   public:
     virtual ~Iterator() = default;
@@ -174,7 +174,7 @@ class Iterator {
 
 struct Undefined : Object {
     Undefined(Heap& heap, std::string what) : Object(heap, Kind::kUndefined), message(std::move(what)) {}
-    std::string message;  // what an operation on it fails with
+    std::string message;  // the error of any operation on it
 };
 
 struct String : Object {
@@ -188,7 +188,7 @@ struct String : Object {
 struct Sequence : Object {
     Sequence(Heap& heap, Kind kind, std::vector<Value> values) : Object(heap, kind), items(std::move(values)) {}
     std::vector<Value> items;
-    bool group = false;  // a pair made by the filter groupby: has .grouper and .list
+    bool group = false;  // made by the filter groupby: a pair with .grouper and .list
 };
 
 struct Dict : Object {
@@ -199,7 +199,7 @@ struct Dict : Object {
     explicit Dict(Heap& heap) : Object(heap, Kind::kDict) {}
     const Value* find(std::string_view key) const;
     Result<const Value*> find(Runtime& runtime, const Value& key) const;  // fails if the key cannot be hashed
-    Result<void> set(Runtime& runtime, Value key, Value value);           // replaces the value, keeps the place
+    Result<void> set(Runtime& runtime, Value key, Value value);  // replaces the value of a key, which keeps its place
     std::vector<Entry> entries;
 
   private:
@@ -238,8 +238,8 @@ struct Namespace : Object {
     Heap* owner;
 };
 
-// One row of a table of built-ins. Methods get their object, filters and tests their input, as first positional
-// argument.
+// A row of a table of built-ins. The first positional argument of a method is its object, that of a filter or test its
+// input.
 struct Builtin {
     std::string_view name;
     Result<Value> (*run)(Runtime& runtime, Arguments& arguments);
@@ -284,13 +284,13 @@ struct Joiner : Object {
     bool used = false;
 };
 
-// The arguments of a call, and how a built-in takes them: bind() sorts them by parameter name.
+// The arguments of a call. bind() in arguments.h assigns them to parameters.
 struct Arguments {
     std::vector<Value> positional;
     std::vector<std::pair<std::string, Value>> keywords;
 };
 
-// Python's name of the type, e.g. "str", "NoneType", "dict_items".
+// The name of the type in Python, e.g. "str", "NoneType", "dict_items".
 std::string_view type_name(const Value& value);
 
 }  // namespace invar::jinja

@@ -1,5 +1,5 @@
-"""invar audit as a user meets it: the demonstration models are sound; a byte changed in a copy is reported with the offset at which
-the gguf package, which shares no code with us, says that the block lies; exit codes.
+"""invar audit from outside: the demonstration models have no findings; a changed byte in a copy is reported at the offset where the
+block lies according to the gguf package, which shares no code with us; exit codes.
 """
 import pathlib
 import shutil
@@ -19,7 +19,7 @@ def audit(invar, path, expected):
 
 
 def damaged(source, copy, name, block, block_bytes, bits):
-    """A copy with the binary16 at the start of one block replaced; its offset in the file."""
+    """Writes a copy in which the binary16 at the start of one block is replaced, and returns the block's offset in the file."""
     shutil.copy(source, copy)
     tensor = next(t for t in gguf.GGUFReader(str(source)).tensors if t.name == name)
     offset = int(tensor.data_offset) + block * block_bytes

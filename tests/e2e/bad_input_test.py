@@ -1,4 +1,4 @@
-"""What a user gets for bad input: one sentence on stderr that says what and where, exit code 2 (3 for lack of memory), nothing on stdout, no file left behind."""
+"""Bad input gives one sentence on stderr that says what and where, exit code 2 (3 for lack of memory), nothing on stdout, no file left behind."""
 import os
 import pathlib
 

@@ -1,5 +1,5 @@
-"""invar bench: what it says a token costs against the file as the gguf package sees it, the shape of its JSON, comparisons over one
-engine and against another program. Nothing here depends on how fast the machine is.
+"""invar bench: the cost it states for a token equals that of the file as the gguf package reads it; its JSON has the expected fields;
+comparisons work over one engine and against another program. Nothing here depends on the speed of the machine.
 """
 import json
 import math
@@ -69,7 +69,7 @@ def check_shape(invar, path):
         seconds = sorted(run["seconds"] for run in one["runs"])
         computed = one["tokens"] * one["sequences"]
         assert math.isclose(one["high"], computed / seconds[0], rel_tol=1e-9)
-        # The share is that of each run's own probe, recomputed here from the runs.
+        # The share refers to each run's own probe; it is computed again from the runs.
         done = one["per_token"]["weight_multiply_adds"] * computed / 1e9
         shares = sorted(done / r["seconds"] / r["int8_probe_giga_multiply_adds_per_second"] for r in one["runs"])
         assert math.isclose(one["share_of_int8_probe"]["low"], shares[0], rel_tol=1e-6)
@@ -109,7 +109,7 @@ def check_comparisons(invar, path):
 
 
 def check_builds(invar, path):
-    """Another program that writes down how it was called and claims speeds of its own."""
+    """Compares with another program, which records its arguments and reports made-up speeds."""
     log, other = invar.folder / "calls", invar.folder / "other-invar"
     answer = {"measurements": [{"work": "generation", "tokens": 2, "tokens_per_second": 1e-3, "depth": 0},
                                {"work": "prompt", "tokens": 20, "tokens_per_second": 2e-3}]}
@@ -129,7 +129,7 @@ def check_builds(invar, path):
 
 
 def check_paced(invar, path):
-    """A line in, a run, a line out: so another program can take turns with it."""
+    """A line on standard input starts a run, and a line is printed after it, so that another program can take turns."""
     flags = ("--prompt", "20", "--generate", "2", "--runs", "2", "--threads", "1", "--paced", "--json")
     child = subprocess.Popen([invar.binary, "bench", path, *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     told = []
@@ -148,7 +148,7 @@ def check_paced(invar, path):
 
 
 def check_once(invar, path):
-    """What instruction counters run: every work, no clock."""
+    """--once runs every work without a clock, for instruction counters."""
     lines = invar.run("bench", path, "--once", "--prompt", "20", "--generate", "1", "--depth", "9", "--threads", "1").splitlines()
     assert lines[:2] == ["prompt of 20 at depth 9", "generation of 1 at depth 9"], lines
     assert lines[2].startswith("kernels, more than 8 tokens") and not any("tok/s" in line for line in lines)

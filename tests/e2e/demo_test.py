@@ -17,8 +17,8 @@ import reference64  # noqa: E402
 import world  # noqa: E402
 
 MODELS, MIXES = ("demo-moe", "demo-dense"), ("q8_0", "q4_k_m")
-COUNT = 60        # conversations of each file here; the script's 500 are the figure in the README
-MARGIN = 8.0      # percentage points below the bars that 60 conversations may fall by chance
+COUNT = 60        # conversations per file in this test; the README has the result for the script's 500
+MARGIN = 8.0      # by chance, 60 conversations may be this many percentage points below the bars
 LOGITS_BOUND = 3e-6
 
 

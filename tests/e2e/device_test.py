@@ -1,5 +1,5 @@
-"""--device of the whole program, on two builds of it: the shipped one, on a machine that may have no device (errors, exit codes, and
-`auto`), and the one whose CUDA is the emulated device (equal bits, plans, splits, verify, recordings).
+"""--device in the whole program, on two builds. The shipped one is tested for errors, exit codes and `auto`, on a machine that may have no
+device. The one with the emulated CUDA device is tested for equal bits, plans, splits, verify and recordings.
 """
 import pathlib
 
@@ -21,7 +21,7 @@ def one_sentence(done, *parts):
 
 
 def errors(invar, model):
-    """What a user can get wrong about devices, on a machine with or without one."""
+    """Wrong uses of the device flags, on a machine with or without a device."""
     count = 0
     for flags, part in ((("--device", "gpu"), "must be cpu, cuda, auto"),
                         (("--device", "cuda:x"), "must be cpu, cuda, auto"),
@@ -37,7 +37,7 @@ def errors(invar, model):
 
 
 def without_a_device(invar, model):
-    """Only where this machine has none: cuda is an error, auto the CPU and says so, verify names why."""
+    """If this machine has no device: cuda is an error, auto uses the CPU and says so, and verify names the reason."""
     one_sentence(invar.call("plan", model, "--device", "cuda"), "--device cpu")
     done = invar.call("plan", model, "--device", "auto", "--summary")
     assert done.returncode == 0 and "using the CPU: " in done.stderr, done.stderr
@@ -49,7 +49,7 @@ def without_a_device(invar, model):
 
 
 def equal_bits(emulated, folder):
-    """verify: every path of the device against the CPU, every stage."""
+    """verify compares every stage of every path of the device with the CPU."""
     stages = 0
     for name, paths in (("qwen3moe", 4), ("qwen3", 3)):
         model = GOLDENS / f"{name}.gguf"
@@ -66,7 +66,7 @@ def equal_bits(emulated, folder):
 
 
 def splits(emulated, model):
-    """Logits of every split, one by one and beside what the plan says of it."""
+    """The logits of every split are equal, and the plan describes it."""
     tokens = [3, 1, 4, 1, 5, 9, 2, 6]
     expected = emulated.logits(model, tokens, *SMALL)
     values = 0
@@ -80,7 +80,7 @@ def splits(emulated, model):
         on_device = sum(e["bytes"] for e in there) + sum(r["bytes"] for r in plan["reserves"] if r["place"] == "device")
         assert there and on_device == plan["device_bytes"] and plan["host_bytes"] + on_device == plan["total_bytes"]
         assert plan["placement"].count(" MiB") >= 3, plan["placement"]
-        # What the emulated device lends is the host's memory as well, which the check of the host's rightly counts: exit code 1.
+        # The memory of the emulated device is host memory, which the check of the host rightly counts as too much: exit code 1.
         checked = engine.json.loads(emulated.call("plan", model, *SMALL, *device, "--check", "--json").stdout)
         assert checked["device_memory"]["within"] and checked["device_memory"]["planned"] == on_device, checked["device_memory"]
         assert checked["differences"] == 0
@@ -92,7 +92,7 @@ def splits(emulated, model):
 
 
 def faults_and_recordings(emulated, folder):
-    """A recording of the device equals the CPU's; replay runs there; a fault there is found and named."""
+    """A recording made on the device equals that of the CPU, replay runs on the device, and a fault injected there is found."""
     model = GOLDENS / "qwen3moe.gguf"
     record = ("trace", "record", model, "--tokens", "3,1,4,1,5,9", *SMALL, "--out")
     emulated.run(*record, folder / "cpu.safetensors")
@@ -108,7 +108,7 @@ def faults_and_recordings(emulated, folder):
 
 
 def bench(emulated, model):
-    """The shares and gaps that are told follow from the times, bytes and ceilings that are told; an emulated device says so first."""
+    """The printed shares and gaps follow from the printed times, bytes and ceilings; an emulated device is named as such first."""
     flags = ("bench", model, *SMALL, "--prompt", "6", "--generate", "1", "--runs", "1", "--device", "cuda")
     report = emulated.json(*flags)
     device = report["accelerator"]
@@ -145,7 +145,7 @@ def bench(emulated, model):
 
 
 def proofs(emulated, golden, with_tokenizer):
-    """eval and verify --faults there tell what they tell on the CPU (audit reads a file and takes no device)."""
+    """eval and verify --faults give the same on the device as on the CPU (audit reads a file and uses no device)."""
     text = emulated.folder / "text.txt"
     text.write_text("The quick brown fox jumps over the lazy dog, and then it does so again, slower.")
     flags = ("eval", with_tokenizer, text, "--context", "24", "--stride", "12", "--windows", "1", "--chunk", "16", "--threads", "2")
@@ -162,7 +162,7 @@ def proofs(emulated, golden, with_tokenizer):
 
 
 def wide_heads(emulated):
-    """What the kernels cannot index is refused before loading, and computed by the CPU."""
+    """A model that the kernels cannot index is refused before loading; the CPU computes it."""
     model = emulated.folder / "wide.gguf"
     tiny_models.write_model(model, arch="llama", width=320, layers=1, heads=1, kv=1, head=320, ffn=256)
     for command in ("plan", "bench"):

@@ -1,5 +1,5 @@
 """invar diff against numpy and the gguf package's own dequantisation: distances and best factors of every tensor, KL divergence on
-exported logits; files with one planted mistake are told from quantisation by exit code and sentence.
+exported logits. A file with one planted mistake is distinguished from quantisation by exit code and sentence.
 """
 import pathlib
 import shutil
@@ -46,7 +46,7 @@ def check_quantised(invar, folder):
                 rms = np.sqrt(((p - q) ** 2).sum() / (p ** 2).sum())
                 assert abs(tensor["relative_rms"] - rms) <= 1e-9 + 1e-6 * rms, f"{path} {tensor['weight']}: {tensor['relative_rms']}, numpy has {rms}"
                 assert abs(tensor["scale"] - (p @ q) / (q @ q)) < 1e-6
-                # Where the two say the worst block is, it is this far off.
+                # The distance of the block that the report calls the worst, computed here.
                 worst = tensor["worst_block"]
                 columns = x[tensor["a"]["tensor"]].shape[-1]
                 start = worst["row"] * columns + worst["column"]

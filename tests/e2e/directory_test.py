@@ -1,6 +1,6 @@
-"""Model directories: logits equal to those of their GGUF twins and near transformers' float64 ones; `quantize` makes of a directory the
-tensors and keys that llama.cpp's converter made (tests/data/goldens_hf), and of the demonstration models' own directories the same
-weights as of their GGUF files.  A tokenizer of the test's own is put beside the tiny models, which have none."""
+"""Model directories. Their logits equal those of their GGUF twins and are near those of transformers in float64. `quantize` turns a directory
+into the tensors and keys that llama.cpp's converter wrote (tests/data/goldens_hf), and the demonstration models' directories into the same
+weights as their GGUF files.  The tiny models have no tokenizer, so the test adds one of its own."""
 import json
 import pathlib
 import shutil
@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools" / "demo"))
 import directory  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "data" / "goldens_hf"
-# Beyond what the converter writes: keys that say what a reader would otherwise derive.
+# Keys that the converter does not write, because a reader can derive them.
 OURS_ONLY = {"vocab_size", "rope.dimension_count", "expert_feed_forward_length"}
 
 
@@ -36,7 +36,7 @@ def add_tokenizer(folder, count):
 
 
 def model_keys(keys):
-    """Of the model alone, without the architecture's name in front (the converter calls Mistral-Small's text model mistral3)."""
+    """The keys of the model alone, without the architecture's name in front (the converter calls Mistral-Small's text model mistral3)."""
     arch = keys["general.architecture"] + "."
     return {name.removeprefix(arch): value for name, value in keys.items() if name.startswith(arch)}
 

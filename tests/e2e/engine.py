@@ -1,4 +1,4 @@
-"""How the end-to-end tests drive the program: one place for its path, a scratch folder, and running a command."""
+"""Runs the program for the end-to-end tests: its path, a scratch folder, and the call of a command."""
 import argparse
 import json
 import pathlib

@@ -1,5 +1,5 @@
 """Whole models give the same bits whatever computes them: every architecture in every weight format, on each instruction set, with
-1 and 2 threads, prompts in chunks of 1, 7 and 512, packed weights and weights as stored.  Compared with ==.
+1 and 2 threads, with prompts in chunks of 1, 7 and 512, and with packed weights and weights as stored.  They are compared with ==.
 """
 import itertools
 

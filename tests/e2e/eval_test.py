@@ -1,5 +1,5 @@
-"""invar eval against numpy: windows cut and scored here from the description in its header, on logits that `invar logits` writes; a
-float64 evaluation of the whole model for --against reference64; stopping and resuming; refusals.
+"""invar eval against numpy. The windows are cut and scored here as its header describes, on logits that `invar logits` writes. For --against
+reference64 the whole model is evaluated in float64. Stopping, resuming and refusals are tested too.
 """
 import pathlib
 import sys

@@ -1,5 +1,5 @@
 """invar plan --check on the demonstration models: every entry as planned, memory as planned, with the file sizes that the gguf package
-sees; and a cache of repacked weights: planned, mapped in place of memory, refused when damaged, with the same answers.
+sees. A cache of repacked weights is planned, is mapped instead of held in memory, gives the same answers, and is refused when damaged.
 """
 import pathlib
 import shutil
@@ -67,7 +67,7 @@ def test(invar, arguments):
             assert owners.keys() == sizes.keys(), f"{path}: {owners.keys() ^ sizes.keys()}"
             as_stored = [e for e in owners.values() if e["form"] == "as_stored"]
             assert all(e["bytes"] == sizes[e["tensor"]] for e in as_stored)
-            # What stays in the file is in memory once it was read; what was repacked is not there a second time.
+            # Weights that stay in the file are resident once they were read; repacked weights are not resident a second time.
             mapped = next(p for p in memory["parts"] if p["name"] == "weights in the mapped file")
             assert mapped["planned"] == sum(e["bytes"] for e in as_stored)
             assert memory["file_rest"]["written"] < 256 * 1024, memory["file_rest"]

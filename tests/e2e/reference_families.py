@@ -1,5 +1,5 @@
-"""float64 evaluation of every architecture the engine supports: what tools/demo/reference64.py has for qwen3 and qwen3moe, and here
-the llama and qwen2 families with biases, neighbouring rope pairs, scaled rope and windows.  An oracle: it shares nothing with
+"""float64 evaluation of every architecture that the engine supports. tools/demo/reference64.py has qwen3 and qwen3moe; this file adds
+the llama and qwen2 families with biases, neighbouring rope pairs, scaled rope and windows.  It is an oracle and shares nothing with
 the engine but the file.  Formulas: RoPE (Su et al. 2021), YaRN (Peng et al. 2023), as transformers folds its attention factor.
 """
 import math
@@ -16,7 +16,7 @@ class FamilyReference(reference64.Reference):
     supported = ("llama", "qwen2", "qwen3", "qwen3moe")
 
     def frequencies(self):
-        """Radians a position for each pair, and the factor on cos and sin."""
+        """The radians per position for each pair, and the factor on cos and sin."""
         pairs = self.value("rope.dimension_count", self.head_dim) // 2
         base = self.rope_base
         plain = base ** (-np.arange(pairs) / pairs)

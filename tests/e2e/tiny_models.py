@@ -1,7 +1,7 @@
 """Writes tiny random models of every supported architecture as F32 GGUF files, for tests of the whole engine.
 
-Decides shapes that are awkward on purpose (head widths 64, 80 and 128, grouped heads, tied and untied embeddings, biases, scaled
-rope, windows, experts).  Weights are seeded noise: the text means nothing, the numbers must agree.  Needs numpy and gguf.
+The shapes are awkward on purpose (head widths 64, 80 and 128, grouped heads, tied and untied embeddings, biases, scaled rope,
+windows, experts).  Weights are seeded noise, so the text means nothing, but the numbers must agree.  Needs numpy and gguf.
 """
 import argparse
 import pathlib

@@ -1,5 +1,6 @@
-"""`invar trace` on the demonstration model, from outside: numpy and the safetensors package read what it writes, its figures are
-numpy's, every path gives the same recording, an injected fault is found where it is, and recordings of transformers and llama.cpp compare.
+"""`invar trace` on the demonstration model, from outside. numpy and the safetensors package read the recordings, its figures equal those of
+numpy, every path gives the same recording, an injected fault is found at its place, and recordings of transformers and llama.cpp can be
+compared.
 """
 import json
 import pathlib
@@ -91,7 +92,7 @@ def check_paths(invar, path, tokens):
             assert result["differing"] == 0 and result["counts"]["equal"] == 108, result["counts"]
             compared += result["values"]
             runs += 1
-    # What only one side has is no pass by itself.
+    # A stage that only one side has does not count as passed.
     assert not diff(invar, path, other, wanted=1)["complete"]
     statistics = invar.folder / "statistics.safetensors"
     invar.run("trace", "record", MODEL, "--tokens", text, "--out", statistics, "--statistics", "--chunk", 5, "--scores")
@@ -192,7 +193,7 @@ def check_transformers(invar):
         result = diff(invar, golden, ours, "--tolerance", tolerance, "--allow-missing", wanted=0)
         assert result["counts"]["equal"] + result["counts"]["tolerated"] > 15, f"{golden.name}: {result['counts']}"
         compared += result["values"]
-        # And the engine, with the tolerances that are shipped for it: nothing may be missing but what they name.
+        # The engine is compared with the shipped tolerances; only the stages that they name may be missing.
         invar.run("trace", "record", golden.with_suffix(".gguf"), "--tokens", ",".join(map(str, tokens)), "--out", ours, "--cache", "f32")
         result = diff(invar, golden, ours, "--tolerance", ROOT / "tools" / "tolerances_transformers.json", wanted=0)
         engine_values += result["values"]
@@ -224,7 +225,7 @@ def check_llama_cpp(invar):
     result = diff(invar, theirs, ours, "--tolerance", tolerance, "--allow-missing", wanted=1)
     assert result["first"] == "layer.2.ffn_norm", result["first"]
 
-    # The same as whole tensors in a folder: here of our own values, under llama.cpp's names.
+    # A folder of whole tensors; here it holds our own values under llama.cpp's names.
     invar.run("trace", "record", MODEL, "--tokens", tokens, "--out", ours)
     folder, arrays = invar.folder / "npy", read_recording(ours)[1]
     folder.mkdir()

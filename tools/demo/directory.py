@@ -1,7 +1,7 @@
 """Writes the model of a demonstration GGUF file as a model directory, as transformers would save it.
 
-Same numbers, other container: matrices in BF16, norms and the router in F32, experts one by one, config.json of Qwen3 or Qwen3-MoE,
-tokenizer.json made of the vocabulary in the file.  `invar quantize DIRECTORY OUT MIX` turns it into GGUF files.  Needs numpy and gguf.
+The numbers are the same in another container: matrices in BF16, norms and the router in F32, one tensor per expert, the config.json of
+Qwen3 or Qwen3-MoE, and a tokenizer.json made of the vocabulary in the file.  `invar quantize DIRECTORY OUT MIX` turns it into GGUF files.  Needs numpy and gguf.
 """
 import argparse
 import json
@@ -21,7 +21,7 @@ DTYPES = {gguf.GGMLQuantizationType.F32: "F32", gguf.GGMLQuantizationType.BF16: 
 
 
 def tensors_of(reader):
-    """(name, dtype, shape, bytes) under the names of transformers; a stack of experts is cut."""
+    """(name, dtype, shape, bytes) under the names of transformers; a stack of experts is cut into experts."""
     for tensor in reader.tensors:
         parts = tensor.name.split(".")
         name = NAMES[parts[-2]]

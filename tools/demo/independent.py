@@ -1,6 +1,6 @@
 """Runs the gate's conversations through a llama.cpp build (the package xllamacpp) and compares.
 
-Decides whether independent code reads the files we write and says the same: every conversation is
+Shows whether independent code reads our files and gives the same texts: every conversation is
 generated greedily by llama.cpp and by the torch evaluation here (or, with --binary, by the engine), from the same
 GGUF file, and the texts (reasoning and answer) must be equal.  llama.cpp itself renders our chat template.
 """

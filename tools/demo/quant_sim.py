@@ -1,7 +1,7 @@
-"""What the weights become in the block formats Q8_0, Q4_K and Q6_K, and activations in 8 bits.
+"""Simulates weights in the block formats Q8_0, Q4_K and Q6_K, and activations in 8 bits.
 
-Decides only values (quantise and dequantise at once, by plain rounding, without the searches that good
-quantisers make, so a little worse than the real thing).  Blocks run along the last dimension.
+Quantises and dequantises in one step by plain rounding.  Good quantisers search for better scales, so the real formats are a
+little more accurate.  Blocks run along the last dimension.
 `round_trip` picks the format of each matrix as the Q4_K_M mix does.
 """
 import torch

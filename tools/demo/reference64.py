@@ -1,4 +1,4 @@
-"""The plainest evaluation of a qwen3 or qwen3moe GGUF file: numpy, float64, no cache, no tricks.
+"""The plainest evaluation of a qwen3 or qwen3moe GGUF file, in numpy and float64, without a cache.
 
 The oracle that the engine is compared with.  Any tensor type is dequantised by the `gguf` package; then
 every operation is float64.  Needs only numpy and gguf.

@@ -151,7 +151,7 @@ class Turn:
 
 
 def bucket(text, parts=100):
-    """A stable number in [0, parts) for a text: what the hold-out rules are made of."""
+    """A stable number in [0, parts) for a text, on which the hold-out rules are based."""
     return zlib.crc32(text.lower().encode()) % parts
 
 

@@ -20,10 +20,10 @@ namespace {
 
 struct Bound {
     std::vector<WantedWeight> wanted;
-    std::vector<StoredWeight> weights;  // as wanted
+    std::vector<StoredWeight> weights;  // in the order in which they were declared
 };
 
-// What the engine would bind, as `invar plan` finds out; nothing where it would not.
+// What the engine would bind, as `invar plan` does; nothing if it would refuse the file.
 std::optional<Bound> look_at_binding(const Checkpoint& file, AuditReport& report) {
     const auto finding = [&](std::string_view check, const Error& error) {
         report.findings.push_back({.check = &audit_check(check), .subject = "file", .what = error.message});
@@ -53,7 +53,7 @@ std::optional<Bound> look_at_binding(const Checkpoint& file, AuditReport& report
     return bound;
 }
 
-// RMS of each matrix of a tensor, without the scales beside it.
+// The RMS of each matrix of a tensor, without the scales stored beside it.
 using MatrixSizes = std::map<std::string, std::vector<double>>;
 
 std::vector<double> sizes_of(const TensorScan& scan) {
@@ -63,7 +63,7 @@ std::vector<double> sizes_of(const TensorScan& scan) {
     return sizes;
 }
 
-// Scales of whole tensors, which no block knows, and routers.
+// Checks the scales of whole tensors, which the blocks do not contain, and routers.
 void look_at_scales(const Bound& bound, const MatrixSizes& sizes, AuditReport& report) {
     constexpr double kMostSize = 10;  // trained weights are of sizes around 0.02, and norms around 1
     for (size_t i = 0; i < bound.weights.size(); ++i) {
@@ -138,12 +138,13 @@ class Audit {
         if (!progress_ || progress_(std::min(report_.bytes, total), total)) return {};
         return fail("{}: stopped after {} of {} bytes", file_.name(), report_.bytes, total);
     }
-    // A GGUF file's tensors as they are: damage has its place in the file.
+    // The tensors of a GGUF file are scanned as they are stored, so that damage has a place in the file.
     Result<void> scan_tensors() {
         for (const TensorInfo& tensor : file_.tensors()) TRY(scan(tensor, 1));
         return {};
     }
-    // A directory's weights as blocks of their formats: codes mean nothing without their scales.
+    // The weights of a directory are scanned as blocks of their formats, because codes mean nothing without their
+    // scales.
     Result<void> scan_weights(const std::optional<Bound>& bound) {
         if (!bound) {
             report_.not_checked.emplace_back("weights: which tensors belong together is not known");
@@ -178,7 +179,7 @@ class Audit {
     AuditReport report_;
     WeightAudit weights_;
     MatrixSizes sizes_;
-    std::deque<TensorInfo> as_tensors_;  // their names are kept by the audit
+    std::deque<TensorInfo> as_tensors_;  // the audit keeps their names
 };
 
 }  // namespace

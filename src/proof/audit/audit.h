@@ -1,7 +1,7 @@
-// What is wrong with a model file, or looks wrong, before anything is computed with it: the weights of every tensor,
-// how tensors compare with each other, the tokenizer, the chat template. It reads the whole file once and changes
-// nothing. The list of checks with their meaning is a table (audit_checks.cpp); what a pass over a tensor collects is
-// audit_scan.h. It does not judge what a model says (invar eval) or compare two files (invar diff).
+// Finds what is wrong with a model file, or looks wrong, before anything is computed with it. It checks the weights of
+// every tensor, tensors against each other, the tokenizer and the chat template. It reads the whole file once and
+// changes nothing. audit_checks.cpp has the table of checks with their meaning; audit_scan.h is the pass over a tensor.
+// The audit does not judge what a model says (invar eval) and does not compare two files (invar diff).
 #pragma once
 
 #include <cstdint>
@@ -19,42 +19,42 @@
 namespace invar {
 
 enum class Severity : uint8_t {
-    note,     // worth knowing; nothing to repair
-    warning,  // hardly ever on purpose; look
+    note,     // worth knowing; there is nothing to repair
+    warning,  // hardly ever intended; worth a look
     error,    // the file cannot compute what it was made to compute
 };
 std::string_view severity_name(Severity severity);
 
 struct AuditCheck {
-    std::string_view name;  // "non-finite-scale": stable, for programs
+    std::string_view name;  // "non-finite-scale"; it never changes, so that programs can rely on it
     Severity severity = Severity::note;
-    std::string_view meaning, advice;  // a sentence each
+    std::string_view meaning, advice;  // one sentence each
 };
 std::span<const AuditCheck> audit_checks();
-const AuditCheck& audit_check(std::string_view name);  // one of the table
+const AuditCheck& audit_check(std::string_view name);  // a row of the table
 
-// One thing found. What concerns many blocks or rows of a tensor is one finding with its count and the first place.
+// One finding. If it concerns many blocks or rows of a tensor, it has their number and the first place.
 struct AuditFinding {
     const AuditCheck* check = nullptr;
     std::string subject;       // the tensor's name, "tokenizer", "chat template" or "file"
     std::string what;          // a sentence with the place and the numbers
     int64_t count = 1;         // blocks, rows, weights or tokens concerned
-    int64_t block = -1;        // of the tensor (float formats: runs of 256 weights), the first concerned; -1: none
-    int64_t row = -1;          // of the tensor, all experts counted; -1: none
-    int file_index = 0;        // part of a split file
-    int64_t file_offset = -1;  // bytes from the start of that part to the first trouble; -1: none
+    int64_t block = -1;        // first block concerned (in float formats a run of 256 weights); -1: none
+    int64_t row = -1;          // first row concerned, counting the rows of all experts; -1: none
+    int file_index = 0;        // which part of a split file
+    int64_t file_offset = -1;  // bytes from the start of that part to the first place; -1: none
 };
 
 struct AuditReport {
     std::string file;
     int64_t tensors = 0, weights = 0, bytes = 0;
-    std::vector<AuditFinding> findings;    // errors first, then as in the file
-    std::vector<std::string> not_checked;  // what could not be looked at, and why
+    std::vector<AuditFinding> findings;    // errors first, then in the order of the file
+    std::vector<std::string> not_checked;  // what could not be checked, and why
 
     int64_t count(Severity severity) const;
 };
 
-// Called with the bytes of tensors looked at, of all; false stops with an error.
+// Called with the number of tensor bytes checked so far and in all. Returning false stops the audit with an error.
 using AuditProgress = std::function<bool(int64_t done, int64_t total)>;
 Result<AuditReport> audit(const Checkpoint& file, ThreadPool& pool, const AuditProgress& progress);
 

@@ -1,5 +1,5 @@
-// The table of the audit's checks: name, severity, what a finding means, what to do. An error is what cannot be meant;
-// a warning is what hardly ever is; a note is harmless.
+// The table of the audit's checks: name, severity, meaning and advice. An error is a state that nobody can have
+// intended, a warning one that hardly anybody intends, a note one that is harmless.
 #include <algorithm>
 #include <array>
 

@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-// Which of the items is equal to an earlier one; by hash, 0 is equal to nothing.
+// For each item the index of an earlier equal one. Items are compared by hash; the hash 0 equals nothing.
 std::vector<int64_t> earlier_equal(const std::vector<uint64_t>& hashes) {
     std::unordered_map<uint64_t, int64_t> seen;
     seen.reserve(hashes.size());
@@ -82,11 +82,11 @@ class Finder {
         }
     }
 
-    // Which bytes stand where in a block; float formats: in a weight.
+    // Counts which bytes occur at which place of a block; in float formats, of a weight.
     void count_bytes() {
         counts_.assign(static_cast<size_t>(unit_bytes_) * 256, 1.0);
         const auto total = static_cast<int64_t>(tensor_.bytes);
-        // Every block of small tensors, one in some of large ones: 64 MiB say enough about frequencies.
+        // Small tensors are counted in full, large ones in a sample of 64 MiB, which is enough for frequencies.
         const int64_t units = total / unit_bytes_;
         const int64_t step = 1 + total / (int64_t{64} << 20);
         for (int64_t unit = 0; unit < units; unit += step) {
@@ -106,7 +106,7 @@ class Finder {
             const size_t value = std::to_integer<size_t>(bytes[i]);
             chance += std::log2(counts_[static_cast<size_t>(i % unit_bytes_ * 256) + value]) - log2_units_;
         }
-        // 2^-40: one false alarm in 10^12 blocks, so a large file gives none.
+        // 2^-40 gives one false alarm in 10^12 blocks, and so none in a large file.
         constexpr double kBelow = -40;
         if (chance < kBelow)
             found_.log2_chance = std::max(found_.log2_chance == 0 ? -1e300 : found_.log2_chance, chance);

@@ -1,4 +1,4 @@
-// Equal experts, rows and blocks within a tensor, and how likely it is that they are equal by chance.
+// Finds equal experts, rows and blocks within a tensor, and computes how likely it is that they are equal by chance.
 #pragma once
 
 #include <cstdint>
@@ -9,20 +9,20 @@
 namespace invar {
 
 struct EqualPair {
-    int64_t count = 0;                // copies of something that was there before
-    int64_t first = -1, second = -1;  // the first copy is `second`; indices of experts, rows or blocks
+    int64_t count = 0;                // how many items copy an earlier one
+    int64_t first = -1, second = -1;  // indices of experts, rows or blocks; `second` is the first copy found
 };
 
 struct Duplicates {
     EqualPair experts;
-    EqualPair rows;    // of experts that are not copies
-    EqualPair blocks;  // of rows that are not copies
-    // log2 of the expected number of equal pairs of such a block, had its bytes been drawn one by one from those that
-    // the tensor has at the same place of a block. Far below 0: copied.
+    EqualPair rows;    // of rows in experts that are not copies themselves
+    EqualPair blocks;  // of blocks in rows that are not copies themselves
+    // log2 of the expected number of equal pairs of this block, if each byte were drawn from those that the tensor has
+    // at the same place of a block. Far below 0, the block was copied.
     double log2_chance = 0;
 };
 
-// The hash of each expert's rows (of the one matrix where there are no experts); 0: nothing but constant blocks.
+// The hash of each expert's rows, or of the one matrix if there are no experts. 0: all its blocks are constant.
 std::vector<uint64_t> hashes_of_experts(const TensorScan& scan);
 
 Duplicates find_duplicates(const TensorInfo& tensor, const TensorScan& scan);

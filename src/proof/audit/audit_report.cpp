@@ -1,4 +1,4 @@
-// The audit as a person or a program reads it.
+// Prints an audit as text and as JSON.
 #include <map>
 
 #include "base/json.h"
@@ -41,7 +41,7 @@ std::string audit_as_text(const AuditReport& report) {
         const int64_t n = report.count(severity);
         return fmt::format("{} {}{}", n, severity_name(severity), n == 1 ? "" : "s");
     };
-    // A fault of the conversion is often in every layer: the first few tell it all.
+    // A fault of a conversion is often in every layer, so the first few findings of a kind are enough.
     constexpr int64_t kMostOfAKind = 5;
     std::string text;
     std::map<std::string_view, int64_t> shown;

@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kSlabBytes = int64_t{1} << 18;         // of file that a thread takes at a time
+constexpr int64_t kSlabBytes = int64_t{1} << 18;         // bytes of the file that a thread scans at a time
 constexpr int64_t kMostHashedBlocks = int64_t{1} << 23;  // 128 MiB of HashedBlock
 constexpr int kLeastHashedWeights = 32;                  // shorter blocks coincide by chance
 constexpr int kLeastSteps = 32;
@@ -25,7 +25,7 @@ struct Slab {
     int64_t matrix = 0, first_row = 0, rows = 0;  // rows of the tensor
 };
 
-// What the weights of a block come to.
+// Numbers that one block yields.
 struct BlockNumbers {
     uint32_t largest = 0;  // magnitude bits
     float least = 0, most = 0;
@@ -35,7 +35,7 @@ struct BlockNumbers {
 };
 
 BlockNumbers measure(const float* weights, int64_t count) {
-    // Eight sums, so that the loop has no chain of dependent additions; blocks have at most 256 weights.
+    // Eight partial sums, so that the additions of a loop do not wait for each other. Blocks have at most 256 weights.
     constexpr int kLanes = 8;
     double sums[kLanes] = {}, squares[kLanes] = {};
     BlockNumbers numbers{.largest = 0, .least = weights[0], .most = weights[0]};
@@ -52,7 +52,7 @@ BlockNumbers measure(const float* weights, int64_t count) {
     return numbers;
 }
 
-// What one worker has found; merged by adding, in any order.
+// The findings of one worker. They are merged by addition, in any order.
 class Worker {
   public:
     Worker(const TensorInfo& tensor, int64_t hashed_one_in)
@@ -117,7 +117,7 @@ class Worker {
         note_smallest(scales.smallest, extreme);
     }
 
-    // Whether any block of the row holds more than one value.
+    // Returns whether any block of the row holds more than one value.
     bool scan_row(int64_t row, const std::byte* bytes) {
         format_.decode(bytes, tensor_.columns(), weights_.data());
         dead_in_row_.clear();
@@ -137,7 +137,7 @@ class Worker {
         return varying_in_row_ > 0;
     }
 
-    // Whether every scale of the block is a number.
+    // Returns whether every scale of the block is a number.
     bool read_scales(int64_t block, const std::byte* bytes) {
         bool sound = true;
         for (size_t f = 0; f < fields_.size(); ++f) {
@@ -287,7 +287,7 @@ TensorScan scan_tensor(const TensorInfo& tensor, ThreadPool& pool) {
         const auto i = static_cast<size_t>(item);
         sums[i] = mine->scan(slabs[i], scan.row_hashes);
     });
-    for (size_t i = 0; i < slabs.size(); ++i) {  // in order: sums of floating-point numbers do not commute
+    for (size_t i = 0; i < slabs.size(); ++i) {  // in a fixed order, because rounding makes a sum depend on it
         MatrixSums& total = scan.matrices[static_cast<size_t>(slabs[i].matrix)];
         total.sum += sums[i].sum;
         total.sum_of_squares += sums[i].sum_of_squares;

@@ -1,4 +1,4 @@
-// Tensors against each other: the same tensor over the layers, and copies of tensors and experts.
+// Compares tensors with each other: the same tensor across layers, and copies of tensors and experts.
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -23,7 +23,7 @@ void WeightAudit::compare_layers() {
         parts[summary.name.part].push_back(&summary);
     }
     for (const auto& [part, layers] : parts) {
-        if (layers.size() < 4) continue;  // of three, none is the odd one
+        if (layers.size() < 4) continue;  // among three, none can be called the odd one
         std::vector<double> sizes;
         for (const TensorSummary* one : layers) sizes.push_back(std::log2(one->typical_rms));
         const RobustCentre centre = robust_centre(sizes);
@@ -67,14 +67,14 @@ void WeightAudit::find_equal_tensors() {
     }
 }
 
-// Experts that are those of another tensor; copies within one were found when it was looked at.
+// Finds experts that copy an expert of another tensor. Copies within one tensor were found when it was scanned.
 void WeightAudit::find_equal_experts() {
     struct Expert {
         const TensorSummary* summary = nullptr;
         size_t expert = 0;
     };
     std::map<uint64_t, Expert> seen;
-    std::set<uint64_t> tensors;  // hashes: a tensor that repeats another has been reported as a whole
+    std::set<uint64_t> tensors;  // hashes; a tensor that repeats another one was reported as a whole
     for (const TensorSummary& summary : summaries_) {
         if (summary.experts.empty() || !tensors.insert(summary.hash).second) continue;
         const TensorInfo& tensor = *summary.tensor;

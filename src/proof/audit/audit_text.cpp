@@ -38,7 +38,7 @@ class Findings {
     std::set<std::string, std::less<>> checks_;
 };
 
-// Bytes that no UTF-8 text has: a vocabulary may do without them.
+// Some bytes occur in no UTF-8 text, so a vocabulary may lack them.
 bool occurs_in_utf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte < 0xF5; }
 
 void look_at_tokens(const VocabularySource& source, const Checkpoint& file, Findings& findings) {
@@ -166,7 +166,7 @@ void look_at_round_trip(const Tokenizer& tokenizer, Findings& findings) {
                                            in_quotes(std::string_view(back).substr(std::min(at, back.size())))));
 }
 
-// Marks like "<|im_start|>", "<end_of_turn>", and those with the full-width bar: what models' special tokens look like.
+// Finds marks like "<|im_start|>" and "<end_of_turn>", also with the full-width bar, as models spell special tokens.
 std::set<std::string> marks_in(std::string_view text) {
     constexpr std::string_view kWideBar = "\xEF\xBD\x9C";
     constexpr size_t kLongest = 64;
@@ -188,7 +188,7 @@ std::set<std::string> marks_in(std::string_view text) {
     return marks;
 }
 
-// Empty: it is a token that is cut out of a prompt.
+// Says why a mark is not cut out of a prompt as one token; "" if it is.
 std::string why_no_token(const Tokenizer& tokenizer, const std::string& mark) {
     const auto token = tokenizer.find(mark);
     if (!token) {
@@ -292,7 +292,7 @@ void look_at_template(const Checkpoint& file, const Tokenizer& tokenizer, AuditR
 
 namespace {
 
-// Of a tokenizer that was read.
+// Checks a tokenizer that could be read.
 void look_at_tokenizer(const Checkpoint& file, const Tokenizer& tokenizer, Findings& findings, AuditReport& report) {
     if (tokenizer.end_tokens().empty())
         findings.add("no-end-token",

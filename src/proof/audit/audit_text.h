@@ -1,4 +1,4 @@
-// Judges the tokenizer and the chat template of a file: against themselves, each other, and the embedding's rows.
+// Checks the tokenizer and the chat template of a file: by themselves, against each other, and against the embedding.
 #pragma once
 
 #include "proof/audit/audit.h"

@@ -21,7 +21,7 @@ int64_t block_weights(const TensorInfo& tensor) {
     return tensor.format->block_weights == 1 ? kRunWeights : tensor.format->block_weights;
 }
 
-// "expert 3, row 2, columns 256 to 511"
+// Spells a block as "expert 3, row 2, columns 256 to 511".
 std::string spell_block(const TensorInfo& tensor, const TensorScan& scan, int64_t block) {
     const int64_t row = block / scan.blocks_of_row;
     const int64_t first = block % scan.blocks_of_row * block_weights(tensor);
@@ -166,7 +166,7 @@ void WeightAudit::look_at_matrix(const TensorInfo& tensor, const TensorScan& sca
     if (tokens || scan.row_hashes.size() > 1) look_for_duplicates(tensor, scan);
 }
 
-// Whether the whole tensor is dead, and nothing else is to be said of it.
+// Returns whether the whole tensor is dead, so that nothing else needs to be said about it.
 bool WeightAudit::look_for_dead_matrices(const TensorInfo& tensor, const TensorScan& scan) {
     const int64_t rows = tensor.rows() / static_cast<int64_t>(scan.matrices.size());
     const auto is_dead = [&](const MatrixSums& sums) {
@@ -202,10 +202,10 @@ void WeightAudit::look_at_scales(const TensorInfo& tensor, const TensorScan& sca
         const ScaleGroup& group = scan.scales[g];
         if (group.largest.block < 0) continue;
         const int median = group.magnitudes.median(), deviation = group.magnitudes.deviation(median);
-        // Seven octaves: trained outliers ("super weights") reach five above the median block, a flipped exponent bit
-        // of weight 8 or 16 moves a scale by 8 or 16. Twelve deviations: tables of tokens spread widely.
+        // Seven octaves: outliers of trained models ("super weights") reach five above the median block, and a flipped
+        // exponent bit of weight 8 or 16 moves a scale by 8 or 16. Twelve deviations: token tables spread widely.
         const int high = median + std::max(7 * Magnitudes::kBinsPerOctave, 12 * deviation);
-        // Ten below: a thousandth of its neighbours is next to nothing.
+        // Ten octaves below: a thousandth of the neighbours is next to nothing.
         const int low = median - std::max(10 * Magnitudes::kBinsPerOctave, 12 * deviation);
         const std::string_view name = fields.empty() ? "the largest weight"
                                       : g == 0       ? "the scale"
@@ -224,7 +224,7 @@ void WeightAudit::look_at_scales(const TensorInfo& tensor, const TensorScan& sca
         if (group.magnitudes.below(low) > 0)
             finding("faint-blocks", group.smallest, group.magnitudes.below(low), "below");
     }
-    // One in a hundred: single faint blocks are coarse in every model, and do not matter.
+    // One in a hundred: every model has single faint blocks with coarse scales, and they do not matter.
     const int64_t all = scan.blocks * static_cast<int64_t>(fields.size());
     if (const Tally& coarse = scan.coarse_scales; coarse.count * 100 > all) {
         const ScaleField& field = fields[static_cast<size_t>(coarse.detail)];
@@ -239,7 +239,7 @@ void WeightAudit::look_at_scales(const TensorInfo& tensor, const TensorScan& sca
 }
 
 void WeightAudit::look_at_centre(const TensorInfo& tensor, const TensorScan& scan) {
-    if (scan.huge_weights.count > 0) return;  // they are the mean
+    if (scan.huge_weights.count > 0) return;  // huge weights dominate the mean
     MatrixSums all;
     for (const MatrixSums& sums : scan.matrices) {
         all.sum += sums.sum;
@@ -248,7 +248,8 @@ void WeightAudit::look_at_centre(const TensorInfo& tensor, const TensorScan& sca
     }
     if (all.finite == 0 || scan.constant_blocks.count * 2 > scan.blocks) return;
     const double mean = all.sum / static_cast<double>(all.finite);
-    // Half: trained matrices stay below a tenth; 4-bit codes read without their offset of 8 come to 0.87.
+    // Half: the mean of a trained matrix stays below a tenth of its RMS; 4-bit codes read without their offset of 8
+    // reach 0.87.
     constexpr double kShare = 0.5;
     if (std::fabs(mean) <= kShare * rms(all)) return;
     add("off-centre", tensor, scan, {}, 1,

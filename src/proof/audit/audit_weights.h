@@ -1,5 +1,5 @@
-// Judges what a pass over the tensors collected (audit_scan.h): first each tensor alone, then tensors against each
-// other (audit_tensors.cpp). Thresholds stand where they are used, each with the reason for its number.
+// Judges what the pass over the tensors collected (audit_scan.h): each tensor alone, then tensors against each other
+// (audit_tensors.cpp). Each threshold stands where it is used, with the reason for its value.
 #pragma once
 
 #include <string>
@@ -10,35 +10,36 @@
 
 namespace invar {
 
-// "blk.12.attn_q.weight" is part "attn_q.weight" of layer 12; other names are all part, layer -1.
+// "blk.12.attn_q.weight" is part "attn_q.weight" of layer 12. A name of another form is a part as a whole, in layer -1.
 struct TensorName {
     int layer = -1;
     std::string part;
 };
 TensorName take_apart(const std::string& tensor);
-// Rows of tokens: untrained tokens make them untypical on purpose.
+// Whether rows belong to tokens. Untrained tokens make such rows untypical, and that is intended.
 bool is_token_table(const TensorName& name);
 bool is_norm(const TensorName& name);
 bool is_bias(const TensorName& name);
 bool is_router(const TensorName& name);
 
-// What remains of a tensor's scan for comparing tensors with each other.
+// The part of a tensor's scan that is kept for comparing tensors.
 struct TensorSummary {
     const TensorInfo* tensor = nullptr;
     TensorName name;
-    uint64_t hash = 0;       // of all rows
-    double typical_rms = 0;  // matrices: the median over blocks, so that one damaged block does not count; vectors: RMS
-    bool constant = false;   // one value throughout
-    std::vector<uint64_t> experts;  // of stacks: the hash of each expert's rows; 0: nothing but constant blocks
+    uint64_t hash = 0;  // over all rows
+    double typical_rms =
+        0;  // for a matrix the median over blocks, which one damaged block does not change; else the RMS
+    bool constant = false;          // all weights have one value
+    std::vector<uint64_t> experts;  // for a stack the hash of each expert's rows; 0: all its blocks are constant
 };
 
 class WeightAudit {
   public:
     explicit WeightAudit(std::vector<AuditFinding>& findings) : findings_(findings) {}
 
-    // `scale`: the multiplier of the whole tensor, which its blocks do not know.
+    // `scale` multiplies the whole tensor and is not stored in its blocks.
     void look_at(const TensorInfo& tensor, const TensorScan& scan, double scale = 1);
-    // After the last tensor.
+    // To be called after the last tensor.
     void compare_tensors();
 
   private:

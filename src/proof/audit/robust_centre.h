@@ -1,4 +1,5 @@
-// Where numbers lie and how far apart, untouched by a few that are wrong: what outliers are measured against.
+// The median of numbers and their median distance from it. Both hardly move if a few numbers are wrong, so outliers are
+// measured against them.
 #pragma once
 
 #include <algorithm>

@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-// A tensor that is nothing like its counterpart may be that of another layer.
+// A tensor that does not resemble its counterpart at all may be that of another layer.
 void look_in_other_layers(const CheckpointMatch& match, TensorDistance& distance) {
     constexpr double kSame = 0.85;
     const MatchedTensor& pair = *distance.pair;

@@ -1,6 +1,6 @@
-// Two checkpoints of one model beside each other: what their headers say differently, how far each weight is from its
-// counterpart (diff_tensors.h), and how far their runs on a text drift apart (diff_drift.h). A distance that the
-// formats explain is no finding; everything else is named.
+// Compares two checkpoints of one model: what their headers say differently, how far each weight is from its
+// counterpart (diff_tensors.h), and how far runs on a text drift apart (diff_drift.h). A distance that the formats
+// explain is no finding; everything else is reported.
 #pragma once
 
 #include <functional>
@@ -18,23 +18,23 @@ namespace invar {
 struct CheckpointDiff {
     std::string a, b;  // files
     CheckpointMatch match;
-    std::vector<TensorDistance> tensors;  // as match.pairs
+    std::vector<TensorDistance> tensors;  // in the order of match.pairs
     std::optional<DriftReport> drift;
-    std::vector<std::string> not_compared;  // what was left out, and why
+    std::vector<std::string> not_compared;  // what was not compared, and why
 
     int64_t suspicious_tensors() const;
-    // Differing hyper-parameters, missing and extra tensors, suspicious tensors.
+    // The number of differing hyper-parameters, missing and extra tensors, and suspicious tensors.
     int64_t suspicions() const;
 };
 
-// Called with tensors done, of all; false stops with an error.
+// Called with the number of tensors compared so far and in all. Returning false stops with an error.
 using DiffProgress = std::function<bool(int64_t done, int64_t total)>;
-// Everything but the drift. The files outlive the result.
+// Compares everything but the drift. The files must outlive the result.
 Result<CheckpointDiff> diff_weights(const Checkpoint& a, const Checkpoint& b, ThreadPool& pool,
                                     const DiffProgress& progress);
 
 Json diff_as_json(const CheckpointDiff& diff);
-// `every_tensor`: a line for each; else for the suspicious ones, and totals by role.
+// `every_tensor`: one line for each tensor. Otherwise one for each suspicious tensor, and totals by role.
 std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor);
 
 }  // namespace invar

@@ -94,13 +94,14 @@ DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b) {
     }
     if (!added.empty()) {
         std::nth_element(added.begin(), added.begin() + static_cast<std::ptrdiff_t>(added.size() / 2), added.end());
-        const double limit = std::max(4 * added[added.size() / 2], 0.02);  // 2 % is less than four bits cost
+        const double limit =
+            std::max(4 * added[added.size() / 2], 0.02);  // quantisation to four bits costs more than 2 %
         const auto jump = std::find_if(report.layers.begin(), report.layers.end(), [&](const LayerDrift& drift) {
             return drift.layer >= 0 && drift.added > limit;
         });
         if (jump != report.layers.end()) report.first_jump = jump->layer;
     }
-    // Padded vocabularies: the tokens that both have.
+    // If a vocabulary is padded, only the tokens that both have are compared.
     const auto common = static_cast<size_t>(std::min(a.vocabulary, b.vocabulary));
     for (size_t i = 0; i < a.tokens.size(); ++i) {
         const std::span<const float> x(a.logits.data() + i * static_cast<size_t>(a.vocabulary), common);

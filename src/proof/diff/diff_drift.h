@@ -1,6 +1,6 @@
-// How far two runs of one model drift apart on the same tokens: the residual stream after every layer, and the
-// distribution of the next token at every position. The first model's run is kept in memory, layers x tokens x width
-// binary32, so that both need not be loaded at once.
+// Measures how far two runs of one model drift apart on the same tokens: in the residual stream after every layer, and
+// in the distribution of the next token at every position. The first run is kept in memory (layers x tokens x width
+// binary32), so that the two models need not be loaded at the same time.
 #pragma once
 
 #include <map>
@@ -14,35 +14,35 @@ namespace invar {
 struct ResidualRun {
     std::vector<int32_t> tokens;
     int64_t width = 0, vocabulary = 0;
-    std::map<int, std::vector<float>> residuals;  // by layer, -1 the embedding: [tokens, width]
+    std::map<int, std::vector<float>> residuals;  // by layer, -1 for the embedding: [tokens, width]
     std::vector<float> logits;                    // [tokens, vocabulary]
 };
-// The runner was opened with logits for every row of a chunk.
+// The runner must have been opened with logits for every row of a chunk.
 Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens);
 
 struct LayerDrift {
     int layer = 0;            // -1: the embedding
     double relative_rms = 0;  // rms(a - b) / rms(a) over all positions
-    double added = 0;         // what this layer added: sqrt(drift^2 - drift before^2), 0 where it shrank
+    double added = 0;         // by this layer: sqrt(drift^2 - drift before^2), or 0 if the drift shrank
     int64_t worst_position = 0;
-    double worst = 0;  // relative RMS at that position
+    double worst = 0;  // relative RMS at worst_position
 };
 struct PositionDrift {
     double kl = 0;  // KL(A || B) of the next token, nats
     bool same_best = true;
-    bool equal_bits = false;  // of the logits of the tokens that both have
+    bool equal_bits = false;  // the logits of the tokens that both have
 };
 struct DriftReport {
     std::vector<LayerDrift> layers;
     std::vector<PositionDrift> positions;
-    int first_jump = -2;  // the first layer that adds four times the median of all layers; -2: none
+    int first_jump = -2;  // the first layer that adds more than four times the median of all layers; -2: none
 
     double mean_kl() const;
     double largest_kl() const;
     double same_best_share() const;
     bool equal_bits() const;  // the logits of every position
 };
-// Both runs have the same tokens; widths and layers are those of one model.
+// Both runs must have the same tokens, and widths and layers of one model.
 DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b);
 
 }  // namespace invar

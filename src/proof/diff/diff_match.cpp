@@ -29,7 +29,7 @@ struct Side {
         }
         return {};
     }
-    // How a weight is held, through the owner where it is an alias; nothing where it is not or is misshapen.
+    // How the file stores a weight; for an alias, how it stores the owner. Nothing if it is missing or misshapen.
     std::optional<StoredWeight> stored(const WantedWeight& weight) const {
         auto found = find_stored(weight.alias_of ? wanted.at(*weight.alias_of) : weight, file);
         return found ? std::move(*found) : std::nullopt;
@@ -46,7 +46,7 @@ struct Side {
     }
 };
 
-// Whether rows of both can be compared: equal shapes, or tables of tokens of which one is padded.
+// Whether rows can be compared: the shapes are equal, or they are token tables of which one is padded.
 bool comparable(const MatchedTensor& pair, const WantedWeight& weight) {
     if (pair.a.shape == pair.b.shape) return true;
     const bool tokens = weight.looked_up_by_row || weight.makes_logits;
@@ -76,7 +76,7 @@ void match_weight(const Side& a, const Side& b, WeightId id, CheckpointMatch& ma
         return;
     }
     const bool alias_a = in_a->second.alias_of.has_value(), alias_b = in_b->second.alias_of.has_value();
-    if (alias_a && alias_b) return;  // compared as its owner
+    if (alias_a && alias_b) return;  // its owner is compared
     if (alias_a != alias_b) {
         pair.transforms.push_back(fmt::format("shared with {} in {}, stored in {}",
                                               to_string(*(alias_a ? in_a : in_b)->second.alias_of), alias_a ? "A" : "B",
@@ -90,7 +90,7 @@ void match_weight(const Side& a, const Side& b, WeightId id, CheckpointMatch& ma
     match.pairs.push_back(std::move(pair));
 }
 
-// What changes the meaning of the weights, field by field.
+// Compares, field by field, the hyper-parameters that change the meaning of weights.
 void compare_configs(const ModelConfig& a, const ModelConfig& b, CheckpointMatch& match) {
     const std::vector<ConfigField> x = fields_of(a), y = fields_of(b);
     std::map<std::string_view, std::string_view> in_b;
@@ -109,7 +109,7 @@ void compare_configs(const ModelConfig& a, const ModelConfig& b, CheckpointMatch
     differ("the trained context", a.context_length, b.context_length);
 }
 
-// Token by token, of what two tokenizers decode to; for pairs of which one is no GGUF file.
+// Compares two tokenizers by the text to which each token decodes, if at least one file is not GGUF.
 void compare_tokenizers(const Checkpoint& a, const Checkpoint& b, CheckpointMatch& match) {
     const auto x = read_tokenizer(a), y = read_tokenizer(b);
     if (!x || !y) {

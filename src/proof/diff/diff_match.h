@@ -1,5 +1,5 @@
-// Which tensor of one checkpoint is which of another: matched one to one by what the model declares, never by guessing
-// from names; and what the two files say differently of the same model. It reads no weight.
+// Matches the tensors of two checkpoints one to one, by what the model declares and never by guessing from names, and
+// lists what the two files say differently about the model. It reads no weight.
 #pragma once
 
 #include <string>
@@ -12,22 +12,22 @@ namespace invar {
 struct MatchedTensor {
     WeightId id;
     StoredWeight a, b;
-    int64_t head_width = 0;  // rows belong to heads of so many; 0: to none
-    // Rows of tokens may be padded in one file: the first that both have are compared.
+    int64_t head_width = 0;  // rows per head; 0: the rows belong to no head
+    // How many rows are compared. A token table may be padded in one file; then it is the first rows, which both have.
     int64_t rows = 0;
-    std::vector<std::string> transforms;  // "tied to token_embedding in B"; none: the same tensor
+    std::vector<std::string> transforms;  // how they correspond, e.g. "tied to token_embedding in B"; empty: directly
 };
 
 struct CheckpointMatch {
     ModelConfig a, b;
-    std::vector<MatchedTensor> pairs;          // as declared
-    std::vector<std::string> missing;          // sentences: wanted tensors that one file lacks, or of other shapes
+    std::vector<MatchedTensor> pairs;          // in the order of declaration
+    std::vector<std::string> missing;          // sentences: wanted tensors that a file lacks or has in another shape
     std::vector<std::string> extra;            // sentences: tensors that the model does not use
     std::vector<std::string> hyperparameters;  // sentences: numbers that change what the model computes
-    std::vector<std::string> notes;            // other differences, harmless by themselves
+    std::vector<std::string> notes;            // sentences: other differences, harmless by themselves
 };
 
-// Errors: a file whose architecture is unknown or whose hyper-parameters cannot be read; different architectures.
+// Errors: a file's architecture is unknown, its hyper-parameters cannot be read, or the architectures differ.
 Result<CheckpointMatch> match_checkpoints(const Checkpoint& a, const Checkpoint& b);
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// The comparison of two checkpoints as a person or a program reads it.
+// Prints the comparison of two checkpoints as text and as JSON.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -78,7 +78,7 @@ std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
         if (every_tensor) text += tensor_line(tensor);
     }
     if (every_tensor) return table_header("weight") + text;
-    // The farthest from its expectation stands for its role.
+    // Each role is represented by the tensor that is farthest from its expectation.
     const auto excess = [](const TensorDistance* tensor) { return tensor->relative_rms / (tensor->expected + 1e-9); };
     for (const auto& [role, tensors] : roles) {
         const TensorDistance* const most =
@@ -89,7 +89,7 @@ std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
     return table_header("farthest of each kind") + text;
 }
 
-// Whether it is a lossless pair, and else which tensor is farthest away.
+// Says whether the pair is lossless, and otherwise which tensor is farthest away.
 std::string equality_as_text(const CheckpointDiff& diff) {
     const auto equal = std::count_if(diff.tensors.begin(), diff.tensors.end(),
                                      [](const TensorDistance& tensor) { return tensor.equal_bits; });

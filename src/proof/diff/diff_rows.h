@@ -1,5 +1,5 @@
-// Finds rows of one tensor among the rows of another by their direction: which row of B is which of A, what the pattern
-// means, and whether a whole tensor is that of another layer.
+// Finds rows of one tensor among the rows of another by their direction. It tells which row of B is which of A, what
+// the pattern means, and whether a whole tensor is that of another layer.
 #pragma once
 
 #include <optional>
@@ -10,13 +10,13 @@
 
 namespace invar {
 
-// One row as numbers, [columns], through a reader of mapped files.
+// Decodes one row to numbers, [columns], with a reader of mapped files.
 void decode_row(const StoredWeight& weight, int64_t row, RowReader& reader, std::vector<float>& out);
 
-// Columns of a row that are compared, a multiple of every block: chance gives cosines of 1 / 16.
+// How many columns of a row are compared, a multiple of every block. Unrelated rows have cosines around 1 / 16.
 inline constexpr int64_t kSketchColumns = 256;
 
-// The first columns of rows, each divided by its length.
+// The first columns of rows, each row divided by its length.
 class RowSketches {
   public:
     RowSketches(const StoredWeight& tensor, std::vector<int64_t> rows);
@@ -34,14 +34,14 @@ struct RowMatch {
     int64_t row_a = 0, row_b = 0;
     double cosine = 0;
 };
-// For each row of A its best among those of B, where it is convincing: a cosine of at least `least`.
+// Gives for each row of A the best match among the rows of B, if their cosine is at least `least`.
 std::vector<RowMatch> match_rows(const RowSketches& a, const RowSketches& b, double least);
 
-// What a permutation of rows is, in words: "rope pairs are neighbours in A and halves in B", "heads of 64 rows are
-// permuted", "rows are permuted". head_width 0: the rows are no heads.
+// Describes a permutation of rows in words: "rope pairs are neighbours in A and halves in B", "heads of 64 rows are
+// permuted", "rows are permuted". head_width 0: the rows belong to no head.
 std::string describe_permutation(const std::vector<RowMatch>& matches, int64_t head_width);
 
-// The mean cosine of corresponding rows of two tensors of one shape, over a sample.
+// The mean cosine of corresponding rows of two tensors of one shape, over a sample of rows.
 double mean_cosine(const StoredWeight& a, const StoredWeight& b);
 
 }  // namespace invar

@@ -9,7 +9,7 @@
 namespace invar {
 namespace {
 
-// Sums over a row, or over rows.
+// Sums over a row, or over several rows.
 struct Fit {
     double xx = 0, yy = 0, xy = 0, dd = 0;  // d = x - y
     double x = 0, y = 0;
@@ -44,13 +44,14 @@ struct Room {
     RowReader reader{RowReader::Access::mapped};
 };
 
-// Weights compared as one block: the larger of the formats' blocks, at least 32.
+// How many weights are compared as one block: the larger of the two formats' blocks, at least 32.
 int64_t unit_of(const MatchedTensor& pair) {
     return std::min<int64_t>(pair.a.columns(),
                              std::max({32, pair.a.format->block_weights, pair.b.format->block_weights}));
 }
 
-// `typical`: the RMS of x over the tensor, below a tenth of which a block's size is not taken as a measure.
+// The relative difference of a block. `typical` is the RMS of x over the tensor; a block fainter than a tenth of it
+// counts as a tenth.
 double relative_of(const Block& block, double typical) {
     const double size = std::max(block.size, 0.1 * typical);
     return size > 0 ? block.difference / size : block.difference > 0 ? INFINITY : 0;
@@ -86,7 +87,7 @@ Fit fit_row(const MatchedTensor& pair, int64_t row, Room& room, double typical, 
     return all;
 }
 
-// RMS of the tensor in A, of a sample of rows: the measure for what counts as faint.
+// The RMS of the tensor in A over a sample of rows, which decides which blocks are faint.
 double typical_rms(const MatchedTensor& pair) {
     std::vector<float> row;
     RowReader reader(RowReader::Access::mapped);
@@ -104,12 +105,12 @@ double typical_rms(const MatchedTensor& pair) {
     return count > 0 ? std::sqrt(squares / static_cast<double>(count)) : 0;
 }
 
-// What storing the values of `source` in `format` costs: relative RMS over a sample of rows.
+// The error of storing the values of `source` in `format`: relative RMS over a sample of rows.
 double format_error(const StoredWeight& source, const Format& format, int64_t rows) {
     if (format.id == FormatId::f32) return 0;
     constexpr int64_t kMostRows = 16, kMostColumns = 2048;
     const int64_t columns = std::min(source.columns(), kMostColumns) / format.block_weights * format.block_weights;
-    if (columns == 0) return 0;  // the format cannot hold such rows, so the file does not either
+    if (columns == 0) return 0;  // the format cannot hold such rows, so no file has them
     std::vector<float> values, back(static_cast<size_t>(columns));
     std::vector<std::byte> stored(static_cast<size_t>(format.row_bytes(columns)));
     RowReader reader(RowReader::Access::mapped);
@@ -128,7 +129,7 @@ double format_error(const StoredWeight& source, const Format& format, int64_t ro
     return size > 0 ? std::sqrt(difference / size) : 0;
 }
 
-// Looks for a known mistake in what quantisation does not explain.
+// Looks for a known mistake that explains what quantisation does not.
 class Suspicion {
   public:
     Suspicion(const MatchedTensor& pair, const std::vector<Fit>& rows, const Fit& all, TensorDistance& distance)
@@ -142,7 +143,7 @@ class Suspicion {
         const auto bad = std::count_if(rows_.begin(), rows_.end(), [&](const Fit& row) {
             return row.finite && row.relative() > 2 * allowed && row.dd > 0;
         });
-        // In a few rows: they are looked at by themselves. In most: it is the tensor.
+        // If a few rows differ, they are examined by themselves; if most do, the tensor is examined as a whole.
         const bool local = bad > 0 && 2 * bad < static_cast<int64_t>(rows_.size());
         if (local) {
             if (scaled_rows(allowed) || permuted() || damaged_block(worst_relative)) return;
@@ -162,11 +163,11 @@ class Suspicion {
     }
 
   private:
-    static constexpr double kFloor = 1e-6;  // two roundings of binary32
+    static constexpr double kFloor = 1e-6;  // about two roundings of binary32
     void say(std::string sentence) { distance_.suspicions.push_back(std::move(sentence)); }
 
-    // One factor on the whole tensor explains most of it. Rounding to the nearest code alone moves the best factor by
-    // up to the squared error.
+    // Whether one factor on the whole tensor explains most of the distance. Rounding to the nearest code alone moves
+    // the best factor by up to the squared error.
     bool scaled() {
         const double scale = all_.scale(), octaves = std::fabs(std::log2(std::fabs(scale)));
         const bool reversed = scale < 0;
@@ -183,7 +184,7 @@ class Suspicion {
         return true;
     }
 
-    // One number added to every weight explains it: norms are stored as w or as w - 1.
+    // Whether one number added to every weight explains it, because norms are stored as w or as w - 1.
     bool offset(double allowed) {
         const auto n = static_cast<double>(distance_.weights);
         const double shift = (all_.x - all_.y) / n;
@@ -194,13 +195,13 @@ class Suspicion {
         return true;
     }
 
-    // Rows, or experts, with factors of their own.
+    // Whether some rows (or experts) have factors of their own.
     bool scaled_rows(double allowed) {
         int64_t count = 0, first = -1;
         for (size_t i = 0; i < rows_.size(); ++i) {
             const Fit& row = rows_[i];
             if (row.relative() <= 2 * allowed || !(row.xx > 0) || !(row.yy > 0)) continue;
-            // A factor has to explain the row: what it leaves must be small, and much less than without it.
+            // A factor explains a row if the rest is small, and much smaller than without the factor.
             const double without = std::min(1.0, row.relative());
             if (row.scaled() > std::min(std::max(2 * allowed, 0.3 * without), 0.75 * without)) return false;
             if (count++ == 0) first = static_cast<int64_t>(i);
@@ -220,7 +221,7 @@ class Suspicion {
         const auto count = static_cast<int64_t>(poor.size());
         if (count < 2) return false;
         if (pair_.a.shape.size() == 3 && permuted_experts(poor)) return true;
-        constexpr int64_t kMostRows = 2048;  // the search takes the square of them: 1 s
+        constexpr int64_t kMostRows = 2048;  // the search compares all pairs of rows and takes about 1 s for these
         if (count > kMostRows) poor.resize(kMostRows);
         const auto matches = match_rows(RowSketches(pair_.a, poor), RowSketches(pair_.b, poor), kGood);
         if (static_cast<double>(matches.size()) < 0.8 * static_cast<double>(poor.size())) return false;
@@ -246,7 +247,7 @@ class Suspicion {
         return true;
     }
 
-    // The expert of B whose first rows are those of A's expert; -1: none.
+    // The expert of B whose first rows are those of an expert of A; -1: none.
     int64_t expert_like(int64_t expert) const {
         const int64_t experts = pair_.a.shape[0], rows = pair_.a.shape[1], sample = std::min<int64_t>(rows, 16);
         const auto rows_of = [&](int64_t e) {
@@ -265,7 +266,7 @@ class Suspicion {
         return -1;
     }
 
-    // One block that is nothing like the other.
+    // Whether one block does not resemble its counterpart at all.
     bool damaged_block(double relative) {
         const double limit = std::max(std::min(0.9, 6 * distance_.expected), 0.02);
         if (relative <= limit) return false;
@@ -280,7 +281,7 @@ class Suspicion {
         return fmt::format("row {} of expert {}", row % pair_.a.shape[1], row / pair_.a.shape[1]);
     }
 
-    // Quantisation to two bits still leaves cosines of 0.93; unrelated rows have cosines around 0.
+    // Quantisation to two bits still gives cosines of 0.93; unrelated rows have cosines around 0.
     static constexpr double kPoor = 0.7, kGood = 0.85;
 
     const MatchedTensor& pair_;

@@ -7,7 +7,7 @@
 namespace invar {
 namespace {
 
-// One window on one runner: a fresh sequence that goes when this does.
+// One window on one runner. It owns a fresh sequence and removes it when it is destroyed.
 class WindowRun {
   public:
     explicit WindowRun(ModelRunner& runner) : runner_(runner), sequence_(runner.cache().add_sequence()) {}
@@ -15,7 +15,7 @@ class WindowRun {
     WindowRun(const WindowRun&) = delete;
     WindowRun& operator=(const WindowRun&) = delete;
 
-    // The logits [wanted, vocabulary] of the positions first_wanted .. start + tokens - 1 of this piece.
+    // Computes a piece and gives the logits [wanted, vocabulary] of positions first_wanted .. start + tokens - 1.
     Result<std::span<const float>> compute(std::span<const int32_t> tokens, int64_t start, int64_t first_wanted) {
         Batch batch;
         for (size_t i = 0; i < tokens.size(); ++i) {
@@ -34,7 +34,7 @@ class WindowRun {
     int32_t sequence_;
 };
 
-// What one scored token comes to.
+// Fills in the scores of one token.
 void score_row(std::span<const float> row, std::span<const float> other_row, int32_t token, size_t at,
                EvalScores& scores) {
     const NextToken next = next_token(row);
@@ -55,7 +55,7 @@ Result<std::vector<EvalWindow>> cut_windows(const EvalText& text, const WindowSe
     const int64_t body = settings.context - bos;
     const auto count = static_cast<int64_t>(text.tokens.size());
     if (body < 2) return fail("--context is {}, but a window needs at least {} positions", settings.context, 2 + bos);
-    // At least one token of a window stands before the first that it scores.
+    // At least one token must stand before the first that a window scores.
     if (settings.stride < 1 || settings.stride >= body) {
         return fail("--stride is {}, but with --context {} it must be between 1 and {}", settings.stride,
                     settings.context, body - 1);
@@ -75,7 +75,8 @@ Result<void> score_window(const Evaluation& evaluation, const EvalText& text, co
                           EvalScores& scores) {
     std::vector<int32_t> tokens;
     if (text.bos) tokens.push_back(*text.bos);
-    const int64_t shift = window.first - static_cast<int64_t>(tokens.size());  // token of the text at position 0
+    const int64_t shift =
+        window.first - static_cast<int64_t>(tokens.size());  // which token of the text is at position 0
     tokens.insert(tokens.end(), text.tokens.begin() + window.first, text.tokens.begin() + window.end);
     tokens.pop_back();  // the last token is only predicted
     const int64_t first_wanted = window.scored - shift - 1;
@@ -88,7 +89,7 @@ Result<void> score_window(const Evaluation& evaluation, const EvalText& text, co
     const auto vocabulary = static_cast<size_t>(evaluation.model.config().vocabulary);
 
     const auto total = static_cast<int64_t>(tokens.size());
-    EvalScores fresh;  // of this window, so that an error leaves nothing half done
+    EvalScores fresh;  // of this window alone, so that an error leaves no half of a window behind
     for (int64_t start = 0; start < total; start += chunk) {
         const int64_t count = std::min(chunk, total - start);
         const std::span<const int32_t> piece(tokens.data() + start, static_cast<size_t>(count));
@@ -105,7 +106,7 @@ Result<void> score_window(const Evaluation& evaluation, const EvalText& text, co
             fresh.kl.resize(before + rows);
             fresh.same_best.resize(before + rows);
         }
-        const int64_t scored = window.scored + static_cast<int64_t>(before);  // token that row 0 predicts
+        const int64_t scored = window.scored + static_cast<int64_t>(before);  // the token that row 0 predicts
         evaluation.pool.parallel_items(static_cast<int64_t>(rows), [&](int64_t row, int) {
             const auto r = static_cast<size_t>(row);
             const auto other_row = other ? other_logits.subspan(r * vocabulary, vocabulary) : other_logits;

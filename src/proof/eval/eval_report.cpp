@@ -1,4 +1,4 @@
-// An evaluation as a person or a program reads it.
+// Prints an evaluation as text and as JSON.
 #include "base/json.h"
 #include "proof/eval/eval_run.h"
 
@@ -14,7 +14,7 @@ Json measure_as_json(const Measure& measure) {
     return json;
 }
 
-// "12.345   [12.1, 12.6]"
+// Spells a measure as "12.345   [12.1, 12.6]".
 std::string number(const Measure& measure, double factor, std::string_view unit) {
     std::string text = fmt::format("{:.6g}{}", measure.value * factor, unit);
     if (!measure.interval) return text;

@@ -8,7 +8,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Saves at most every ten seconds, and so that saving takes at most a twentieth of the time.
+// Saves the state every ten seconds at most, and so that saving takes at most a twentieth of the time.
 class StateKeeper {
   public:
     StateKeeper(const EvalRequest& request) : request_(request), due_(Clock::now() + kLeast) {}

@@ -1,4 +1,4 @@
-// An evaluation from its first missing window to its last, with its state kept on disk where that is asked for.
+// Runs an evaluation from its first missing window to the last, and keeps its state on disk if asked to.
 #pragma once
 
 #include <filesystem>
@@ -17,15 +17,15 @@ struct EvalRequest {
     EvalText text;
     std::vector<EvalWindow> windows;
     EvalIdentity identity;
-    std::filesystem::path state;  // empty: none
-    int64_t most_windows = 0;     // computed by this run; 0: all
+    std::filesystem::path state;  // the file of the state; empty: none
+    int64_t most_windows = 0;     // how many windows this run computes; 0: all
 };
-// After every window; false stops, with the state saved.
+// Called after every window. Returning false stops the run after saving the state.
 using EvalProgress = std::function<bool(const EvalScores& scores, int64_t windows)>;
 Result<EvalScores> run_eval(const Evaluation& evaluation, const EvalRequest& request, const EvalProgress& progress);
 
 struct EvalReport {
-    std::string model, other, text;  // other: "" where there is none
+    std::string model, other, text;  // other: "" if there is none
     int64_t text_tokens = 0, windows_done = 0, windows = 0;
     WindowSettings settings;
     EvalSummary summary;

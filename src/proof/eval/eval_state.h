@@ -1,5 +1,5 @@
-// The scores of an unfinished evaluation as a SafeTensors file, so that it goes on where it stopped; NumPy and PyTorch
-// open it. Its metadata say what was evaluated, and a state of anything else is refused.
+// Keeps the scores of an unfinished evaluation as a SafeTensors file (which NumPy and PyTorch open), so that it can be
+// resumed. The metadata say what was evaluated, and the state of any other evaluation is refused.
 #pragma once
 
 #include <filesystem>
@@ -12,14 +12,14 @@
 
 namespace invar {
 
-// Everything the scores depend on: {"model", "xxh3:..."}, {"context", "512"}, ... Threads, instruction sets and chunks
-// are not among it, because no bit depends on them.
+// Everything that the scores depend on: {"model", "xxh3:..."}, {"context", "512"}, ... Threads, instruction sets and
+// chunks are left out, because no bit depends on them.
 using EvalIdentity = std::vector<std::pair<std::string, std::string>>;
 
-// Appears whole or not at all. Errors: it cannot be written.
+// Writes the file whole or not at all. Errors: it cannot be written.
 Result<void> save_scores(const std::filesystem::path& path, const EvalIdentity& identity, const EvalScores& scores);
-// Nothing where there is no such file. Errors: it is no state, or of another evaluation (the first difference is
-// named).
+// Gives nothing if there is no such file. Errors: it is no state, or one of another evaluation (the error names the
+// first difference).
 Result<std::optional<EvalScores>> load_scores(const std::filesystem::path& path, const EvalIdentity& identity);
 
 }  // namespace invar

@@ -18,12 +18,12 @@ double mean(const std::vector<double>& values) {
     return sum / static_cast<double>(values.size());
 }
 
-// How often each block is drawn, for every draw: the same for all statistics, so that they can be compared.
+// Holds how often each block is drawn in every draw. All statistics share the draws, so that they can be compared.
 class Bootstrap {
   public:
     explicit Bootstrap(size_t count) : count_(count), blocks_((count + kBootstrapBlock - 1) / kBootstrapBlock) {}
 
-    // `shown`: what is made of the mean, e.g. exp(-x) for a perplexity; monotonous.
+    // `shown` turns the mean into the statistic, e.g. exp(-x) for a perplexity. It must be monotonous.
     Measure measure(const std::vector<double>& values, const std::function<double(double)>& shown) const {
         CHECK(values.size() == count_, "every statistic is over all scores");
         Measure result{.value = shown(mean(values)), .interval = std::nullopt};

@@ -1,6 +1,6 @@
-// What rows of logits say of the next token, in binary64 with the usual shift by the largest logit, and how far two
-// rows are from each other. Natural logarithms throughout. The logits are finite: an engine that gives others has
-// failed.
+// The distribution of the next token that a row of logits stands for, in binary64 with the usual shift by the largest
+// logit, and the distance between two rows. All logarithms are natural. The logits must be finite: otherwise the engine
+// has failed.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace invar {
 
 struct NextToken {
     double log_sum = 0;  // log of the sum of exp(logit): log p(t) = logit of t - log_sum
-    int32_t best = 0;    // with the largest logit, the lowest among equals
+    int32_t best = 0;    // the token with the largest logit; the lowest among equals
 };
 NextToken next_token(std::span<const float> logits);
 

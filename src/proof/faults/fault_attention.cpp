@@ -1,5 +1,5 @@
-// Faults of attention and of the cache it reads. A struck query is computed again by the law with one thing wrong:
-// which key head it reads, which positions it sees, what a page holds.
+// Faults of attention and of the cache it reads. For a query at fault, the result is computed again by the definition
+// with one thing wrong: the key head it reads, the positions it sees, or the contents of a page.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -12,7 +12,7 @@
 namespace invar::faults {
 namespace {
 
-// What one query is given; each fault changes one of these.
+// The inputs of one query. Each fault changes one of them.
 struct Query {
     const VerbCall& call;
     KvGeometry geometry;
@@ -20,7 +20,8 @@ struct Query {
     VisiblePositions visible;
     int64_t position = 0;
     std::function<int(int head)> key_head;
-    std::function<int64_t(int64_t position)> source;  // the position whose key and value are read; -1: zeros
+    std::function<int64_t(int64_t position)>
+        source;  // maps a position to the one whose key and value are read; -1: zeros
 };
 
 Query query_of(const RowRewrite& row) {
@@ -124,11 +125,11 @@ void read_other_page(const RowRewrite& row) {
     row.detail = fmt::format("page {} of the sequence is read in place of page {}", page - 1, page);
 }
 
-// ---- what is stored
+// ---- faults of what is stored
 
 namespace {
 
-// Rewrites keys and values of struck positions in the cache, after they were stored.
+// Rewrites the keys and values of the chosen positions in the cache after they were stored.
 class StoreFault : public Fault {
   public:
     StoreFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report), rows_(place) {}
@@ -160,7 +161,7 @@ class StoreFault : public Fault {
     }
 
   protected:
-    // `given`: before rounding; `stored`: [kv_heads * width], in and out.
+    // `given`: the values before rounding. `stored`: [kv_heads * width], what the cache holds, to be rewritten.
     virtual void rewrite(const float* given, int width, CacheType type, std::vector<float>& stored) const = 0;
 
   private:
@@ -179,7 +180,7 @@ class SwappedStore final : public StoreFault {
     }
 };
 
-// The 16-bit float next to `stored` on the side of zero, where `stored` was rounded away from zero.
+// If `stored` was rounded away from zero, gives the next 16-bit float towards zero.
 float toward_zero(float given, float stored, CacheType type) {
     if (!(std::fabs(stored) > std::fabs(given))) return stored;
     const uint16_t bits = type == CacheType::f16 ? f32_to_f16(stored) : f32_to_bf16(stored);

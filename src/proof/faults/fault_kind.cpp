@@ -45,7 +45,7 @@ void StruckRows::struck(int64_t position) {
 
 namespace {
 
-// The rows of a tensor one behind the other.
+// Copies rows of a tensor, one behind the other.
 std::vector<float> flat(const Tensor& tensor, int64_t first, int64_t count) {
     std::vector<float> values;
     values.reserve(static_cast<size_t>(count * tensor.width()));
@@ -102,7 +102,7 @@ class RowFault final : public Fault {
         note_strike(report_, place_.site.key, call.row(row).position, element, detail);
     }
 
-    // What belongs to the row: as many rows of the input as it has for each row of the call, none where rows differ.
+    // The rows of an input that belong to a row of the call, as many for each. None if the counts do not match.
     std::vector<float> input(const Tensor& tensor, const VerbCall& call, int64_t row) const {
         if (tensor.rows() == 0 || tensor.rows() % call.rows() != 0 || call.verb == Verb::gather_rows) return {};
         const int64_t each = tensor.rows() / call.rows();
@@ -114,8 +114,8 @@ class RowFault final : public Fault {
     const FaultPlace& place_;
     FaultReport& report_;
     StruckRows rows_;
-    std::vector<float> before_;     // the input of a verb that works in place
-    std::vector<float> last_call_;  // what the verb made, unharmed
+    std::vector<float> before_;     // the input of a verb that overwrites it
+    std::vector<float> last_call_;  // the verb's last result without the fault
 };
 
 }  // namespace

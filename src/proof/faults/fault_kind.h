@@ -1,6 +1,6 @@
-// The inside of fault injection: a row of the table of faults, and the two bases that faults are made of. A fault that
-// rewrites results (RowFault) is a function from what a verb was given and made to what it should wrongly have made;
-// faults of weights, routing and the cache are classes of their own.
+// The inside of fault injection: a row of the table of faults, and the two bases of faults. A RowFault rewrites
+// results: it is a function from the inputs and the result of a verb to the wrong result. Faults of weights, routing
+// and the cache are classes of their own.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@
 
 namespace invar {
 
-// One fault at one verb. Called only for that verb.
+// A fault at one verb. It is called for that verb only.
 class Fault {
   public:
     virtual ~Fault() = default;
@@ -20,34 +20,34 @@ class Fault {
     virtual void after(const VerbCall& call) {}
 };
 
-// Which rows of a call are struck when no position is asked for.
+// The rows of a call that a fault changes if the user names no position.
 enum class FaultExtent : uint8_t {
     every_row,
-    one_row,  // the first in which the fault changes a bit, and from then on that position
-    onwards,  // from a position on; 1 when none is asked for
-    weights,  // the weight itself is wrong, so there is no position to ask for
+    one_row,  // the first row in which the fault changes a bit, and then always that position
+    onwards,  // every row from a position on, from 1 if none is named
+    weights,  // the weight is wrong, so no position can be named
 };
 
-// A result row that is to be wrong. With expert slots a row is all slots of a token: [slots * width].
+// A result row that a fault makes wrong. With expert slots, a row is all slots of a token: [slots * width].
 struct RowRewrite {
     const VerbCall& call;
     const FaultPlace& place;
-    int64_t row = 0;                  // of the call
-    std::span<const float> x;         // the row of the first input, as it was before a verb that works in place
-    std::span<const float> x2;        // of the second
-    std::span<const float> previous;  // this row index of the same verb's last call; empty: there was none
-    std::span<float> result;          // the verb's, to be rewritten
-    std::string& detail;              // added to the description; stays empty where there is nothing to add
+    int64_t row = 0;                  // the row of the call
+    std::span<const float> x;         // its row of the first input, before a verb that works in place overwrote it
+    std::span<const float> x2;        // its row of the second input
+    std::span<const float> previous;  // the same row of the verb's previous call; empty: there was none
+    std::span<float> result;          // the verb's result, to be rewritten
+    std::string& detail;              // appended to the description; may stay empty
 
-    int64_t width() const { return call.out.width(); }  // of a slot
+    int64_t width() const { return call.out.width(); }  // the width of a slot
     const BatchRow& token() const { return call.row(row); }
 };
 using Rewrite = void (*)(const RowRewrite& row);
 
-// Says why a fault cannot show at a position of a run; "" where it can.
+// Says why a fault cannot show at a position of a run; "" if it can.
 using Hidden = std::string_view (*)(const VerbSite& site, int64_t position, const RunShape& shape);
 
-namespace fault_part {  // parts beyond layer and stage; a set
+namespace fault_part {  // the set of parts that a specification may name beside layer and stage
 inline constexpr unsigned position = 1, slot = 2, row = 4, block = 8, bit = 16, element = 32, role = 64;
 }
 
@@ -56,27 +56,27 @@ struct FaultKind {
     FaultExtent extent = FaultExtent::every_row;
     unsigned parts = fault_part::position;
     bool (*fits)(const VerbSite& site) = nullptr;
-    Rewrite rewrite = nullptr;  // or a class of its own:
+    Rewrite rewrite = nullptr;  // nullptr: `make` makes a class of its own
     std::unique_ptr<Fault> (*make)(const FaultPlace& place, FaultReport& report) = nullptr;
-    Hidden hidden = nullptr;       // nothing: it shows everywhere
-    bool needs_two_pages = false;  // of the cache
-    bool prefers_last = false;     // the default place is the last one, not the middle
+    Hidden hidden = nullptr;       // nullptr: the fault shows everywhere
+    bool needs_two_pages = false;  // it shows only if the cache has two pages
+    bool prefers_last = false;     // the default place is the last one instead of the middle one
 };
 std::span<const FaultKind> all_faults();  // fault_kinds.cpp
 const FaultKind* find_fault(std::string_view name);
 
-// The first place counts; later ones only add to the rows.
+// Reports a place where the fault changed a bit. The first call sets the place; later calls only count rows.
 void note_strike(FaultReport& report, const StageKey& stage, int64_t position, int64_t element,
                  const std::string& detail);
-// The first element whose bits differ, or -1.
+// The first element whose bits differ; -1: none.
 int64_t first_difference(std::span<const float> a, std::span<const float> b);
 
-// Which positions are struck, remembered from pass to pass.
+// Decides which positions a fault changes, and remembers it from pass to pass.
 class StruckRows {
   public:
     explicit StruckRows(const FaultPlace& place);
     bool wants(int64_t position) const;
-    void struck(int64_t position);  // one_row stays with it
+    void struck(int64_t position);  // with one_row, this becomes the only position
 
   private:
     FaultExtent extent_;
@@ -85,7 +85,7 @@ class StruckRows {
 
 std::unique_ptr<Fault> make_row_fault(const FaultPlace& place, FaultReport& report);
 
-// ---- the faults, by the part of the engine they are in
+// ---- the faults, by the part of the engine they concern
 
 namespace faults {
 

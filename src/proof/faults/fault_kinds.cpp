@@ -1,5 +1,5 @@
-// The table of faults: what each is, where it fits, and where it cannot show. Each is one that an engine had, or one
-// that a comparison by cosine would let pass. A new fault is a row here and a function in one of the fault_*.cpp.
+// The table of faults: what each is, where it fits, and where it cannot show. Each is a fault that some engine had, or
+// one that a comparison by cosine would miss. A new fault is a row here and a function in one of the fault_*.cpp.
 #include "proof/faults/fault_kind.h"
 
 namespace invar {
@@ -25,7 +25,7 @@ bool is_product(const VerbSite& site) { return site.is_product(); }
 bool is_quantised_product(const VerbSite& site) { return site.is_product() && !site.format->is_float; }
 bool is_matrix(const VerbSite& site) { return site.format != nullptr; }
 bool has_scales(const VerbSite& site) {
-    // A lone scale of a row has no neighbour: 32 columns are the largest block with one.
+    // A scale can be swapped only if the row has two: blocks with one scale have at most 32 columns.
     return site.format != nullptr && !site.format->is_float && site.columns > 32;
 }
 bool has_key_heads(const VerbSite& site) { return is_attention(site) && site.kv_heads >= 2; }
@@ -106,12 +106,12 @@ constexpr FaultKind kKinds[] = {
      is_activation, swap_gate_and_up},
     {"wrong_activation", "gelu in place of silu", "every activation", every_row, kPosition, is_activation, use_gelu},
     // rope
-    {"off_by_one_position", "turned as at the next position, from a position on", "rope of queries or keys", onwards,
-     kPosition, is_rope, turn_one_further},
-    {"double_rope", "turned twice", "rope of queries or keys", every_row, kPosition, is_rope, turn_twice, nullptr,
+    {"off_by_one_position", "rope turns as at the next position, from a position on", "rope of queries or keys",
+     onwards, kPosition, is_rope, turn_one_further},
+    {"double_rope", "rope turns twice", "rope of queries or keys", every_row, kPosition, is_rope, turn_twice, nullptr,
      without_turn},
-    {"skipped_rope", "not turned", "rope of queries or keys", every_row, kPosition, is_rope, leave_out_turn, nullptr,
-     without_turn},
+    {"skipped_rope", "rope does not turn", "rope of queries or keys", every_row, kPosition, is_rope, leave_out_turn,
+     nullptr, without_turn},
     {"rope_pairing", "neighbours are paired in place of halves, or the other way round", "rope of queries or keys",
      every_row, kPosition, is_rope, pair_otherwise, nullptr, without_turn},
     {"inflated_rope", "cosines and sines are 1.261 times too large", "rope of queries or keys", every_row, kPosition,

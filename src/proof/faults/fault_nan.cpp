@@ -1,5 +1,5 @@
-// A NaN that the engine's own search must find: it enters a verb in one number of one row and leaves in its result. For
-// products it is in the weights instead, because one input serves several products of a fused verb.
+// A NaN that the engine itself must find. It is put into one number of one input row of a verb and must come out in the
+// result. For products it is put into the weights instead, because one input serves several products of a fused verb.
 #include <cmath>
 #include <cstring>
 
@@ -20,7 +20,7 @@ class NanInput final : public Fault {
             call.x2 = copy_of(call.x2);
             put_nan(call.x2, call);
         } else if (verb.in_place()) {
-            put_nan(call.out, call);  // it is overwritten by the result
+            put_nan(call.out, call);  // the verb overwrites its input with the result
         } else {
             call.x = copy_of(call.x);
             put_nan(call.x, call);
@@ -46,7 +46,7 @@ class NanInput final : public Fault {
     }
 
   private:
-    // The row asked for, or the last one of the pass.
+    // The row that was asked for, or else the last one of the pass.
     int64_t row_of(const VerbCall& call) const {
         for (int64_t row = call.rows() - 1; row >= 0; --row) {
             if (rows_.wants(call.row(row).position)) return row;

@@ -1,5 +1,5 @@
-// Faults of products: another order of summation, another quantisation of the activations, another expert. Weight rows
-// are read as stored, one at a time.
+// Faults of products: another order of summation, another quantisation of the activations, another expert. They read
+// rows of weights as stored, one at a time.
 #include <algorithm>
 #include <cmath>
 
@@ -10,11 +10,11 @@
 namespace invar::faults {
 namespace {
 
-// One matrix times one row of activations: a row of a linear, or a slot of an expert verb.
+// A matrix times one row of activations: a row of `linear`, or a slot of an expert verb.
 struct Product {
     WeightMatrix weight;
     const float* x;
-    int64_t slot;  // of the token
+    int64_t slot;  // the slot of the token
     float* result;
 };
 
@@ -31,7 +31,7 @@ std::vector<Product> products_of(const RowRewrite& row) {
     return products;
 }
 
-// Activations as the law's products see them: quantised to integers and back where the weights are quantised.
+// The activations as the definition's products read them: quantised to integers and back if the weights are quantised.
 std::vector<float> seen_activations(const WeightMatrix& weight, const float* x) {
     std::vector<float> seen(x, x + weight.columns);
     const LawInput input(*weight.format, x, weight.columns);
@@ -42,7 +42,7 @@ std::vector<float> seen_activations(const WeightMatrix& weight, const float* x) 
     return seen;
 }
 
-// Left to right in one float, without fma: as the simplest kernel would.
+// The sum from left to right in one float without fma, as the simplest kernel would compute it.
 float naive_sum(const WeightMatrix& weight, int64_t r, const std::vector<float>& x) {
     std::vector<float> decoded(static_cast<size_t>(weight.columns));
     weight.format->decode(stored_row(weight, r).data(), weight.columns, decoded.data());
@@ -54,7 +54,7 @@ float naive_sum(const WeightMatrix& weight, int64_t r, const std::vector<float>&
     return scaled(weight, r, sum);
 }
 
-// Blocks of the law with one scale for each 256 activations, as engines with Q8_K have it.
+// Quantised blocks with one scale for 256 activations, as engines use them that have Q8_K.
 std::vector<QuantisedBlock> coarse_blocks(const float* x, int64_t columns) {
     std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
     for (int64_t start = 0; start < columns; start += 256) {

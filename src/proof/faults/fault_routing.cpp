@@ -1,5 +1,5 @@
-// Faults of routing: which experts, in which order, with which weights. The stages that must show them are those that a
-// recording has of a route: expert_weights before expert_ids.
+// Faults of routing: the choice of experts, their order and their weights. A recording has several stages of a route,
+// and a fault must show at the right one: expert_weights come before expert_ids.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +13,7 @@ namespace {
 struct RoutedRow {
     const VerbCall& call;
     int64_t row;
-    int64_t slot;  // the rank that is struck
+    int64_t slot;  // the rank of the expert that the fault concerns
     std::vector<int32_t>& experts;
     std::vector<float>& weights;
     std::string& detail;

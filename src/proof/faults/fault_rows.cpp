@@ -1,5 +1,5 @@
-// Faults of the verbs that work row by row. Each takes the row's result as the verb made it and rewrites it as an
-// engine with that fault would have made it, by the law (arithmetic/), so that nothing else differs.
+// Faults of the verbs that work row by row. Each takes the verb's result and rewrites it by the definition
+// (arithmetic/) as an engine with that fault would have computed it, so that nothing else differs.
 #include <algorithm>
 #include <cmath>
 
@@ -20,7 +20,7 @@ void norm_by_law(const RowRewrite& row, const float* weight, float epsilon) {
     }
 }
 
-// Turns every head of `head` as at `position`.
+// Rotates every head of a row as at `position`.
 void turn(const RowRewrite& row, const RopeSpec& spec, int64_t position, float factor) {
     const RopeTable& table = *row.call.rope;
     std::vector<float> cosines(static_cast<size_t>(spec.pairs())), sines(cosines.size());

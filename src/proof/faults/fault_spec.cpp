@@ -1,5 +1,5 @@
-// The text of a fault and back, and the choice of a verb for it in a model. What is wrong in a specification is said
-// with what would be right.
+// Reads and writes the specification of a fault, and chooses a verb of the model for it. Errors say what is wrong and
+// what would be right.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace {
 struct NumberPart {
     std::string_view name;
     std::optional<int64_t> FaultSpec::*number;
-    unsigned needs;  // of FaultKind::parts; 0: always there
+    unsigned needs;  // which of FaultKind::parts allows this part; 0: always allowed
 };
 constexpr NumberPart kNumbers[] = {
     {"layer", &FaultSpec::layer, 0},
@@ -41,7 +41,7 @@ std::string names_of_faults() {
     return text;
 }
 
-// Names of at most a hundred bytes, printable: the rest of a wrong text is not repeated to the user.
+// At most a hundred printable bytes of a wrong text, to be shown to the user.
 std::string shown(std::string_view text) {
     std::string clean;
     for (const char c : text.substr(0, 100)) clean += c >= ' ' && c <= '~' ? c : '?';
@@ -112,13 +112,13 @@ Result<FaultSpec> parse_fault(std::string_view text) {
     }
 }
 
-// ---- the verb it strikes
+// ---- the choice of a verb
 
 namespace {
 
 std::string_view role_of(const VerbSite& site) { return site.weight ? site.weight->role : ""; }
 
-// "query, key, value", each once.
+// Spells stages as "query, key, value", each once.
 std::string stages_of(const std::vector<const VerbSite*>& sites) {
     std::vector<std::string> names;
     for (const VerbSite* site : sites) {
@@ -161,7 +161,7 @@ Result<void> check_numbers(const FaultPlace& place) {
         TRY(check_range(place, "block", spec.block, site.columns / site.format->block_weights));
         return check_range(place, "bit", spec.bit, int64_t{8} * site.format->block_bytes);
     }
-    const int64_t each = record_layout(site.format->id).halves ? 16 : 32;  // weights with one scale
+    const int64_t each = record_layout(site.format->id).halves ? 16 : 32;  // weights that share a scale
     TRY(check_range(place, "block", spec.block, site.columns / each - 1));
     if (spec.block && (*spec.block + 1) % (kRecordColumns / each) == 0) {
         return fail("fault {}: block={} has its neighbour in another {} weights; take {}", place.kind->name,
@@ -207,7 +207,7 @@ Result<FaultPlace> resolve_fault(const FaultSpec& spec, std::span<const VerbSite
     }
     const VerbSite* chosen = left.back();
     if (!kind->prefers_last) {
-        // The first stage of the middle layer; with `outside` as middle there are no layers.
+        // Takes the first stage of the middle layer. If the middle is outside the layers, the fault fits no layer.
         const int middle = left[left.size() / 2]->key.layer;
         chosen = *std::find_if(left.begin(), left.end(), [&](const VerbSite* s) { return s->key.layer == middle; });
     }

@@ -12,13 +12,13 @@
 namespace invar {
 namespace {
 
-// What a run recorded: a recording of each pass, so that forward order is (pass, stage, position).
+// The results of one run: one recording per pass, so that forward order is (pass, stage, position).
 struct Run {
     std::vector<Recording> passes;
     std::string refusal;
 };
 
-// Varied tokens, the same ones every time.
+// Varied tokens, the same in every run.
 std::vector<int32_t> suite_tokens(const RunShape& shape, int64_t vocabulary) {
     std::vector<int32_t> tokens;
     uint64_t state = 0x9E3779B97F4A7C15u;
@@ -31,7 +31,7 @@ std::vector<int32_t> suite_tokens(const RunShape& shape, int64_t vocabulary) {
     return tokens;
 }
 
-// The prompt in one pass, then token by token. A refused pass ends the run and is part of it.
+// Runs the prompt in one pass, then token by token. A pass that the engine refuses ends the run and belongs to it.
 Result<Run> run_once(EngineRunner& runner, const RunShape& shape, VerbHook* fault) {
     const std::vector<int32_t> tokens = suite_tokens(shape, runner.config().vocabulary);
     const int32_t sequence = runner.cache().add_sequence();
@@ -73,7 +73,7 @@ double cosine(const StageRecord& a, const StageRecord& b, int64_t index) {
     return ab / std::sqrt(aa * bb);
 }
 
-// NaN is the worst, and stays.
+// The smaller of two cosines. NaN counts as the worst.
 double worse(double a, double b) { return std::isnan(a) || std::isnan(b) ? std::nan("") : std::min(a, b); }
 
 struct Compared {
@@ -105,8 +105,8 @@ void compare_position(const StageRecord& right, const StageRecord& wrong, int64_
     }
 }
 
-// Pass by pass, stage by stage in forward order. What one side has and the other has not is a bug, not a difference: a
-// fault changes numbers, never which verbs run.
+// Compares pass by pass and stage by stage in forward order. A stage that only one side has is a bug and no difference,
+// because a fault changes numbers and never which verbs run.
 Compared compare(const Run& right, const Run& wrong) {
     Compared compared;
     for (size_t pass = 0; pass < wrong.passes.size(); ++pass) {
@@ -160,7 +160,7 @@ class Suite {
         return check_clean(shape.prompt);
     }
 
-    // Without a fault nothing may differ, and no fault may leave anything behind.
+    // Runs again without a fault: nothing may differ, which also shows that no fault left anything behind.
     Result<void> check_clean(int64_t prompt) {
         const RunShape& shape = prompt == settings_.shape.prompt ? settings_.shape : settings_.two_pages;
         TRY_ASSIGN(const Run again, run_once(runner_, shape, nullptr));
@@ -210,7 +210,7 @@ class Suite {
             outcome.located = compared.first->key == report.stage && compared.first_position == report.position &&
                               compared.first_element == report.element;
         }
-        // A NaN must be found by the engine itself, too, and at the same verb.
+        // The engine itself must also find a NaN, and at the same verb.
         if (place.kind->make == faults::make_nan) outcome.located = outcome.located && refused_here(outcome, place);
         ++row.places;
         if (!report.struck && !outcome.caught) {
@@ -236,7 +236,7 @@ class Suite {
     EngineRunner& runner_;
     const FaultSuiteSettings& settings_;
     std::vector<VerbSite> sites_;
-    std::map<int64_t, Run> clean_;  // by length of the prompt
+    std::map<int64_t, Run> clean_;  // indexed by the length of the prompt
     FaultTable table_;
 };
 

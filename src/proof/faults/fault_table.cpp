@@ -1,4 +1,4 @@
-// The table of a fault suite for people and for programs.
+// Prints the table of a fault suite as text and as JSON.
 #include <cmath>
 #include <map>
 

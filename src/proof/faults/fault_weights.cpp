@@ -1,6 +1,6 @@
-// Faults of one row of a weight: the verb reads an altered copy, in the form the matrix is loaded in, through the
-// kernel it always has. Where no row is asked for, it is the first whose results change. A copy has the size of the
-// matrix (of all experts of a layer, for a stack) and lives as long as the fault. Whole matrices:
+// Faults of one row of a weight. The verb reads an altered copy of the matrix, in the form in which it is loaded,
+// through its usual kernel. If no row is asked for, it is the first one whose results change. A copy is as large as the
+// matrix (for a stack, as all experts of a layer) and lives as long as the fault. Whole matrices:
 // fault_whole_weights.cpp.
 #include <algorithm>
 #include <cmath>
@@ -15,19 +15,20 @@
 namespace invar::faults {
 namespace {
 
-// ---- what is done to a row as stored; false: nothing can be done to this row
+// ---- changes of a stored row; false: this row cannot be changed so
 
 struct RowToAlter {
     const Format& format;
     int64_t columns;
     const FaultSpec& spec;
-    int64_t block;  // where none is asked for: the one to try
+    int64_t block;  // the block to try if none is asked for
     std::vector<std::byte>& stored;
     std::string& detail;
 };
 using AlterRow = bool (*)(const RowToAlter& row);
 
-// Of a block of float elements, whose scale packed rows share: the bytes before the first element. 0 for others.
+// Bytes of a block before its first float element; 0 for other formats. The skipped bytes are a scale that packed rows
+// share.
 int64_t first_code(const Format& format) {
     return format.is_float ? format.block_bytes - format.block_weights * element_bytes(describe(format.id).elements)
                            : 0;
@@ -40,18 +41,18 @@ bool flip_bit_of(const RowToAlter& row) {
     return true;
 }
 
-// Columns that have one scale of those that are swapped.
+// How many columns share one of the scales that are swapped.
 int64_t columns_of_scale(const RecordLayout& layout) {
     if (layout.scales == ScaleForm::f16_of_128 || layout.scales == ScaleForm::bf16_of_128) return 128;
     return layout.halves ? 16 : 32;
 }
 
-// Scales stand as in a row record: one 16-bit d a block of 32 (the same for all of 128 columns where they have one), or
-// one small integer a block of 32 or 16.
+// The scales of a row as a row record has them: one 16-bit d per block of 32 (repeated if a scale covers 128 columns),
+// or one small integer per block of 32 or 16.
 struct Scales {
     RowRecord parts;
     bool in_d = false;
-    int64_t count = 0, copies = 1;  // of a scale among the d
+    int64_t count = 0, copies = 1;  // copies: how often a scale is repeated among the d
 
     bool equal(int64_t a, int64_t b) const {
         return in_d ? parts.d[a * copies] == parts.d[b * copies] : parts.scale[a] == parts.scale[b];
@@ -77,7 +78,7 @@ Scales scales_of(const Format& format, const std::byte* stored, int64_t columns)
     return scales;
 }
 
-// Neighbours within 256 columns. `block` counts scales of the row.
+// Swaps neighbouring scales within 256 columns. `block` counts the scales of the row.
 bool swap_scales_of(const RowToAlter& row) {
     const int64_t in_record = kRecordColumns / columns_of_scale(record_layout(row.format.id));
     int64_t first = 0;
@@ -97,11 +98,11 @@ bool swap_scales_of(const RowToAlter& row) {
     return false;
 }
 
-// NaN where the format has it; elsewhere weights so large that the sum is not finite.
+// Writes a NaN if the format has one, otherwise weights so large that the sum is not finite.
 bool poison(const RowToAlter& row) {
     std::byte* bytes = row.stored.data();
     const auto put = [&](size_t at, uint32_t bits, size_t count) { std::memcpy(bytes + at, &bits, count); };
-    if (row.format.is_float) {  // an element: rows may share their scales
+    if (row.format.is_float) {  // into an element, because rows may share their scales
         const auto at = static_cast<size_t>(first_code(row.format));
         switch (describe(row.format.id).elements) {
             case Elements::none:
@@ -134,7 +135,7 @@ bool poison(const RowToAlter& row) {
                 put(at, 0x7FC00000u, 4);
                 break;
             case ScaleKind::ue4m3:
-                return false;  // such scales have no NaN and end at 480
+                return false;  // such scales have no NaN and reach 480 at most
             case ScaleKind::e8m0:
                 for (size_t i = 0; i < row.stored.size(); ++i) {
                     const bool is_scale = i % static_cast<size_t>(row.format.block_bytes) == at;
@@ -148,15 +149,15 @@ bool poison(const RowToAlter& row) {
     return true;
 }
 
-// ---- where
+// ---- the choice of the row
 
-// The rows of activations that meet each matrix of a call.
+// A row of activations that a call multiplies with one of its matrices.
 struct Meeting {
     int64_t position;
-    int64_t slot;  // of the token
+    int64_t slot;  // the slot of the token
     int64_t expert;
     int64_t token;
-    std::optional<LawInput> input;  // none for embed
+    std::optional<LawInput> input;  // nothing for embed
 };
 
 std::vector<Meeting> meetings_of(const VerbCall& call) {
@@ -182,9 +183,9 @@ std::vector<Meeting> meetings_of(const VerbCall& call) {
 struct Effect {
     int64_t position, element;
 };
-enum class Needed : uint8_t { other_bits, not_finite };  // of a result, for the row to have an effect
+enum class Needed : uint8_t { other_bits, not_finite };  // how a result must change for the fault to count
 
-// One row of one matrix is altered.
+// Alters one row of one matrix.
 class WeightRowFault final : public Fault {
   public:
     WeightRowFault(const FaultPlace& place, FaultReport& report, AlterRow alter, Needed needed)
@@ -216,7 +217,8 @@ class WeightRowFault final : public Fault {
         return call.stack != nullptr ? call.stack->at(expert) : *call.matrix;
     }
 
-    // Candidates in the order in which the pass meets them: of products the first rows, of a row the first blocks.
+    // Tries candidates in the order in which the pass uses them, at most kMostTried for each weight: the first rows of
+    // a product, the first blocks of a row.
     void search(const VerbCall& call, const std::vector<Meeting>& meetings) {
         constexpr int64_t kMostTried = 4096;
         const bool looked_up = call.verb == Verb::embed;
@@ -270,7 +272,7 @@ class WeightRowFault final : public Fault {
         return true;
     }
 
-    // The first result that the altered row changes.
+    // The first result that the altered row changes; nothing if it changes none.
     std::optional<Effect> effect_of(const VerbCall& call, const std::vector<Meeting>& meetings) const {
         const WeightMatrix matrix = matrix_of(call, expert_);
         for (const Meeting& meeting : meetings) {
@@ -302,7 +304,7 @@ class WeightRowFault final : public Fault {
     const Needed needed_;
     bool found_ = false;
     int64_t expert_ = 0, row_ = 0;
-    std::vector<std::byte> right_, wrong_;  // the row as stored
+    std::vector<std::byte> right_, wrong_;  // the row as stored, without and with the fault
     std::string detail_;
     AlignedBytes copy_;
     WeightMatrix matrix_;

@@ -1,5 +1,6 @@
-// Faults of a whole matrix, or of all experts of a layer: its memory was never filled, its scale is the wrong way up.
-// To know that a fault had an effect, results are compared with the dot law of the right weight until one differs.
+// Faults of a whole matrix, or of all experts of a layer: its memory was never filled, or its scale is inverted. A
+// fault had an effect if some result differs from the dot product with the right weight; results are compared until one
+// does.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,7 +13,7 @@
 namespace invar::faults {
 namespace {
 
-// Gives the verb another matrix, or stack.
+// Gives the verb another matrix or stack.
 class WholeWeightFault : public Fault {
   public:
     WholeWeightFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report) {}
@@ -24,7 +25,7 @@ class WholeWeightFault : public Fault {
             stack_ = *call.stack;
             alter(stack_.first, stack_.stride_bytes);
             if (stack_.first.data != call.stack->first.data)
-                stack_.stride_bytes = 0;  // every expert is the one altered
+                stack_.stride_bytes = 0;  // every expert reads the same altered matrix
             call.stack = &stack_;
         } else {
             matrix_ = *call.matrix;
@@ -49,7 +50,7 @@ class WholeWeightFault : public Fault {
     }
 
   protected:
-    // Changes what the verb reads; `bytes` are those of one matrix.
+    // Changes the matrix that the verb reads. `bytes` is the size of one matrix.
     virtual void alter(WeightMatrix& matrix, int64_t bytes) = 0;
 
     std::string detail_;
@@ -89,7 +90,7 @@ class WholeWeightFault : public Fault {
     WeightStack stack_;
 };
 
-// Memory that was reserved and never filled.
+// A matrix in memory that was reserved and never filled.
 class ZeroWeight final : public WholeWeightFault {
   public:
     using WholeWeightFault::WholeWeightFault;
@@ -112,7 +113,7 @@ class ZeroWeight final : public WholeWeightFault {
     AlignedBytes zeros_;
 };
 
-// The tensor scale of an NVFP4 matrix.
+// Changes the tensor scale of an NVFP4 matrix.
 class ChangedScale final : public WholeWeightFault {
   public:
     ChangedScale(const FaultPlace& place, FaultReport& report, float (*change)(float))
@@ -129,8 +130,8 @@ class ChangedScale final : public WholeWeightFault {
     float (*change_)(float);
 };
 
-// What an inverted scale s does to results of a matrix that has none: y s^-2, with the s that its weights would have in
-// NVFP4.
+// For a matrix without a tensor scale: multiplies results by s^-2, as if the matrix were NVFP4 with tensor scale s and
+// the scale had been inverted.
 class ScaledResults final : public Fault {
   public:
     ScaledResults(const FaultPlace& place, FaultReport& report) : place_(place), report_(report) {}
@@ -155,7 +156,7 @@ class ScaledResults final : public Fault {
     }
 
   private:
-    // Of the first 64 rows: enough for a power of two.
+    // The largest weight of the first 64 rows, which is enough for a power of two.
     static float largest_weight(const WeightMatrix& matrix) {
         float largest = 0;
         std::vector<float> row(static_cast<size_t>(matrix.columns));
@@ -170,8 +171,8 @@ class ScaledResults final : public Fault {
     FaultReport& report_;
 };
 
-// Exporters store the scale of an NVFP4 tensor as a multiplier or as a divisor; a loader that takes one for the other
-// has 1 / s. Which of the two faults it is shows when the matrix is there.
+// Exporters store the scale s of an NVFP4 tensor as a multiplier or as a divisor. A loader that confuses the two uses 1
+// / s. Which of the two classes applies is known when the matrix is.
 class InvertedScale final : public Fault {
   public:
     InvertedScale(const FaultPlace& place, FaultReport& report)
@@ -200,7 +201,7 @@ std::unique_ptr<Fault> invert_scale(const FaultPlace& place, FaultReport& report
     return std::make_unique<InvertedScale>(place, report);
 }
 
-// Blocks of NVFP4 have no NaN; the scale of the tensor does.
+// NVFP4 blocks have no NaN, but the tensor scale can be one.
 std::unique_ptr<Fault> poison_scale(const FaultPlace& place, FaultReport& report) {
     return std::make_unique<ChangedScale>(place, report, [](float) { return std::nanf(""); });
 }

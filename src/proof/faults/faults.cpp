@@ -54,7 +54,7 @@ Result<std::unique_ptr<FaultHook>> make_fault(std::string_view text, const Model
 
 namespace {
 
-// A position where the fault is tried, or none: every row.
+// The positions at which a fault is tried; nothing stands for every row.
 std::vector<std::optional<int64_t>> positions_of(const FaultKind& kind, const VerbSite& site, const RunShape& shape) {
     const bool in_weights = kind.extent == FaultExtent::weights || (kind.make == faults::make_nan && site.format);
     if (in_weights) return {std::nullopt};
@@ -69,7 +69,7 @@ std::vector<std::optional<int64_t>> positions_of(const FaultKind& kind, const Ve
     return positions;
 }
 
-// The first, the middle one and the last.
+// The first, the middle and the last one.
 std::vector<std::optional<int64_t>> few(bool has_part, int64_t count) {
     if (!has_part || count < 1) return {std::nullopt};
     std::vector<std::optional<int64_t>> chosen;

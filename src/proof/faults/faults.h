@@ -1,6 +1,6 @@
-// Faults that real engines had, put on purpose into a pass of the real one, each at one verb: so that whoever claims to
-// find errors can be shown one. What a fault changes is in the table of fault_kinds.cpp and the fault_*.cpp beside it;
-// which faults every place of a model is tried with, and what that showed, is in fault_suite.h.
+// Puts faults that real engines had into a pass of the real engine, each at one verb, to show that checks find them.
+// What a fault changes is in the table of fault_kinds.cpp and the fault_*.cpp beside it. fault_suite.h tries every
+// fault at every place of a model.
 //
 // A fault is named like "wrong_expert@layer=3,position=17,slot=0"; every part after the name may be left out.
 #pragma once
@@ -17,57 +17,58 @@
 
 namespace invar {
 
-// What the user asked for. What is left out is chosen: the middle layer of those where the fault fits, the first stage
-// there, and of rows, positions, experts and blocks the first where the fault changes a bit.
+// The fault that the user asked for. A part that is left out is chosen: of the layers where the fault fits the middle
+// one, the first stage there, and the first row, position, expert or block where the fault changes a bit.
 struct FaultSpec {
     std::string fault;
-    std::string stage, role;  // "": any; a stage by its name in recordings, or by the role of the weight it reads
+    std::string stage, role;  // a stage by its name in recordings, or by the role of its weight; "": any
     std::optional<int64_t> layer, position, slot, row, block, bit, element;
 };
 std::string to_string(const FaultSpec& spec);
-// Errors name the fault or the part that is wrong, and what is possible.
+// The error names the fault or the part that is wrong, and the possible ones.
 Result<FaultSpec> parse_fault(std::string_view text);
 
-// One line each, for listings.
+// A fault as listings show it, in one line.
 struct FaultSummary {
     std::string_view name, meaning, where;
-    std::vector<std::string_view> parts;  // that may follow the name
+    std::vector<std::string_view> parts;  // the parts that may follow the name
 };
 std::vector<FaultSummary> fault_kinds();
 
-// Where a fault struck. A fault that changed no bit has not struck, whatever was asked for.
+// Where a fault struck, that is, changed a bit. A fault that changed none has not struck, whatever was asked for.
 struct FaultReport {
-    std::string fault;        // the whole specification, with what was chosen
-    std::string description;  // one sentence: what was done where
+    std::string fault;        // the whole specification, including the parts that were chosen
+    std::string description;  // one sentence that says what was done and where
     Verb verb = Verb::embed;
-    StageKey stage;                       // the first recorded stage that differs, by which the fault must be located
-    int64_t position = -1, element = -1;  // its first bits that differ; -1: not struck yet
-    int64_t rows = 0;  // results (of one verb at one position) that the fault changed, so far as known
+    StageKey stage;                       // the first recorded stage that differs; checks must locate the fault there
+    int64_t position = -1, element = -1;  // the first bits that differ; -1: it has not struck yet
+    int64_t rows = 0;                     // how many results (of one verb at one position) it changed, as far as known
     bool struck = false;
 };
 
 struct FaultKind;
-struct FaultPlace {  // a fault at one verb of a model
+struct FaultPlace {  // a fault and the verb of a model that it strikes
     const FaultKind* kind = nullptr;
     FaultSpec spec;
     VerbSite site;
 };
-// Errors say what does not fit this model, and what would.
+// The error says what does not fit this model and what would.
 Result<FaultPlace> resolve_fault(const FaultSpec& spec, std::span<const VerbSite> sites);
 
-// How a suite runs a model: one prompt, then single tokens. Rows after gather_rows exist for the prompt's last token.
+// How a suite runs a model: one prompt, then single tokens. Of the prompt, only its last token has rows after
+// gather_rows.
 struct RunShape {
     int64_t prompt = 0, decode = 0;
 };
 struct FaultPlaces {
     std::vector<FaultPlace> places;
-    std::vector<std::pair<std::string, std::string>> left_out;  // a place where the fault cannot show, and why
+    std::vector<std::pair<std::string, std::string>> left_out;  // places where the fault cannot show, and why
 };
-// Every stage where the kind fits, at a few positions, slots, blocks and bits each.
+// Every stage where the fault fits, each with a few positions, slots, blocks and bits.
 FaultPlaces fault_places(const FaultKind& kind, std::span<const VerbSite> sites, const RunShape& shape);
 
 class Fault;  // fault_kind.h
-// Goes before the hooks that record or compare. Tensors must be in host memory.
+// Must come before the hooks that record or compare. Tensors must be in host memory.
 class FaultHook final : public VerbHook {
   public:
     explicit FaultHook(FaultPlace place);
@@ -85,7 +86,7 @@ class FaultHook final : public VerbHook {
     std::unique_ptr<Fault> fault_;
 };
 
-// From the text of --inject.
+// Makes the fault that --inject describes.
 Result<std::unique_ptr<FaultHook>> make_fault(std::string_view text, const ModelConfig& config, const WeightPlan& plan);
 
 }  // namespace invar

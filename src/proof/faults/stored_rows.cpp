@@ -26,7 +26,7 @@ void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vect
         std::memcpy(copy + row * bytes, stored.data(), stored.size());
         return;
     }
-    // A group of four rows is packed anew: only it holds bits of the row.
+    // Packs the row's group of four rows anew, because only that group holds bits of the row.
     const int64_t group = row / kRowGroup, first = group * kRowGroup;
     const int64_t rows = std::min(kRowGroup, weight.rows - first);
     std::vector<std::byte> as_stored;

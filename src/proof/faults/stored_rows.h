@@ -1,5 +1,6 @@
-// Single rows where the rest of the program works on whole matrices: a weight row as the file has it, and its product
-// by the dot law. Scalar and slow: for faults and local checks. Rows of the KV cache: cache_rows.h.
+// Reads and replaces single rows of weights as the file has them, and multiplies them by the dot product of the
+// definition. The rest of the program works on whole matrices. This is scalar and slow, for faults and local checks.
+// Rows of the KV cache: cache_rows.h.
 #pragma once
 
 #include <cstddef>
@@ -10,16 +11,16 @@
 
 namespace invar {
 
-// The bytes of a row as stored in the file, whatever form the matrix is loaded in.
+// The bytes of a row as the file stores it, whatever form the matrix is loaded in.
 std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row);
-// Replaces the row in `copy`, a writable copy of the bytes of `weight` (one matrix).
+// Replaces the row in `copy`, which is a writable copy of the bytes of `weight` (one matrix).
 void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, std::byte* copy);
 
-// A row of activations as products with this format read it.
+// A row of activations, quantised as products with this format read it.
 class LawInput {
   public:
     LawInput(const Format& format, const float* x, int64_t columns);
-    // Of row `row`, whose bytes are `stored`: by the dot law, with the scales beside the format.
+    // The dot product with row `row`, whose bytes are `stored`, including the scales beside the format.
     float dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const;
 
     const float* x() const { return x_; }

@@ -1,6 +1,6 @@
-// Every place where a model's pass calls a verb, in forward order, found by a pass that computes nothing: what fault
-// injection may choose among, for every architecture alike. It knows verbs and shapes, and decides nothing about
-// faults (faults.h).
+// Lists every place where a model's pass calls a verb, in forward order, for any architecture. A pass that computes
+// nothing finds them, and fault injection chooses among them. This file knows verbs and shapes and nothing about faults
+// (faults.h).
 #pragma once
 
 #include <optional>
@@ -14,25 +14,25 @@ namespace invar {
 
 struct VerbSite {
     Verb verb = Verb::embed;
-    StageKey key;  // as recorded; for store_kv and route the verb's own name, whose stages are several (recorder.h)
-    int64_t width = 0;              // of a result row (of one slot); 0 for store_kv and route
+    StageKey key;       // as recorded; store_kv and route have several stages (recorder.h), so it is their own name
+    int64_t width = 0;  // of a result row (of one slot); 0 for store_kv and route
     int64_t input_width = 0;        // of a row of the first input
-    bool wanted_rows_only = false;  // after gather_rows: computed only where logits are wanted
+    bool wanted_rows_only = false;  // after gather_rows, so only rows whose logits are wanted are computed
 
-    std::optional<WeightId> weight;  // what it reads
+    std::optional<WeightId> weight;  // the weight it reads
     const Format* format = nullptr;  // of a matrix or a stack
     int64_t rows = 0, columns = 0;   // of the matrix, or of one expert
     int64_t experts = 0;             // of a stack
     int heads = 0, kv_heads = 0;     // of attention and store_kv
     CacheType cache_type = CacheType::f16;
-    int experts_per_row = 0;   // of verbs with expert slots, silu_multiply between them included
-    int64_t routed = 0;        // experts that route chooses among
+    int experts_per_row = 0;   // of verbs with expert slots, including silu_multiply between them
+    int64_t routed = 0;        // how many experts route chooses among
     bool renormalise = false;  // of route
 
     bool is_product() const { return verb == Verb::linear || verb == Verb::expert_linear; }
 };
 
-// Errors: an architecture that is not one of ours.
+// Errors: an unknown architecture.
 Result<std::vector<VerbSite>> survey_verbs(const ModelConfig& config, const WeightPlan& plan);
 
 }  // namespace invar

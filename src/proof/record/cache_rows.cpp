@@ -8,7 +8,7 @@
 namespace invar {
 namespace {
 
-// A row of one head: element i is at memory + (first + i * step) elements.
+// A row of one head. Element i is at memory + (first + i * step) elements.
 struct StoredRow {
     std::byte* memory;
     int64_t first, step, width;

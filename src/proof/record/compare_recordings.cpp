@@ -33,16 +33,15 @@ bool same_shape(const StageRecord& a, const StageRecord& b) {
     return (x.size() == 1 || y.size() == 1) && width(x) == width(y);
 }
 
-// Stages that are filled up behind their last value, because they grow with the position.
-// Two that differ at most in how far they are filled.
+// Whether both stages grow with the position and differ at most in the width to which they are padded.
 bool grow_alike(const StageRecord& a, const StageRecord& b) {
     return padding_of(a.key.name) && a.elements.empty() && b.elements.empty() && a.shape.size() == b.shape.size() &&
            std::equal(a.shape.begin(), a.shape.end() - 1, b.shape.begin());
 }
 
-// What both have of a position, as rows of equal length.
+// The elements of a position that both recordings have, as rows of equal length.
 struct Common {
-    std::vector<int64_t> elements;  // of the whole position; empty: all
+    std::vector<int64_t> elements;  // indices in the whole position; empty: all
     std::vector<int64_t> in_a, in_b;
 };
 
@@ -71,7 +70,7 @@ void gather(const StageRecord& stage, int64_t index, const std::vector<int64_t>&
         std::memcpy(out.data() + i * bytes, stage.at(index) + static_cast<size_t>(places[i]) * bytes, bytes);
 }
 
-// Walks the positions both have below `end`; the others are counted in `only_one`.
+// Visits the positions below `end` that both have, and counts the others in `only_one`.
 template <class Visit>
 void for_common_positions(const StageRecord& a, const StageRecord& b, int64_t end, int64_t& only_one, Visit&& visit) {
     size_t i = 0, j = 0;
@@ -128,7 +127,7 @@ void compare_values(const StageRecord& a, const StageRecord& b, const StageRecor
     result.widest_margin = accumulator.widest_margin();
 }
 
-// Why the two cannot hold the same numbers; "" where they can.
+// Says why the two stages cannot hold the same numbers; "" if they can.
 std::string mismatch(const StageRecord& a, const StageRecord& b) {
     if ((a.type == ElementType::i32) != (b.type == ElementType::i32))
         return fmt::format("{} against {}", kind_of(a), kind_of(b));

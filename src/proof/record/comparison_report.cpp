@@ -8,13 +8,13 @@
 namespace invar {
 namespace {
 
-constexpr size_t kRowsShown = 24;  // of differing stages; --all and --json show the rest
+constexpr size_t kRowsShown = 24;  // how many differing stages are shown; --all and --json show the rest
 
 std::string plural(int64_t count, std::string_view noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-// Where and what, of one element.
+// Spells where an element is and what the two values are.
 std::string element_text(const ElementDifference& difference, const ComparisonWords& words) {
     return fmt::format("  {:<3} {}\n  {:<3} {}\n", words.a, number_text(difference.a, difference.a_bits), words.b,
                        number_text(difference.b, difference.b_bits));
@@ -159,7 +159,7 @@ Json stage_json(const StageComparison& stage) {
         value["differing_orders"] = figures.differing_orders;
         value["margin"] = figures.margin ? Json(*figures.margin) : Json(nullptr);
     } else if (!figures.by_hash && figures.positions > 0) {
-        // JSON has no infinity: a stage of zeros in A against others.
+        // JSON has no infinity. It occurs where a stage is all zeros in A but not in B.
         value["relative_rms"] = std::isfinite(figures.relative_rms) ? Json(figures.relative_rms) : Json("inf");
         value["greatest_difference"] = figures.greatest;
         value["cosine"] = figures.cosine;
@@ -171,7 +171,7 @@ Json stage_json(const StageComparison& stage) {
 
 std::string number_text(double value, const std::string& bits) {
     if (!bits.starts_with("0x")) return bits;
-    constexpr size_t kBinary32Digits = 10;  // "0x" and eight
+    constexpr size_t kBinary32Digits = 10;  // "0x" and eight digits
     return fmt::format("{:<24} {}", fmt::format("{:.{}g}", value, bits.size() > kBinary32Digits ? 17 : 9), bits);
 }
 

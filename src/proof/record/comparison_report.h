@@ -1,5 +1,5 @@
-// A comparison of recordings as text for people and as JSON: the first difference first, then a row a stage. Printing
-// is the command's (app/).
+// Prints a comparison of recordings as text and as JSON: the first difference, then one row per stage. The commands
+// print it (app/).
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@ namespace invar {
 enum class ReportedStages : uint8_t { those_that_differ, all };
 
 struct ComparisonWords {
-    // "stage": what differs may have been received. "verb": of a replay, each is that verb's own error.
+    // "stage" for a diff, where a stage may differ because of its inputs. "verb" for a replay, where each difference is
+    // that verb's own error.
     std::string_view unit = "stage";
     std::string_view a = "A", b = "B";
 };
@@ -20,7 +21,7 @@ std::string comparison_as_text(const RecordingComparison& comparison, ReportedSt
                                const ComparisonWords& words);
 Json comparison_as_json(const RecordingComparison& comparison, ReportedStages which);
 
-// A value with as many digits as tell it from its neighbours, and its bits.
+// A value with as many digits as distinguish it from its neighbours, and its bits.
 std::string number_text(double value, const std::string& bits);
 
 }  // namespace invar

@@ -66,7 +66,7 @@ void HookedOps::before(VerbCall& call) {
     const VerbCall shown = call;
     for (VerbHook* hook : hooks_) hook->before(call);
     take_back(given);
-    // A weight that nobody replaced is the loaded one again.
+    // If no hook replaced a weight, the verb gets the loaded one again.
     if (call.matrix == shown.matrix) call.matrix = given.matrix;
     if (call.stack == shown.stack) call.stack = given.stack;
     if (call.vector == shown.vector) call.vector = given.vector;
@@ -89,7 +89,7 @@ void HookedOps::bring_results(const VerbCall& call) {
     inner_.to_host(call.out);
     if (call.verb == Verb::route || call.verb == Verb::attention) inner_.to_host(call.x);
     if (row_of(call.verb).makes(verb_field::slots)) inner_.to_host(call.slots);
-    // What attention reads was brought when it was stored.
+    // Nothing else is needed for attention: the keys and values it reads were copied when they were stored.
     if (row_of(call.verb).makes(verb_field::cache)) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
 }
 
@@ -103,7 +103,7 @@ void HookedOps::run(const VerbCall& given) {
 void HookedOps::run_together(std::span<const VerbCall> given) {
     std::vector<VerbCall> calls;
     for (const VerbCall& one : given) before(calls.emplace_back(observed(one)));
-    // Calls share an input: what an observer gave one of them in its place would be given to all.
+    // The calls share an input, so a replacement that an observer gave one of them would reach all; it is undone.
     for (size_t i = 0; i < calls.size(); ++i) {
         calls[i].x = given[i].x;
         calls[i].slots = given[i].slots;

@@ -1,8 +1,9 @@
-// Ops with observers around every verb: the traced pass is the production pass, fused verbs included, because the inner
-// Ops computes it. Around a fused verb, every before() comes first, then the verb, then every after(). It decides
-// nothing about what is recorded (recorder.h), injected (faults.h) or replayed (replay.h).
-// Hooks work on the host: what they look at is brought there, and what they may have changed is brought back. Weights
-// of a device are shown as the file has them.
+// Ops with observers around every verb. The inner Ops computes the pass, fused verbs included, so the observed pass is
+// the production pass. Around a fused verb, all before() are called first, then the verb runs, then all after() are
+// called. What the hooks do is up to them: they record (recorder.h), inject faults (faults.h) or replay (replay.h).
+//
+// Hooks work on the host. Results they look at are copied there, and results they may change are copied back. Weights
+// that are on a device are shown as the file has them.
 #pragma once
 
 #include <deque>
@@ -14,7 +15,7 @@ namespace invar {
 
 class HookedOps final : public Ops {
   public:
-    // Hooks are called in this order, before and after alike: one that injects goes before one that records.
+    // Hooks are called in this order, both before and after a verb. A hook that injects goes before one that records.
     HookedOps(Ops& inner, std::vector<VerbHook*> hooks);
 
     Tensor scratch(int64_t rows, int64_t width) override { return inner_.scratch(rows, width); }
@@ -30,7 +31,7 @@ class HookedOps final : public Ops {
     void run_together(std::span<const VerbCall> calls) override;
 
   private:
-    // The call as observers see it: with its occurrence and the rows of the pass.
+    // The call as observers see it, with its occurrence in the pass and the rows of the pass.
     VerbCall observed(const VerbCall& call);
     void before(VerbCall& call);
     void after(const VerbCall& call);
@@ -41,14 +42,14 @@ class HookedOps final : public Ops {
 
     Ops& inner_;
     std::vector<VerbHook*> hooks_;
-    VerbHook::Looks looks_ = VerbHook::Looks::at_calls;  // the most that a hook looks at
-    // Of this pass, for weights of a device.
+    VerbHook::Looks looks_ = VerbHook::Looks::at_calls;  // the most that any hook looks at
+    // Weights shown for those on a device, kept for this pass.
     std::deque<WeightMatrix> matrices_;
     std::deque<WeightStack> stacks_;
     std::deque<WeightVector> vectors_;
     Batch pass_;
     std::vector<int32_t> pass_rows_;
-    std::vector<Stage> seen_;  // of this pass, to count occurrences
+    std::vector<Stage> seen_;  // the stages of this pass so far, to count occurrences
 };
 
 }  // namespace invar

@@ -149,8 +149,8 @@ void StageRows::rows_of_cache(const VerbCall& call) {
     }
 }
 
-// The scaled scores before the softmax, [heads, positions], -inf where the query does not look: computed here, because
-// no kernel keeps them, by plain sums in binary64 rounded once.
+// The scaled scores before the softmax, [heads, positions], -inf where the query does not look. No kernel keeps them,
+// so they are computed here: plain sums in binary64, rounded once.
 void StageRows::rows_of_scores(const VerbCall& call) {
     const SequenceState& cache = *call.cache_read;
     const int layer = call.attention->layer;

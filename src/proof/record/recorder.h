@@ -1,7 +1,7 @@
-// The hook that fills a recording. A stage is recorded as it was computed; where a verb has no single result the stages
-// are: route -> expert_ids (i32), expert_weights, routing_margin, router_probabilities; store_kv -> key_stored,
-// value_stored, read back from the cache; and on request attention -> attention_scores. It decides nothing about files
-// (recording_file.h) or comparison (compare_recordings.h).
+// The hook that fills a recording. Each stage is recorded as it was computed. Some verbs have several results and so
+// several stages: route -> expert_ids (i32), expert_weights, routing_margin, router_probabilities; store_kv ->
+// key_stored, value_stored, read back from the cache. On request also attention -> attention_scores. Files are written
+// in recording_file.h and compared in compare_recordings.h.
 #pragma once
 
 #include <functional>
@@ -13,18 +13,18 @@
 
 namespace invar {
 
-// Which stages, layers and positions are wanted. The defaults take everything but attention scores.
+// Selects stages, layers and positions. The default is everything but attention scores.
 struct StageSelection {
-    std::vector<std::string> stages;                     // glob patterns on the stage name ("attention*"); none: all
-    std::vector<std::pair<int, int>> layers;             // first .. last; none: all, and what is outside the layers
-    std::vector<std::pair<int64_t, int64_t>> positions;  // first .. last; none: all
+    std::vector<std::string> stages;                     // glob patterns of stage names ("attention*"); empty: all
+    std::vector<std::pair<int, int>> layers;             // first .. last; empty: all, and what is outside the layers
+    std::vector<std::pair<int64_t, int64_t>> positions;  // first .. last; empty: all
     bool attention_scores = false;
 
     bool wants_stage(int layer, std::string_view name) const;
     bool wants_position(int64_t position) const;
 };
 
-// One result of a verb call at one position, borrowed for the duration of the sink. Exactly one pointer is set.
+// One result of a verb call at one position. The values are valid during the call of the sink. One pointer is set.
 struct StageRow {
     StageKey key;
     const VerbCall* call = nullptr;
@@ -35,13 +35,13 @@ struct StageRow {
     const double* f64 = nullptr;
     const int32_t* i32 = nullptr;
 };
-// [slots, width] for expert stages and attention scores, else [width].
+// [slots, width] for expert stages and attention scores, otherwise [width].
 std::vector<int64_t> shape_of(const StageRow& row);
-// Values that the stages of a call have together, attention scores left out.
+// How many values all stages of a call have together, without attention scores.
 int64_t values_recorded(const VerbCall& call);
 using StageRowSink = std::function<void(const StageRow& row)>;
 
-// Calls the sink for every row of every stage that a call made and the selection wants.
+// Calls the sink for every row of every selected stage of a call.
 class StageRows final : public VerbHook {
   public:
     StageRows(const ModelRunner& runner, StageSelection selection, StageRowSink sink)
@@ -71,8 +71,8 @@ class Recorder final : public VerbHook {
     Looks looks() const override { return Looks::at_results; }
     void after(const VerbCall& call) override { rows_.after(call); }
 
-    int64_t bytes() const { return bytes_; }  // of values so far
-    // Stages in forward order; what was computed again at a position (after a truncation) replaces what was there.
+    int64_t bytes() const { return bytes_; }  // of the values so far
+    // Gives the stages in forward order. If a position was computed again (after a truncation), the later values count.
     Recording take();
 
   private:

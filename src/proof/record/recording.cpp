@@ -167,8 +167,8 @@ const StageRecord* Recording::find(const StageKey& key) const {
 
 namespace {
 
-// In the order in which models call them (models/blocks.cpp, models/decoder.cpp), sides of a verb in that of
-// recorder.h.
+// The stages in the order in which models call their verbs (models/blocks.cpp, models/decoder.cpp); the several stages
+// of a verb are in the order of recorder.h.
 constexpr std::array kBeforeLayers = {std::string_view("embedding")};
 constexpr auto kInLayer = std::to_array<std::string_view>({"attention_norm",
                                                            "query",
@@ -215,7 +215,7 @@ std::optional<size_t> place_in(const Names& names, std::string_view name) {
     return static_cast<size_t>(found - names.begin());
 }
 
-// (before, layers or after; layer; place in the layer; occurrence)
+// (before, in or after the layers; layer; place in the layer; occurrence)
 std::tuple<int, int, size_t, int> forward_rank(const StageKey& key) {
     const int occurrence = key.occurrence;
     if (key.layer >= 0) return {1, key.layer, place_in(kInLayer, key.name).value_or(kInLayer.size()), occurrence};

@@ -1,4 +1,4 @@
-// Writing recordings: see recording_file.h. Reading is in recording_reader.cpp.
+// Writes recordings (recording_file.h). recording_reader.cpp reads them.
 #include "proof/record/recording_file.h"
 
 #include <algorithm>
@@ -26,7 +26,7 @@ bool covers_from_zero(const std::vector<int64_t>& positions) {
     return true;
 }
 
-// The bytes that statistics become, kept until the file is written.
+// Statistics as bytes of tensors, which must live until the file is written.
 struct StatisticsBytes {
     std::vector<double> figures;  // [positions, 5]
     std::vector<uint8_t> hashes;  // [positions, 16]
@@ -88,7 +88,7 @@ Result<void> save_recording(const Recording& recording, const std::filesystem::p
     writer.add_metadata(kTokens, Json(recording.tokens).dump());
     Json stages = Json::array();
     std::vector<StatisticsBytes> statistics;
-    statistics.reserve(recording.stages.size());  // its elements are borrowed by the writer
+    statistics.reserve(recording.stages.size());  // the writer keeps pointers to the elements, so they must not move
     for (const StageRecord& stage : recording.stages) {
         stages.push_back(description_of(stage));
         statistics.push_back(bytes_of(stage));

@@ -1,5 +1,5 @@
-// Reading recordings, our own and those of other engines: see recording_file.h. Nothing in a file is believed: every
-// list is checked against the tensor it describes.
+// Reads recordings, our own and those of other engines (recording_file.h). Nothing in a file is trusted: every list is
+// checked against the tensor it describes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,10 +18,10 @@ namespace {
 
 using namespace recording_keys;
 
-// Positions and widths beyond these are damage, not models.
+// Larger positions and widths occur in no model, so the file is damaged.
 constexpr int64_t kMostPositions = int64_t{1} << 40, kMostWidth = int64_t{1} << 40;
 
-struct Place {  // for errors
+struct Place {  // for error messages
     const std::string& file;
     std::string stage;
 };
@@ -32,7 +32,7 @@ Result<Json> parse_entry(const Place& place, std::string_view key, std::string_v
     return fail("{}: metadata '{}' is not valid JSON; the file is damaged", place.file, printable(key));
 }
 
-// A list of whole numbers of 0 and more, each below `below`; rising strictly where asked.
+// A list of whole numbers from 0 to below `below`, strictly rising if asked for.
 enum class Order : uint8_t { any, rising };
 Result<std::vector<int64_t>> whole_numbers(const Json& list, Order order, int64_t below, const Place& place,
                                            std::string_view what) {
@@ -83,7 +83,7 @@ Stored stored_at(const std::byte* source, uint64_t index) {
     return value;
 }
 
-// Whole numbers of any width as I32.
+// Whole numbers of any width, converted to I32.
 template <class Stored>
 Result<void> narrow(const SafeTensor& tensor, StageRecord& stage, const Place& place) {
     stage.type = ElementType::i32;
@@ -198,7 +198,7 @@ class Reader {
         return {};
     }
 
-    // The tensor, which no other stage may use.
+    // Finds a tensor, which no other stage may have used.
     Result<const SafeTensor*> tensor_of(const std::string& name, const Place& place) {
         const SafeTensor* tensor = file_.find(name);
         if (tensor == nullptr) {

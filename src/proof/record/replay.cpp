@@ -28,7 +28,7 @@ void Forcer::after(const VerbCall& call) {
 
 namespace {
 
-// Where a position is in a stage; nothing where either is missing.
+// The index of a position in a stage; nothing if either is missing.
 std::optional<int64_t> place_of(const StageRecord* stage, const BatchRow& row, int32_t sequence) {
     if (stage == nullptr || row.sequence != sequence) return std::nullopt;
     return stage->index_of(row.position);
@@ -60,7 +60,7 @@ void Forcer::force_routing(const VerbCall& call) {
                    margin_place = place_of(margins, row, sequence_);
         const int64_t experts = call.x.width();
         for (int64_t j = 0; j < k; ++j) {
-            // An id that this model does not have would be read past the last expert.
+            // An id that this model does not have is not forced, because it would be read past the last expert.
             if (id_place && ids->value(*id_place, j) >= 0 && ids->value(*id_place, j) < static_cast<double>(experts))
                 call.slots.experts[i * k + j] = static_cast<int32_t>(ids->value(*id_place, j));
             if (weight_place) call.slots.weights[i * k + j] = static_cast<float>(weights->value(*weight_place, j));
@@ -95,7 +95,7 @@ void Forcer::force_cache(const VerbCall& call) {
 
 namespace {
 
-// What the recording has, so that B's recording has neither more positions nor rows of logits.
+// What the recording holds. B is recorded for no other positions and no other rows of logits.
 struct Wanted {
     StageSelection selection;
     std::set<int64_t> logits;
@@ -136,7 +136,7 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
                 {.token = tokens[static_cast<size_t>(position)], .sequence = sequence, .position = position});
             if (logits.count(position) > 0) batch.logits_rows.push_back(static_cast<int32_t>(i));
         }
-        // A non-finite result ends no replay: it was replaced, and the comparison reports it.
+        // A result that is not finite does not end the replay: it was replaced, and the comparison reports it.
         TRY(reserve_rows(runner.cache(), batch));
         auto evaluated = runner.evaluate(batch, hooks);
         advance_rows(runner.cache(), batch);
@@ -184,7 +184,7 @@ Result<ReplayResult> replay(ModelRunner& runner, const ReplayRequest& request, c
         stage.waived = true;
         stage.note = "no verb: a replay chooses no tokens";
     }
-    // An error that no compared stage shows (a token outside the vocabulary, for one) is still an error.
+    // An error that shows in no compared stage (for example a token outside the vocabulary) is returned.
     if (!ran && result.comparison.failures() == 0) return tl::unexpected<Error>(ran.error());
     return result;
 }

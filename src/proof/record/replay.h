@@ -1,7 +1,7 @@
-// Replay: runs a model on a recording's tokens and, after every verb, puts the recording's result in the place of its
-// own, so that each verb gets exactly what it got in the recording. What then differs is the error of that verb alone,
-// not of what it received: a plain diff shows every stage behind an error, a replay shows the error. With forced
-// routing alone a swapped expert (other experts, right numbers) is told from a wrong expert.
+// Runs a model on a recording's tokens and replaces the result of every verb by the recorded one, so that each verb
+// gets the inputs it had in the recording. A difference is then the error of that verb alone. A plain diff also shows
+// every later stage. If only the routing is forced, a wrong choice of expert can be told from a wrong product of an
+// expert.
 #pragma once
 
 #include <map>
@@ -15,22 +15,22 @@
 namespace invar {
 
 enum class Force : uint8_t {
-    nothing,  // plain run, for comparison
-    routing,  // only expert ids and weights are the recording's
-    all,  // every recorded result: numbers wider than binary32 are rounded to it, keys and values to the cache's type
+    nothing,  // replace nothing, for comparison
+    routing,  // replace expert ids and weights only
+    all,      // replace every result, rounded to binary32; keys and values to the cache's type
 };
 
-// Overwrites results of one sequence with those of a recording. A hook that records goes before it.
+// Overwrites results of one sequence with those of a recording. A hook that records must come before it.
 class Forcer final : public VerbHook {
   public:
-    // The recording outlives the hook.
+    // The recording must outlive the hook.
     Forcer(const Recording& recording, int32_t sequence, Force what);
     void after(const VerbCall& call) override;
 
     int64_t forced_rows() const { return forced_rows_; }
 
   private:
-    // nullptr where the recording has no such values: missing, partial, statistics only, of another width.
+    // nullptr if the recording lacks these values: missing, partial, statistics only, or of another width.
     const StageRecord* find(const VerbCall& call, std::string_view name, int64_t width) const;
     void force_result(const VerbCall& call);
     void force_routing(const VerbCall& call);
@@ -44,19 +44,19 @@ class Forcer final : public VerbHook {
 };
 
 struct ReplayRequest {
-    const Recording& recording;  // A; it has tokens
+    const Recording& recording;  // side A; must have tokens
     Force force = Force::all;
     int64_t chunk = 512;
-    std::vector<VerbHook*> before = {};  // hooks that change B, for tests and fault injection
+    std::vector<VerbHook*> before = {};  // hooks that change side B, for tests and fault injection
 };
 
 struct ReplayResult {
     RecordingComparison comparison;  // A: the recording, B: this model's own results
-    int64_t forced_rows = 0;         // results that were replaced
+    int64_t forced_rows = 0;         // how many results were replaced
 };
 
-// `runner` is an engine: what is forced is binary32. It has as many logits rows as a chunk. Errors: a recording without
-// tokens or values, or of more positions than the context.
+// `runner` must be an engine, because results are forced in binary32, with as many rows of logits as a chunk has rows.
+// Errors: the recording has no tokens, no values, or more positions than the context.
 Result<ReplayResult> replay(ModelRunner& runner, const ReplayRequest& request, const Tolerances& tolerances);
 
 }  // namespace invar

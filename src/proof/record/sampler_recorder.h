@@ -1,6 +1,6 @@
-// Records what a sampler did (generate/sampler.h) as stages after the logits: sampler.penalised, sampler.candidates
-// (ids in rank order, filled with -1), sampler.probabilities (filled with 0), sampler.chosen. They stand at the
-// position whose logits they read, one before that of the token they choose.
+// Records the steps of a sampler (generate/sampler.h) as stages after the logits: sampler.penalised, sampler.candidates
+// (ids in rank order, padded with -1), sampler.probabilities (padded with 0) and sampler.chosen. Their position is that
+// of the logits they were made from, one before the chosen token.
 #pragma once
 
 #include "generate/sampler.h"
@@ -16,7 +16,7 @@ class SamplerRecorder final : public SamplerObserver {
     void candidates(int64_t position, std::span<const int32_t> tokens, std::span<const float> probabilities) override;
     void chosen(int64_t position, const SampledToken& token) override;
 
-    // Adds the stages behind those of the recording.
+    // Appends these stages to a recording.
     void append_to(Recording& recording);
 
   private:

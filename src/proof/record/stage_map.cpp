@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::string_view kLayer = "{layer}";
 
-// `name` as the pattern has it: the digits that stand for {layer} ("" where the pattern has none), or nothing.
+// If `name` fits the pattern, the digits that stand for {layer}, or "" if the pattern has no {layer}. Otherwise
+// nothing.
 std::optional<std::string> match(std::string_view pattern, std::string_view name) {
     const size_t place = pattern.find(kLayer);
     if (place == std::string_view::npos) return pattern == name ? std::optional(std::string()) : std::nullopt;
@@ -125,7 +126,7 @@ Result<StageMap> StageMap::load(const std::filesystem::path& path) {
     return parse({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
 }
 
-// Each element they have goes to its place among ours; what is partial stays partial.
+// Moves each of their elements to its place in our layout. A partial stage stays partial.
 Result<void> StageMap::rearrange(const Entry& entry, StageRecord& stage) {
     const std::vector<int64_t>& theirs = stage.elements.empty() ? stage.shape : stage.whole_shape;
     const int64_t whole = product(theirs), width = stage.width(), half = entry.rotary_width / 2;
@@ -144,7 +145,7 @@ Result<void> StageMap::rearrange(const Entry& entry, StageRecord& stage) {
             return fail("stage '{}' has positions of [{}], which the layout of '{}' with {} elements does not fit",
                         printable(to_string(stage.key)), fmt::join(theirs, ", "), printable(entry.theirs), unit);
         }
-        std::vector<std::pair<int64_t, int64_t>> order;  // (place among ours, place in their row)
+        std::vector<std::pair<int64_t, int64_t>> order;  // (place in our row, place in their row)
         for (int64_t i = 0; i < width; ++i)
             order.emplace_back(destination(stage.elements.empty() ? i : stage.elements[static_cast<size_t>(i)]), i);
         std::sort(order.begin(), order.end());

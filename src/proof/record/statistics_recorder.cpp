@@ -33,7 +33,7 @@ void StatisticsRecorder::add(const StageRow& row) {
                            .shape = shape_of(row)});
     }
     StageRecord& stage = stages_[place->second];
-    // A stage that grows with the position has the shape of its widest.
+    // If a stage grows with the position, its shape is the widest.
     stage.shape.back() = std::max(stage.shape.back(), row.width);
     stage.positions.push_back(row.position);
     stage.statistics.push_back(statistics_of(type, bytes_of(row), row.slots * row.width));

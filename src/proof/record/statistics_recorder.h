@@ -1,5 +1,5 @@
-// Records statistics and a hash of every result instead of its values: for models whose whole recording would not fit.
-// Two such recordings still show whether and where bits differ, not by how much.
+// Records statistics and a hash of every result instead of its values, for models whose whole recording would not fit.
+// Two such recordings still show whether and where bits differ, but not by how much.
 #pragma once
 
 #include <map>
@@ -8,7 +8,7 @@
 
 namespace invar {
 
-// Of one sequence. Positions come in rising order.
+// Records one sequence, whose positions must come in rising order.
 class StatisticsRecorder final : public VerbHook {
   public:
     StatisticsRecorder(const ModelRunner& runner, int32_t sequence, StageSelection selection);
@@ -28,7 +28,7 @@ class StatisticsRecorder final : public VerbHook {
     std::map<StageKey, size_t> places_;
 };
 
-// What a recording with values would have kept had it been made with statistics only.
+// Reduces a stage with values to what this recorder would have kept.
 void keep_statistics_only(StageRecord& stage);
 
 }  // namespace invar

@@ -1,13 +1,13 @@
-// Tolerances are data: a JSON file that says for which stages bits cannot be equal, how far they may be apart, and why.
+// Tolerances are a JSON file that says for which stages bits cannot be equal, how far they may be apart, and why.
 //   {"tolerances": [{"stage": "layer.*.attention", "relative_rms": 1e-6, "reason": "other order of the sum"}, ...]}
-// "stage" is a glob on the whole stage name; the first entry that fits counts. Bounds, all of which must hold:
+// "stage" is a glob for the whole stage name; the first entry that matches counts. All its bounds must hold:
 //   relative_rms      |a - b| / |a| of the whole stage
 //   worst             the greatest |a - b| of an element, in units of the stage's root mean square
 //   absolute          the greatest |a - b| of an element
 //   set               true: integers may stand in another order
 //   routing_margin    integers may differ where the margin to the next expert, in A, is at most this
 //   missing           true: the stage may be absent on one side
-// Without a file the tolerance is 0 bits. Nothing tolerates a NaN, an infinity or another shape.
+// Without a file, all bits must be equal. No tolerance covers a NaN, an infinity or another shape.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +30,7 @@ struct Tolerance {
 
 class Tolerances {
   public:
-    // Errors: an entry without a reason, without a bound, with an unknown field, or a bound that is negative.
+    // Errors: an entry without a reason or without a bound, an unknown field, a negative bound.
     static Result<Tolerances> parse(std::string_view json, const std::string& file);
     static Result<Tolerances> load(const std::filesystem::path& path);
 

@@ -1,4 +1,4 @@
-// The mathematics of float64_math.h. Sums run in rising order, products of weights in two interleaved sums.
+// The mathematics of float64_math.h. Sums run in rising order, products of weights as two interleaved sums.
 #include "proof/reference64/float64_math.h"
 
 #include <algorithm>
@@ -13,9 +13,9 @@
 namespace invar::float64 {
 namespace {
 
-// Two doubles: the vector width every x86-64 has, so that this file needs no instruction set of its own and gives the
-// same bits everywhere. 8 of them in flight keep two adders busy: 6 GMAC/s a core in batches of 100 rows; a row alone
-// waits for the decoding of its weights, 0.2 to 0.5 G a second.
+// Two doubles are a vector that every x86-64 has, so this file needs no instruction set of its own and gives the same
+// bits everywhere. Eight vectors in flight keep two adders busy: 6 GMAC/s per core in batches of 100 rows. A single row
+// waits for its weights to be decoded: 0.2 to 0.5 GMAC/s.
 using Pair = double __attribute__((vector_size(16)));
 
 Pair load(const double* from) {
@@ -24,7 +24,7 @@ Pair load(const double* from) {
     return pair;
 }
 
-// out[t][r] = weights[r] . x[t]: every element has one accumulator of its own, so tile shapes change no bit.
+// out[t][r] = weights[r] . x[t]. Each element has its own accumulator, so the shape of the tiles changes no bit.
 template <int Rows, int Tokens>
 void dot_tile(const double* weights, int64_t columns, const double* const* x, double (*out)[Rows]) {
     Pair sums[Tokens][Rows] = {};
@@ -48,13 +48,13 @@ void dot_tile(const double* weights, int64_t columns, const double* const* x, do
 constexpr int kTileRows = 4, kTileTokens = 2;
 static_assert(kProductRows % kTileRows == 0);
 
-// The pair index (a real number) that turns `turns` times in the original context.
+// The (real) index of the pair that makes `turns` turns in the original context.
 double pair_that_turns(const RopeSpec& spec, double turns) {
     return spec.rotary_width * std::log(spec.original_context / (turns * 2 * std::numbers::pi)) /
            (2 * std::log(spec.base));
 }
 
-// How much of its own frequency pair i keeps under YaRN: 1 for pairs that turn often, 0 for pairs that turn rarely.
+// The share of its own frequency that pair i keeps under YaRN: 1 if it turns often, 0 if it turns rarely.
 double yarn_kept(const RopeSpec& spec, int pair) {
     const double low = std::max(0.0, std::floor(pair_that_turns(spec, spec.beta_fast)));
     double high = std::min(spec.rotary_width - 1.0, std::ceil(pair_that_turns(spec, spec.beta_slow)));
@@ -62,7 +62,7 @@ double yarn_kept(const RopeSpec& spec, int pair) {
     return (1 - std::clamp((pair - low) / (high - low), 0.0, 1.0)) * spec.ext_factor;
 }
 
-// The scales that stand beside the format.
+// The scale of a row that is stored beside the format.
 double scale_of_row(const WeightMatrix& matrix, int64_t row) {
     return double{matrix.scale} * (matrix.row_scales == nullptr ? 1.0 : double{matrix.row_scales[row]});
 }
@@ -104,7 +104,7 @@ void multiply(const Products& products, ProductRoom& room) {
         for (int64_t r = 0; r < rows; ++r) {
             room.decoder.decode(matrix, products.first + done + r, room.weights.data() + r * columns);
         }
-        // Rows past the end are multiplied like the rest and dropped.
+        // Rows past the end are multiplied too, and their results are dropped.
         for (int64_t t = 0; t < tokens; t += kTileTokens) {
             for (int64_t tile = 0; tile < rows; tile += kTileRows) {
                 const double* weights = room.weights.data() + tile * columns;
@@ -185,7 +185,7 @@ void attention_scores(const AttentionHead& head, const double* query, RowAt key_
     scores.clear();
     for (int64_t position = head.first; position <= head.last; ++position) {
         const double* key = key_at(position);
-        double sums[4] = {};  // four in flight: one alone waits for each addition
+        double sums[4] = {};  // four sums in flight, because additions to one would wait for each other
         int64_t i = 0;
         for (; i + 4 <= head.key_width; i += 4) {
             for (int lane = 0; lane < 4; ++lane) sums[lane] += query[i + lane] * key[i + lane];

@@ -1,7 +1,8 @@
-// What each verb means in float64, a row at a time: plain sums and the C library's functions, written from the
-// mathematics and not from src/arithmetic. Weights are what Format::decode gives, widened (a real number rounded at
-// most once to binary32, docs/formats.md); activations are never quantised. Float64Ops (float64_ops.h) runs whole
-// passes of it, float64_verb.h single calls. Every result is a function of its row alone: batches change no bit.
+// Defines each verb in float64, one row at a time, with plain sums and the functions of the C library. It is written
+// from the mathematics and independent of src/arithmetic. Weights are those that Format::decode gives, widened (a real
+// number rounded at most once to binary32, docs/formats.md). Activations are never quantised. Float64Ops
+// (float64_ops.h) runs whole passes with it, float64_verb.h single calls. Every result depends on its row alone, so
+// batches change no bit.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +15,10 @@
 
 namespace invar::float64 {
 
-// Decodes rows of matrices in any stored form; keeps the memory that takes.
+// Decodes rows of matrices in any stored form and keeps the memory for it.
 class RowDecoder {
   public:
-    // out: [matrix.columns], without the tensor scale.
+    // out: [matrix.columns], not multiplied by the tensor scale.
     void decode(const WeightMatrix& matrix, int64_t row, double* out);
 
   private:
@@ -25,24 +26,24 @@ class RowDecoder {
     std::vector<float> decoded_;
 };
 
-// What products with quantised weights read.
+// The activations that products with quantised weights read.
 enum class Activations : uint8_t {
     exact,
-    quantised,  // rounded to 8 bits as the arithmetic asks: tells that share of the distance from all else
+    quantised,  // rounded to 8 bits as the arithmetic requires, to measure what that alone costs
 };
-// d * q of every value, as quantised products see it. `columns` is a multiple of 32.
+// d * q of every value, as products with quantised weights read it. `columns` must be a multiple of 32.
 std::vector<double> quantised(const double* x, int64_t columns);
 
-// Room for the products of one thread.
+// The working memory of one thread's products.
 struct ProductRoom {
     RowDecoder decoder;
     std::vector<double> weights;  // [kProductRows, columns]
 };
-// Weight rows decoded at once: 8 x 4096 doubles stay in a second-level cache while all tokens pass by.
+// How many weight rows are decoded at once: 8 x 4096 doubles stay in a second-level cache while all tokens use them.
 inline constexpr int64_t kProductRows = 8;
 
-// y[t][r] = scale * (row r of the matrix . x[t]) for the weight rows first .. first + count - 1; x[t] has
-// matrix.columns elements, y[t] matrix.rows.
+// y[t][r] = scale * (row r of the matrix . x[t]) for weight rows first .. first + count - 1. x[t] has matrix.columns
+// elements, y[t] has matrix.rows.
 struct Products {
     const WeightMatrix& matrix;
     int64_t first = 0, count = 0;
@@ -51,37 +52,37 @@ struct Products {
 };
 void multiply(const Products& products, ProductRoom& room);
 
-// out = row `row` of an embedding table, with its tensor scale.
+// out = row `row` of an embedding table, multiplied by its tensor scale.
 void embed(const WeightMatrix& table, int64_t row, RowDecoder& decoder, double* out);
-// One group of weight.size elements. y may be x.
+// Normalises one group of weight.size elements. y may be x.
 void rms_norm(const double* x, const WeightVector& weight, double epsilon, double* y);
 double silu(double x);
 
-// Angles from the specification: the frequencies of Su et al. 2021 with linear, YaRN (Peng et al. 2023) or per-pair
-// scaling.
+// Rotary angles from their definition: the frequencies of Su et al. 2021 with linear, YaRN (Peng et al. 2023) or
+// per-pair scaling.
 class Rope {
   public:
     explicit Rope(const RopeSpec& spec);
-    // Turns every head of a row of `width` elements, at a position.
+    // Rotates every head of a row of `width` elements, as at `position`.
     void turn(int64_t position, double* row, int64_t width) const;
 
   private:
     RopeSpec spec_;
-    std::vector<double> frequencies_;  // radians a position
+    std::vector<double> frequencies_;  // radians per position
     double attention_factor_ = 1;
 };
 
-// The positions a query at `position` sees are first .. position.
+// A query at `position` sees the positions from this one to its own.
 int64_t first_visible(int64_t position, int window);
 
 struct AttentionHead {
     int64_t key_width = 0, value_width = 0;
     double scale = 0, softcap = 0;
-    int64_t first = 0, last = 0;  // positions, the last included
+    int64_t first = 0, last = 0;  // positions, both included
 };
-// The scale that is meant: 1 / sqrt(key_width) where `given` is that number rounded to binary32, else `given`.
+// The exact scale: 1 / sqrt(key_width) if `given` is that number rounded to binary32, otherwise `given`.
 double meant_scale(float given, int64_t key_width);
-// A key or value row of the cache, used before the next call.
+// Gives a key or value row of the cache, which is used before the next call.
 using RowAt = FunctionRef<const double*(int64_t position)>;
 // scores: [last - first + 1], scaled and capped, before the softmax.
 void attention_scores(const AttentionHead& head, const double* query, RowAt key_at, std::vector<double>& scores);
@@ -91,9 +92,9 @@ void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt 
 
 struct Routing {
     std::vector<double> probabilities;  // [experts]
-    std::vector<int32_t> experts;       // the chosen, by (probability descending, index ascending)
-    std::vector<double> weights;        // of the chosen, after renormalisation
-    double margin = 0;  // probability of the last chosen less that of the best one left out (0 where none is)
+    std::vector<int32_t> experts;       // the chosen experts, by (probability descending, index ascending)
+    std::vector<double> weights;        // of the chosen experts, after renormalisation
+    double margin = 0;                  // probability of the last chosen minus the best not chosen; 0 if all are chosen
 };
 Routing route(const double* logits, int64_t experts, const RouteSpec& spec);
 

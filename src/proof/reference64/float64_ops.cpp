@@ -1,5 +1,6 @@
-// Where the doubles of a tensor are, which body computes a call, and products. The verbs that work row by row:
-// float64_rows.h; attention and its cache: float64_ops_attention.cpp; experts: float64_ops_experts.cpp.
+// Finds the doubles of a tensor, chooses the body that computes a call, and computes products. Other verbs:
+// float64_rows.h for those that work row by row, float64_ops_attention.cpp for attention and its cache,
+// float64_ops_experts.cpp for experts.
 #include "proof/reference64/float64_ops.h"
 
 #include <algorithm>
@@ -8,14 +9,14 @@
 namespace invar {
 namespace {
 
-// A double stands while the float beside it is its rounding; else the float was written by a hook.
+// A double is valid while the float beside it is its rounding. Otherwise a hook has written the float, which is taken.
 void follow(double* wide, const float* rounded, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
         if (static_cast<float>(wide[i]) != rounded[i]) wide[i] = rounded[i];
     }
 }
 
-constexpr int64_t kItemRows = 4 * float64::kProductRows;  // weight rows a thread claims at once
+constexpr int64_t kItemRows = 4 * float64::kProductRows;  // weight rows that a thread takes at a time
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Keys, values and attention of Float64Ops: a page of doubles beside each page of the KV cache and layer.
+// Keys, values and attention of Float64Ops, which keeps a page of doubles for each page of the KV cache in each layer.
 #include <algorithm>
 
 #include "proof/record/cache_rows.h"
@@ -18,7 +18,7 @@ Float64Ops::WidePage& Float64Ops::wide_page(const SequenceState& cache, int laye
     return found->second;
 }
 
-// The page's row of a head at a position.
+// The row of a head at a position within its page.
 static double* wide_row(std::vector<double>& values, int64_t head, int64_t position, int64_t width) {
     return values.data() + (head * kPagePositions + position % kPagePositions) * width;
 }
@@ -52,7 +52,7 @@ void Float64Ops::store(const VerbCall& call) {
     foreign_.clear();
 }
 
-// Takes over what hooks wrote into the cache: a double stands while the cache holds its rounding.
+// Takes over what hooks wrote into the cache: a double is valid while the cache holds its rounding.
 void Float64Ops::follow_cache(const SequenceState& cache, int layer, int32_t sequence, int64_t first, int64_t last) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     std::vector<float> stored(static_cast<size_t>(std::max(geometry.key_width, geometry.value_width)));
@@ -98,10 +98,10 @@ void Float64Ops::attend(const VerbCall& verb_call) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     const Wide in = input(queries), wide = output(verb_call.out);
     struct Visible {
-        int64_t first, last;           // positions that any row of the sequence sees
-        std::vector<WidePage*> pages;  // of the sequence
+        int64_t first, last;           // the positions that any row of the sequence sees
+        std::vector<WidePage*> pages;  // the pages of the sequence
     };
-    std::map<int32_t, Visible> visible;  // by sequence
+    std::map<int32_t, Visible> visible;  // indexed by sequence
     for (const BatchRow& row : batch.rows) {
         const int64_t first = float64::first_visible(row.position, geometry.window);
         Visible& seen = visible.try_emplace(row.sequence, Visible{first, row.position, {}}).first->second;

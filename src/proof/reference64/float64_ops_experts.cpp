@@ -1,4 +1,4 @@
-// Routing and products of experts of Float64Ops.
+// Routing and the products of experts in Float64Ops.
 #include <algorithm>
 
 #include "proof/reference64/float64_ops.h"
@@ -26,7 +26,7 @@ Float64Ops::Slots* Float64Ops::find_slots(const ExpertSlots& routing) {
     return found == slots_.end() ? nullptr : &*found;
 }
 
-// The doubles of the weights, or the floats that a hook put in their place.
+// The doubles of the weights, or the floats if a hook has changed them.
 std::vector<double> Float64Ops::slot_weights(const ExpertSlots& routing) {
     std::vector<double> weights(routing.weights, routing.weights + routing.rows * routing.experts_per_row);
     if (const Slots* slots = find_slots(routing)) {
@@ -73,7 +73,7 @@ void Float64Ops::expert_linear(const VerbCall& call) {
     const WeightStack& experts = *call.stack;
     const ExpertSlots& routing = call.slots;
     const Wide in = input(call.x), wide = output(call.out);
-    std::map<int32_t, std::vector<int64_t>> slots_of;  // by expert
+    std::map<int32_t, std::vector<int64_t>> slots_of;  // indexed by expert
     for (int64_t slot = 0; slot < call.out.rows(); ++slot) slots_of[routing.experts[slot]].push_back(slot);
     for (const auto& [expert, slots] : slots_of) {
         CHECK(expert >= 0 && expert < experts.count, "a routing names experts that exist");

@@ -41,7 +41,7 @@ Row by_rows(const VerbCall& call, const VerbInputs& inputs, int64_t row, float64
     return y;
 }
 
-// One query row against the cache as it is stored.
+// Computes attention of one query row over the cache as it is stored.
 class StoredAttention {
   public:
     StoredAttention(const VerbCall& call, const VerbInputs& inputs, int64_t row)
@@ -135,7 +135,7 @@ VerbInputs VerbInputs::copy_of(const VerbCall& call) {
     };
     inputs.x_ = copy(call.x);
     inputs.x2_ = copy(call.x2);
-    // route makes its slots: what they hold before it is undefined.
+    // route writes its slots, and their contents before it are undefined.
     if (call.slots.rows > 0 && call.verb != Verb::route) {
         const int64_t count = call.slots.rows * call.slots.experts_per_row;
         inputs.experts_.assign(call.slots.experts, call.slots.experts + count);

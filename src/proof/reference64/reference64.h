@@ -1,7 +1,7 @@
-// The reference: a model of the same file, through the same architecture table and the same forward(), evaluated in
-// float64 with plain mathematics (float64_ops.h) instead of kernels. Weights stay in the mapped file and are decoded as
-// they are used, so a model costs little more memory than its activations. It is slow, exact to about 1e-13 and gives
-// the same bits for every batch and thread count. What it is compared with: tests/proof/goldens_test.cpp.
+// The reference: the model of the same file, run by the same architecture table and the same forward(), but in float64
+// with plain mathematics (float64_ops.h) instead of kernels. Weights stay in the mapped file and are decoded when they
+// are used, so a model needs little more memory than its activations. It is slow, exact to about 1e-13, and gives the
+// same bits for every batch and thread count. tests/proof/goldens_test.cpp compares it with other implementations.
 #pragma once
 
 #include <filesystem>
@@ -17,21 +17,21 @@ namespace invar {
 
 struct Reference64Settings {
     std::filesystem::path model;
-    int threads = 0;      // 0: one for each CPU this process may use
+    int threads = 0;      // 0: one per CPU that this process may use
     int64_t context = 0;  // positions; 0: the plan's default
-    int64_t chunk = 512;  // most rows of a batch
-    int sequences = 1;    // that the cache has room for, each of `context` positions
+    int64_t chunk = 512;  // the most rows of a batch
+    int sequences = 1;    // how many sequences of `context` positions the cache holds
     float64::Activations activations = float64::Activations::exact;
 };
 
 class Reference64 final : public ModelRunner {
   public:
-    // Errors: those of opening, understanding and binding a model file, as Engine::open has them.
+    // Errors: those of Engine::open for a file that cannot be opened, is not understood or cannot be bound.
     static Result<std::unique_ptr<Reference64>> open(const Reference64Settings& settings);
 
     std::string name() const override { return "reference64"; }
     const ModelConfig& config() const override { return config_; }
-    SequenceState& cache() override { return *cache_; }  // binary32; the doubles are beside it
+    SequenceState& cache() override { return *cache_; }  // holds binary32; the doubles are kept beside it
     int64_t chunk() const override { return plan_.chunk; }
     int64_t context() const override { return plan_.context; }
     Result<std::span<const float>> evaluate(const Batch& batch, std::span<VerbHook* const> hooks) override;

@@ -1,6 +1,5 @@
-// The part of the page that says how far the model is from float64 (verify_accuracy.h): heat map, curves over layers,
-// next-token divergence, routing, the worst stages. Each function is one section, "" where the report has nothing for
-// it.
+// The part of the page about the distance to float64 (verify_accuracy.h): heat map, curves over layers, divergence of
+// the next token, routing, the worst stages. Each function makes one section, or "" if the report has nothing for it.
 #pragma once
 
 #include <string>

@@ -39,7 +39,7 @@ std::string frame(const std::vector<Tick>& x, const std::vector<Tick>& y, std::s
     return svg;
 }
 
-// 1, 2 or 5 times a power of ten, at least `value`.
+// The smallest of 1, 2 and 5 times a power of ten that is at least `value`.
 double round_up(double value) {
     const double power = std::pow(10, std::floor(std::log10(value)));
     for (const double step : {1.0, 2.0, 5.0}) {
@@ -109,7 +109,7 @@ std::string bar_chart(const BarChart& chart) {
     for (size_t i = 0; i < chart.bars.size(); ++i) {
         const Bar& bar = chart.bars[i];
         const double left = kLeft + slot * static_cast<double>(i);
-        // One unit is the least that can be seen; what is zero keeps half of that.
+        // One unit is the least that can be seen. A bar of height zero gets half of that.
         const double height = std::max(bar.height > 0 ? 1.0 : 0.5, bar.height * (kBottom - kTop));
         svg += fmt::format(
             "<g class=\"t\"><rect class=\"hit\" x=\"{:.2f}\" y=\"{}\" width=\"{:.2f}\" height=\"{}\"/>"
@@ -125,7 +125,7 @@ std::string curve_chart(const CurveChart& chart, const LogAxis& axis) {
     std::string svg = opening(chart.description) + frame(index_ticks(0, chart.layers), decade_ticks(axis), "layer");
     const double slot = 1.0 / static_cast<double>(std::max<int64_t>(1, chart.layers));
     const auto x = [&](const CurvePoint& point) { return x_of((point.layer + 0.5) * slot); };
-    for (const size_t line : {0, 1, 2}) {  // the shares over the broad line of the whole
+    for (const size_t line : {0, 1, 2}) {  // the two shares are drawn over the broad line of the whole
         std::string path, dots;
         for (const CurvePoint& point : chart.points) {
             const double value = point.values[line], y = y_of(axis.place(value));

@@ -1,4 +1,4 @@
-// The sections about choices: the next token, and the experts (html_accuracy.h).
+// The sections about choices: the next token and the experts (html_accuracy.h).
 #include "proof/report/html_accuracy.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kMostBars = 150;
 
-// The positions of one probe; where there are more than a screen has room for, the worst of each few.
+// Draws the positions of one probe. If there are too many for a screen, it draws the worst of each few.
 std::string kl_figure(const std::string& probe, const std::vector<const PositionAccuracy*>& positions,
                       const LogAxis& axis) {
     const auto count = static_cast<int64_t>(positions.size()), each = (count + kMostBars - 1) / kMostBars;
@@ -82,7 +82,7 @@ std::string margin_figure(const std::vector<double>& margins) {
     LogAxis axis;
     for (const double margin : margins) axis.see(margin);
     const int low = std::clamp(axis.low(), -9, -4);
-    constexpr int kHigh = 0;  // probabilities
+    constexpr int kHigh = 0;  // margins are probabilities, so at most 10^0
     std::vector<int64_t> counts(static_cast<size_t>((kHigh - low) * kBinsOfDecade));
     int64_t ties = 0;
     for (const double margin : margins) {

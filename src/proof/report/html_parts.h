@@ -1,5 +1,5 @@
-// Pieces that several sections of the page share: headings, cards, tiles, and the stages of an accuracy report gathered
-// by name. Texts are markup: what came from a file is escaped before (html_text.h).
+// Pieces that several sections of the page share: headings, cards, tiles, and the stages of an accuracy report grouped
+// by name. Texts are markup: whatever came from a file must have been escaped (html_text.h).
 #pragma once
 
 #include <map>
@@ -15,7 +15,7 @@ std::string section(std::string_view id, std::string_view title, std::string_vie
 std::string figure(std::string_view title, std::string_view chart, std::string_view note);
 std::string tile(std::string_view label, std::string_view value, std::string_view note);
 
-// One stage name over the layers that have it, in forward order of first appearance.
+// All layers of one stage name. Names are in forward order of first appearance.
 struct StageOfLayers {
     std::string name;
     std::map<int, const StageAccuracy*> of_layer;  // -1: outside the layers
@@ -23,6 +23,6 @@ struct StageOfLayers {
 };
 
 std::vector<StageOfLayers> rows_of(const AccuracyReport& accuracy);
-int64_t layers_of(const VerifyReport& report);  // of a report with accuracy
+int64_t layers_of(const VerifyReport& report);  // the report must have an accuracy part
 
 }  // namespace invar

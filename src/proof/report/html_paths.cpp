@@ -16,7 +16,7 @@ namespace {
 
 // ---- matrix
 
-// The order of probes.h, then what that list does not know.
+// Columns in the order of schedules() in prompts.h, followed by any others.
 std::vector<std::string> columns_of(const VerifyReport& report) {
     std::vector<std::string> columns;
     const auto used = [&](const std::string& name) {
@@ -37,7 +37,7 @@ std::vector<std::string> columns_of(const VerifyReport& report) {
 
 struct PathRow {
     std::string name;
-    std::map<std::string, const PathResult*> of_schedule;  // "": the path as a whole, skipped or failed
+    std::map<std::string, const PathResult*> of_schedule;  // "": a path that was skipped or failed as a whole
 };
 
 std::vector<PathRow> path_rows(const VerifyReport& report) {
@@ -50,7 +50,7 @@ std::vector<PathRow> path_rows(const VerifyReport& report) {
     return rows;
 }
 
-// "avx2, 2 threads, repacked": the first word stands out.
+// Emphasises the first word of "avx2, 2 threads, repacked".
 std::string path_heading(std::string_view name) {
     const size_t comma = name.find(", ");
     if (comma == std::string_view::npos) return fmt::format("<b>{}</b>", escaped(name, 120));
@@ -145,7 +145,7 @@ std::string all_numbers(const VerifyReport& report) {
 
 // ---- the first difference
 
-// Sign, exponent and fraction of a binary32, the bits that differ from the other's marked.
+// Shows sign, exponent and fraction of a binary32, and marks the bits that differ from the other's.
 std::string bit_row(uint32_t bits, uint32_t other) {
     std::string html = "<span class=\"bits\">";
     for (int i = 31; i >= 0; --i) {
@@ -156,7 +156,7 @@ std::string bit_row(uint32_t bits, uint32_t other) {
     return html + "</span>";
 }
 
-// How many binary32 numbers apart.
+// The distance between two binary32 numbers, counted in representable numbers.
 int64_t steps_apart(uint32_t a, uint32_t b) {
     const auto order = [](uint32_t bits) {
         const auto magnitude = static_cast<int64_t>(bits & 0x7fffffffu);
@@ -197,7 +197,7 @@ std::string found_at(const StageDifference& first) {
                        fact("differing in that row", plural(first.differing, "value", "values")));
 }
 
-// The tokens of the probe up to the difference, as an option of the program.
+// The tokens of the probe up to the difference, as a command-line option.
 std::string tokens_to(const VerifyReport& report, const StageDifference& first) {
     for (size_t i = 0; i < std::min(report.probes.size(), report.probe_tokens.size()); ++i) {
         if (report.probes[i].first != first.probe) continue;
@@ -210,7 +210,7 @@ std::string tokens_to(const VerifyReport& report, const StageDifference& first) 
     return " \"a prompt\"";
 }
 
-// Record the path compared with, then give each verb of this path the inputs of that recording.
+// Commands that record the path compared with, and then replay the recording on this path.
 std::string commands_to_go_on(const VerifyReport& report, const PathResult& path) {
     const std::string file = escaped(shell_word(report.file.empty() ? "model.gguf" : report.file), 200);
     const auto base = std::find_if(report.paths.begin(), report.paths.end(), [&](const PathResult& one) {

@@ -7,7 +7,7 @@
 
 namespace invar {
 
-std::string difference_section(const VerifyReport& report);  // "" when every path is equal
+std::string difference_section(const VerifyReport& report);  // "" if every path is equal
 std::string paths_section(const VerifyReport& report);
 
 }  // namespace invar

@@ -20,11 +20,11 @@ namespace {
 // ---- header
 
 struct Verdict {
-    std::string_view kind, sign, word;  // class of html_style.h
+    std::string_view kind, sign, word;  // kind: a class of html_style.h
     std::string sentence;
 };
 
-// A run is one path with one schedule.
+// The number of runs; a run is one path with one schedule.
 int64_t runs_of(const VerifyReport& report) {
     return static_cast<int64_t>(report.paths.size()) - report.count(PathStatus::skipped);
 }
@@ -108,7 +108,7 @@ std::string tiles(const VerifyReport& report) {
     return html + "</dl>";
 }
 
-// What a reader could take for passed and is not.
+// Lists what was not verified, so that nobody takes it for passed.
 std::string not_verified(const VerifyReport& report) {
     struct Skipped {
         std::string reason;
@@ -124,7 +124,7 @@ std::string not_verified(const VerifyReport& report) {
     }
     std::string items;
     for (const Skipped& one : skipped) {
-        // The matrix names every path; a long list here would hide the other reasons.
+        // The matrix names every path, so a long list here would only hide the other reasons.
         const std::string names = one.names.size() > 3 ? fmt::format("{} paths, named below", one.names.size())
                                                        : fmt::format("{}", fmt::join(one.names, "; "));
         items += fmt::format("<li><b>{}</b>: {}</li>", names, escaped(one.reason));
@@ -164,7 +164,7 @@ struct PlanPart {
     int64_t bytes = 0;
 };
 
-// Weights by format and form, largest first, then what is reserved.
+// Weights by format and form, largest first, followed by reserved memory.
 std::vector<PlanPart> plan_parts(const Json& plan) {
     std::vector<PlanPart> parts;
     if (!plan.is_object()) return parts;

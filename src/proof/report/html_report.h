@@ -1,6 +1,6 @@
-// A verification as one page that a person looks at rather than reads: verdict, paths, the first difference, distance
-// to float64, plan. It needs no network, no font and no script (a little script adds tooltips and a switch). The same
-// report gives the same bytes. Everything that came from a file is escaped (html_text.h).
+// Renders a verification as one page to look at: verdict, paths, the first difference, distance to float64, plan. The
+// page needs no network, no font and no script (a small script adds tooltips and a switch). The same report gives the
+// same bytes. Everything that came from a file is escaped (html_text.h).
 #pragma once
 
 #include <string>

@@ -19,8 +19,8 @@ namespace {
 constexpr int kHeatSteps = 12;  // colours h0 .. h11 of html_style.h
 constexpr int64_t kLayersWithNumbers = 8;
 
-// Colours from the 5th percentile to the largest value, on a logarithmic scale: what is smaller has the first colour,
-// so that a few stages that are nearly exact do not leave one colour for all others.
+// Colours on a logarithmic scale from the 5th percentile to the largest value. Smaller values all have the first
+// colour, so that a few nearly exact stages do not leave one colour for all others.
 class HeatScale {
   public:
     explicit HeatScale(std::vector<double> values) {
@@ -38,7 +38,7 @@ class HeatScale {
         if (value <= 0) return "zero";
         return fmt::format("h{}", std::min(kHeatSteps - 1, static_cast<int>(place(value) * kHeatSteps)));
     }
-    // The numbers under the ramp: its ends, and decades between.
+    // The numbers under the colour ramp: its ends and the decades between.
     std::string marks(std::string_view attribute) const {
         const double least = std::pow(10, low_), most = std::pow(10, high_);
         std::string html =
@@ -60,8 +60,8 @@ class HeatScale {
     bool cut_ = false;            // values below low_ exist
 };
 
-// The three views of the map: distance and its quantisation share on one scale, rounding, often far smaller, on its
-// own.
+// The three views of the map. Distance and the share due to quantisation use one scale; rounding is often much smaller
+// and has its own.
 struct HeatScales {
     HeatScale whole, rounding;
 
@@ -125,7 +125,7 @@ std::string heat_legend(const HeatScales& scales) {
 
 // ---- curves
 
-// What most readers look for first; the rest is folded away.
+// The stages that most readers look for first. The others are folded away.
 constexpr std::string_view kMainStages[] = {"residual_after_ffn", "attention", "residual_after_attention",
                                             "attention_output",   "down",      "expert_sum"};
 

@@ -1,6 +1,6 @@
-// How the page looks (html_report.h) and the little script it can do without. Light and dark follow the reader's
-// system, paper is light. Colours are told apart by lightness as well as by hue, and none carries a meaning alone:
-// cells have signs, lines have dashes, bars have tooltips and tables beside them.
+// The look of the page (html_report.h) and its small script, which it does not need. Light and dark follow the reader's
+// system; print is light. Colours differ in lightness as well as in hue, and none carries a meaning alone: cells have
+// signs, lines have dashes, bars have tooltips and tables beside them.
 #pragma once
 
 #include <string_view>
@@ -179,7 +179,7 @@ figure,.tile,tr,.alarm,pre,.stack{break-inside:avoid}.switch,summary,.tip{displa
 }
 )css";
 
-// Tooltips that a finger can open too, and the switch of the heat map. Folded parts open for the printer.
+// Makes tooltips work on touch screens, drives the switch of the heat map, and opens folded parts for printing.
 inline constexpr std::string_view kReportScript = R"js(
 (function(){
 var tip=document.createElement('div');tip.className='tip';tip.hidden=true;document.body.appendChild(tip);

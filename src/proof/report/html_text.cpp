@@ -24,7 +24,7 @@ Decimal decimal_of(double value) {
     return {.mantissa = text.substr(0, e), .exponent = std::atoi(text.c_str() + e + 1)};
 }
 
-// What has no exponent: zero and the non-finite. Empty for the rest.
+// The text of zero and of numbers that are not finite, which have no exponent; "" for all others.
 std::string special(double value) {
     if (std::isnan(value)) return "not a number";
     if (std::isinf(value)) return value > 0 ? "infinite" : "minus infinite";
@@ -69,7 +69,7 @@ std::string scientific_html(double value) {
     if (std::string text = special(value); !text.empty()) return text;
     const Decimal decimal = decimal_of(value);
     if (decimal.exponent >= -2 && decimal.exponent <= 2) {
-        return fmt::format("{:.{}f}", value, std::max(0, 2 - decimal.exponent));  // three digits that count
+        return fmt::format("{:.{}f}", value, std::max(0, 2 - decimal.exponent));  // three significant digits
     }
     return fmt::format("{}&nbsp;×&nbsp;10<sup>{}{}</sup>", decimal.mantissa, decimal.exponent < 0 ? "−" : "",
                        std::abs(decimal.exponent));
@@ -78,7 +78,7 @@ std::string scientific_html(double value) {
 std::string percent(double share) {
     if (!std::isfinite(share)) return "–";
     if (share == 1) return "100&nbsp;%";
-    // 0.99999 is not 100 %: rounded down, so that one miss in a million never looks like none.
+    // Rounds down, so that 0.99999 is not shown as 100 % and one miss in a million stays visible.
     return fmt::format("{:.2f}&nbsp;%", std::floor(share * 1e4) / 100);
 }
 
@@ -95,7 +95,8 @@ std::string decade_svg(int exponent) {
 }
 
 std::string shell_word(std::string_view text) {
-    if (text.starts_with('-')) return shell_word("./" + std::string(text));  // no option
+    if (text.starts_with('-'))
+        return shell_word("./" + std::string(text));  // so that a program does not take it for an option
     const auto plain = [](unsigned char c) {
         return std::isalnum(c) != 0 ||
                std::string_view("._-/+=@,:").find(static_cast<char>(c)) != std::string_view::npos;

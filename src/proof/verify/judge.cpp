@@ -5,7 +5,7 @@
 namespace invar {
 namespace {
 
-// Whether the call makes the stage: under its own name, or one of those that StageRows gives to its results.
+// Whether the call makes the stage, under its own name or as one of the stages that StageRows derives from it.
 bool makes(const VerbCall& call, std::string_view stage) {
     switch (row_of(call.verb).stages) {
         case StagesOf::stored:

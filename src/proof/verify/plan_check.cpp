@@ -12,7 +12,7 @@
 namespace invar {
 namespace {
 
-// Every row of a weight as the checkpoint hands it out, one behind the other.
+// All rows of a weight as the checkpoint gives them, one behind the other.
 std::vector<std::byte> rows_of(const StoredWeight& weight) {
     RowReader reader(RowReader::Access::mapped);
     const auto rows = reader.rows(weight, 0, weight.rows());
@@ -26,8 +26,8 @@ std::vector<float> numbers_of(const StoredWeight& vector) {
     return numbers;
 }
 
-// Whether the loaded form holds exactly the checkpoint's numbers: as_stored is its bytes, rows4 unpacks to them,
-// binary32 equals the decoded values bit for bit.
+// Whether the loaded form holds exactly the numbers of the checkpoint: as_stored has the same bytes, rows4 unpacks to
+// them, and binary32 equals the decoded values bit for bit.
 bool recovers(const WeightRegistry::Entry& loaded, const StoredWeight& weight) {
     if (loaded.form == StoredForm::binary32) {
         const std::vector<float> values = numbers_of(weight);
@@ -48,7 +48,7 @@ bool recovers(const WeightRegistry::Entry& loaded, const StoredWeight& weight) {
     return true;
 }
 
-// Whether the device holds exactly what the rows are packed to (that packing loses nothing is tested with it).
+// Whether the device holds exactly the packed rows. (A test of the packing shows that it loses nothing.)
 bool device_holds(const WeightRegistry::Entry& loaded, const StoredWeight& weight, Accelerator& accelerator) {
     const Format& format = *weight.format;
     std::vector<std::byte> there(static_cast<size_t>(loaded.bytes)), packed(static_cast<size_t>(loaded.bytes));
@@ -74,7 +74,7 @@ bool device_holds(const WeightRegistry::Entry& loaded, const StoredWeight& weigh
     return there == packed;
 }
 
-// Who has an entry's bytes; `mapped`: packed ones are in a cache file.
+// The owner of an entry's bytes. `mapped`: the packed bytes are in a cache file.
 std::string owner_name(const std::optional<WeightId>& alias_of, StoredForm form, Place place, bool mapped) {
     if (alias_of) return to_string(*alias_of);
     if (place == Place::device) return "itself";
@@ -99,7 +99,7 @@ void compare(const WeightPlan& plan, const PlanEntry& planned, const WeightRegis
     expect("bytes of its own", owns ? planned.bytes : 0, loaded.owned.size());
 }
 
-// The places of what the plan counts, for asking which of their pages are in memory.
+// The memory ranges that the plan counts, so that their resident pages can be counted.
 struct PlannedRanges {
     using Ranges = std::vector<std::span<const std::byte>>;
     Ranges owned, mapped, cache, scratch, file;
@@ -140,12 +140,12 @@ Result<void> measure(Engine& engine, const Baseline& baseline, Moment moment, Me
     return {};
 }
 
-// A pass over `rows` positions that ends at `end`. Positions before it hold what the cache holds: zeros are
-// numbers, too.
+// Computes a pass over `rows` positions that ends at `end`. The positions before it may hold anything finite, such as
+// zeros.
 Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t rows) {
     Batch batch;
     for (int64_t i = 0; i < rows; ++i) {
-        const int64_t token = (i * 7919 + 13) % engine.config().vocabulary;  // rows of all over the embedding
+        const int64_t token = (i * 7919 + 13) % engine.config().vocabulary;  // tokens from all over the embedding
         batch.rows.push_back({.token = static_cast<int32_t>(token), .sequence = sequence, .position = end - rows + i});
     }
     batch.logits_rows.push_back(static_cast<int32_t>(rows - 1));
@@ -156,11 +156,11 @@ Result<void> run_pass(Engine& engine, int32_t sequence, int64_t end, int64_t row
     return {};
 }
 
-// Writes every page that is reserved and reads every page of the mapped weights. A full context writes all of the
-// cache; scratch is sized for the kernels that need most of it, and for the worst distribution of tokens over
-// experts.
+// Writes every reserved page and reads every page of the mapped weights. Passes alone would not: only a full context
+// writes all of the cache, and scratch is sized for the kernels that need most of it and for the worst distribution of
+// tokens over experts.
 void touch_everything(Engine& engine) {
-    constexpr size_t kPage = 4096;  // or a fraction of the system's: one access too many is harmless
+    constexpr size_t kPage = 4096;  // or a fraction of the system's page, where more accesses do no harm
     for (const std::span<std::byte> reserved : {engine.cache().memory(), engine.cpu_ops().scratch_memory()}) {
         for (size_t at = 0; at < reserved.size(); at += kPage) {
             volatile std::byte* place = &reserved[at];
@@ -233,7 +233,7 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     release_free_memory();
     TRY_ASSIGN(const ResidentMemory before, resident_memory());
     const Baseline baseline{.anonymous = before.anonymous};
-    int64_t free_before = 0;  // before the kernels were loaded
+    int64_t free_before = 0;  // what was free before the kernels were loaded
     if (settings.device != nullptr) {
         TRY_ASSIGN(const AcceleratorFacts facts, settings.device->facts());
         free_before = facts.free_bytes + facts.overhead_bytes;
@@ -253,7 +253,7 @@ Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress&
     TRY(run_pass(*engine, sequence, plan.chunk, plan.chunk));
     TRY(measure(*engine, baseline, Moment::used, check.memory));
     touch_everything(*engine);
-    // A device's cache holds no numbers where nothing was stored.
+    // On a device every position is computed, because its cache is undefined where nothing was stored.
     for (int64_t end = 2 * plan.chunk; engine->device() != nullptr && end < plan.context; end += plan.chunk)
         TRY(run_pass(*engine, sequence, end, plan.chunk));
     const int64_t last = engine->device() != nullptr ? std::max<int64_t>(1, (plan.context - 1) % plan.chunk + 1) : 1;

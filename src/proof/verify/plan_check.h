@@ -1,4 +1,4 @@
-// Whether a loaded model is what its plan says: entry by entry against the registry, the loaded weights against the
+// Checks that a loaded model is what its plan says: each entry against the registry, the loaded weights against the
 // file's bytes, and the memory that the operating system counts against the plan's total. It loads the model itself,
 // because memory is measured before and after.
 #pragma once
@@ -22,16 +22,16 @@ struct EntryCheck {
     int64_t bytes = 0;                // as loaded
     std::string owner;                // "itself", "the file", or the weight whose storage it shares
     std::string source_hash;          // of the tensor's bytes in the file; "" for an alias
-    bool recovered = false;           // unpacking what is loaded gives these bytes again (an alias: its owner's do)
+    bool recovered = false;  // what is loaded unpacks to the file's bytes; for an alias, that of its owner does
     std::vector<std::string> differences;  // "the plan says 5 bytes, 6 are loaded"
 };
 
-// When memory was measured.
+// The moments at which memory is measured.
 enum class Moment : uint8_t {
-    before,   // nothing loaded
+    before,   // nothing is loaded
     loaded,   // Engine::open is done
     used,     // after a pass over a full chunk
-    written,  // after every reserved page was written or read, and a pass at the end of the context
+    written,  // after every reserved page was accessed, and a pass at the end of the context
 };
 inline constexpr int kMoments = 4;
 
@@ -44,17 +44,17 @@ struct MemoryCheck {
         int64_t planned = 0;
         Resident resident{};
     };
-    std::vector<Part> parts;  // of the plan: weights in memory, weights in the mapped file, kv_cache, scratch
-    Resident other{};         // anonymous memory beyond that, less what there was before: the rest of the program
-    Resident file_rest{};     // pages of the model file outside of planned weights: its header
+    std::vector<Part> parts;  // as planned: weights in memory, weights in the mapped file, kv_cache, scratch
+    Resident other{};         // other anonymous memory minus that before loading: the rest of the program
+    Resident file_rest{};     // pages of the model file outside the planned weights, that is, its header
     Resident swapped{};
     int64_t planned = 0;
     int64_t chunk = 0;
-    // What the process grew by at the last moment: anonymous memory and pages of the model file.
+    // How much the process has grown at the last moment: anonymous memory and pages of the model file.
     int64_t measured = 0;
 
-    // 3 %; but stacks, the heap's bookkeeping, what is left of the 128 KiB that each thread read through while loading,
-    // and the ends of pages take up to 512 KiB of the smallest models, too.
+    // 3 %, but at least 512 KiB: for the smallest models stacks, the heap's bookkeeping, the ends of pages and the rest
+    // of the 128 KiB that each thread reads at a time while loading take up to that much.
     static constexpr double kTolerance = 0.03;
     static constexpr int64_t kLeastTolerated = 512 * 1024;
     int64_t tolerated() const {
@@ -64,15 +64,15 @@ struct MemoryCheck {
     bool within() const { return std::abs(measured - planned) <= tolerated(); }
 };
 
-// What loading the kernels took of the device's memory when it was opened, and what the model has taken since.
+// The device memory that loading the kernels took when it was opened, and that the model has taken since.
 struct DeviceMemoryCheck {
     std::string device;
     int64_t planned = 0;
-    int64_t overhead = 0;  // of both: measured when the device was opened
+    int64_t overhead = 0;  // part of both below; measured when the device was opened
     int64_t opened = 0;    // after Engine::open
     int64_t measured = 0;  // after every pass
 
-    // 2 %; but the library's own allocations are blocks of 2 MiB, and a few of them are more than that of the smallest
+    // 2 %, but at least 8 MiB: the library allocates blocks of 2 MiB, and a few of them exceed 2 % of the smallest
     // models.
     static constexpr double kTolerance = 0.02;
     static constexpr int64_t kLeastTolerated = int64_t{8} << 20;
@@ -85,20 +85,19 @@ struct DeviceMemoryCheck {
 struct PlanCheck {
     std::string model;
     std::vector<EntryCheck> entries;
-    std::vector<std::string> unplanned;  // loaded, but not in the plan
+    std::vector<std::string> unplanned;  // loaded, but not planned
     MemoryCheck memory;
     std::optional<DeviceMemoryCheck> device_memory;
 
-    int64_t differences() const;  // entries that differ or do not unpack to the file's bytes, and unplanned ones
+    int64_t differences() const;  // entries that differ or do not unpack to the file's bytes, plus unplanned ones
     bool holds() const { return differences() == 0 && memory.within() && (!device_memory || device_memory->within()); }
 };
 
-// Entries of `plan` against what was loaded from `file`.
-// `accelerator`: of a plan with a device.
+// Compares the entries of `plan` with what was loaded. `accelerator` is needed if the plan has a device.
 std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegistry& loaded,
                                       Accelerator* accelerator = nullptr);
 
-// Opens the model and does all of the above. Errors: it cannot be loaded; the system does not tell its memory.
+// Opens the model and makes all these checks. Errors: it cannot be loaded; the system does not report its memory.
 Result<PlanCheck> check_plan(const EngineSettings& settings, const LoadProgress& progress);
 
 Json plan_check_as_json(const PlanCheck& check);

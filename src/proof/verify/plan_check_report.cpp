@@ -1,4 +1,4 @@
-// The check of a plan as a person or a program reads it.
+// Prints the check of a plan as text and as JSON.
 #include "base/json.h"
 #include "proof/verify/plan_check.h"
 

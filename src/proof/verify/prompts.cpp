@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kChatPositions = 56;  // of the chat's prompt at most
+constexpr int64_t kChatPositions = 56;  // the most positions of the chat's prompt
 constexpr uint64_t kSeed = 20260101;
 
 std::vector<int32_t> random_tokens(int64_t count, int64_t vocabulary, uint64_t stream) {
@@ -35,7 +35,7 @@ Result<std::vector<int32_t>> chat_tokens(const Checkpoint& file, const ModelConf
             return fail("the tokenizer gives token {}, but the embedding has {} rows", token, config.vocabulary);
         }
     }
-    // The end of a long system prompt is what a model answers to.
+    // The end of a long prompt is kept, because a model answers to it.
     if (static_cast<int64_t>(tokens.size()) > kChatPositions)
         tokens.erase(tokens.begin(), tokens.end() - kChatPositions);
     return tokens;
@@ -47,7 +47,7 @@ struct Feeding {
     int64_t done = 0;
 };
 
-// One batch with rows of every sequence that has some left: prompt rows in chunks, then one token at a time.
+// One batch with rows of every sequence that has some left: chunks of the prompts, then one token of each at a time.
 Batch shared_batch(std::vector<Feeding>& feeding, int64_t chunk) {
     Batch batch;
     for (Feeding& one : feeding) {
@@ -144,7 +144,8 @@ ProbeSet make_probes(const Checkpoint& file, const ModelConfig& config, int64_t 
         set.skipped.push_back(
             fmt::format("chat probe: {}", chat ? "the template gives no tokens" : chat.error().message));
     }
-    // 80 prompt tokens pass a page's 64 positions within a chunk; 60 and 8 decode steps pass them one by one.
+    // 80 prompt tokens cross a page boundary (64 positions) within a chunk; 60 tokens and 8 decode steps cross it in a
+    // step.
     add("random tokens", random_tokens(84, config.vocabulary, 1), 4);
     add("decode across a page", random_tokens(68, config.vocabulary, 2), 8);
     return set;

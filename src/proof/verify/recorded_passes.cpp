@@ -15,19 +15,19 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kFewestSteps = 16;
-constexpr int64_t kMostRows = 9;  // of a sequence in a pass: more than kernels of few tokens take (8)
+constexpr int64_t kMostRows = 9;  // rows of a sequence in a pass; one more than the kernels of few tokens take
 constexpr size_t kMostLanes = 3;
 
-// One sequence of tokens, computed in both ways.
+// One list of tokens, computed in two sequences: by plain and by recorded passes.
 struct Lane {
-    int32_t plain = 0, recorded = 0;  // slots of the cache
+    int32_t plain = 0, recorded = 0;  // sequences of the cache
     std::vector<int32_t> tokens;
-    int32_t chosen = 0;  // after them
+    int32_t chosen = 0;  // the token chosen to follow them
 };
 
 struct StepBatches {
     Batch plain, recorded;
-    std::vector<size_t> lanes;  // of each row of logits
+    std::vector<size_t> lanes;  // the lane of each row of logits
 };
 
 class RecordedChecker {
@@ -67,14 +67,14 @@ class RecordedChecker {
     int64_t below(int64_t count) { return static_cast<int64_t>(random_() % static_cast<uint64_t>(count)); }
     int32_t any_token() { return static_cast<int32_t>(below(engine_.config().vocabulary)); }
 
-    // Half of the steps are one token of one sequence, the pass that decoding is made of.
+    // Half of the steps are one token of one sequence, which is the usual pass of decoding.
     StepBatches next_batches() {
         StepBatches batches;
         const int64_t kind = below(8);
         const auto one = static_cast<size_t>(below(std::ssize(lanes_)));
         for (size_t lane = 0; lane < lanes_.size(); ++lane) {
-            if (kind < 4 && lane != one) continue;   // 0 .. 3: a token of one
-            if (kind == 6 && lane != one) continue;  // 6: a prompt; 4, 5: a token of each; 7: a prompt beside tokens
+            if (kind < 4 && lane != one) continue;   // 0 to 3: one token of one sequence
+            if (kind == 6 && lane != one) continue;  // 4, 5: a token of each; 6: a prompt; 7: a prompt beside tokens
             add_rows(batches, lane, kind == 6 || (kind == 7 && lane == one) ? kMostRows : 1);
         }
         return batches;
@@ -102,7 +102,7 @@ class RecordedChecker {
     void cut_back(Lane& lane, int64_t rows) {
         const int64_t most = std::min(std::ssize(lane.tokens), engine_.context() - rows);
         lane.tokens.resize(static_cast<size_t>(below(most + 1)));
-        // Both have computed the same, so both know the same positions.
+        // Both rewind to the same position, because both have stored the same.
         for (const int32_t sequence : {lane.plain, lane.recorded})
             lane.tokens.resize(static_cast<size_t>(engine_.cache().rewind(sequence, std::ssize(lane.tokens))));
     }
@@ -143,7 +143,7 @@ class RecordedChecker {
         return settings;
     }
 
-    // The same pass once more, of which only ranks come back: what is stored again is what was stored.
+    // Runs the same pass once more, this time for ranks only. It stores the same keys and values again.
     Result<void> choose(const StepBatches& batches, const std::vector<float>& expected) {
         if (!engine_.ranks_on_device()) return {};
         const int64_t vocabulary = engine_.config().vocabulary;
@@ -212,7 +212,7 @@ class RecordedChecker {
 
 Result<RecordedCheck> check_recorded_passes(Engine& engine, const RecordedCheckRequest& request) {
     CHECK(engine.recorded_passes().has_value(), "only an engine whose passes are all on a device records them");
-    // Two sequences for each.
+    // Each lane needs two sequences.
     const auto lanes = std::min<int64_t>(static_cast<int64_t>(kMostLanes), engine.sequences() / 2);
     CHECK(lanes > 0, "there are two free sequences");
     return RecordedChecker(engine, request).run(lanes);

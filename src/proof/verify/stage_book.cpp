@@ -81,7 +81,7 @@ namespace {
 
 void add_number(Hasher& hasher, int64_t number) { hasher.add(std::as_bytes(std::span(&number, 1))); }
 
-// The length first, so that no two different sequences of texts are the same bytes.
+// Adds the length first, so that different lists of texts never give the same bytes.
 void add_text(Hasher& hasher, std::string_view text) {
     add_number(hasher, static_cast<int64_t>(text.size()));
     hasher.add(std::as_bytes(std::span(text)));

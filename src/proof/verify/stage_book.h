@@ -1,5 +1,6 @@
-// What every stage of every probe came to on one path (StageBook), and the hook that compares another path with it bit
-// for bit while that runs (BookComparison). It keeps values, not hashes, so that a difference can be shown.
+// A StageBook keeps the values of every stage of every probe on one path. A BookComparison is a hook that compares
+// another path with it bit for bit while that path runs. Values are kept instead of hashes, so that a difference can be
+// shown.
 #pragma once
 
 #include <map>
@@ -13,17 +14,17 @@ namespace invar {
 
 class StageBook {
   public:
-    // Forward order of first appearance.
+    // In forward order of first appearance.
     const std::vector<StageRecord>& stages(size_t probe) const { return probes_[probe].stages; }
     size_t probes() const { return probes_.size(); }
     const StageRecord* find(size_t probe, const StageKey& key) const;
-    // Index of the position in the record, or -1.
+    // The index of the position in the record, or -1.
     static int64_t index_of(const StageRecord& record, int64_t position);
     void put(size_t probe, const StageRow& row, std::string_view kernel);
     int64_t bytes() const;
-    // XXH3-128 of all that is kept: for each probe its name, and for each stage in forward order its key and the
-    // position and the bits of each of its rows. Equal hashes of two versions of this program say that no bit of any
-    // stage changed between them. `probe_names` has a name for each probe.
+    // XXH3-128 of everything kept: for each probe its name, and for each stage in forward order its key and the
+    // position and bits of each row. If two versions of this program give equal hashes, no bit of any stage changed
+    // between them. `probe_names` has a name for each probe.
     std::string hash(const std::vector<std::string>& probe_names) const;
 
   private:
@@ -34,30 +35,30 @@ class StageBook {
     std::vector<OfProbe> probes_;
 };
 
-// The first value of a path that is not the book's.
+// The first value of a path that differs from the book's.
 struct StageDifference {
     StageKey key;
     std::string verb, expected_kernel, kernel;
     std::string probe;
     int64_t position = 0, element = 0;
-    int64_t last_element = 0;  // of that row that differs
-    int64_t differing = 0;     // values of that row
+    int64_t last_element = 0;  // the last element that differs in that row
+    int64_t differing = 0;     // how many values of that row differ
     bool integers = false;
     uint32_t expected_bits = 0, bits = 0;
     double expected = 0, value = 0;
-    std::optional<double> float64;  // the same verb on the same input in float64
+    std::optional<double> float64;  // the result of the same verb on the same input in float64
 };
 std::string_view supported_side(const StageDifference& difference);  // "expected", "this path", "neither", "unknown"
 
 struct BookCounts {
-    int64_t stages = 0;  // rows of stages: one stage of one position
+    int64_t stages = 0;  // rows of stages, that is, one stage at one position
     int64_t values = 0;
     int64_t differing_stages = 0, differing_values = 0;
 };
 
 class BookComparison final : public VerbHook {
   public:
-    // `sequence_of` is filled by run_schedule. Names of probes are for the report.
+    // run_schedule fills `sequence_of`. The names of probes are used in the report.
     BookComparison(const ModelRunner& runner, const StageBook& book, const std::vector<int32_t>& sequence_of,
                    std::vector<std::string> probe_names);
     void begin_pass() override { rows_.begin_pass(); }
@@ -66,7 +67,7 @@ class BookComparison final : public VerbHook {
 
     const BookCounts& counts() const { return counts_; }
     const std::optional<StageDifference>& first() const { return first_; }
-    // Stages of the book that the path never computed, as an error naming the first.
+    // An error if the path did not compute a stage of the book; it names the first.
     Result<void> check_complete() const;
 
   private:
@@ -83,7 +84,7 @@ class BookComparison final : public VerbHook {
     std::string unexpected_;
 };
 
-// Fills a book.
+// The hook that fills a book.
 class BookKeeper final : public VerbHook {
   public:
     BookKeeper(const ModelRunner& runner, StageBook& book, const std::vector<int32_t>& sequence_of);

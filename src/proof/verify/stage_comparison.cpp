@@ -126,7 +126,7 @@ StageFigures StageAccumulator::figures() const {
     StageFigures result = figures_;
     if (result.by_hash) return result;
     result.relative_rms = sum_dd_ == 0 ? 0 : sum_aa_ == 0 ? INFINITY : std::sqrt(sum_dd_) / std::sqrt(sum_aa_);
-    if (std::isnan(result.relative_rms)) result.relative_rms = INFINITY;  // squares beyond 1e308
+    if (std::isnan(result.relative_rms)) result.relative_rms = INFINITY;  // the squares exceed 1e308
     result.rms = result.values == 0 ? 0 : std::sqrt(sum_aa_ / static_cast<double>(result.values));
     const double lengths = std::sqrt(sum_aa_) * std::sqrt(sum_bb_);
     result.cosine = lengths == 0 ? (sum_aa_ == sum_bb_ ? 1 : 0) : sum_ab_ / lengths;

@@ -20,7 +20,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 constexpr int64_t kMostBookBytes = int64_t{2} << 30;
 
-// Values that a book keeps of one position.
+// How many values a book keeps per position.
 Result<int64_t> values_of_position(const PlannedModel& planned) {
     TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1)));
     int64_t total = 0;
@@ -28,7 +28,7 @@ Result<int64_t> values_of_position(const PlannedModel& planned) {
     return total;
 }
 
-// Seconds of a pass of `count` tokens, the better of two.
+// The time of a pass over `count` tokens; the better of two runs.
 Result<double> seconds_of_pass(ModelRunner& runner, int64_t count) {
     double best = 0;
     const std::vector<int32_t> tokens(static_cast<size_t>(count));
@@ -45,8 +45,8 @@ Result<double> seconds_of_pass(ModelRunner& runner, int64_t count) {
 struct Opened {
     std::unique_ptr<Engine> engine;
     std::unique_ptr<EngineRunner> runner;
-    double seconds_of_token = 0;  // one in a pass
-    double seconds_in_chunk = 0;  // of each of several in a pass
+    double seconds_of_token = 0;  // for a token alone in a pass
+    double seconds_in_chunk = 0;  // for each token of a pass of several
 
     double seconds_of(const ProbeSet& probes, const Schedule& schedule) const {
         double seconds = 0;
@@ -59,7 +59,7 @@ struct Opened {
     }
 };
 
-// In the place of a hook that a run does not need.
+// Stands in for a hook that a run does not need.
 class NoHook final : public VerbHook {
     Looks looks() const override { return Looks::at_results; }
 };
@@ -135,8 +135,9 @@ class Verification {
         return opened;
     }
 
-    // From the definition, if it is fast enough to compute every position; else from what users get, with which the
-    // definition is then compared on the positions that it can afford.
+    // Fills the book from the definition (the first path) if that is fast enough to compute every position. Otherwise
+    // it uses the path that users get, and the definition is later compared with it on as many positions as time
+    // allows.
     Result<void> fill_book() {
         std::vector<size_t> candidates = {0};
         for (size_t i = paths_.size(); i-- > 0;) {
@@ -169,7 +170,7 @@ class Verification {
     }
 
     void verify_path(size_t index) {
-        const VerifyPath& path = paths_[index];  // the book's own path may be among those not asked for
+        const VerifyPath& path = paths_[index];  // skipped as not asked for, even if the book was made from it
         const auto add = [&](PathStatus status, const Schedule* schedule, std::string reason) -> PathResult& {
             return report_.paths.emplace_back(PathResult{.name = path.name,
                                                          .schedule = schedule == nullptr ? "" : schedule->name,
@@ -198,7 +199,7 @@ class Verification {
         }
         bool first = true;
         for (size_t i = 0; i < path.schedules.size(); ++i) {
-            if (index == book_path_ && i == 0) continue;  // that is the book
+            if (index == book_path_ && i == 0) continue;  // this run filled the book
             const auto began = first ? start : Clock::now();
             first = false;
             const double share = seconds_of_schedule / opened->seconds_of(probes_, path.schedules[i]);
@@ -254,7 +255,7 @@ class Verification {
             if (!ran) result.reason = ran.error().message;
             Judge judge(result.first->key, result.first->position, sequence_of_probe(result.first->probe),
                         result.first->element, sequence_of);
-            (void)run(judge, nothing);  // a pass that fails has shown the judge its verb by then
+            (void)run(judge, nothing);  // may fail, but only after the judge has seen its verb
             result.first->float64 = judge.value();
             return;
         }

@@ -29,7 +29,7 @@ double root_ratio(double squares, double of_squares) {
 struct LogitRow {
     double log_sum = 0;
     int64_t first = 0;
-    double margin = 0;  // of the first two
+    double margin = 0;  // largest logit minus the second largest
 };
 
 template <typename ValueAt>
@@ -55,7 +55,7 @@ class Accuracy {
   public:
     Accuracy(const ProbeSet& probes, const StageBook& book) : probes_(probes), book_(book) {}
 
-    // A row of the plain reference: kept for the second pass, compared with the book.
+    // Takes a row of the plain reference: keeps it for the second pass and compares it with the book.
     void add_exact(size_t probe, const StageRow& row) {
         exact_.put(probe, row, "");
         const StageRecord* record = book_.find(probe, row.key);
@@ -91,7 +91,7 @@ class Accuracy {
         if (row.key.name == "logits" && row.f64 != nullptr) add_logits(probe, row, *record, index);
     }
 
-    // The same row of the reference with quantised activations.
+    // Takes the same row of the reference with quantised activations.
     void add_quantised(size_t probe, const StageRow& row) {
         if (row.i32 != nullptr) return;
         const StageRecord* record = book_.find(probe, row.key);
@@ -155,13 +155,13 @@ class Accuracy {
     const ProbeSet& probes_;
     const StageBook& book_;
     StageBook exact_;
-    std::vector<StageSums> sums_;  // forward order
+    std::vector<StageSums> sums_;  // in forward order
     std::map<StageKey, size_t> places_;
     std::vector<PositionAccuracy> positions_;
     std::vector<double> margins_;
 };
 
-// Products with weights of one token, the head included.
+// The multiply-adds with weights per token, including the output matrix.
 Result<double> products_of_token(const Reference64& reference) {
     TRY_ASSIGN(const PassSurvey survey, PassSurvey::of(reference.config(), reference.plan(), batch_of(0, 1, 1)));
     int64_t total = 0;
@@ -204,7 +204,7 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
                                       .sequences = static_cast<int>(all.probes.size()),
                                       .activations = activations}));
         if (activations == Activations::exact) {
-            constexpr double kProductsPerSecond = 2e9;  // of one thread, about (float64_math.cpp)
+            constexpr double kProductsPerSecond = 2e9;  // of one thread, roughly (float64_math.cpp)
             const int threads = request.threads > 0 ? request.threads : available_cpus();
             TRY_ASSIGN(const double products, products_of_token(*reference));
             const double of_position = 2 * products / (kProductsPerSecond * threads);

@@ -20,7 +20,7 @@ std::string path_flags(Isa isa, int threads, FormRequest form, std::string_view 
                        kernel.empty() ? "" : fmt::format(" --kernel {}", kernel));
 }
 
-// Whether a product of some weight could be given to the kernel.
+// Whether the kernel can compute a product with some weight of the plan.
 bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
     return std::any_of(plan.entries.begin(), plan.entries.end(), [&](const PlanEntry& entry) {
         if (entry.kind == WeightShape::vector) return false;
@@ -37,8 +37,8 @@ bool fits_some_weight(const LinearKernel& kernel, const WeightPlan& plan) {
     });
 }
 
-// The model on a device as its users get it, in parts (half of the layers, the experts on the CPU), and its recorded
-// passes.
+// Adds the device's paths: the model as users get it, split models (half of the layers on the device, experts on the
+// CPU), and recorded passes.
 void add_device_paths(const EngineSettings& base, const WeightPlan& plan, const std::vector<Schedule>& all,
                       const std::vector<Schedule>& few, std::vector<VerifyPath>& paths) {
     const auto skip = [&](std::string reason) {
@@ -81,7 +81,7 @@ std::vector<VerifyPath> verify_paths(const EngineSettings& given, const WeightPl
     base.device = nullptr;
     const IsaSupport support = detect_isa();
     const Isa highest = base.isa.value_or(support.highest());
-    // Two threads even on one processor: it is the split that is verified.
+    // Two threads even on a single processor, because it is the division of the work that is verified.
     const int many = std::max(2, base.threads > 0 ? base.threads : available_cpus());
     const std::vector<Schedule> all = schedules();
     const std::vector<Schedule> few = {all[0], all[1], all[2]};

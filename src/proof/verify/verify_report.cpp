@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t kNameWidth = 50;
 
-// One line for all schedules of a path (they stand together), or for each.
+// One line for all schedules of a path, which are neighbours, or one for each.
 std::string line_of(std::span<const PathResult> paths, bool each) {
     const PathResult& first = paths.front();
     const std::string name = each && !first.schedule.empty() ? first.name + " | " + first.schedule : first.name;
@@ -48,7 +48,7 @@ std::string line_of(std::span<const PathResult> paths, bool each) {
 
 std::string path_lines(const VerifyReport& report, bool each_schedule) {
     std::string text;
-    std::map<std::string, int64_t> skipped;  // paths, by reason
+    std::map<std::string, int64_t> skipped;  // numbers of paths by reason
     for (const PathResult& path : report.paths) skipped[path.reason] += path.status == PathStatus::skipped ? 1 : 0;
     for (size_t first = 0; first < report.paths.size();) {
         const PathResult& path = report.paths[first];

@@ -1,4 +1,4 @@
-// A verification as text for a terminal and as JSON; the page is html_report.h. It decides wording only.
+// Prints a verification as text and as JSON. html_report.h makes the page.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace invar {
 
-// A line for each path, or for each schedule of each.
+// One line per path, or one per schedule of each path.
 std::string verify_as_text(const VerifyReport& report, bool each_schedule);
 Json verify_as_json(const VerifyReport& report);
-// Three lines: which stage, both values, whom float64 supports.
+// Three lines: the stage, both values, and which side float64 supports.
 std::string difference_as_text(const StageDifference& difference);
 
 std::string thousands(int64_t number);  // "1,209,472"

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 
-// Length of the longest end of `text` that is a proper start of `marker`.
+// The length of the longest end of `text` that is a proper start of `marker`.
 size_t partial_marker(std::string_view text, std::string_view marker) {
     for (size_t length = std::min(text.size(), marker.size() - 1); length > 0; --length) {
         if (text.ends_with(marker.substr(0, length))) return length;
@@ -42,7 +42,7 @@ bool ChannelSplitter::finish(const ChannelSink& sink) {
     return deliver(rest, sink);
 }
 
-// White space is passed on only once text follows it, so that what surrounds a marker disappears.
+// Delivers white space only when text follows it, so that the white space around a marker disappears.
 bool ChannelSplitter::deliver(std::string text, const ChannelSink& sink) {
     if (at_start_) {
         const size_t first = text.find_first_not_of(kSpace);

@@ -1,6 +1,6 @@
 // Splits a model's answer into its channels as it streams: reasoning between <think> and </think>, content outside. The
-// markers are text, because models ship them as special tokens and as plain ones alike. It does not decide whether a
-// model reasons.
+// markers are matched as text, because models have them as special tokens or as plain ones. This class does not decide
+// whether a model reasons.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@ namespace invar {
 
 enum class Channel : uint8_t { content, reasoning };
 
-using ChannelSink = std::function<bool(Channel channel, std::string_view text)>;  // false: stop
+using ChannelSink = std::function<bool(Channel channel, std::string_view text)>;  // returning false stops
 
-// Feeding pieces in any split gives the same channels. White space around the markers belongs to neither channel.
+// However the text is cut into pieces, the channels are the same. White space around the markers belongs to neither.
 class ChannelSplitter {
   public:
-    // start: reasoning when the prompt itself ended with an open <think>.
+    // start: reasoning if the prompt itself ends with an open <think>.
     explicit ChannelSplitter(Channel start) : channel_(start), at_start_(true) {}
 
     bool feed(std::string_view text, const ChannelSink& sink);
@@ -30,9 +30,9 @@ class ChannelSplitter {
     static constexpr std::string_view kOpen = "<think>", kClose = "</think>";
 
     Channel channel_;
-    bool at_start_;      // nothing delivered in this channel yet: leading white space is dropped
-    std::string held_;   // may be the start of a marker
-    std::string space_;  // white space not yet known to be inside the channel's text
+    bool at_start_;      // nothing was delivered in this channel yet, so leading white space is dropped
+    std::string held_;   // text that may be the start of a marker
+    std::string space_;  // white space that is delivered only if text of the channel follows
 };
 
 // Whether a rendered prompt leaves a reasoning block open.

@@ -6,12 +6,12 @@
 namespace invar {
 namespace {
 
-// The text of the special token that a metadata key numbers, if it is there and in range.
+// Adds the text of the special token whose id a metadata key holds, if there is one in range.
 void add_special(Json& specials, std::string_view variable, std::string_view key, const Checkpoint& file,
                  const Tokenizer& tokenizer) {
     if (!file.metadata().has(key)) return;
     const auto id = file.metadata().signed_integer(key);
-    if (!id || *id < 0 || *id >= tokenizer.size()) return;  // the tokenizer has refused what matters
+    if (!id || *id < 0 || *id >= tokenizer.size()) return;  // the tokenizer has already refused the ids that matter
     specials[std::string(variable)] = std::string(tokenizer.text(static_cast<int32_t>(*id)));
 }
 

@@ -1,5 +1,5 @@
-// From messages to the tokens a model was trained on: the checkpoint's own chat template, its variables and special
-// tokens. A checkpoint without a template is an error here, never a guessed family's template.
+// Turns messages into the tokens that a model was trained on, with the checkpoint's own chat template, its variables
+// and special tokens. A checkpoint without a template is an error; the template of a family is never guessed.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@ namespace invar {
 
 struct ChatOptions {
     Json tools;                       // null: none
-    Json variables = Json::object();  // further template variables, e.g. {"enable_thinking": false}
+    Json variables = Json::object();  // more template variables, e.g. {"enable_thinking": false}
     bool add_generation_prompt = true;
-    int64_t now_seconds = 0;  // what the template's clock says
+    int64_t now_seconds = 0;  // the time that the template sees
 };
 
 struct ChatPrompt {
@@ -43,7 +43,7 @@ class ChatFormat {
 
     ChatTemplate template_;
     const Tokenizer* tokenizer_;
-    Json specials_;  // bos_token, eos_token, ... as the template sees them
+    Json specials_;  // bos_token, eos_token and the like, as the template sees them
 };
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// A sorted list narrowed byte by byte. Read added_tokens.h first.
+// Searches by narrowing a sorted list byte by byte (added_tokens.h).
 #include "text/tokenizer/added_tokens.h"
 
 #include <utf8proc.h>
@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-// What counts as a part of a word next to a token: letters, digits, marks, connectors and joiners.
+// Whether a character next to a token would make it a part of a word: letters, digits, marks, connectors and joiners.
 bool is_of_word(char32_t c) {
     switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
         case UTF8PROC_CATEGORY_LU:
@@ -101,7 +101,7 @@ bool AddedTokens::counts(std::string_view text, const Match& match, Specials spe
 void AddedTokens::cut(std::string_view text, Specials specials, std::vector<Segment>& segments) const {
     segments.clear();
     size_t done = 0;
-    Span blank = {0, 0};  // white space whose end is known: tokens that strip on the right may all lie in one run of it
+    Span blank = {0, 0};  // white space whose end is known, because tokens that strip may share one run of it
     for (size_t from = 0; from < text.size();) {
         const auto match = find(text, from, specials);
         if (!match) break;
@@ -141,9 +141,9 @@ std::optional<AddedTokens::Match> AddedTokens::match_at(std::string_view text, s
     auto low = entries_.begin() + first_bytes_[first];
     auto high = entries_.begin() + first_bytes_[first + 1u];
     std::optional<Match> longest;
-    // Here low to high are the entries that share the first `depth` bytes with the text.
+    // From `low` to `high` are the entries that share the first `depth` bytes with the text.
     for (size_t depth = 1; low < high; ++depth) {
-        if (low->text.size() == depth) {  // the shortest of them is the first
+        if (low->text.size() == depth) {  // the shortest of them comes first
             const Match match = {begin, begin + depth, &*low};
             if (reading_ == Reading::library || counts(text, match, specials)) longest = match;
             ++low;

@@ -1,6 +1,6 @@
-// Tokens that are cut out of a text before anything else looks at it: control, unknown and user-defined ones, and
-// whatever a file adds to its model's vocabulary. At each place the longest wins, and the first place wins. A search
-// costs the text times the length of what it almost matched, however many tokens there are.
+// Cuts tokens out of a text before anything else looks at it: control, unknown and user-defined ones, and those that a
+// file adds to its model's vocabulary. The first place wins, and there the longest token. The cost of a search is the
+// text times the length of what it almost matched, however many tokens there are.
 #pragma once
 
 #include <array>
@@ -14,31 +14,31 @@
 
 namespace invar {
 
-// `parse`: texts of control, unknown and user-defined tokens become these tokens (a rendered chat template).
-// `as_text`: only user-defined ones do, since models never see these spelled out; "<|im_end|>" typed by a user stays
-// text.
+// `parse`: the texts of control, unknown and user-defined tokens become these tokens (a rendered chat template).
+// `as_text`: only user-defined ones do, because they are spelled in the texts that models learn from. If a user types
+// "<|im_end|>", it stays text.
 enum class Specials : uint8_t { parse, as_text };
 
 struct AddedToken {
     std::string text;
     int32_t token = -1;
     bool special = false;      // stays text under Specials::as_text
-    bool single_word = false;  // only where no letter, digit or mark touches it
-    bool left_strip = false;   // takes the white space before it along
-    bool right_strip = false;  // takes the white space behind it along
+    bool single_word = false;  // matches only if no letter, digit or mark touches it
+    bool left_strip = false;   // removes the white space before it
+    bool right_strip = false;  // removes the white space after it
 };
 
 class AddedTokens {
   public:
-    // Two readings exist. In GGUF's, a text that does not count is as if it were not there, and the search goes on
-    // behind what a match took along. In the `tokenizers` library's, a text that does not count hides those that
-    // overlap it, and the search goes on behind the match itself.
+    // Two rules exist. In GGUF's, a match that does not count is ignored, and the search continues after the white
+    // space that a match removed. In that of the `tokenizers` library, a match that does not count hides those that
+    // overlap it, and the search continues right after the match.
     enum class Reading : uint8_t { gguf, library };
 
     AddedTokens() = default;
-    // Entries with an empty text are left out; of equal texts the first counts.
+    // Entries with an empty text are left out. Of equal texts, the first entry counts.
     AddedTokens(std::vector<AddedToken> entries, Reading reading);
-    // The control, unknown and user-defined tokens of a vocabulary, some of which strip on the right.
+    // The control, unknown and user-defined tokens of a vocabulary, of which some strip on the right.
     static AddedTokens of_vocabulary(const Vocabulary& vocabulary);
 
     bool empty() const { return entries_.empty(); }
@@ -46,12 +46,12 @@ class AddedTokens {
     struct Segment {
         size_t begin;
         size_t end;
-        int32_t token;  // -1: text
+        int32_t token;  // -1: a segment of text
     };
-    // Replaces `segments` by the segments of `text`, in order; those of text are not empty.
+    // Replaces `segments` by the segments of `text`, in order. Segments of text are not empty.
     void cut(std::string_view text, Specials specials, std::vector<Segment>& segments) const;
 
-    // Bytes of the longest entry at `begin`; 0: none.
+    // The size in bytes of the longest entry that stands at `begin`; 0: none.
     size_t longest_at(std::string_view text, size_t begin) const;
 
   private:
@@ -65,7 +65,7 @@ class AddedTokens {
     bool counts(std::string_view text, const Match& match, Specials specials) const;
 
     Reading reading_ = Reading::gguf;
-    std::vector<AddedToken> entries_;          // by text, ascending
+    std::vector<AddedToken> entries_;          // sorted by text
     std::array<uint32_t, 257> first_bytes_{};  // entries that start with byte b: [first_bytes_[b], first_bytes_[b + 1])
 };
 

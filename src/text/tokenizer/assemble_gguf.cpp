@@ -1,5 +1,4 @@
-// A tokenizer from the vocabulary of a GGUF file: which pre-tokeniser it means and which parts it takes. Read parts.h
-// first.
+// Makes a tokenizer from the vocabulary of a GGUF file: finds its pre-tokeniser and chooses the parts (parts.h).
 #include <algorithm>
 
 #include "text/tokenizer/byte_pair.h"
@@ -14,8 +13,8 @@ namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
-// Families whose models were all trained with one pre-tokeniser, for files that were written before
-// tokenizer.ggml.pre existed. llama is not among them: its models use at least six different ones.
+// Families whose models were all trained with one pre-tokeniser, for files that were written before tokenizer.ggml.pre
+// existed. llama is not among them: its models use at least six different ones.
 constexpr struct {
     std::string_view architecture;
     std::string_view pre;

@@ -1,4 +1,4 @@
-// Base64 (RFC 4648, the standard alphabet, with padding), as tokenizer files hold bytes in it.
+// Decodes Base64 (RFC 4648, the standard alphabet, with padding), in which tokenizer files store bytes.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace invar {
 
-// Errors: a character outside the alphabet, or a length that no bytes have.
+// Errors: a character outside the alphabet, or a length that is not possible.
 Result<std::string> decode_base64(std::string_view text);
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// The merge loop and the table it asks. Read byte_pair.h first.
+// The merge loop and the table of merges (byte_pair.h).
 #include "text/tokenizer/byte_pair.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// Byte-level BPE: a text is cut into words (word_splitter.h), a word into its bytes, and neighbours are merged, the
-// strongest pair of the word first, the leftmost among equals, until no pair is in the table. n bytes cost O(n log n).
+// Byte-level BPE. A text is cut into words (word_splitter.h) and a word into its bytes. Then neighbours are merged
+// until the table has no pair of them: always the strongest pair of the word, and among equals the leftmost. n bytes
+// cost O(n log n).
 #pragma once
 
 #include <array>
@@ -13,12 +14,12 @@
 
 namespace invar {
 
-// Pairs of neighbouring tokens that may become one. Open addressing: a lookup is one or two cache lines, and a text
-// of n bytes makes up to 3 n of them.
+// The pairs of tokens that may merge, by open addressing: a lookup reads one or two cache lines, and a text of n bytes
+// makes up to 3 n lookups.
 class MergeTable {
   public:
     explicit MergeTable(size_t most_merges);
-    void insert(int32_t left, int32_t right, Merge merge);  // keeps what is there
+    void insert(int32_t left, int32_t right, Merge merge);  // keeps an entry that is already there
     Merge find(int32_t left, int32_t right) const;
 
   private:
@@ -26,30 +27,31 @@ class MergeTable {
         uint64_t pair = kFree;
         Merge merge = {};
     };
-    static constexpr uint64_t kFree = UINT64_MAX;  // not a pair of tokens: these are below 2^31
+    static constexpr uint64_t kFree = UINT64_MAX;  // no pair of tokens, because ids are below 2^31
     size_t place_of(uint64_t pair) const;
 
     std::vector<Slot> slots_;  // a power of two, at most half full
     int shift_;
 };
 
-// The merges of vocabulary.source(), which are texts with one space between them. Those that do not join two tokens to
-// a third with the same bytes are left out and counted in `notes`.
+// Reads the merges of vocabulary.source(), which are pairs of texts with one space between them. A pair that does not
+// join two tokens to a third with the same bytes is left out and counted in `notes`.
 Result<MergeTable> read_merges(const Vocabulary& vocabulary, std::vector<std::string>& notes);
 
 class BytePairEncoder : public TokenModel {
   public:
-    // `vocabulary` must outlive it. `whole_words_first`: a word that is a token is that token, whatever the merges say.
+    // `vocabulary` must outlive this object. `whole_words_first`: a word that is a token becomes that token, whatever
+    // the merges say.
     BytePairEncoder(const Vocabulary& vocabulary, MergeTable merges, bool whole_words_first);
 
-    // An error if the vocabulary has no token for a byte.
+    // Errors: the vocabulary has no token for a byte.
     Result<void> encode(std::string_view text, Span word, ModelWork& work, std::vector<int32_t>& tokens) const override;
 
   private:
     const Vocabulary* vocabulary_;
     MergeTable merges_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
-    std::optional<TokenIndex> words_;         // by their bytes, where whole words come first
+    std::optional<TokenIndex> words_;         // tokens by their bytes, if whole words come first
 };
 
 }  // namespace invar

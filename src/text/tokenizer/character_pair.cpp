@@ -1,4 +1,4 @@
-// The order in which unknown characters and bytes are appended follows the library. Read character_pair.h first.
+// Unknown characters and bytes are appended in the order that the `tokenizers` library uses (character_pair.h).
 #include "text/tokenizer/character_pair.h"
 
 #include "text/tokenizer/utf8.h"

@@ -1,6 +1,6 @@
-// BPE over characters: a word is cut into its characters, each a token, its bytes' tokens or the unknown one, and
-// neighbours are merged as in byte_pair.h. Source of the rules: the BPE model of the `tokenizers` library, whose ids
-// the tests compare.
+// BPE over characters. A word is cut into its characters, and each becomes its token, the tokens of its bytes, or the
+// unknown token. Then neighbours are merged as in byte_pair.h. Source of the rules: the BPE model of the `tokenizers`
+// library, with whose ids the tests compare.
 #pragma once
 
 #include <array>
@@ -13,17 +13,18 @@
 namespace invar {
 
 struct CharacterPairRules {
-    int32_t unknown = -1;        // -1: a character without token is an error
-    bool fuse_unknown = false;   // one unknown token for a run of unknown characters
-    bool byte_fallback = false;  // a character without token becomes the tokens <0x00> to <0xFF> of its bytes
+    int32_t unknown = -1;        // -1: a character without a token is an error
+    bool fuse_unknown = false;   // a run of unknown characters becomes one unknown token
+    bool byte_fallback = false;  // a character without a token becomes the tokens <0x00> to <0xFF> of its bytes
     bool whole_words_first = false;
-    std::string subword_prefix;  // before every character of a word but the first
-    std::string word_suffix;     // behind the last character of a word
+    std::string subword_prefix;  // put before every character of a word but the first
+    std::string word_suffix;     // put after the last character of a word
 };
 
 class CharacterPairEncoder : public TokenModel {
   public:
-    // `vocabulary` must outlive it. Tokens below `model_tokens` are the model's; the others are found by other means.
+    // `vocabulary` must outlive this object. Tokens below `model_tokens` belong to the model; the others are added
+    // tokens.
     CharacterPairEncoder(const Vocabulary& vocabulary, int32_t model_tokens, CharacterPairRules rules,
                          MergeTable merges);
 

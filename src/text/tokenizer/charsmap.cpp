@@ -1,4 +1,4 @@
-// Steps through the trie with every index checked: a file may hold anything. Read charsmap.h first.
+// Steps through the trie with every index checked, because a file may hold anything (charsmap.h).
 #include "text/tokenizer/charsmap.h"
 
 #include <cstring>
@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kMostBytes = size_t{1} << 26;  // those in use have 240 KiB
 
-// The parts of a unit of the trie.
+// The fields of a unit of the trie.
 uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & 0x200) >> 6); }
 uint32_t label_of(uint32_t unit) { return unit & 0x800000FF; }
 bool has_leaf(uint32_t unit) { return unit & 0x100; }
@@ -55,13 +55,13 @@ std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool shorte
         if (!has_leaf(unit)) continue;
         if (node >= units_.size()) break;
         const size_t place = units_[node] & 0x7FFFFFFF;
-        // A place inside a character would make text that is not UTF-8.
+        // A text that starts inside a character would not be UTF-8.
         if (place > texts_.size() || (place < texts_.size() && (texts_[place] & 0xC0) == 0x80)) break;
         match = {depth + 1,
                  std::string_view(texts_).substr(place, std::min(texts_.find('\0', place), texts_.size()) - place)};
         if (shortest) break;
     }
-    // A replaced part of a character would leave the rest of it.
+    // Replacing a part of a character would leave the rest of it.
     if (match && match->bytes < text.size() && (text[match->bytes] & 0xC0) == 0x80) return std::nullopt;
     return match;
 }

@@ -1,7 +1,7 @@
-// SentencePiece's compiled table of replacements (`precompiled_charsmap`): a double-array trie over UTF-8 and the texts
-// that its leaves point to. Layout: u32 bytes of the trie (little endian), the trie's u32 units, then texts that end in
-// NUL. Source: the sentencepiece library's normalizer and its Darts trie. When a replacement applies: normalizer.h,
-// normalizer.cpp.
+// Reads SentencePiece's compiled table of replacements (`precompiled_charsmap`): a double-array trie over UTF-8, and
+// the texts that its leaves point to. Layout: u32 size of the trie in bytes (little endian), the trie's u32 units, then
+// texts that end in NUL. Source: the sentencepiece library's normalizer and its Darts trie. normalizer.cpp decides when
+// a replacement applies.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ namespace invar {
 
 class Charsmap {
   public:
-    // `bytes` is untrusted. Errors say what does not fit.
+    // `bytes` is untrusted. The error says what does not fit.
     static Result<Charsmap> read(std::string_view bytes);
 
     struct Match {
-        size_t bytes;  // of the text, replaced
+        size_t bytes;  // how many bytes of the text are replaced
         std::string_view replacement;
     };
     // The shortest or the longest start of `text` that has a replacement.

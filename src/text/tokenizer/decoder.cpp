@@ -21,7 +21,7 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 }
 
 void apply(const Replace& step, std::string& text) {
-    if (find_invalid_utf8(text)) return;  // bytes of a character have nothing that a pattern could find
+    if (find_invalid_utf8(text)) return;  // an incomplete character cannot match a pattern
     Pattern::Workspace workspace;
     std::vector<Span> matches;
     if (!step.pattern.find_all(text, {0, text.size()}, workspace, matches)) return;

@@ -1,5 +1,5 @@
-// What the files beside a tokenizer's own say about it (tokenizer_config.json, special_tokens_map.json,
-// generation_config.json, config.json, added_tokens.json). tokenizer_files.h collects it; the readers of tokenizers
+// What the other files of a directory say about a tokenizer (tokenizer_config.json, special_tokens_map.json,
+// generation_config.json, config.json, added_tokens.json). tokenizer_files.h collects it, and the readers of tokenizers
 // apply it.
 #pragma once
 
@@ -14,10 +14,10 @@ namespace invar {
 struct FileHints {
     std::optional<std::string> bos, eos, unknown, padding;  // texts of tokens
     std::optional<bool> add_bos, add_eos, add_prefix_space;
-    std::vector<EndToken> ends;     // ids from generation_config.json and config.json, with the file as the reason
-    std::vector<AddedToken> added;  // for readers whose own file has none; `token` is -1 where the files give no id
-    std::string model_type;         // config.json's
-    std::string pattern;            // for tiktoken files, which do not hold it; empty: not known
+    std::vector<EndToken> ends;     // ids from generation_config.json and config.json, with the file name as the reason
+    std::vector<AddedToken> added;  // for readers whose own file has none; `token` is -1 if the files give no id
+    std::string model_type;         // from config.json
+    std::string pattern;            // for tiktoken files, which do not contain it; empty: unknown
 };
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// One line for each key. Read from_gguf.h first.
+// One line for each metadata key (from_gguf.h).
 #include "text/tokenizer/from_gguf.h"
 
 #include <limits>
@@ -6,7 +6,7 @@
 namespace invar {
 namespace {
 
-// Token ids are stored as u32; -1 cast to it means that there is none.
+// Token ids are stored as u32; 2^32 - 1 (from -1) means that there is none.
 Result<int32_t> optional_token(const Metadata& metadata, std::string_view key) {
     if (!metadata.has(key)) return -1;
     TRY_ASSIGN(const int64_t token, metadata.signed_integer(key));
@@ -47,7 +47,7 @@ Result<std::vector<int32_t>> optional_kinds(const Metadata& metadata, std::strin
     return kinds;
 }
 
-// The published tokenizer strips after every special token but these.
+// The published tokenizer strips white space after every special token but these.
 void strip_after_as_phi3(VocabularySource& source) {
     for (size_t token = 0; token < source.kinds.size() && token < source.tokens.size(); ++token) {
         const auto kind = static_cast<TokenKind>(source.kinds[token]);

@@ -1,5 +1,5 @@
-// Reads a vocabulary from GGUF's metadata, unchecked (vocabulary.h checks it). Decides which keys mean what, and the
-// one thing that GGUF does not say and the family implies: Phi-3's special tokens swallow the white space behind them.
+// Reads a vocabulary from GGUF's metadata without checking it (vocabulary.h does). It decides what each key means, and
+// adds one rule that GGUF does not state: Phi-3's special tokens swallow the white space behind them.
 #pragma once
 
 #include "base/result.h"
@@ -9,9 +9,9 @@
 
 namespace invar {
 
-// Errors name the file and the key: a missing tokenizer, a key of the wrong type.
+// The error names the file and the key: a missing tokenizer, or a key of the wrong type.
 Result<VocabularySource> vocabulary_from_gguf(const Metadata& metadata);
-// The same, checked and ready for use.
+// Reads a vocabulary, checks it and makes the tokenizer.
 Result<Tokenizer> tokenizer_from_gguf(const Metadata& metadata);
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// The message first, as a description; then the parts. Read from_sentence_piece.h first.
+// Decodes the message into a Model first and then makes the parts of it (from_sentence_piece.h).
 #include "text/tokenizer/from_sentence_piece.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ constexpr size_t kMostPieceBytes = 8000;
 struct Model {
     std::vector<std::string> pieces;
     std::vector<float> scores;
-    std::vector<int32_t> kinds;  // TokenKind's numbers, which are the file's
+    std::vector<int32_t> kinds;  // numbers as in TokenKind, which has those of the file
     int32_t type = 1;            // 1 Unigram, 2 BPE, 3 word, 4 char
     bool space_as_suffix = false;
     std::string bos = "<s>", eos = "</s>", padding = "<pad>";
@@ -117,8 +117,8 @@ Result<Model> read_message(std::string_view bytes) {
     return model;
 }
 
-// Tokens beside the file's own, from tokenizer_config.json and added_tokens.json: behind the pieces, or in their
-// places.
+// Places tokens of tokenizer_config.json and added_tokens.json that the file itself lacks: behind the pieces, or at the
+// ids they name.
 Result<std::vector<AddedToken>> place_more_tokens(const FileHints& hints, VocabularySource& source) {
     std::vector<AddedToken> added;
     const size_t most = source.tokens.size() + hints.added.size() + 65536;
@@ -143,8 +143,8 @@ Result<std::vector<AddedToken>> place_more_tokens(const FileHints& hints, Vocabu
     return added;
 }
 
-// Control and unknown tokens, and those beside the file's own. The file's own user-defined ones are found later, in the
-// normalised text.
+// Control and unknown tokens, and tokens of other files, are cut out of the text first. The file's own user-defined
+// ones are found later, in the normalised text.
 AddedTokens tokens_to_cut(const Model& model, const VocabularySource& source, std::vector<AddedToken> more) {
     for (size_t id = 0; id < model.pieces.size(); ++id) {
         const auto kind = static_cast<TokenKind>(source.kinds[id]);
@@ -157,7 +157,7 @@ AddedTokens tokens_to_cut(const Model& model, const VocabularySource& source, st
     return AddedTokens(std::move(more), AddedTokens::Reading::gguf);
 }
 
-// What each token stands for; marks are spaces in the file's own tokens.
+// The text that each token decodes to. In the file's own tokens, marks become spaces.
 std::vector<std::string> pieces_of(const Model& model, const VocabularySource& source) {
     std::vector<std::string> pieces = source.tokens;
     for (size_t id = 0; id < model.pieces.size(); ++id) {
@@ -191,7 +191,7 @@ std::unique_ptr<TokenModel> unigram_of(const Model& model, const Vocabulary& voc
     for (size_t id = 0; id < scores.size(); ++id) {
         const auto kind = static_cast<TokenKind>(model.kinds[id]);
         takes_part[id] = kind == TokenKind::normal || kind == TokenKind::user_defined;
-        // The library's bonus, which lets user-defined pieces win.
+        // The library adds this bonus, so that user-defined pieces win.
         if (kind == TokenKind::user_defined)
             scores[id] = static_cast<float>(0.1 * (static_cast<double>(model.pieces[id].size()) - 1));
         if (kind == TokenKind::byte) rules.byte_fallback = true;
@@ -217,8 +217,7 @@ Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const s
     TRY_ASSIGN(std::vector<AddedToken> more, place_more_tokens(given, source));
     parts.added = tokens_to_cut(*model, source, std::move(more));
     source.pieces = pieces_of(*model, source);
-    // The file's own user-defined pieces are text like any other; where they are found, the normalised text is cut
-    // there.
+    // The file's own user-defined pieces are found in the normalised text, which is cut where they stand.
     for (size_t id = 0; id < model->kinds.size(); ++id) {
         if (model->kinds[id] == static_cast<int32_t>(TokenKind::user_defined)) {
             source.kinds[id] = static_cast<int32_t>(TokenKind::normal);

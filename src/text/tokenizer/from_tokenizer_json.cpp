@@ -1,4 +1,4 @@
-// The order: the model's tokens, added tokens beside them, the steps, the ends. Read from_tokenizer_json.h first.
+// Makes the parts in this order: the model's tokens, added tokens, the steps, the ends (from_tokenizer_json.h).
 #include "text/tokenizer/from_tokenizer_json.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ Result<std::vector<PlacedToken>> read_added_tokens(const JsonTree& root, const s
     return all;
 }
 
-// Gives added tokens their places; one whose text the model has is that token, whatever id the entry names.
+// Gives added tokens their ids. If the model has a token of that text, it is that token, whatever id the entry names.
 Result<void> place_added_tokens(std::vector<PlacedToken>& added, VocabularySource& source,
                                 std::vector<std::string>& notes) {
     std::vector<std::pair<std::string_view, int32_t>> known;
@@ -70,13 +70,13 @@ Result<void> place_added_tokens(std::vector<PlacedToken>& added, VocabularySourc
     return {};
 }
 
-// Whether all bytes that UTF-8 has are tokens spelled in stand-ins.
+// Whether every byte that occurs in UTF-8 is a token, spelled in stand-ins.
 bool spells_every_byte(const ModelDescription& model, const Vocabulary& vocabulary) {
     std::array<bool, 256> has{};
     for (size_t id = 0; id < model.tokens.size(); ++id) {
         const std::string& token = model.tokens[id];
         if (token.empty() || token.size() > 2) continue;
-        // An added token stands for its text, not for the byte that it would spell.
+        // An added token stands for its text and not for the byte that it would spell.
         if (vocabulary.kind(static_cast<int32_t>(id)) != TokenKind::normal) continue;
         const Utf8Step step = read_utf8(token);
         const auto byte = step.bytes == token.size() ? byte_level_byte(step.character) : std::nullopt;
@@ -88,7 +88,8 @@ bool spells_every_byte(const ModelDescription& model, const Vocabulary& vocabula
     return true;
 }
 
-// Whether the model may work on the bytes of words instead of their stand-ins, which gives the same tokens faster.
+// Whether the model may work on the bytes of words instead of their stand-ins, which is faster and gives the same
+// tokens.
 bool works_on_bytes(const ModelDescription& model, const TokenizerParts& parts) {
     if (model.kind != "BPE" || model.byte_fallback || !model.subword_prefix.empty() || !model.word_suffix.empty())
         return false;
@@ -131,7 +132,7 @@ Result<void> read_template(const JsonFields& fields, const Vocabulary& vocabular
     return {};
 }
 
-// `["text", id]`.
+// Reads `["text", id]`.
 Result<int32_t> read_named_token(const JsonFields& fields, std::string_view key, const Vocabulary& vocabulary) {
     TRY_ASSIGN(const JsonTree::Array* pair, fields.list(key));
     const int64_t* id = pair->size() == 2 ? (*pair)[1].integer() : nullptr;
@@ -143,7 +144,7 @@ Result<int32_t> read_named_token(const JsonFields& fields, std::string_view key,
 Result<void> read_post_processor(const JsonTree& tree, const std::string& origin, TokenizerParts& parts, int depth) {
     const JsonFields fields(tree, origin + ": the post_processor");
     TRY_ASSIGN(const std::string type, fields.text("type"));
-    if (type == "ByteLevel") return {};  // it moves offsets only
+    if (type == "ByteLevel") return {};  // it changes offsets only
     if (type == "TemplateProcessing") return read_template(fields, *parts.vocabulary, parts);
     if (type == "BertProcessing" || type == "RobertaProcessing") {
         TRY_ASSIGN(const int32_t first, read_named_token(fields, "cls", *parts.vocabulary));
@@ -161,8 +162,8 @@ Result<void> read_post_processor(const JsonTree& tree, const std::string& origin
                 printable(type, 60));
 }
 
-// Tokens whose text is looked for in the normalised text are normalised too. Special ones come first: of equal texts
-// the first counts.
+// Tokens that are searched in the normalised text are normalised themselves. Special ones come first, because of equal
+// texts the first counts.
 Result<void> add_added_tokens(std::vector<PlacedToken> added, TokenizerParts& parts) {
     Pattern::Workspace workspace;
     std::vector<AddedToken> plain, normalized;

@@ -1,5 +1,5 @@
-// Reads tokenizer.json, the one file in which the `tokenizers` library keeps all parts of a tokenizer. What it can hold
-// and we cannot do is refused by its name. The steps themselves: normalizer.h, word_splitter.h, decoder.h.
+// Reads tokenizer.json, the one file in which the `tokenizers` library keeps all parts of a tokenizer. Features that
+// are not supported are refused by name. The steps are implemented in normalizer.h, word_splitter.h and decoder.h.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ namespace invar {
 Result<TokenizerParts> parts_from_tokenizer_json(std::string_view text, const std::string& origin,
                                                  const FileHints& hints);
 
-// An added token; `normalized`: its text is looked for in the normalised text.
+// An added token. `normalized`: it is searched in the normalised text.
 struct PlacedToken {
     AddedToken token;
     bool normalized = false;
@@ -23,18 +23,18 @@ struct PlacedToken {
 
 struct ModelDescription;
 struct DescribedParts;
-// Gives tokens their places, the model its encoder, and so on, from what a file describes.
+// Makes the parts from what a file describes: gives tokens their ids, the model its encoder, and so on.
 Result<TokenizerParts> assemble_parts(DescribedParts described, const std::string& origin, const FileHints& hints);
 
-// Its parts, one for each key. `tree` is the value of the key.
+// Read the parts of the file, one function per key. `tree` is the value of the key.
 Result<void> read_normalizer(const JsonTree& tree, const std::string& origin, Normalizer& normalizer);
 Result<void> read_pre_tokenizer(const JsonTree& tree, const std::string& origin, WordSplitter& splitter);
 Result<Decoder> read_decoder(const JsonTree& tree, const std::string& origin);
 
-// The model before it has a vocabulary to point to: tokens by id, and what its kind of model needs.
+// A model before its vocabulary exists: its tokens by id, and what its kind of model needs.
 struct ModelDescription {
     std::string kind;                                         // "BPE", "Unigram", "WordPiece" or "WordLevel"
-    std::vector<std::string> tokens;                          // by id; empty where the model has none
+    std::vector<std::string> tokens;                          // by id; empty if the model does not have this id
     std::vector<double> scores;                               // Unigram
     std::vector<std::pair<std::string, std::string>> merges;  // BPE, the strongest first
     std::optional<std::string> unknown;
@@ -43,7 +43,7 @@ struct ModelDescription {
     size_t most_characters = 100;
 };
 Result<ModelDescription> read_model(JsonTree& tree, const std::string& origin);
-// `in_bytes`: words come as bytes, and tokens are spelled in stand-ins of bytes.
+// `in_bytes`: words are passed as bytes, and tokens are spelled in stand-ins of bytes.
 Result<std::unique_ptr<TokenModel>> make_model(const ModelDescription& description, const Vocabulary& vocabulary,
                                                bool in_bytes);
 

@@ -1,5 +1,4 @@
-// Writes the two files as the model of a tokenizer.json and takes the same way from there. Read from_vocab_json.h
-// first.
+// Turns the two files into the model of a tokenizer.json and continues as for that file (from_vocab_json.h).
 #include "text/tokenizer/from_vocab_json.h"
 
 #include "text/tokenizer/assemble.h"
@@ -8,7 +7,7 @@
 namespace invar {
 namespace {
 
-// Lines with two texts; the first may be a comment with the version.
+// Reads lines of two texts. The first line may be a comment with the version.
 JsonTree merges_of_lines(std::string_view text) {
     JsonTree::Array merges;
     bool is_first = true;

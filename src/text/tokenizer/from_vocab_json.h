@@ -1,5 +1,5 @@
-// Reads vocab.json with merges.txt, the oldest form of byte-level BPE. How words are cut these files do not say; it is
-// known for the tokenizer classes that used them.
+// Reads vocab.json with merges.txt, the oldest form of byte-level BPE. The files do not say how words are cut, but it
+// is known for the tokenizer classes that used them.
 #pragma once
 
 #include <string>

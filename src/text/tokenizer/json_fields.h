@@ -1,4 +1,4 @@
-// Typed fields of one object of tokenizer.json, with errors that say where it stands.
+// Typed fields of one object of tokenizer.json. Errors say where the object stands.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@ namespace invar {
 
 class JsonFields {
   public:
-    // `where` names the object in errors: "tokenizer.json: the normalizer".
+    // `where` names the object in errors, e.g. "tokenizer.json: the normalizer".
     JsonFields(const JsonTree& tree, std::string where) : tree_(&tree), where_(std::move(where)) {}
 
     const std::string& where() const { return where_; }
@@ -35,7 +35,7 @@ class JsonFields {
         if (found == nullptr) return fail("{}: '{}' is not true or false", where_, key);
         return *found;
     }
-    // From 0 to `most`.
+    // A whole number from 0 to `most`.
     Result<int64_t> count(std::string_view key, int64_t most) const {
         const JsonTree* value = find(key);
         const int64_t* found = value == nullptr ? nullptr : value->integer();

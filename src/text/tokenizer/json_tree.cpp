@@ -1,4 +1,4 @@
-// Builds the tree from the events of the parser. Read json_tree.h first.
+// Builds the tree from the events of the parser (json_tree.h).
 #include "text/tokenizer/json_tree.h"
 
 #include <algorithm>
@@ -76,8 +76,8 @@ class Builder : public JsonEvents {
         return true;
     }
 
-    std::vector<JsonTree> open_;     // the containers around the place, the innermost last
-    std::vector<std::string> keys_;  // the key that each of them reads a value for
+    std::vector<JsonTree> open_;     // the containers around the current place, the innermost last
+    std::vector<std::string> keys_;  // for each of them the key whose value is being read
 };
 
 }  // namespace

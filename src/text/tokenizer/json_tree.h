@@ -1,6 +1,6 @@
-// JSON of tens of megabytes with objects of a quarter of a million keys, as tokenizer.json is: a tree that is read in
-// linear time and keeps the order of keys. A key that an object has twice is an error. Small files are read with
-// parse_json (base/json.h), on whose parser this stands.
+// A JSON tree for files like tokenizer.json, with tens of megabytes and objects of a quarter of a million keys. It is
+// read in linear time and keeps the order of keys. A key that occurs twice in an object is an error. It uses the parser
+// of parse_json (base/json.h), which reads small files.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,11 @@ class JsonTree {
     template <class Value>
     explicit JsonTree(Value value) : value_(std::move(value)) {}
 
-    // Errors: the byte where the text stops being JSON, depth above 64, a doubled key.
+    // Errors: the text is not JSON (the error names the byte), is nested deeper than 64 levels, or has a key twice.
     static Result<JsonTree> parse(std::string_view text);
 
     bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
-    // Null pointers where it is something else.
+    // These return nullptr if the value has another type.
     const bool* boolean() const { return std::get_if<bool>(&value_); }
     const int64_t* integer() const { return std::get_if<int64_t>(&value_); }
     const std::string* string() const { return std::get_if<std::string>(&value_); }
@@ -36,9 +36,9 @@ class JsonTree {
     const Object* object() const { return std::get_if<Object>(&value_); }
     Array* array() { return std::get_if<Array>(&value_); }
     Object* object() { return std::get_if<Object>(&value_); }
-    std::optional<double> number() const;  // an integer or not
+    std::optional<double> number() const;  // with or without a fraction
 
-    // Of objects with few keys. nullptr when this is no object, or the key is missing or null.
+    // Finds a key in an object with few keys. nullptr if this is no object, or if the key is missing or null.
     const JsonTree* find(std::string_view key) const;
 
   private:

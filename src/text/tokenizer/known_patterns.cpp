@@ -1,5 +1,5 @@
-// Read known_patterns.h first. Sources: the tokenizer code that Kimi, Llama 3, gpt-oss and Qwen publish with their
-// models; the expressions are those of pre_tokenizer.cpp's rows.
+// Sources: the tokenizer code that Kimi, Llama 3, gpt-oss and Qwen publish with their models. The expressions are those
+// in the rows of pre_tokenizer.cpp.
 #include "text/tokenizer/known_patterns.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// How words are cut, for files that hold a vocabulary and not that: tiktoken's and vocab.json. Known by the model type
-// of config.json or the tokenizer class; a wrong expression would spoil the text unnoticed, so nothing is guessed.
+// The expressions that cut words, for files that hold a vocabulary but no expression: tiktoken's and vocab.json. They
+// are known by the model type in config.json or by the tokenizer class. Nothing is guessed, because a wrong expression
+// would damage the text unnoticed.
 #pragma once
 
 #include <string>
@@ -13,10 +14,10 @@ struct KnownPattern {
     bool normalizes_to_nfc = false;
 };
 
-// nullptr where it is not known.
+// nullptr if it is not known.
 const KnownPattern* tiktoken_pattern(std::string_view model_type);
 std::string tiktoken_model_types();  // for errors, separated by ", "
-// By the class, or by the model type where there is no class.
+// Finds it by the class, or by the model type if there is no class.
 const KnownPattern* vocab_json_pattern(std::string_view tokenizer_class, std::string_view model_type);
 
 }  // namespace invar

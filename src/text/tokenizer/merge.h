@@ -1,6 +1,6 @@
-// The merge loop of both kinds of BPE: neighbours become one, the strongest pair first, the leftmost among equals,
-// until no pair is left. n symbols cost O(n log n), whatever the text. What a pair is worth, byte_pair.cpp and
-// sentence_piece.cpp decide.
+// The merge loop of both kinds of BPE. It merges neighbours until no pair is left: always the strongest pair, and among
+// equals the leftmost. n symbols cost O(n log n), whatever the text. byte_pair.cpp and sentence_piece.cpp decide how
+// strong a pair is.
 #pragma once
 
 #include <algorithm>
@@ -12,24 +12,24 @@ namespace invar {
 
 inline constexpr uint32_t kNoMerge = UINT32_MAX;
 
-// What becomes of a pair: the lowest rank is the strongest.
+// The token that a pair becomes, and the pair's rank: the lowest is the strongest.
 struct Merge {
     uint32_t rank = kNoMerge;
     int32_t token = -1;
 };
 
 struct MergeSymbol {
-    uint32_t begin;  // bytes of the text that it stands for
+    uint32_t begin;  // where its bytes begin in the text
     uint32_t size;
-    int32_t token;     // -1: not known to be one
+    int32_t token;     // -1: it is not known to be a token
     int32_t previous;  // -1: none
     int32_t next;      // -1: none
     Merge with_next = {};
 };
 
 struct MergeWork {
-    std::vector<MergeSymbol> symbols;  // a list: walk it from 0 by `next`
-    std::vector<uint64_t> heap;        // rank << 32 | index of the left symbol; stale pairs stay in it
+    std::vector<MergeSymbol> symbols;  // a linked list, from 0 on by `next`
+    std::vector<uint64_t> heap;        // rank << 32 | index of the left symbol; outdated pairs stay in it
 
     // Appends a symbol behind the last.
     void append(uint32_t begin, uint32_t size, int32_t token) {
@@ -60,8 +60,8 @@ void merge_neighbours(MergeWork& work, MergeOf&& merge_of) {
         heap.pop_back();
         const auto index = static_cast<int32_t>(best & UINT32_MAX);
         MergeSymbol& left = symbols[index];
-        // Stale if either side was merged since: each merge looks anew at the pairs it touches, and what was merged
-        // away has none.
+        // The pair is outdated if either side was merged since. Each merge computes the ranks of the pairs it touches
+        // anew, and a symbol that was merged away has none.
         if (left.with_next.rank != best >> 32) continue;
         MergeSymbol& right = symbols[left.next];
         left.token = left.with_next.token;

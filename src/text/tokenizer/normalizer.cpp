@@ -1,4 +1,4 @@
-// One function for each step. Read normalizer.h first.
+// One function per step (normalizer.h).
 #include "text/tokenizer/normalizer.h"
 
 #include <utf8proc.h>
@@ -38,7 +38,7 @@ bool is_mark(char32_t character) {
     return kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_ME;
 }
 
-// Keeps what `keeps` is true for, each replaced by what `of` gives.
+// Keeps the characters for which `keeps` is true, and replaces each by the result of `of`.
 template <class Keeps, class Of>
 void filter(Text& text, Keeps&& keeps, Of&& of) {
     std::string kept;
@@ -75,7 +75,7 @@ void to_lowercase(Text& text) {
     lower.reserve(text.text.size());
     for_each_character(text.text, [&](char32_t character, std::string_view) {
         if (character == 0x130) {
-            lower += "i\xCC\x87";  // the only character whose lower case is two
+            lower += "i\xCC\x87";  // the only character whose lower case is two characters
         } else {
             append_utf8(lower, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(character))));
         }
@@ -172,7 +172,7 @@ Result<void> clean_for_bert(Text& text, const Bert& bert) {
     return {};
 }
 
-// Where the grapheme cluster at `begin` ends.
+// The end of the grapheme cluster that begins at `begin`.
 size_t grapheme_end(std::string_view text, size_t begin) {
     Utf8Step last = read_utf8(text.substr(begin));
     size_t end = begin + last.bytes;
@@ -189,8 +189,8 @@ size_t grapheme_end(std::string_view text, size_t begin) {
     return end;
 }
 
-// The library looks up whole grapheme clusters of up to five bytes, and what is no such, character by character. Either
-// is replaced as a whole by what its shortest known start is replaced by.
+// As the library does, looks up grapheme clusters of up to five bytes as a whole, and everything else character by
+// character. Each is replaced as a whole by the replacement of its shortest start that has one.
 void map_characters(Text& text, const Charsmap& map) {
     std::string mapped;
     mapped.reserve(text.text.size());
@@ -214,7 +214,7 @@ void map_characters(Text& text, const Charsmap& map) {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 
-// What the beginning of `text` becomes, and how many bytes of it.
+// The replacement of the beginning of `text`, and how many bytes it replaces.
 Charsmap::Match next_of(const SentencePiece& step, std::string_view text) {
     if (const size_t kept = step.kept.longest_at(text, 0)) return {kept, text.substr(0, kept)};
     if (step.map) {

@@ -1,6 +1,6 @@
-// What a tokenizer makes of a text before it cuts it: Unicode normal forms, lower case, replacements. One step for each
-// normaliser of tokenizer.json; its meaning is that of the `tokenizers` library, whose results the tests compare.
-// Unicode is utf8proc's (version 14), so a newer character counts as unassigned.
+// Normalises a text before it is cut: Unicode normal forms, lower case, replacements. There is one step for each
+// normaliser of tokenizer.json, with the meaning it has in the `tokenizers` library, with whose results the tests
+// compare. Unicode is version 14 (utf8proc), so a newer character counts as unassigned.
 #pragma once
 
 #include <memory>
@@ -26,10 +26,10 @@ struct Lowercase {};
 struct Strip {
     bool left, right;
 };
-struct StripAccents {};  // takes all combining marks away
-struct Nmt {};           // takes control characters away and makes a space of every kind of space
+struct StripAccents {};  // removes all combining marks
+struct Nmt {};           // removes control characters and replaces every kind of space by a space
 struct Prepend {
-    std::string text;  // before a text that is not empty
+    std::string text;  // put before a text that is not empty
 };
 struct Replace {
     Pattern pattern;
@@ -41,8 +41,8 @@ struct Bert {
 struct Precompiled {
     Charsmap map;
 };
-// sentencepiece's own: the longest replacements, one space before the text, spaces as marks, and perhaps no two in a
-// row and none at the ends. Texts of `kept` stay as they are.
+// sentencepiece's own step: the longest replacements, one space before the text, spaces written as marks, and
+// optionally no two spaces in a row and none at the ends. Occurrences of `kept` are not changed.
 struct SentencePiece {
     std::optional<Charsmap> map;
     bool add_dummy_prefix = true, remove_extra_spaces = true;
@@ -63,9 +63,9 @@ class Normalizer {
 
     struct Text {
         std::string text;
-        bool keeps_start = true;  // the first character is, or stands before, the first one of the text as given
+        bool keeps_start = true;  // the text still begins where the given text began
     };
-    // `text` must be valid UTF-8. Errors: a Replace whose search exceeds its limit.
+    // `text` must be valid UTF-8. Errors: the search of a Replace exceeds its limit.
     Result<Text> normalize(std::string_view text, Pattern::Workspace& workspace) const;
 
   private:

@@ -1,5 +1,5 @@
-// One pass from left to right: every atom is written out, and its beginning is kept for the quantifier behind it.
-// Escapes and classes: oniguruma_class.h. Read oniguruma.h first.
+// One pass from left to right. Every atom is written out, and its beginning is kept for a quantifier that may follow.
+// Escapes and classes are read in oniguruma_class.h.
 #include "text/tokenizer/oniguruma.h"
 
 #include <algorithm>
@@ -59,7 +59,7 @@ class Translation : OnigurumaReader {
             case '^':
             case '$':
                 ++at_;
-                put_atom(first == '^' ? "(?m:^)" : "(?m:$)");  // in Ruby's syntax they are the ends of lines
+                put_atom(first == '^' ? "(?m:^)" : "(?m:$)");  // in Ruby's syntax they match at the ends of lines
                 return {};
             case '*':
             case '+':
@@ -82,7 +82,7 @@ class Translation : OnigurumaReader {
         return {};
     }
 
-    // The place behind `{n}`, `{n,}`, `{,m}` or `{n,m}` at `at_`.
+    // The place behind the `{n}`, `{n,}`, `{,m}` or `{n,m}` that stands at `at_`.
     std::optional<size_t> braces_end() const {
         size_t at = at_ + 1;
         const auto digits = [&] {
@@ -111,7 +111,7 @@ class Translation : OnigurumaReader {
         const char behind = text_[at_];
         const bool counts_once = is_interval && quantifier.find(',') == std::string::npos;
         if (is_interval && (behind == '+' || (behind == '?' && counts_once))) {
-            // Not possessive or lazy in Ruby's syntax: the whole is repeated.
+            // In Ruby's syntax this is neither possessive nor lazy: the whole is repeated.
             ++at_;
             out_.insert(atom_, "(?:");
             out_.append(")").push_back(behind);
@@ -141,7 +141,7 @@ class Translation : OnigurumaReader {
                 return {};
             } else {
                 TRY_ASSIGN(opening, read_options());
-                if (opening.ends_with(')')) {  // it switches options for the rest of the group
+                if (opening.ends_with(')')) {  // it sets options for the rest of the group
                     atom_ = kNone;
                     out_ += opening;
                     return {};
@@ -154,7 +154,7 @@ class Translation : OnigurumaReader {
         return {};
     }
 
-    // `(?i:`, `(?i)`, `(?m-i:` and the like; `m` lets the dot match line breaks.
+    // Reads `(?i:`, `(?i)`, `(?m-i:` and the like. `m` lets the dot match line breaks.
     Result<std::string> read_options() {
         std::string opening = "(?";
         for (++at_; !ends(); ++at_) {
@@ -197,7 +197,7 @@ class Translation : OnigurumaReader {
             case 'A':
                 put_atom("\\A");
                 break;
-            case 'G':  // where the search begins: behind the last match
+            case 'G':  // where the search begins, that is, behind the last match
                 put_atom("\\G");
                 break;
             case 'z':

@@ -1,6 +1,6 @@
-// Oniguruma's regular expressions (Ruby's syntax), which tokenizer.json is written in, said in PCRE2's words. What
-// differs is written out: `\s`, `\w`, `\h`, `\b`, `^`, `$`, `(?m)`, `{n,m}+`, `\uHHHH`, names of properties, and
-// classes with classes or intersections (`&&`) in them. What has no equal is refused. Who runs the result: pattern.h.
+// Translates the regular expressions of tokenizer.json, which are Oniguruma's (Ruby's syntax), into those of PCRE2.
+// Differences are written out: `\s`, `\w`, `\h`, `\b`, `^`, `$`, `(?m)`, `{n,m}+`, `\uHHHH`, names of properties, and
+// classes that contain classes or intersections (`&&`). What has no equivalent is refused. pattern.h runs the result.
 #pragma once
 
 #include <string>
@@ -10,8 +10,7 @@
 
 namespace invar {
 
-// `expression` is untrusted. Errors name the construct and its place; whether the rest is an expression at all, PCRE2
-// decides.
+// `expression` is untrusted. The error names the construct and its place. Other syntax errors are found by PCRE2.
 Result<std::string> pcre2_from_oniguruma(std::string_view expression);
 
 }  // namespace invar

@@ -1,4 +1,4 @@
-// Escapes, properties and classes. Read oniguruma_class.h first.
+// Reads escapes, properties and classes (oniguruma_class.h).
 #include "text/tokenizer/oniguruma_class.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ constexpr std::string_view kNotWhiteSpace =
     "\\x{202A}-\\x{202E}\\x{2030}-\\x{205E}\\x{2060}-\\x{2FFF}\\x{3001}-\\x{10FFFF}";
 constexpr std::string_view kHexDigit = "0-9A-Fa-f";
 
-// Binary properties that both know by the same name.
+// Binary properties that have the same name in both.
 constexpr std::string_view kBinaryProperties[] = {
     "alphabetic",           "uppercase",     "lowercase",      "emoji",
     "emojipresentation",    "emojimodifier", "emojicomponent", "math",
@@ -28,7 +28,7 @@ constexpr std::string_view kBinaryProperties[] = {
     "xidcontinue",          "cased",         "caseignorable",  "joincontrol",
     "variationselector",    "dash",          "quotationmark",  "regionalindicator"};
 
-// Names that Oniguruma knows and PCRE2 does not, in lower case without separators, and what they are inside a class.
+// Names that Oniguruma knows and PCRE2 does not, in lower case without separators, and their equivalent inside a class.
 constexpr struct {
     std::string_view name, items;
 } kProperties[] = {{"alnum", "\\p{Alphabetic}\\p{Nd}"},
@@ -146,14 +146,14 @@ Result<OnigurumaReader::Items> OnigurumaReader::items_of_property(std::string_vi
     for (const auto& [known, items] : kProperties) {
         if (plain == known) return Items{std::string(items), negated};
     }
-    // General categories have one or two letters. What else is no binary property is a script, and is not to match the
-    // characters that it shares with others (`scx`), as PCRE2 would have it.
+    // General categories have one or two letters. Any other name that is no binary property is a script. In PCRE2 a
+    // script would also match characters shared with other scripts (`scx`), which Oniguruma's does not.
     const bool is_script = plain.size() > 2 && std::find(std::begin(kBinaryProperties), std::end(kBinaryProperties),
                                                          plain) == std::end(kBinaryProperties);
     return Items{fmt::format("\\{}{{{}{}}}", negated ? 'P' : 'p', is_script ? "sc:" : "", name), false};
 }
 
-// A character written as an escape; nothing when the escape is none.
+// A character written as an escape; nothing if the escape is of another kind.
 Result<std::optional<char32_t>> OnigurumaReader::read_character_escape() {
     constexpr std::string_view kNames = "tnrfvae", kValues = "\t\n\r\f\v\a\x1B";
     const char kind = at_ + 1 < text_.size() ? text_[at_ + 1] : '\0';

@@ -1,6 +1,6 @@
-// What a pattern of Oniguruma is made of below the level of groups: escapes, properties and classes. A class is read
-// into a small tree, because PCRE2 has neither classes in classes nor intersections. Groups and quantifiers:
-// oniguruma.cpp.
+// Reads the parts of an Oniguruma pattern below the level of groups: escapes, properties and classes. A class is read
+// into a small tree, because PCRE2 has neither classes within classes nor intersections. Groups and quantifiers are
+// read in oniguruma.cpp.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@ namespace invar {
 
 inline constexpr std::string_view kWordItems = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";  // `\w`, inside brackets
 
-// One operand of a class: characters as PCRE2 lists them between brackets, and classes inside it that are none.
+// One operand of a class: characters, in the form in which PCRE2 lists them between brackets, and nested classes.
 struct ClassSet {
     bool negated = false;
     std::string items;
@@ -24,7 +24,7 @@ struct ClassSet {
     bool is_simple() const { return nested.empty() && intersected.empty(); }
 };
 
-// Matches one character of the set.
+// A pattern that matches one character of the set.
 std::string pattern_of(const ClassSet& set);
 
 class OnigurumaReader {
@@ -32,7 +32,7 @@ class OnigurumaReader {
     explicit OnigurumaReader(std::string_view expression) : text_(expression) {}
 
   protected:
-    // Items of a class for an escape that stands for several characters.
+    // What an escape that stands for several characters becomes inside a class.
     struct Items {
         std::string items;
         bool negated = false;
@@ -41,10 +41,10 @@ class OnigurumaReader {
     tl::unexpected<Error> refuse(std::string_view what) const;
     bool ends() const { return at_ >= text_.size(); }
     bool next_is(std::string_view wanted) const { return text_.substr(at_).starts_with(wanted); }
-    // Nothing when the escape at `at_` is none of this kind; then `at_` stays.
+    // Nothing if the escape at `at_` is of another kind; `at_` then stays where it is.
     Result<std::optional<Items>> read_set_escape();
     Result<std::optional<char32_t>> read_character_escape();
-    // Behind the '['. Leaves the place behind the ']'.
+    // Starts behind the '[' and ends behind the ']'.
     Result<ClassSet> read_class(int depth);
 
     std::string_view text_;

@@ -1,5 +1,5 @@
-// PCRE2 with JIT, in UTF and UCP mode. Decides the limits of a search. The text was checked to be UTF-8 before, so
-// PCRE2 is told not to: it would check all the rest of a text again for every word. Read pattern.h first.
+// Runs PCRE2 with its JIT, in UTF and UCP mode, and sets the limits of a search. The text was checked to be UTF-8
+// before, so PCRE2 is told to trust it: it would check the whole rest of a text again for every word.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tokenizer/pattern.h"
 
@@ -15,8 +15,8 @@
 namespace invar {
 namespace {
 
-// A JIT search keeps its backtracking points on a stack, at first the machine's own 32 KiB. Most expressions repeat
-// single characters only, which takes none; those that need more get this one.
+// A JIT search keeps its backtracking points on a stack, by default 32 KiB of the machine's own. Most expressions
+// repeat single characters only and need none; expressions that need more get this one.
 constexpr size_t kJitStackBytes = 32 * 1024;
 constexpr size_t kJitStackBytesLimit = size_t{64} * 1024 * 1024;
 constexpr uint32_t kBacktracksPerByte = 16;
@@ -51,7 +51,7 @@ struct Pattern::Compiled {
 };
 
 struct Pattern::Workspace::State {
-    std::unique_ptr<pcre2_jit_stack, FreeStack> stack;  // outlives the context that names it
+    std::unique_ptr<pcre2_jit_stack, FreeStack> stack;  // must outlive the context that points to it
     std::unique_ptr<pcre2_match_context, FreeContext> context;
     std::unique_ptr<pcre2_match_data, FreeMatch> match;
 };
@@ -97,7 +97,7 @@ Result<Pattern> Pattern::from_pcre2(const std::string& spelled) {
         return fail("the expression '{}' is refused by PCRE2 at its offset {}: {}", spelled.substr(0, 200), offset,
                     message_of(error));
     }
-    // Without a JIT (an unusual build of PCRE2) the same matches are found more slowly.
+    // Without a JIT (an unusual build of PCRE2), the same matches are found more slowly.
     pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
     return Pattern(std::move(compiled));
 }

@@ -1,6 +1,6 @@
-// One regular expression of a tokenizer, compiled once, and its matches in a piece of text. The only file of the
-// project behind which PCRE2 stands. Expressions are written as tokenizer.json has them, in Oniguruma's syntax
-// (oniguruma.h). Which expressions GGUF's names mean: pre_tokenizer.cpp.
+// One regular expression of a tokenizer, compiled once, and its matches in a piece of text. Only this file uses PCRE2.
+// Expressions are written as in tokenizer.json, in Oniguruma's syntax (oniguruma.h). pre_tokenizer.cpp says which
+// expressions GGUF's names stand for.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace invar {
 
-// A half-open range of bytes of the text it came from.
+// A half-open range of bytes of a text.
 struct Span {
     size_t begin = 0;
     size_t end = 0;
@@ -21,15 +21,15 @@ struct Span {
 
 class Pattern {
   public:
-    // Errors: syntax that is wrong or has no equal in PCRE2.
+    // Errors: syntax that is wrong or has no equivalent in PCRE2.
     static Result<Pattern> compile(std::string_view expression);
-    // Matches `text` and nothing else; never, when it is empty.
+    // Matches exactly `text`. An empty text never matches.
     static Result<Pattern> literal(std::string_view text);
 
     // As given to compile(); empty for a literal.
     const std::string& expression() const { return expression_; }
 
-    // What a search needs besides the pattern; one for each thread or call, usable with every Pattern.
+    // The working memory of a search, one per thread or call. It can be used with every Pattern.
     class Workspace {
       public:
         Workspace();
@@ -43,9 +43,9 @@ class Pattern {
         std::unique_ptr<State> state_;
     };
 
-    // Appends the matches in text[piece], in order; an empty one counts unless it touches the end of the one before.
+    // Appends the matches in text[piece], in order; an empty one counts unless it touches the end of the previous one.
     // Offsets count from the start of `text`. The expression sees the piece alone: `(?!\S)` is true at its end. `text`
-    // must be valid UTF-8. An error when a search exceeds its limit, which grows with the piece (16 backtracks a byte).
+    // must be valid UTF-8. Errors: a search exceeds its limit, which grows with the piece (16 backtracks per byte).
     Result<void> find_all(std::string_view text, Span piece, Workspace& workspace, std::vector<Span>& matches) const;
 
     Pattern(Pattern&&) noexcept;

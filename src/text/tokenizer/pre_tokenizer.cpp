@@ -1,7 +1,7 @@
-// The table of pre-tokenisers. The expressions are those that the models' own tokenizer.json files state (gpt-2's: the
-// paper's encoder), written with `\s` = White_Space and explicit code points; where tokenizer.json uses the steps
-// Digits or ByteLevel, the row states what these do. To add one: a row here, its name in tools/fixtures/tokenizer.py,
-// and the fixtures again (docs/tokenizers.md).
+// The table of pre-tokenisers. The expressions are those in the models' own tokenizer.json files (for gpt-2, in the
+// paper's encoder), written with `\s` = White_Space and explicit code points. If tokenizer.json uses the steps Digits
+// or ByteLevel, the row states what these do. To add one: add a row here and its name in tools/fixtures/tokenizer.py,
+// and make the fixtures again (docs/tokenizers.md).
 #include "text/tokenizer/pre_tokenizer.h"
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 namespace invar {
 namespace {
 
-// Contractions, letters, digits and the rest are alternatives of one expression, one a line: the first that fits wins,
-// and every character fits one.
+// Contractions, letters, digits and the rest are alternatives of one expression, one per line. The first that matches
+// wins, and every character matches one.
 constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kOneDigit = R"(\p{N})";
 constexpr std::string_view kThreeDigits = R"(\p{N}{1,3})";
@@ -60,9 +60,9 @@ constexpr std::string_view kDeepseekIdeographs = R"([\x{4E00}-\x{9FA5}\x{800}-\x
 constexpr std::string_view kDeepseekCoderExpressions[] = {kOneLineBreak, R"(\s?\p{L}+)", R"(\s?\p{P}+)",
                                                           kDeepseekIdeographs, kOneDigit};
 
-// The list of cased letters is the model's own; it is not a Unicode property (Armenian and Georgian lower case and the
-// mathematical letters are missing). The fourth expression reads `\s+$` there; written so, a run of blanks that does
-// not end the piece costs one look and not the square of its length.
+// The list of cased letters is the model's own and no Unicode property (Armenian and Georgian lower case and the
+// mathematical letters are missing). The model's fourth expression has `\s+$`. Written as here, a run of blanks that
+// does not end the piece is scanned once instead of once per blank.
 constexpr std::string_view kDeepseekLlmExpressions[] = {
     kOneLineBreak,
     R"(\s?[A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293}\x{295}-\x{2AF})"
@@ -92,7 +92,7 @@ constexpr std::string_view kDeepseekV3Expressions[] = {kThreeDigits,
 // Punctuation, then words, then groups of three ASCII digits.
 constexpr std::string_view kFalconExpressions[] = {R"([\p{P}!-/:-@\[-`{-~]+)", kGpt2, R"([0-9][0-9][0-9])"};
 
-// Words up to a comma, a full stop or the like; what is left over lies between the matches.
+// Words end at a comma, a full stop or the like; the rest lies between the matches.
 constexpr std::string_view kBloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+)";
 constexpr std::string_view kBloomExpressions[] = {kBloom};
 constexpr std::string_view kVikingExpressions[] = {kBloom, kOneDigit};
@@ -102,14 +102,14 @@ constexpr std::string_view kChameleonExpressions[] = {
     R"(([\t\n]|    |  ))",     kOneDigit,
     R"([\p{P}!-/:-@\[-`{-~])", kGpt2};
 
-// Numbers fall into groups of three, counted from their end: a group begins at every place that a multiple of three
-// digits follows. The file says `(?=(\d{3})+(?!\d))`, which looks at the rest of a number from each of its digits; here
-// a number is measured at its beginning, and the matches are the groups themselves.
+// Numbers are cut into groups of three digits, counted from their end: a group begins wherever a multiple of three
+// digits follows. The model's file says `(?=(\d{3})+(?!\d))`, which scans the rest of a number from each of its digits.
+// Here a number is measured once, at its beginning, and the matches are the groups themselves.
 constexpr std::string_view kSuperbpeExpressions[] = {
     R"(\p{N}+)", R"((?<!\d)\d{3}(?=(?:\d{3})*+(?!\d))|(?<=(?<!\d)\d)\d{3}(?=(?:\d{3})*+(?!\d)))"
                  R"(|(?<=(?<!\d)\d\d)\d{3}(?=(?:\d{3})*+(?!\d))|\G(?<=\d\d\d)\d{3})"};
 
-// As above, but only for numbers that no letter follows (`\d{1,3}(?=(?:\d{3})*\b)` in the file); then gpt-4o's.
+// The same, but only for numbers that no letter follows (`\d{1,3}(?=(?:\d{3})*\b)` in the file); then those of gpt-4o.
 constexpr std::string_view kTinyAyaExpressions[] = {R"((?<!\d)\d{1,3}(?=(?:\d{3})*+\b)|\G(?<=\d)\d{3}(?=\d|\b))",
                                                     kGpt4oExpressions[0]};
 
@@ -125,8 +125,8 @@ constexpr std::string_view kSeedCoderExpressions[] = {R"((?i:'s|'t|'re|'ve|'m|'l
                                                       R"(| ?[^\s\p{L}\p{N}\r\n]+)"
                                                       R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
 
-// Words of letters with marks, and the words behind single spaces with them. `(?> ...)` keeps what it took: the file's
-// `(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+` can be taken apart in one way only.
+// Words of letters with marks, together with words that follow after single spaces. `(?> ...)` prevents backtracking,
+// which changes no match: the file's `(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+` can match a text in one way only.
 constexpr std::string_view kExaoneMoeExpressions[] = {R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
                                                       R"(|[^\r\n\p{L}\p{N}]?(?>(?:\p{L}\p{M}*+(?: (?=\p{L}))?+)++))"
                                                       R"(|\p{N})"

@@ -1,7 +1,7 @@
-// How text is cut into words before byte-level BPE merges inside them. One row of a table for each way; models that
-// were trained with one and run with another give plausible but much worse text (perplexity 15.5 instead of 6.2 was
-// measured in the field), so a name that is not in the table is an error. SentencePiece has no such step.
-// The table with its sources: pre_tokenizer.cpp.
+// Cuts text into words, inside which byte-level BPE merges. Each way of cutting is a row of a table. A model that runs
+// with another one than in training gives plausible but much worse text (a perplexity of 15.5 instead of 6.2 was
+// measured), so a name that is not in the table is an error. SentencePiece has no such step. The table with its sources
+// is in pre_tokenizer.cpp.
 #pragma once
 
 #include <span>
@@ -13,14 +13,14 @@
 
 namespace invar {
 
-// One way of cutting, as a model's `tokenizer.ggml.pre` names it.
+// One way of cutting, which a model's `tokenizer.ggml.pre` names.
 struct PreTokenizerRow {
-    std::string_view name;                          // the first of its names, used in reports
+    std::string_view name;                          // the first of its names, for reports
     std::span<const std::string_view> also;         // other names for the same rules
-    std::span<const std::string_view> expressions;  // applied in turn, each to the pieces that the previous ones left
-    bool whole_words_first = false;                 // a word that is a token is that token, whatever the merges say
-    bool last_only_begins_words = false;            // matches of the last expression begin words, and end none
-    bool adds_bos = false;                          // where `tokenizer.ggml.add_bos_token` is missing
+    std::span<const std::string_view> expressions;  // applied in turn, each to the pieces that the previous one left
+    bool whole_words_first = false;       // a word that is a token becomes that token, whatever the merges say
+    bool last_only_begins_words = false;  // matches of the last expression begin words but end none
+    bool adds_bos = false;                // if `tokenizer.ggml.add_bos_token` is missing
 };
 
 // Every row, for listings and tests.
@@ -32,10 +32,10 @@ std::string pre_tokenizer_names();
 // GPT-2's expression, which tokenizer.json calls ByteLevel.
 std::string_view gpt2_expression();
 
-// nullptr when no row has the name.
+// nullptr if no row has the name.
 const PreTokenizerRow* find_pre_tokenizer(std::string_view name);
 
-// The steps of a row; each cuts, and keeps what it finds and what lies between.
+// The cutting steps of a row. They keep all text: the matches and what lies between them.
 Result<WordSplitter> splitter_of(const PreTokenizerRow& row);
 
 }  // namespace invar

@@ -1,5 +1,5 @@
-// The wire format of protocol buffers, as far as a sentencepiece model needs it: fields of a message, one after
-// another. Every length is checked against the bytes that are there.
+// Reads the wire format of protocol buffers as far as a sentencepiece model needs it: the fields of a message, one
+// after another. Every length is checked against the bytes that exist.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ struct ProtobufField {
     uint32_t number = 0;
     Type type = Type::varint;
     uint64_t value = 0;      // of varint, fixed64 and fixed32
-    std::string_view bytes;  // of bytes: a text or a message
+    std::string_view bytes;  // a text or a message
 
     bool flag() const { return value != 0; }
     int32_t integer() const { return static_cast<int32_t>(static_cast<uint32_t>(value)); }
@@ -25,7 +25,7 @@ class ProtobufReader {
   public:
     explicit ProtobufReader(std::string_view message) : rest_(message) {}
     bool done() const { return rest_.empty(); }
-    // Errors: bytes that end inside the field, a type that does not exist or is no longer used.
+    // Errors: the bytes end inside the field; its type does not exist or is obsolete.
     Result<ProtobufField> next();
 
   private:

@@ -1,4 +1,4 @@
-// All pairs of tokens whose union is a token, with its rank, give the same merges. Read ranked_bytes.h first.
+// Uses as merges all pairs of tokens whose union is a token, with the rank of the union, which gives the same tokens.
 #include "text/tokenizer/ranked_bytes.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace invar {
 namespace {
 
 constexpr size_t kMostTokens = size_t{1} << 22;
-constexpr size_t kMostTokenBytes = 4096;  // bounds the search for pairs; the longest in use have 256
+constexpr size_t kMostTokenBytes = 4096;  // bounds the search for pairs; the longest tokens in use have 256 bytes
 constexpr size_t kMostSpecials = 1 << 16;
 
 MergeTable merges_of_ranks(const RankedBytes& ranked) {

@@ -1,4 +1,4 @@
-// Characters, their merges, and the fall-back to bytes. Read sentence_piece.h first.
+// Merges characters and falls back to bytes (sentence_piece.h).
 #include "text/tokenizer/sentence_piece.h"
 
 #include <algorithm>
@@ -26,7 +26,7 @@ std::string escaped(std::string_view text, bool with_space_prefix) {
     return marked;
 }
 
-// Where a space mark follows something else, from `from` on.
+// The next place, from `from` on, where a space mark follows another character.
 size_t next_word(std::string_view marked, size_t from) {
     bool is_in_word = false;
     for (size_t at = from; at < marked.size();) {
@@ -54,12 +54,12 @@ std::vector<uint32_t> ranks_of_scores(std::vector<float> scores) {
 }  // namespace
 
 struct SentencePieceEncoder::Work {
-    std::string text;  // escaped
+    std::string text;  // with marks instead of spaces
     MergeWork merges;
-    // An unused token may be a step towards a longer one. Where it remains, it is taken apart again: text of the token
-    // -> bytes of its left part.
+    // An unused token may be a step towards a longer one. If it remains, it is taken apart again. Maps the token's text
+    // to the size in bytes of its left part.
     std::unordered_map<std::string_view, uint32_t> left_part_of_unused;
-    std::vector<std::string_view> open;  // parts of a symbol still to be emitted, the next one last
+    std::vector<std::string_view> open;  // parts of a symbol that are still to be emitted, the next one last
 };
 
 SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, Input input)
@@ -67,7 +67,7 @@ SentencePieceEncoder::SentencePieceEncoder(const Vocabulary& vocabulary, Input i
     byte_tokens_.fill(-1);
     uses_.resize(vocabulary.size(), Use::none);
     ranks_ = ranks_of_scores(vocabulary.source().scores);
-    // A token of another type would turn text into a control token.
+    // A token of another kind would turn text into a control token.
     const int32_t named = vocabulary.source().unknown;
     if (named >= 0 && vocabulary.kind(named) == TokenKind::unknown) unknown_ = named;
     for (int32_t token = 0; token < vocabulary.size(); ++token) {
@@ -152,7 +152,7 @@ Result<void> SentencePieceEncoder::emit_bytes(std::string_view character, std::v
     if (unknown_ < 0) {
         return fail("the vocabulary has no token for '{}', none for its bytes, and no unknown token", character);
     }
-    if (tokens.empty() || tokens.back() != unknown_) tokens.push_back(unknown_);  // one for a run of them
+    if (tokens.empty() || tokens.back() != unknown_) tokens.push_back(unknown_);  // a run gets one
     return {};
 }
 

@@ -1,6 +1,6 @@
-// SentencePiece's BPE (GGUF model "llama"): spaces become U+2581, one is put before the text, and neighbouring
-// characters are merged (merge.h) while their union is a token, the highest score first. What is no token falls back to
-// its bytes. Source: the sentencepiece library's bpe_model, whose ids the tests compare.
+// SentencePiece's BPE (GGUF model "llama"). Spaces become U+2581 and one is put before the text. Neighbouring
+// characters are merged (merge.h) while their union is a token, the highest score first. Text without a token falls
+// back to its bytes. Source: the bpe_model of the sentencepiece library, with whose ids the tests compare.
 #pragma once
 
 #include <array>
@@ -16,13 +16,13 @@ namespace invar {
 
 class SentencePieceEncoder : public TokenModel {
   public:
-    // What a word is: text, before which a space is put (`prefixed`) or not (`plain`); or text with marks instead of
-    // spaces already (`marked`).
+    // The form of a word: text that gets a space before it (`prefixed`) or not (`plain`), or text that already has
+    // marks instead of spaces (`marked`).
     enum class Input : uint8_t { plain, prefixed, marked };
-    // `vocabulary` must outlive it.
+    // `vocabulary` must outlive this object.
     SentencePieceEncoder(const Vocabulary& vocabulary, Input input);
 
-    // An error where a character has neither a token nor its bytes, and there is no unknown token either.
+    // Errors: a character has no token, its bytes have none, and there is no unknown token.
     Result<void> encode(std::string_view text, Span word, ModelWork& work, std::vector<int32_t>& tokens) const override;
 
   private:
@@ -37,11 +37,11 @@ class SentencePieceEncoder : public TokenModel {
     const Vocabulary* vocabulary_;
     Input input_;
     std::array<int32_t, 256> byte_tokens_{};  // -1: none
-    int32_t unknown_ = -1;                    // the file's, else the first of that type
+    int32_t unknown_ = -1;                    // the one that the file names, or else the first of that kind
     std::vector<Use> uses_;                   // by token
-    std::vector<uint32_t> ranks_;             // by token: the place of its score among all scores, the highest first
-    // No token has a space behind something else. Then no merge crosses such a place, and the text may be cut there:
-    // the same ids from words that stay in the cache (4.7 times faster on a text of 4 MB).
+    std::vector<uint32_t> ranks_;             // by token: the place of its score among all scores, highest first
+    // True if in no token a space follows another character. Then no merge crosses such a place, and the text may be
+    // cut there: the ids are the same, and the words stay in the cache (4.7 times faster on a text of 4 MB).
     bool spaces_begin_words_ = true;
 };
 

@@ -1,4 +1,4 @@
-// What turns one word into tokens: the interface of all models (byte_pair.h, character_pair.h, unigram.h, word_piece.h,
+// The interface of all models, which turn one word into tokens (byte_pair.h, character_pair.h, unigram.h, word_piece.h,
 // sentence_piece.h).
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace invar {
 
-// What encoding needs besides the model; one for each call, kept between words.
+// The working memory of encoding, one per call, kept between words.
 struct ModelWork {
     MergeWork merges;
     std::string spelled;
@@ -22,8 +22,8 @@ struct ModelWork {
 class TokenModel {
   public:
     virtual ~TokenModel() = default;
-    // Appends the tokens of text[word]. `text` must be valid UTF-8. An error where the vocabulary has no token for a
-    // part of it.
+    // Appends the tokens of text[word]. `text` must be valid UTF-8. Errors: the vocabulary has no token for a part of
+    // it.
     virtual Result<void> encode(std::string_view text, Span word, ModelWork& work,
                                 std::vector<int32_t>& tokens) const = 0;
 };

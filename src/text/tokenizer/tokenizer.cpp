@@ -1,4 +1,4 @@
-// The way of a text through the parts, and of tokens back. Read parts.h first.
+// Takes a text through the parts (parts.h), and tokens back to text.
 #include "text/tokenizer/tokenizer.h"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Tokenizer::Work {
     std::vector<AddedTokens::Segment> segments;
 };
 
-// Normalises, cuts and encodes a text in which no token of `added` is.
+// Normalises, cuts and encodes a text that contains no token of `added`.
 Result<void> Tokenizer::encode_text(std::string_view text, bool starts_text, Specials specials, Work& work,
                                     std::vector<int32_t>& tokens) const {
     const TokenizerParts& parts = *parts_;
@@ -144,7 +144,7 @@ void TokenStream::drop_at_begin(std::string& piece) {
     if (!piece.empty()) drops_start_ = 0;
 }
 
-// Keeps what the end of a text loses until more follows.
+// Holds back what the end of a text would lose, until more follows.
 void TokenStream::hold_back_end(std::string& piece) {
     const Decoder& decoder = tokenizer_->parts_->decoder;
     const std::string character = decoder.drops_last_space ? " " : decoder.strip_text.character;

@@ -1,6 +1,6 @@
-// Text to tokens and back, through the parts that a reader of a file made (parts.h). It does not decide which template
-// wraps a conversation (text/chat) or when generation stops. Readers: from_gguf.h for GGUF, tokenizer_files.h for the
-// files of a model's directory. Rules and supported names: docs/tokenizers.md.
+// Turns text into tokens and back, through the parts that a reader of a file made (parts.h). Chat templates (text/chat)
+// and the end of generation are decided elsewhere. Readers: from_gguf.h for GGUF, tokenizer_files.h for the files of a
+// directory. Rules and supported names: docs/tokenizers.md.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct TokenizerParts;
 class Tokenizer {
   public:
     explicit Tokenizer(TokenizerParts parts);
-    // Errors name source.origin and what is wrong with the vocabulary; an unknown model or pre-tokeniser is one, with
-    // the supported names.
+    // The error names source.origin and what is wrong with the vocabulary. An unknown model or pre-tokeniser is an
+    // error that lists the supported names.
     static Result<Tokenizer> create(VocabularySource source);
 
     Tokenizer(Tokenizer&&) noexcept;
@@ -32,19 +32,19 @@ class Tokenizer {
     ~Tokenizer();
 
     using Specials = invar::Specials;
-    // BOS and EOS as the vocabulary asks for them. A BOS that the text already begins with is not doubled.
+    // `add`: BOS and EOS as the vocabulary asks for them. If the text begins with BOS, no second one is added.
     enum class Ends : uint8_t { add, none };
 
-    // Errors: text that is not UTF-8 (with the offset of the byte), longer than 64 MiB, or with a byte for which the
-    // vocabulary has no token. Safe to call from several threads.
+    // Errors: the text is not UTF-8 (the error names the byte), is longer than 64 MiB, or has a byte for which the
+    // vocabulary has no token. May be called from several threads.
     Result<std::vector<int32_t>> encode(std::string_view text, Specials specials, Ends ends) const;
 
-    // The bytes of one token, perhaps a part of a character. Control and unknown tokens give their stored text,
-    // or nothing without `show_control`. Nothing for an id out of range.
+    // The bytes of one token, which may be a part of a character. A control or unknown token gives its stored text, or
+    // nothing if `show_control` is false. An id out of range gives nothing.
     std::string piece(int32_t token, bool show_control = true) const;
-    // The bytes of all tokens, without the space that encode() put in front (see adds_space_prefix()). For text that
-    // was encoded with Specials::parse and show_control, or that has no special tokens, this is the text again; the
-    // exceptions are in docs/tokenizers.md.
+    // The bytes of all tokens, without the space that encode() put in front (see adds_space_prefix()). With
+    // show_control, this is the encoded text again if that was encoded with Specials::parse or has no special tokens.
+    // docs/tokenizers.md lists the exceptions.
     std::string decode(std::span<const int32_t> tokens, bool show_control) const;
 
     int32_t size() const;
@@ -58,17 +58,17 @@ class Tokenizer {
     std::optional<int32_t> padding() const;
     bool adds_bos() const;
     bool adds_eos() const;
-    // SentencePiece: a space is put before the text, and before what follows a special token; decode() takes one space
-    // away at the same places.
+    // Whether SentencePiece puts a space before the text and before what follows a special token. decode() then removes
+    // one space at the same places.
     bool adds_space_prefix() const;
 
     bool is_end_of_generation(int32_t token) const;
     std::span<const EndToken> end_tokens() const;
 
-    std::string_view model() const;          // GGUF: "gpt2", "llama" or "gemma4"; else what the file calls it
-    std::string_view pre_tokenizer() const;  // the name in GGUF's table, empty elsewhere
+    std::string_view model() const;          // in GGUF "gpt2", "llama" or "gemma4"; otherwise the name in the file
+    std::string_view pre_tokenizer() const;  // its name in GGUF's table; empty for other files
     std::string_view taken_from() const;     // the file that it was read from
-    // What was read differently than written, or left out; for reports.
+    // What was left out or not taken as the file says; for reports.
     std::span<const std::string> notes() const;
 
   private:
@@ -79,11 +79,12 @@ class Tokenizer {
     std::unique_ptr<const TokenizerParts> parts_;
 };
 
-// Streaming detokenisation: whole characters as soon as they are complete. All of feed() and finish() joined is
-// decode() of the same tokens with its invalid bytes replaced by U+FFFD.
+// Decodes a stream of tokens and gives whole characters as soon as they are complete. The results of all feed() and of
+// finish(), joined, are decode() of the same tokens with invalid bytes replaced by U+FFFD.
 class TokenStream {
   public:
-    // `text`: the first token begins a text rather than continuing one, so a space that encode() put there is dropped.
+    // `text`: the first token begins a text, so a space that encode() put there is dropped. `continuation`: it
+    // continues one.
     enum class Begins : uint8_t { text, continuation };
     TokenStream(const Tokenizer& tokenizer, bool show_control, Begins begins = Begins::text);
 
@@ -103,8 +104,8 @@ class TokenStream {
     const Tokenizer* tokenizer_;
     bool show_control_;
     bool is_first_;       // the next piece is the first of the text
-    bool drops_space_;    // the next piece, if it begins with a space that encode() may have put there
-    size_t drops_start_;  // how many characters the beginning of the text still loses
+    bool drops_space_;    // drops the space with which the next piece begins, if encode() may have put it there
+    size_t drops_start_;  // how many characters are still to be dropped at the beginning
     std::string held_;    // what the text loses if nothing follows
     Utf8Stream utf8_;
 };

@@ -1,4 +1,4 @@
-// Small files first, as hints; then the tokenizer's own. Read tokenizer_files.h first.
+// Reads the small files first, as hints, and then the tokenizer's own (tokenizer_files.h).
 #include "text/tokenizer/tokenizer_files.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ constexpr int64_t kMostId = (int64_t{1} << 24) - 1;
 
 using File = TokenizerFiles::File;
 
-// Null for a file that is not there.
+// A null tree if there is no such file.
 Result<JsonTree> read_json(const std::optional<File>& file) {
     if (!file) return JsonTree();
     Result<JsonTree> tree = JsonTree::parse(file->bytes);
@@ -36,7 +36,7 @@ Result<JsonTree> read_json(const std::optional<File>& file) {
 
 std::string name_of(const std::optional<File>& file) { return file ? file->name : std::string(); }
 
-// A token is named by its text, or by an object with the text as 'content'.
+// A token is named by its text, or by an object whose 'content' is the text.
 std::optional<std::string> token_text(const JsonTree* tree) {
     if (tree == nullptr) return std::nullopt;
     if (tree->string() != nullptr) return *tree->string();
@@ -69,7 +69,7 @@ std::optional<std::string> special_text(const SmallFiles& small, std::string_vie
     return token_text(small.special_tokens_map.find(key));
 }
 
-// `eos_token_id` of a file: a number or a list of numbers.
+// Reads `eos_token_id` of a file: a number or a list of numbers.
 Result<void> read_ends(const JsonTree& tree, const std::string& path, FileHints& hints) {
     const JsonTree* ids = tree.find("eos_token_id");
     if (ids == nullptr) return {};
@@ -83,7 +83,7 @@ Result<void> read_ends(const JsonTree& tree, const std::string& path, FileHints&
     return {};
 }
 
-// tokenizer_config.json: `"added_tokens_decoder": {"id": {"content": ...}}`.
+// Reads `"added_tokens_decoder": {"id": {"content": ...}}` of tokenizer_config.json.
 Result<void> read_added_tokens_decoder(const JsonTree& config, const std::string& path, FileHints& hints) {
     const JsonTree* decoder = config.find("added_tokens_decoder");
     if (decoder == nullptr) return {};
@@ -107,7 +107,8 @@ Result<void> read_added_tokens_decoder(const JsonTree& config, const std::string
     return {};
 }
 
-// added_tokens.json: `{"text": id}`, which says nothing of their kind: those that other files name are special.
+// Reads `{"text": id}` of added_tokens.json. It does not state the kind of a token; those that other files name are
+// special.
 Result<void> read_added_tokens_json(const SmallFiles& small, const std::string& path, FileHints& hints) {
     if (small.added_tokens.object() == nullptr) return {};
     std::vector<std::string> special;
@@ -202,7 +203,7 @@ Result<TokenizerParts> read_parts(const TokenizerFiles& files) {
         files.directory);
 }
 
-// A text, or a list of named texts.
+// A chat template is a text, or a list of named texts.
 Result<std::optional<std::string>> template_of(const JsonTree& tree, const std::string& path) {
     const JsonTree* value = tree.find("chat_template");
     if (value == nullptr) return std::nullopt;
@@ -218,7 +219,7 @@ Result<std::optional<std::string>> template_of(const JsonTree& tree, const std::
 
 }  // namespace
 
-// `read(name)` gives a file, or nothing where there is none.
+// `read(name)` gives a file, or nothing if there is none.
 template <class Read>
 Result<TokenizerFiles> collect(std::string directory, Read&& read) {
     TokenizerFiles files;

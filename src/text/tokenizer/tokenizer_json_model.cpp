@@ -1,5 +1,4 @@
-// The models of tokenizer.json: what the file says of each, and the encoder made of it. Read from_tokenizer_json.h
-// first.
+// The models of tokenizer.json: reads the description of each and makes its encoder (from_tokenizer_json.h).
 #include <cmath>
 
 #include "files/printable.h"
@@ -16,11 +15,11 @@ namespace {
 constexpr int64_t kMostTokens = int64_t{1} << 24;
 constexpr int64_t kMostWordCharacters = 10'000;
 
-// `{"text": id, ...}`.
+// Reads `{"text": id, ...}`.
 Result<void> read_vocabulary(JsonTree& tree, const std::string& where, ModelDescription& model) {
     JsonTree::Object* members = tree.object();
     if (members == nullptr) return fail("{}: 'vocab' is not an object", where);
-    // Ids may leave holes, which added tokens fill; a file of a few bytes must not ask for gigabytes.
+    // Ids may leave gaps, which added tokens fill, but a file of a few bytes must not ask for gigabytes.
     const int64_t most = std::min<int64_t>(kMostTokens, static_cast<int64_t>(members->size()) * 4 + 65536);
     for (JsonTree::Member& member : *members) {
         const int64_t* id = member.value.integer();
@@ -38,7 +37,7 @@ Result<void> read_vocabulary(JsonTree& tree, const std::string& where, ModelDesc
     return {};
 }
 
-// `["left right", ...]` or `[["left", "right"], ...]`.
+// Reads `["left right", ...]` or `[["left", "right"], ...]`.
 Result<void> read_merge_list(JsonTree& tree, const std::string& where, ModelDescription& model) {
     JsonTree::Array* list = tree.array();
     if (list == nullptr) return fail("{}: 'merges' is not a list", where);
@@ -64,7 +63,7 @@ Result<void> read_merge_list(JsonTree& tree, const std::string& where, ModelDesc
     return {};
 }
 
-// `[["text", score], ...]`.
+// Reads `[["text", score], ...]`.
 Result<void> read_scored_vocabulary(const JsonTree& tree, const JsonFields& fields, ModelDescription& model) {
     const JsonTree::Array* list = tree.array();
     if (list == nullptr) return fail("{}: 'vocab' is not a list", fields.where());
@@ -89,7 +88,7 @@ Result<void> read_scored_vocabulary(const JsonTree& tree, const JsonFields& fiel
     return {};
 }
 
-// Old files do not say what the model is.
+// Old files do not name the kind of model, so it follows from the fields.
 std::string kind_of(const JsonTree& tree) {
     if (const JsonTree* type = tree.find("type"); type != nullptr && type->string() != nullptr) return *type->string();
     if (tree.find("merges") != nullptr) return "BPE";
@@ -125,7 +124,7 @@ Result<MergeTable> merges_of(const ModelDescription& model, const Vocabulary& vo
         return token && static_cast<size_t>(*token) < model.tokens.size() ? token : std::nullopt;
     };
     std::string joined;
-    // From the last to the first: of two merges of one pair, the later one counts.
+    // Goes from the last to the first, because of two merges of one pair the later one counts.
     for (size_t rank = model.merges.size(); rank-- > 0;) {
         const auto& [left_text, right_text] = model.merges[rank];
         const auto left = token_of(left_text);

@@ -1,5 +1,5 @@
-// Normalisers, pre-tokenisers and decoders of tokenizer.json, one branch for each type. Read from_tokenizer_json.h
-// first.
+// Reads the normalisers, pre-tokenisers and decoders of tokenizer.json, with one branch per type
+// (from_tokenizer_json.h).
 #include <functional>
 
 #include "text/tokenizer/base64.h"
@@ -10,9 +10,9 @@
 namespace invar {
 namespace {
 
-constexpr int kMostNested = 8;  // sequences in sequences
+constexpr int kMostNested = 8;  // levels of sequences within sequences
 
-// `{"String": ...}` is taken literally, `{"Regex": ...}` is an expression; old files have a bare text.
+// `{"String": ...}` is taken literally, `{"Regex": ...}` is an expression. Old files have a bare text.
 Result<Pattern> read_pattern(const JsonFields& fields) {
     const JsonTree* pattern = fields.find("pattern");
     if (pattern == nullptr) return fail("{}: 'pattern' is missing", fields.where());
@@ -176,7 +176,7 @@ Result<void> read_one_pre_tokenizer(const JsonTree& tree, const std::string& ori
     return fail(ErrorKind::unsupported, "{} has the type '{}', which is not supported", fields.where(), type);
 }
 
-// What a decoder does behind Fuse, where all tokens have become one text.
+// Reads a decoder that stands behind Fuse, where all tokens have been joined to one text.
 Result<void> read_text_decoder(const JsonFields& fields, const std::string& type, Decoder& decoder) {
     if (type == "Fuse") return {};
     if (type == "Strip" && decoder.strip_text.start == 0 && decoder.strip_text.stop == 0) {

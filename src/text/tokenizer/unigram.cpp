@@ -1,4 +1,4 @@
-// A trie, the best path to every character boundary, and the way back. Read unigram.h first.
+// Builds a trie, finds the best path to every character boundary, and follows it back (unigram.h).
 #include "text/tokenizer/unigram.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ UnigramEncoder::UnigramEncoder(const Vocabulary& vocabulary, std::vector<double>
     : vocabulary_(&vocabulary), scores_(std::move(scores)), takes_part_(std::move(takes_part)), rules_(rules) {
     double lowest = std::numeric_limits<double>::infinity();
     for (size_t token = 0; token < scores_.size(); ++token) {
-        // sentencepiece looks at its normal tokens only.
+        // sentencepiece considers its normal tokens only.
         const bool counts =
             !rules_.sums_in_binary32 || vocabulary.kind(static_cast<int32_t>(token)) == TokenKind::normal;
         if (counts) lowest = std::min(lowest, scores_[token]);
@@ -39,7 +39,7 @@ double UnigramEncoder::sum(double a, double b) const {
     return rules_.sums_in_binary32 ? static_cast<double>(static_cast<float>(a) + static_cast<float>(b)) : a + b;
 }
 
-// Breadth first over the sorted tokens, so that the children of a node lie next to each other.
+// Builds breadth first over the sorted tokens, so that the children of a node lie next to each other.
 void UnigramEncoder::build_trie() {
     std::vector<int32_t> order;
     for (int32_t token = 0; static_cast<size_t>(token) < scores_.size(); ++token) {
@@ -76,7 +76,7 @@ std::optional<uint32_t> UnigramEncoder::child(uint32_t node, uint8_t byte) const
     return edge->node;
 }
 
-// sentencepiece takes the sum off all open ends when it leaves +-100000, where binary32 would lose the scores.
+// When the sum leaves +-100000, where binary32 would lose the scores, sentencepiece subtracts it from all open ends.
 void UnigramEncoder::keep_small(std::vector<Best>& best, size_t begin) const {
     const double offset = best[begin].score;
     if (offset >= -kMostSum && offset <= kMostSum) return;
@@ -123,7 +123,7 @@ Result<void> UnigramEncoder::find_best(std::string_view word, std::vector<Best>&
 }
 
 void UnigramEncoder::emit_unknown(std::string_view run, std::vector<int32_t>& tokens) const {
-    const auto spelled = vocabulary_->find(run);  // the unknown token's own text, for one
+    const auto spelled = vocabulary_->find(run);  // the run may be the unknown token's own text
     if (spelled && static_cast<size_t>(*spelled) < scores_.size() && takes_part_[static_cast<size_t>(*spelled)]) {
         tokens.push_back(*spelled);
         return;
@@ -148,7 +148,7 @@ Result<void> UnigramEncoder::encode(std::string_view text, Span word, ModelWork&
             tokens.push_back(token);
             continue;
         }
-        size_t end = path[i].end;  // unknown parts next to each other are one
+        size_t end = path[i].end;  // neighbouring unknown parts become one
         const size_t begin = path[i].begin;
         while (i > 0 && best[path[i - 1].end].token == rules_.unknown) end = path[--i].end;
         emit_unknown(bytes.substr(begin, end - begin), tokens);

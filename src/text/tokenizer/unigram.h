@@ -1,5 +1,5 @@
-// Unigram: of all ways to spell a word in tokens, the one with the highest sum of scores (Viterbi). Sources: the
-// Unigram model of the `tokenizers` library (sums in binary64) and the one of sentencepiece (binary32), whose ids the
+// Unigram: of all ways to spell a word in tokens, it takes the one with the highest sum of scores (Viterbi). Sources:
+// the Unigram models of the `tokenizers` library (sums in binary64) and of sentencepiece (binary32), with whose ids the
 // tests compare. n bytes cost O(n * longest token).
 #pragma once
 
@@ -12,15 +12,15 @@
 namespace invar {
 
 struct UnigramRules {
-    int32_t unknown = -1;  // -1: a character without token is an error
+    int32_t unknown = -1;  // -1: a character without a token is an error
     bool byte_fallback = false;
     bool sums_in_binary32 = false;
 };
 
 class UnigramEncoder : public TokenModel {
   public:
-    // `vocabulary` must outlive it. `scores`: one for each of the model's tokens, the first of the vocabulary. Tokens
-    // that `takes_part` is false for are never chosen, except by byte fallback.
+    // `vocabulary` must outlive this object. `scores` has one for each of the model's tokens, which come first in the
+    // vocabulary. A token whose `takes_part` is false is never chosen, except by byte fallback.
     UnigramEncoder(const Vocabulary& vocabulary, std::vector<double> scores, std::vector<bool> takes_part,
                    UnigramRules rules);
 
@@ -34,7 +34,7 @@ class UnigramEncoder : public TokenModel {
     };
     // A node of the trie of all tokens.
     struct Node {
-        uint32_t first_child = 0;  // in `edges_`
+        uint32_t first_child = 0;  // index in `edges_`
         uint16_t children = 0;
         int32_t token = -1;
     };

@@ -1,5 +1,4 @@
-// The byte ranges of well-formed UTF-8 (Unicode standard, table 3-7) and the three small things built on them.
-// Read utf8.h first.
+// The byte ranges of well-formed UTF-8 (Unicode standard, table 3-7) and the functions that use them (utf8.h).
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -11,7 +10,7 @@ uint8_t byte_at(std::string_view text, size_t index) { return static_cast<uint8_
 
 struct LeadByte {
     uint8_t length;      // of the sequence; 0: not a lead byte
-    uint8_t second_low;  // the second byte's range, where overlong forms, surrogates and U+110000 are cut off
+    uint8_t second_low;  // range of the second byte, which excludes overlong forms, surrogates and U+110000 on
     uint8_t second_high;
 };
 

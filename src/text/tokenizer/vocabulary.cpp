@@ -1,5 +1,5 @@
-// The checks of a vocabulary, in the order in which they may rely on each other, and the list of texts by which tokens
-// that end an answer are recognised. Read vocabulary.h first.
+// Checks a vocabulary, in an order in which each check may rely on the previous ones, and lists the texts of tokens
+// that end an answer (vocabulary.h).
 #include "text/tokenizer/vocabulary.h"
 
 #include <algorithm>
@@ -12,12 +12,12 @@ namespace invar {
 namespace {
 
 constexpr size_t kMostTokens = size_t{1} << 24;      // the largest vocabularies in use have 2^18
-constexpr size_t kMostTokenBytes = size_t{1} << 16;  // of one text
-constexpr size_t kMostSpecialBytes = 1024;           // of one that is searched for in every input: bounds that search
+constexpr size_t kMostTokenBytes = size_t{1} << 16;  // of one token's text
+constexpr size_t kMostSpecialBytes = 1024;           // of a token that is searched in every input, to bound that search
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
-// Texts that end a turn, a message or a document in the families that ship as GGUF. A token counts only if the file
-// also marks it as special: "</s>" may be ordinary text of a byte-level vocabulary.
+// Texts that end a turn, a message or a document in the families that are published as GGUF. A token counts only if the
+// file marks it as special, because "</s>" may be ordinary text in a byte-level vocabulary.
 constexpr std::string_view kEndTexts[] = {"</s>",
                                           "<|endoftext|>",
                                           "<|end_of_text|>",
@@ -39,14 +39,14 @@ constexpr std::string_view kEndTexts[] = {"</s>",
                                           "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
                                           "<end_of_utterance>"};
 
-// Quotes a token for a message: at most 40 bytes, cut between characters.
+// Quotes a token for a message, at most 40 bytes of it, cut between characters.
 std::string quoted(std::string_view text) {
     size_t shown = std::min<size_t>(text.size(), 40);
     while (shown > 0 && shown < text.size() && (static_cast<uint8_t>(text[shown]) & 0xC0) == 0x80) --shown;
     return fmt::format("'{}{}'", text.substr(0, shown), shown < text.size() ? "..." : "");
 }
 
-// GPT-2 keeps the printable bytes of Latin-1 as they are and gives the other 68 the characters from U+0100 on.
+// GPT-2 keeps the printable bytes of Latin-1 and represents the other 68 by the characters from U+0100 on.
 constexpr bool is_own_stand_in(int byte) {
     return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
 }
@@ -64,7 +64,7 @@ void append_byte_level(std::string& piece, std::string_view text) {
     for (size_t offset = 0; offset < text.size();) {
         const Utf8Step step = read_utf8(text.substr(offset));
         const std::optional<uint8_t> byte = byte_level_byte(step.character);
-        if (!byte) {  // not spelled in stand-ins: an added token that a converter marked as normal
+        if (!byte) {  // not spelled in stand-ins: a converter marked an added token as normal
             piece.resize(start);
             piece += text;
             return;
@@ -171,7 +171,7 @@ Result<void> Vocabulary::read_kinds() {
             return fail("{}: token {} has type {}, which is none of 0 to 6 (tokenizer.ggml.token_type)", source_.origin,
                         i, number);
         }
-        kinds_.push_back(number == 0 ? TokenKind::unused : static_cast<TokenKind>(number));  // 0: undefined
+        kinds_.push_back(number == 0 ? TokenKind::unused : static_cast<TokenKind>(number));  // 0 means undefined
     }
     return {};
 }
@@ -279,7 +279,7 @@ void Vocabulary::find_end_tokens() {
     add(source_.eot, "the file's end of turn");
     add(source_.eom, "the file's end of message");
     for (const EndToken& end : source_.more_ends) add(end.token, end.reason);
-    // In the o200k harmony vocabulary <|end|> closes one message of an answer that goes on.
+    // In the o200k harmony vocabulary, <|end|> closes one message of an answer that continues.
     const bool is_harmony = find("<|return|>") && find("<|call|>");
     for (const std::string_view end_text : kEndTexts) {
         const std::optional<int32_t> token = find(end_text);

@@ -1,6 +1,6 @@
-// The tokens of a model after everything in the file has been checked: what each is, which bytes it stands for, which
-// ones end an answer. It refuses what cannot be made sense of and keeps a note of what it read differently than
-// written; it does not cut text into tokens (byte_pair.h, sentence_piece.h) and knows no file format (from_gguf.h).
+// The tokens of a model after everything in the file was checked: the kind of each, the bytes it stands for, and the
+// tokens that end an answer. It refuses what makes no sense and keeps a note of everything it did not take as the file
+// says. It does not cut text into tokens (byte_pair.h, sentence_piece.h) and knows no file format (from_gguf.h).
 #pragma once
 
 #include <cstdint>
@@ -15,39 +15,39 @@
 
 namespace invar {
 
-// GGUF's numbers. `user_defined` texts are found in any input before everything else, `control` and `unknown` ones only
-// where the caller allows it. `unused` ones are ordinary text that no model produces.
+// The numbers are GGUF's. `user_defined` texts are cut out of any input before everything else, `control` and `unknown`
+// ones only if the caller allows it. `unused` ones are ordinary text that no model produces.
 enum class TokenKind : uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
-// A token at which generation stops, and why we think so.
+// A token at which generation stops, and the reason for it.
 struct EndToken {
     int32_t token;
     std::string reason;
 };
 
-// As read from a checkpoint, not yet trusted. -1: the file names no such token.
+// A vocabulary as read from a checkpoint, not yet trusted. -1: the file names no such token.
 struct VocabularySource {
     std::string model;         // "gpt2": byte-level BPE; "llama": SentencePiece; "gemma4": BPE over characters
-    std::string pre;           // how words are cut: "llama-bpe", "qwen2", ...; not looked at for SentencePiece
-    std::string architecture;  // decides where `pre` is missing and the family has one only
+    std::string pre;           // how words are cut: "llama-bpe", "qwen2", ...; ignored for SentencePiece
+    std::string architecture;  // decides if `pre` is missing and the family has only one
     std::vector<std::string> tokens;
-    std::vector<int32_t> kinds;       // one for each token; may be missing for "gpt2", where all are then normal
-    std::vector<float> scores;        // one for each token; used by "llama" only
+    std::vector<int32_t> kinds;       // one per token; may be empty for "gpt2", where all are then normal
+    std::vector<float> scores;        // one per token; used by "llama" only
     std::vector<std::string> merges;  // "left right", the first is the strongest; used by "gpt2" and "gemma4"
-    bool has_merges = true;           // false: the file has no list of them, not even an empty one
+    bool has_merges = true;           // false: the file has no list of merges, not even an empty one
     int32_t bos = -1;
     int32_t eos = -1;
-    int32_t eot = -1;  // end of a turn, where it differs from eos
+    int32_t eot = -1;  // end of a turn, if it differs from eos
     int32_t eom = -1;  // end of a message that expects a tool's answer
     int32_t unknown = -1;
     int32_t padding = -1;
     std::optional<bool> add_bos;
     std::optional<bool> add_eos;
     std::optional<bool> add_space_prefix;
-    std::vector<int32_t> strip_after;  // special tokens that swallow the white space behind them
+    std::vector<int32_t> strip_after;  // special tokens that remove the white space behind them
     std::string origin;                // file name, for errors
-    // Where a decoder of its own spells the tokens (from_tokenizer_json.h): what each stands for. `model` is then a
-    // name for reports only.
+    // The text of each token, if a decoder of its own spells them (from_tokenizer_json.h). `model` is then a name for
+    // reports only.
     std::optional<std::vector<std::string>> pieces;
     std::vector<EndToken> more_ends;  // tokens that other files name as the end of an answer
 };
@@ -60,15 +60,16 @@ class Vocabulary {
     bool has(int32_t token) const { return token >= 0 && token < size(); }
     bool is_sentence_piece() const { return spelling_ == Spelling::space_marks && source_.model == "llama"; }
 
-    // Of tokens that has() is true for.
+    // These may be called for tokens for which has() is true.
     TokenKind kind(int32_t token) const { return kinds_[token]; }
     std::string_view text(int32_t token) const { return source_.tokens[token]; }  // as stored
     float score(int32_t token) const { return source_.scores[token]; }            // SentencePiece only
-    // The bytes it stands for, perhaps a part of a character; for control and unknown tokens: the stored text.
+    // The bytes that it stands for, which may be a part of a character. For control and unknown tokens it is the stored
+    // text.
     std::string_view piece(int32_t token) const;
     // Whether piece() is text of an answer rather than a mark for the engine.
     bool is_shown(int32_t token) const;
-    // Whether text may become this token by merging: normal, or user-defined with the same bytes either way.
+    // Whether merging may produce this token: it is normal, or user-defined with the same bytes either way.
     bool is_mergeable(int32_t token) const;
 
     std::optional<int32_t> find(std::string_view stored_text) const;
@@ -77,7 +78,7 @@ class Vocabulary {
     std::span<const EndToken> end_tokens() const { return end_tokens_; }
     std::span<const std::string> notes() const { return notes_; }
 
-    // Bytes of the longest stored text.
+    // The size in bytes of the longest stored text.
     size_t longest_text() const { return longest_text_; }
 
   private:
@@ -101,15 +102,15 @@ class Vocabulary {
     size_t longest_text_ = 0;
 };
 
-// The printable stand-ins of bytes in byte-level vocabularies (GPT-2's): the byte that a character stands for.
+// The byte for which a printable stand-in of byte-level vocabularies (GPT-2's) stands.
 std::optional<uint8_t> byte_level_byte(char32_t character);
 
-// Bytes spelled in stand-ins, and back; a text with other characters stays as it is.
+// Spell bytes in stand-ins, and back. A text with other characters stays as it is.
 void append_byte_level_text(std::string& text, std::string_view bytes);
 std::string byte_level_text(std::string_view bytes);
 std::string bytes_of_byte_level(std::string_view text);
 
-// The byte of "<0x0A>", exactly in that form with upper- or lower-case digits.
+// The byte of "<0x0A>", which must have exactly that form, with upper- or lower-case digits.
 std::optional<uint8_t> byte_token_byte(std::string_view text);
 
 }  // namespace invar

@@ -7,7 +7,7 @@
 
 namespace invar {
 
-// The longest token at `begin`; `end` becomes the place behind it.
+// The longest token at `begin`; sets `end` to the place behind it.
 std::optional<int32_t> WordPieceEncoder::longest_at(std::string_view word, size_t begin, size_t& end,
                                                     std::string& spelled) const {
     spelled.assign(begin > 0 ? rules_.subword_prefix : "");

@@ -1,4 +1,4 @@
-// Steps that cut keep the text; steps that write make a new one. Read word_splitter.h first.
+// Steps that cut keep the text; steps that rewrite make a new one (word_splitter.h).
 #include "text/tokenizer/word_splitter.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ struct Part {
     bool is_match;
 };
 
-// Appends the words that one piece falls into; empty ones are left out.
+// Appends the words of one piece. Empty words are left out.
 class WordMaker {
   public:
     WordMaker(SplitBehavior behavior, std::vector<Span>& words)
@@ -47,7 +47,7 @@ class WordMaker {
     bool was_match_ = false;
 };
 
-// A match takes the part behind it along, unless that is a match too.
+// A match joins the part behind it, unless that is a match too.
 void merge_with_next(const std::vector<Part>& parts, std::vector<Span>& words) {
     const size_t first = words.size();
     bool was_match = false;
@@ -103,7 +103,7 @@ Result<void> cut(WordSplitter::Work& work, const Pattern& pattern, SplitBehavior
     return {};
 }
 
-// Writes every word anew: `write(word, is_first)` appends it to `work.rewritten`.
+// Rewrites every word: `write(word, is_first)` appends the new one to `work.rewritten`.
 template <class Write>
 void rewrite(WordSplitter::Work& work, Write&& write) {
     work.rewritten.clear();

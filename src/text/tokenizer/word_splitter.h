@@ -1,5 +1,5 @@
-// How a text is cut into words before a model sees it, in steps: one for each pre-tokeniser of tokenizer.json, with the
-// meaning that the `tokenizers` library gives them. GGUF names whole lists of steps: pre_tokenizer.h.
+// Cuts a text into words before a model sees it, in steps: one for each pre-tokeniser of tokenizer.json, with the
+// meaning it has in the `tokenizers` library. pre_tokenizer.h has the lists of steps that GGUF names.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@
 
 namespace invar {
 
-// What becomes of a match of a pattern that cuts: dropped, a word of its own, part of the word before or behind it, or
+// What happens to a match of the pattern: it is removed, becomes a word, joins the word before or behind it, or becomes
 // one word with the matches next to it.
 enum class SplitBehavior : uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
@@ -21,16 +21,16 @@ namespace split {
 struct ByPattern {
     Pattern pattern;
     SplitBehavior behavior;
-    bool invert = false;  // what lies between matches counts as the match
+    bool invert = false;  // treats what lies between matches as the match
 };
-// Spaces become `mark`, one mark is put before, and words begin at marks.
+// Replaces spaces by `mark`, puts one mark before the text, and begins words at marks.
 struct Metaspace {
     enum class Prepend : uint8_t { always, first, never };
     std::string mark;
     Prepend prepend;
-    std::optional<Pattern> cut;  // the mark, where it cuts
+    std::optional<Pattern> cut;  // matches the mark, if it cuts
 };
-// Every byte becomes its printable stand-in, unless the model works on bytes itself.
+// Replaces every byte by its printable stand-in, unless the model works on bytes.
 struct ByteLevel {
     bool add_prefix_space;
     bool writes_stand_ins = true;
@@ -46,16 +46,16 @@ class WordSplitter {
     std::vector<split::Step>& steps() { return steps_; }
     const std::vector<split::Step>& steps() const { return steps_; }
 
-    // Words of a text, which steps may rewrite.
+    // A text and its words. Steps may rewrite the text.
     struct Work {
         Pattern::Workspace search;
         std::string text;
-        std::vector<Span> words;  // of `text`, in order, none empty
-        bool starts_text = true;  // the first word begins where the whole text begins
+        std::vector<Span> words;  // ranges of `text`, in order, none of them empty
+        bool starts_text = true;  // the first word is at the beginning of the whole text
         std::vector<Span> matches, pieces;
         std::string rewritten;
     };
-    // `work.text` (valid UTF-8) and `work.starts_text` are given; the rest is made. Errors: a search beyond its limit.
+    // The caller sets `work.text` (valid UTF-8) and `work.starts_text`. Errors: a search exceeds its limit.
     Result<void> split(Work& work) const;
 
   private:
