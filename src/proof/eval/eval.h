@@ -29,7 +29,7 @@ struct EvalWindow {
 };
 struct WindowSettings {
     int64_t context = 512;  // positions of a window, including bos
-    int64_t stride = 256;   // from 1 to context, minus 1 if there is a bos
+    int64_t stride = 256;   // from 1 to context - 1, or to context - 2 if there is a bos
 };
 // Errors: a stride or context that makes no window; a text too short to score any token.
 Result<std::vector<EvalWindow>> cut_windows(const EvalText& text, const WindowSettings& settings);

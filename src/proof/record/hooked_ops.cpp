@@ -89,7 +89,7 @@ void HookedOps::bring_results(const VerbCall& call) {
     inner_.to_host(call.out);
     if (call.verb == Verb::route || call.verb == Verb::attention) inner_.to_host(call.x);
     if (row_of(call.verb).makes(verb_field::slots)) inner_.to_host(call.slots);
-    // Nothing else is needed for attention: the keys and values it reads were copied when they were stored.
+    // Copies the keys and values that the verb stored, so that none need to be copied for attention.
     if (row_of(call.verb).makes(verb_field::cache)) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
 }
 

@@ -15,8 +15,8 @@
 namespace invar {
 
 // `parse`: the texts of control, unknown and user-defined tokens become these tokens (a rendered chat template).
-// `as_text`: only user-defined ones do, because they are spelled in the texts that models learn from. If a user types
-// "<|im_end|>", it stays text.
+// `as_text`: only user-defined ones do, because models never see the texts of these as anything but the tokens. If a
+// user types "<|im_end|>", it stays text.
 enum class Specials : uint8_t { parse, as_text };
 
 struct AddedToken {
