@@ -1,6 +1,6 @@
 // BPE over characters. A word is cut into its characters, and each becomes its token, the tokens of its bytes, or the
 // unknown token. Then neighbours are merged as in byte_pair.h. Source of the rules: the BPE model of the `tokenizers`
-// library, with whose ids the tests compare.
+// library; the tests compare with its ids.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // Turns tokens back into text: the decoders of tokenizer.json, and the space that GGUF's SentencePiece puts before a
 // text. piece_of() handles one token at a time. What depends on the place in the text is in the other fields, which
-// TokenStream applies (tokenizer.h). Source: the decoders of the `tokenizers` library, with whose texts the tests
-// compare.
+// TokenStream applies (tokenizer.h). Source: the decoders of the `tokenizers` library; the tests compare with its
+// texts.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // Reads tokenizer.model, the file of sentencepiece: a protocol buffer with pieces, their scores and kinds, and the
-// rules of normalisation. BPE and Unigram are supported. Source: the sentencepiece library (0.2.3), with whose ids the
-// tests compare.
+// rules of normalisation. BPE and Unigram are supported. Source: the sentencepiece library (0.2.3); the tests compare
+// with its ids.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // Normalises a text before it is cut: Unicode normal forms, lower case, replacements. There is one step for each
-// normaliser of tokenizer.json, with the meaning it has in the `tokenizers` library, with whose results the tests
-// compare. Unicode is version 14 (utf8proc), so a newer character counts as unassigned.
+// normaliser of tokenizer.json, with the meaning it has in the `tokenizers` library; the tests compare with its
+// results. Unicode is version 14 (utf8proc), so a newer character counts as unassigned.
 #pragma once
 
 #include <memory>

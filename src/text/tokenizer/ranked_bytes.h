@@ -1,6 +1,6 @@
 // Byte-level BPE without a list of merges, as the files of Tekken and tiktoken have it. Tokens are bytes, ordered by
 // rank. Two neighbours merge if their union is a token, the lowest rank first. A word that is a token becomes that
-// token. Source: the tiktoken library, with whose ids the tests compare.
+// token. Source: the tiktoken library; the tests compare with its ids.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // SentencePiece's BPE (GGUF model "llama"). Spaces become U+2581 and one is put before the text. Neighbouring
 // characters are merged (merge.h) while their union is a token, the highest score first. Text without a token falls
-// back to its bytes. Source: the bpe_model of the sentencepiece library, with whose ids the tests compare.
+// back to its bytes. Source: the bpe_model of the sentencepiece library; the tests compare with its ids.
 #pragma once
 
 #include <array>

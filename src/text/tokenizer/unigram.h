@@ -1,6 +1,6 @@
 // Unigram: of all ways to spell a word in tokens, it takes the one with the highest sum of scores (Viterbi). Sources:
-// the Unigram models of the `tokenizers` library (sums in binary64) and of sentencepiece (binary32), with whose ids the
-// tests compare. n bytes cost O(n * longest token).
+// the Unigram models of the `tokenizers` library (sums in binary64) and of sentencepiece (binary32); the tests compare
+// with their ids. n bytes cost O(n * longest token).
 #pragma once
 
 #include <array>

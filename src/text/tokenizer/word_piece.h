@@ -1,6 +1,6 @@
 // WordPiece and WordLevel. WordPiece takes the longest token with which a word begins, then the longest for the rest,
 // spelled with a prefix such as "##". A word that cannot be spelled so becomes one unknown token. In WordLevel a word
-// is a token or unknown. Source: the models of the `tokenizers` library, with whose ids the tests compare.
+// is a token or unknown. Source: the models of the `tokenizers` library; the tests compare with its ids.
 #pragma once
 
 #include <optional>
