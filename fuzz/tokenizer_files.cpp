@@ -91,8 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size == 0) return 0;
     const std::string_view all(reinterpret_cast<const char*>(data) + 1, size - 1);
     const size_t cut = std::min(all.find('\xFF'), all.size());
-    const bool is_binary =
-        data[0] % 8 == 3 || data[0] % 8 == 5;  // these files may contain 0xFF, so their text is fixed
+    const bool is_binary = data[0] % 8 == 3 || data[0] % 8 == 5;  // these may hold 0xFF, so their text is fixed
     const std::string_view file = is_binary ? all : all.substr(0, cut);
     const std::string_view text = is_binary ? std::string_view("the  cafe\xCC\x81 \xE6\x9D\xB1 <s>x\n")
                                             : all.substr(std::min(cut + 1, all.size()));

@@ -31,8 +31,7 @@ WeightPlan small_plan() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     static const WeightPlan plan = small_plan();
     if (size == 0) return 0;
-    const AlignedBytes aligned =
-        AlignedBytes::allocate(static_cast<int64_t>(size)).value();  // as a mapped file is aligned
+    const AlignedBytes aligned = AlignedBytes::allocate(static_cast<int64_t>(size)).value();  // like a mapped file
     std::memcpy(aligned.data(), data, size);
     const std::span<const std::byte> bytes(aligned.data(), size);
     const auto cache = WeightCache::from_bytes(bytes, "xxh3:0", plan);

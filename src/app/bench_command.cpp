@@ -36,8 +36,7 @@ double seconds_now() {
 std::vector<Work> works_of(const BenchFlags& flags) {
     std::vector<Work> works;
     std::vector<int64_t> depths = flags.depths;
-    std::sort(depths.begin(),
-              depths.end());  // a deeper context begins with the shallower one, so its tokens are reused
+    std::sort(depths.begin(), depths.end());  // a deeper context continues the shallower one
     for (const int64_t depth : depths) {
         for (const int64_t tokens : flags.prompts) {
             if (tokens > 0) works.push_back({.kind = WorkKind::prompt, .tokens = tokens, .depth = depth});

@@ -11,9 +11,8 @@
 namespace invar::app {
 
 struct DeviceReport {
-    AcceleratorFacts facts;  // taken with the model loaded
-    bool does_everything =
-        true;  // false: a pass also uses the CPU, so that no machine's ceilings apply and no shares are shown
+    AcceleratorFacts facts;       // taken with the model loaded
+    bool does_everything = true;  // false: the CPU computes a part, so ceilings and shares do not apply
     std::vector<DeviceStep> steps;
 };
 

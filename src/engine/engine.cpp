@@ -116,9 +116,8 @@ Result<void> Engine::check_finite(const Ops& verbs) const {
                 "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
                 "overflow, run invar inspect",
                 checkpoint_.name(), failure->stage.name, failure->verb, where,
-                std::isnan(failure->value)
-                    ? std::string("nan")
-                    : fmt::format("{}", failure->value),  // the definition does not fix the sign of a NaN
+                std::isnan(failure->value) ? std::string("nan")
+                                           : fmt::format("{}", failure->value),  // a NaN's sign is not defined
                 failure->row, failure->element);
 }
 

@@ -60,9 +60,7 @@ class Engine {
     ThreadPool& threads() { return *threads_; }
     Ops& ops() { return split_ops_ ? static_cast<Ops&>(*split_ops_) : *cpu_ops_; }
     const CpuOps& cpu_ops() const { return *cpu_ops_; }
-    const SplitOps* split_ops() const {
-        return split_ops_ ? &*split_ops_ : nullptr;
-    }  // nullptr: the model is on the CPU alone
+    const SplitOps* split_ops() const { return split_ops_ ? &*split_ops_ : nullptr; }  // nullptr: CPU alone
     Accelerator* device() const { return split_ops_ ? device_.get() : nullptr; }
     // How many passes were recorded and replayed. Nothing if no pass can be recorded, because some verbs run on the CPU
     // or because the settings ask for plain passes.

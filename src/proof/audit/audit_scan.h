@@ -85,8 +85,7 @@ struct TensorScan {
     float least = std::numeric_limits<float>::infinity(), most = -least;  // the least and the greatest finite weight
     std::vector<MatrixSums> matrices;                                     // one, or one per expert
 
-    std::vector<uint64_t>
-        row_hashes;  // for tensors with at least two dimensions; 0: all blocks of the row are constant
+    std::vector<uint64_t> row_hashes;  // if there are at least two dimensions; 0: all blocks of the row are constant
     std::vector<HashedBlock> block_hashes;  // sorted; only blocks of at least 32 weights that are not constant
     int64_t hashed_one_in = 1;              // to bound memory, only blocks whose hash is a multiple of this are kept
 };

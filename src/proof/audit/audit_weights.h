@@ -26,10 +26,9 @@ bool is_router(const TensorName& name);
 struct TensorSummary {
     const TensorInfo* tensor = nullptr;
     TensorName name;
-    uint64_t hash = 0;  // over all rows
-    double typical_rms =
-        0;  // for a matrix the median over blocks, which one damaged block does not change; else the RMS
-    bool constant = false;          // all weights have one value
+    uint64_t hash = 0;       // over all rows
+    double typical_rms = 0;  // matrices: the median over blocks, which one damaged block does not change; vectors: RMS
+    bool constant = false;   // all weights have one value
     std::vector<uint64_t> experts;  // for a stack the hash of each expert's rows; 0: all its blocks are constant
 };
 

@@ -94,8 +94,7 @@ DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b) {
     }
     if (!added.empty()) {
         std::nth_element(added.begin(), added.begin() + static_cast<std::ptrdiff_t>(added.size() / 2), added.end());
-        const double limit =
-            std::max(4 * added[added.size() / 2], 0.02);  // quantisation to four bits costs more than 2 %
+        const double limit = std::max(4 * added[added.size() / 2], 0.02);  // four bits cost more than 2 %
         const auto jump = std::find_if(report.layers.begin(), report.layers.end(), [&](const LayerDrift& drift) {
             return drift.layer >= 0 && drift.added > limit;
         });

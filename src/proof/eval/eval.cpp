@@ -75,8 +75,7 @@ Result<void> score_window(const Evaluation& evaluation, const EvalText& text, co
                           EvalScores& scores) {
     std::vector<int32_t> tokens;
     if (text.bos) tokens.push_back(*text.bos);
-    const int64_t shift =
-        window.first - static_cast<int64_t>(tokens.size());  // which token of the text is at position 0
+    const int64_t shift = window.first - static_cast<int64_t>(tokens.size());  // the token at position 0
     tokens.insert(tokens.end(), text.tokens.begin() + window.first, text.tokens.begin() + window.end);
     tokens.pop_back();  // the last token is only predicted
     const int64_t first_wanted = window.scored - shift - 1;

@@ -20,8 +20,7 @@ struct Query {
     VisiblePositions visible;
     int64_t position = 0;
     std::function<int(int head)> key_head;
-    std::function<int64_t(int64_t position)>
-        source;  // maps a position to the one whose key and value are read; -1: zeros
+    std::function<int64_t(int64_t position)> source;  // the position whose key and value are read; -1: zeros
 };
 
 Query query_of(const RowRewrite& row) {

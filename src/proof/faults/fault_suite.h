@@ -50,9 +50,8 @@ struct FaultTable {
     int64_t stages = 0, values = 0;  // how many are compared in one run of settings.shape
     int64_t clean_differing = 0;     // values that differ between runs without a fault, before and after all others
     std::vector<FaultTableRow> rows;
-    std::vector<FaultOutcome> missed;  // changed a bit, but were not caught or not located
-    std::vector<std::string>
-        no_effect;  // places where the fault changed no bit of this run, so it is neither caught nor missed
+    std::vector<FaultOutcome> missed;                           // changed a bit, but were not caught or not located
+    std::vector<std::string> no_effect;                         // places where the fault changed no bit of this run
     std::vector<std::pair<std::string, std::string>> left_out;  // places where a fault cannot show, and why
     double seconds = 0;
 

@@ -95,8 +95,7 @@ std::string decade_svg(int exponent) {
 }
 
 std::string shell_word(std::string_view text) {
-    if (text.starts_with('-'))
-        return shell_word("./" + std::string(text));  // so that a program does not take it for an option
+    if (text.starts_with('-')) return shell_word("./" + std::string(text));  // not an option
     const auto plain = [](unsigned char c) {
         return std::isalnum(c) != 0 ||
                std::string_view("._-/+=@,:").find(static_cast<char>(c)) != std::string_view::npos;
