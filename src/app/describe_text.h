@@ -1,6 +1,6 @@
-// Which tokenizer, chat template and end tokens a checkpoint gives, and the file that each was taken from, for
-// `inspect` and `run --verbose`. Nothing is fatal here: a tokenizer or template that is refused is described by its
-// error.
+// Describes the tokenizer, the chat template and the end tokens of a checkpoint, and names the file of each, for
+// `inspect` and `run --verbose`. A tokenizer or template that is refused is no error here: its error is the
+// description.
 #pragma once
 
 #include <string>
@@ -12,15 +12,14 @@
 
 namespace invar::app {
 
-// {"model", "taken_from", "pre_tokenizer", "tokens", "adds_bos", "adds_eos", "end_tokens", "notes"}
+// Keys: {"model", "taken_from", "pre_tokenizer", "tokens", "adds_bos", "adds_eos", "end_tokens", "notes"}
 Json describe_tokenizer(const Tokenizer& tokenizer);
-// {"taken_from", "bytes", "variables"}
+// Keys: {"taken_from", "bytes", "variables"}
 Json describe_template(const ChatTemplate& chat_template);
-// {"tokenizer" or "tokenizer_error", "chat_template" or "chat_template_error"}
+// Keys: {"tokenizer" or "tokenizer_error", "chat_template" or "chat_template_error"}
 Json describe_text(const Checkpoint& file);
 
-// The same for people, one line for each fact. `text` has the keys of describe_text(); those that are missing are left
-// out.
+// Prints a description as text, with one line per fact. `text` has keys of describe_text(); missing keys are left out.
 std::string text_lines(const Json& text);
 
 }  // namespace invar::app

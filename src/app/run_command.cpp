@@ -317,7 +317,7 @@ Result<int> run(const RunSettings& flags) {
 Command run_command() {
     auto flags = std::make_shared<RunSettings>();
     return {.name = "run",
-            .summary = "Answer a prompt, or talk when there is none",
+            .summary = "Answer a prompt, or chat if there is none",
             .settings = run_settings(*flags),
             .footer =
                 "Examples:\n"

@@ -46,7 +46,7 @@ std::vector<SettingGroup> run_settings(RunSettings& settings) {
         "",
         {
             {"model", text(settings.given.model), "GGUF file or model directory; default: the demonstration model"},
-            {"prompt", text(settings.given.prompt), "What to answer; without one it is a talk"},
+            {"prompt", text(settings.given.prompt), "The prompt to answer; without one, a chat begins"},
             {"--prompt-file", text(settings.prompt_file), "Read the prompt from a file"},
             {"--system", text(settings.system), "System prompt"},
             {"--raw", flag(settings.raw), "No chat template: continue the prompt as it is"},
