@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no compiler does: formatting, the direction of includes, settings read below the command line, sizes, and that files and
-# sections exist which texts mention. Prints every finding and ends with 1 if there is one.
+# Checks what no compiler does: formatting, the direction of includes in files that a build leaves out, settings read below the command
+# line, sizes, and that files and sections exist which texts mention. Prints every finding and ends with 1 if there is one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0

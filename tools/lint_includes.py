@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks that a folder of src/ includes itself and what its line in CMakeLists.txt (invar_module(NAME USES ...)) names, directly or through
-another line, and nothing else. Prints each finding; ends with 1 if there is one. Run by tools/lint.sh."""
+another line, and nothing else. The compiler refuses the same, since a target searches the folders of its line alone, but only for files that
+this build compiles; here all are read, and folders without a line and circles are found. Prints each finding; ends with 1 if there is one. Run by
+tools/lint.sh."""
 import os
 import re
 import subprocess
