@@ -81,10 +81,14 @@ function(invar_isa_flags)
   endforeach()
 endfunction()
 
-# invar_headers(NAME): #include "NAME/..." for whoever links invar_NAME_headers, as every user of invar_NAME does.
+# invar_headers(NAME): #include "NAME/..." for whoever links invar_NAME_headers, as every user of invar_NAME does, and for nobody else:
+# the folder that the compiler searches holds one link, to src/NAME, so an include that USES does not allow finds no file.
 function(invar_headers name)
+  set(folder ${CMAKE_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${folder})
+  file(CREATE_LINK ${CMAKE_SOURCE_DIR}/src/${name} ${folder}/${name} SYMBOLIC)
   add_library(invar_${name}_headers INTERFACE)
-  target_include_directories(invar_${name}_headers INTERFACE ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(invar_${name}_headers INTERFACE ${folder})
 endfunction()
 
 # invar_module(NAME USES target...): src/NAME/**.cpp -> static library invar_NAME.

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks that a folder of src/ includes only itself and the folders that its line in CMakeLists.txt (invar_module(NAME USES ...)) names,
-directly or through another line. Prints each finding and ends with 1 if there is one. Run by tools/lint.sh."""
+directly or through another line. The compiler refuses the same, because a target searches only the folders that its line allows, but only
+in files that a build compiles. This check reads all files, and also finds folders without a line and circles. Prints each finding and ends
+with 1 if there is one. Run by tools/lint.sh."""
 import os
 import re
 import subprocess
