@@ -6,6 +6,7 @@
 #include "cuda/cuda_ops.h"
 #include "cuda/device.h"
 #include "cuda/probes.h"
+#include "cuda/product_formats.h"
 #include "cuda/weight_layout.h"
 #include "cuda/weight_packing.h"
 
@@ -76,7 +77,7 @@ class CudaAccelerator final : public Accelerator {
     Result<void> wait() override { return device_->wait(); }
 
     int64_t packed_bytes(const Format& format, int64_t rows, int64_t columns) const override {
-        return cuda::device_weight_bytes(format.id, rows, columns);
+        return cuda::has_products(format.id) ? cuda::device_weight_bytes(format.id, rows, columns) : 0;
     }
     int64_t group_rows() const override { return cuda::kGroupRows; }
     void pack(const Groups& groups, std::byte* packed) const override {

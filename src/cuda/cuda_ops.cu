@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "cuda/cuda_ops_control.cuh"
 #include "cuda/kernel_loading.h"
+#include "cuda/product_formats.h"
 #include "cuda/routing.cuh"
 
 namespace invar {
@@ -247,11 +248,10 @@ const CudaOps::Body* CudaOps::body_of(Verb verb) {
     return kTable.find(verb);
 }
 
-// A verb without a body here, or weights in a format without a layout here.
+// A verb without a body here, or weights in a format without products here.
 bool CudaOps::lacks(const VerbCall& call) {
     const WeightMatrix* weights = call.weights();
-    const bool has_format =
-        weights == nullptr || device_weight_bytes(weights->format->id, weights->rows, weights->columns) > 0;
+    const bool has_format = weights == nullptr || has_products(weights->format->id);
     if (body_of(call.verb) != nullptr && has_format) return false;
     keep(fail(ErrorKind::unsupported, "the CUDA device has no kernel for {}; use --device cpu", describe(call)));
     return true;

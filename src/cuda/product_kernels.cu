@@ -1,6 +1,9 @@
 // The table of products on the device, and the choice of a row. See products.cuh.
+#include <algorithm>
+
 #include "base/check.h"
 #include "cuda/kernel_loading.h"
+#include "cuda/product_formats.h"
 #include "cuda/products.cuh"
 
 namespace invar::cuda {
@@ -48,6 +51,11 @@ const ProductKernel& choose_product(const ProductProblem& problem) {
     }
     CHECK(chosen != nullptr, "the plan brings no format to the device that has no kernels there");
     return *chosen;
+}
+
+bool has_products(FormatId format) {
+    return std::any_of(std::begin(kTable), std::end(kTable),
+                       [&](const ProductKernel& kernel) { return kernel.has(format); });
 }
 
 bool has_codes(FormatId format) { return has_device_form(format) && !weight_layout(format).is_float(); }

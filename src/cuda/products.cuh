@@ -33,7 +33,7 @@ struct ProductKernel {
 };
 
 std::span<const ProductKernel> product_kernels();
-// The first row that has the format and fits. There is one for every format with a device form (has_device_form).
+// The first row that has the format and fits. There is one for every format that has_products() knows.
 const ProductKernel& choose_product(const ProductProblem& problem);
 
 // For the `has` of a table row: the formats of codes, and those of float elements.

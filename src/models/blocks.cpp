@@ -115,15 +115,14 @@ void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFf
 
 }  // namespace
 
-void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
     const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
     call.ops.rms_norm({call.layer, "attention_norm"}, residual, weights.mixer_norm, layer.norm_epsilon,
                       call.scratch.normed);
     run_mixer(call, std::get<AttentionGeometry>(layer.mixer), std::get<AttentionWeights>(weights.mixer));
-    call.ops.add({call.layer, "residual_after_attention"}, residual, call.scratch.branch);
 }
 
-void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
     const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
     call.ops.rms_norm({call.layer, "ffn_norm"}, residual, weights.ffn_norm, layer.norm_epsilon, call.scratch.normed);
     if (const DenseGeometry* dense = layer.dense()) {
@@ -131,6 +130,15 @@ void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residu
     } else {
         run_ffn(call, *layer.mixture(), std::get<MixtureFfn>(weights.ffn));
     }
+}
+
+void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    mixer_branch(call, weights, residual);
+    call.ops.add({call.layer, "residual_after_attention"}, residual, call.scratch.branch);
+}
+
+void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    ffn_branch(call, weights, residual);
     call.ops.add({call.layer, "residual_after_ffn"}, residual, call.scratch.branch);
 }
 

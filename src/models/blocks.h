@@ -55,6 +55,10 @@ struct LayerCall {
     SequenceState& cache;
     const DecoderScratch& scratch;
 };
+// scratch.branch = mixer(norm(residual)): what a family adds to the residual stream in its own way
+void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
+// scratch.branch = ffn(norm(residual)), likewise
+void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
 // residual += mixer(norm(residual))
 void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual);
 // residual += ffn(norm(residual))

@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "models/decoder_weights.h"
-#include "models/hyperparameters.h"
-#include "models/tensor_names.h"
+#include "models/weight_visitors.h"
 
 namespace invar {
 namespace {
@@ -40,97 +39,6 @@ class Decoder final : public Model {
     ModelConfig config_;
     DecoderWeights weights_;
     std::vector<RopeTable> ropes_;
-};
-
-// Lists what is visited as wanted weights, under the names of the checkpoint's dialect.
-class Declaration {
-  public:
-    explicit Declaration(const Checkpoint& checkpoint)
-        : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied(checkpoint)) {}
-
-    Dialect dialect() const { return checkpoint_.dialect(); }
-    void layer(int index) { layer_ = index; }
-
-    void vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options) {
-        const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
-        if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
-        WantedWeight& weight = add(names, WeightShape::vector, {size});
-        weight.choices = {{.tensor = tensor_name(names), .order = order_of(options.gguf_order)}};
-        weight.gguf.order = options.gguf_order;
-    }
-    void vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options) {
-        vector(WeightVector(), names, size, options);
-    }
-    void matrix(const WeightMatrix&, WeightNames names, int64_t rows, int64_t columns, const MatrixOptions& options) {
-        add_choices(add(names, WeightShape::matrix, {rows, columns}), names, options);
-    }
-    void stack(const WeightStack&, WeightNames names, std::vector<int64_t> shape, const MatrixOptions& options) {
-        add_choices(add(names, WeightShape::stack, std::move(shape)), names, options);
-    }
-    std::vector<WantedWeight> take() { return std::move(wanted_); }
-
-  private:
-    // config.json says whether the head is the embedding; in GGUF files its absence does.
-    static bool is_tied(const Checkpoint& checkpoint) {
-        if (checkpoint.dialect() == Dialect::gguf) return false;
-        return Hyperparameters(checkpoint).boolean_or("tied head", false).value_or(false);
-    }
-    std::string tensor_name(WeightNames names, bool head = false) const {
-        return names_.name(layer_, names.gguf, names.hugging_face, head);
-    }
-    RowOrder order_of(const RowOrder& gguf) const { return dialect() == Dialect::gguf ? gguf : RowOrder(); }
-    WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
-        wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
-        wanted_.back().gguf.tensor = gguf_name(layer_, names.gguf);
-        return wanted_.back();
-    }
-    void add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options) {
-        weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
-        weight.makes_logits = options.use == MatrixOptions::Use::logits;
-        weight.head_width = options.head_width;
-        const RowOrder order = order_of(options.gguf_order);
-        weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
-        weight.gguf.order = options.gguf_order;
-        const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
-        if (!fused.empty()) {
-            RowOrder slice = order;
-            slice.first += options.fused_row;
-            weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});
-        }
-        const bool absent = dialect() == Dialect::gguf ? checkpoint_.find(weight.tensor()) == nullptr : tied_;
-        if (!options.alias_of.empty() && absent) weight.alias_of = WeightId{layer_, options.alias_of};
-    }
-
-    const Checkpoint& checkpoint_;
-    TensorNames names_;
-    bool tied_ = false;
-    int layer_ = -1;
-    std::vector<WantedWeight> wanted_;
-};
-
-// Fills what is visited from a source.
-class Filling {
-  public:
-    explicit Filling(const WeightSource& source) : source_(source) {}
-
-    void layer(int index) { layer_ = index; }
-
-    void vector(WeightVector& weight, WeightNames names, int64_t, const VectorOptions&) {
-        weight = source_.vector({layer_, names.role});
-    }
-    void vector(std::optional<WeightVector>& weight, WeightNames names, int64_t, const VectorOptions&) {
-        if (source_.has({layer_, names.role})) weight = source_.vector({layer_, names.role});
-    }
-    void matrix(WeightMatrix& weight, WeightNames names, int64_t, int64_t, const MatrixOptions&) {
-        weight = source_.matrix({layer_, names.role});
-    }
-    void stack(WeightStack& weight, WeightNames names, const std::vector<int64_t>&, const MatrixOptions&) {
-        weight = source_.stack({layer_, names.role});
-    }
-
-  private:
-    const WeightSource& source_;
-    int layer_ = -1;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Every weight of a decoder, listed once: where it is kept, its role, its name in each dialect, and its shape. The
-// functions here visit them in the order of the model; declaring and building follow from the list (decoder.cpp).
+// functions here visit them in the order of the model; declaring and building follow from the list (weight_visitors.h).
 //
 // A visitor has
 //   vector(WeightVector& or std::optional<WeightVector>&, WeightNames, size, VectorOptions)

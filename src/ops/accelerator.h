@@ -139,8 +139,9 @@ class Accelerator {
     virtual Result<void> download(void* to, const std::byte* from, int64_t bytes) = 0;
     virtual Result<void> wait() = 0;
 
-    // Matrices in StoredForm::device_lanes: the bytes of one, the rows of a group, and the packing of row groups
-    // [first, last) from rows as stored in a file. `packed` is where group `first` goes. Groups are independent.
+    // Matrices in StoredForm::device_lanes: the bytes of one (0 if there is no product of the format), the rows of a
+    // group, and the packing of row groups [first, last) from rows as stored in a file. `packed` is where group `first`
+    // goes. Groups are independent.
     virtual int64_t packed_bytes(const Format& format, int64_t rows, int64_t columns) const = 0;
     virtual int64_t group_rows() const = 0;
     struct Groups {

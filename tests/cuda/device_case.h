@@ -14,6 +14,7 @@
 #include "cuda/failure.cuh"
 #include "cuda/result_scales.cuh"
 #include "cuda/simt.h"
+#include "cuda/weight_layout.h"
 #include "cuda/weight_packing.h"
 
 namespace invar {

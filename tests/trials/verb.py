@@ -55,7 +55,8 @@ SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
                                .out = rows_of(call.out),
                                .width = call.out.width(),
                                .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
-        simt::launch(stream_of(cuda.settings_.device), parts_grid(call.out, "gelu_multiply"), gelu_multiply_kernel, args);
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(call.out, "gelu_multiply"), gelu_multiply_kernel,
+                     args);
     }
 
 """, before="    static void add(CudaOps& cuda,"),
@@ -80,8 +81,8 @@ def check(copy):
     copy.add_program("trial_verb", ["tests/trials/verb_check.cpp", "src/proof/reference64/float64_rows.cpp",
                                     "src/proof/reference64/float64_math.cpp"], ["invar_cpu", "invar_cuda_emulated"])
     copy.build("trial_verb")
-    print("  " + copy.run("build/trial_verb", "works").strip())
+    copy.run_check("trial_verb", "works")
     # A device that lacks the verb says so when a pass is planned, in one sentence.
     copy.apply([replace("src/cuda/cuda_ops.cu", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},", "")])
     copy.build("trial_verb")
-    print("  " + copy.run("build/trial_verb", "lacks").strip())
+    copy.run_check("trial_verb", "lacks")

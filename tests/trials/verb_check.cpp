@@ -90,18 +90,20 @@ double worst_of_float64(const Case& given) {
 
 int works() {
     const Case given = make_case();
-    int64_t differ = 0, paths = 0;
-    const IsaSupport support = detect_isa();
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-        if (!support.has(isa)) continue;
+    int64_t differ = 0, sets = 0;
+    for (const Isa isa : detect_isa().all_supported()) {
         differ += differing_on_cpu(given, isa);
-        ++paths;
+        ++sets;
     }
     differ += differing_on_device(given);
     const double worst = worst_of_float64(given);
-    std::printf("gelu_multiply: %lld of %lld values differ on %lld paths; %.2f ulp from float64\n",
-                static_cast<long long>(differ), static_cast<long long>((paths + 1) * kRows * kWidth),
-                static_cast<long long>(paths + 1), worst);
+    std::printf(
+        "[equality] gelu_multiply on %lld instruction sets and the emulated device: %lld outputs compared, %lld "
+        "differ\n",
+        static_cast<long long>(sets), static_cast<long long>((sets + 1) * kRows * kWidth),
+        static_cast<long long>(differ));
+    std::printf("[equality] gelu_multiply in float64: %lld outputs compared, %.2f ulp at most apart (limit 4)\n",
+                static_cast<long long>(kRows * kWidth), worst);
     return differ == 0 && worst > 0 && worst < 4 ? 0 : 1;
 }
 
@@ -115,7 +117,7 @@ int lacks() {
         "the CUDA device has no kernel for gelu_multiply of layer 0 activation, width 1030, for 5 rows; use --device "
         "cpu";
     const std::string got = planned ? "no error" : planned.error().message;
-    std::printf("without a body: %s\n", got.c_str());
+    std::printf("[equality] plan without a body: 1 sentence compared: %s\n", got.c_str());
     return got == expected ? 0 : 1;
 }
 

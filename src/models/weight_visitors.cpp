@@ -1,0 +1,72 @@
+#include "models/weight_visitors.h"
+
+#include <utility>
+
+#include "models/hyperparameters.h"
+
+namespace invar {
+namespace {
+
+// config.json says whether the head is the embedding; in GGUF files its absence does.
+bool is_tied(const Checkpoint& checkpoint) {
+    if (checkpoint.dialect() == Dialect::gguf) return false;
+    return Hyperparameters(checkpoint).boolean_or("tied head", false).value_or(false);
+}
+
+}  // namespace
+
+Declaration::Declaration(const Checkpoint& checkpoint)
+    : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied(checkpoint)) {}
+
+void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options) {
+    const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
+    if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
+    WantedWeight& weight = add(names, WeightShape::vector, {size});
+    weight.choices = {{.tensor = tensor_name(names), .order = order_of(options.gguf_order)}};
+    weight.gguf.order = options.gguf_order;
+}
+
+void Declaration::vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options) {
+    vector(WeightVector(), names, size, options);
+}
+
+void Declaration::matrix(const WeightMatrix&, WeightNames names, int64_t rows, int64_t columns,
+                         const MatrixOptions& options) {
+    add_choices(add(names, WeightShape::matrix, {rows, columns}), names, options);
+}
+
+void Declaration::stack(const WeightStack&, WeightNames names, std::vector<int64_t> shape,
+                        const MatrixOptions& options) {
+    add_choices(add(names, WeightShape::stack, std::move(shape)), names, options);
+}
+
+std::string Declaration::tensor_name(WeightNames names, bool head) const {
+    return names_.name(layer_, names.gguf, names.hugging_face, head);
+}
+
+RowOrder Declaration::order_of(const RowOrder& gguf) const { return dialect() == Dialect::gguf ? gguf : RowOrder(); }
+
+WantedWeight& Declaration::add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
+    wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
+    wanted_.back().gguf.tensor = gguf_name(layer_, names.gguf);
+    return wanted_.back();
+}
+
+void Declaration::add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options) {
+    weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
+    weight.makes_logits = options.use == MatrixOptions::Use::logits;
+    weight.head_width = options.head_width;
+    const RowOrder order = order_of(options.gguf_order);
+    weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
+    weight.gguf.order = options.gguf_order;
+    const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
+    if (!fused.empty()) {
+        RowOrder slice = order;
+        slice.first += options.fused_row;
+        weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});
+    }
+    const bool absent = dialect() == Dialect::gguf ? checkpoint_.find(weight.tensor()) == nullptr : tied_;
+    if (!options.alias_of.empty() && absent) weight.alias_of = WeightId{layer_, options.alias_of};
+}
+
+}  // namespace invar
