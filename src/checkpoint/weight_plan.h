@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -68,10 +69,12 @@ struct PlanEntry {
     bool looked_up_by_row = false;  // an embedding table
     std::string reason;
 
-    // Numbers beside the bytes that products read: scales of experts, then of rows. (The scale of a whole matrix is
-    // passed with the call.)
+    // Numbers that products read beside its bytes: scales of experts, then of rows. (The scale of a whole matrix is
+    // handed over with the call.)
+    std::span<const float> expert_scales() const;
     std::vector<float> scales_beside() const;
-    // Whether the rows are nowhere in the files in the wanted form.
+    int64_t scale_bytes() const;  // of these
+    // Whether its rows lie nowhere in the files as they are wanted.
     bool is_made() const { return !stored.matrices.empty() && stored.in_place() == nullptr; }
     // Whether it takes host memory.
     bool has_own_bytes() const {
@@ -103,7 +106,7 @@ struct WeightPlan {
     std::vector<IgnoredTensors> ignored;
     std::vector<std::string> notes;
 
-    int64_t weight_bytes() const;  // over entries
+    int64_t weight_bytes() const;  // over entries, with the scales beside them
     int64_t weight_bytes(Place place) const;
     int64_t reserve_bytes(Place place) const;
     int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }

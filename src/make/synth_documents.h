@@ -9,7 +9,10 @@
 
 namespace invar {
 
-// `dtype` is a name such as "bfloat16", `quantization` the object quantization_config, or null.
+// Layers of Mistral-Small's vision tower, which has fewer than the text model.
+inline int synth_vision_layers(int layers) { return layers < 24 ? layers : 24; }
+
+// `dtype`: "bfloat16". `quantization`: the object quantization_config, or null.
 Json synth_config(const SynthShape& shape, int layers, const std::string& dtype, const Json& quantization);
 Json synth_generation_config(const SynthShape& shape);
 // Writes tokenizer.json and tokenizer_config.json. The latter has the chat template, except for Mistral's shape, whose

@@ -44,9 +44,9 @@ struct MemoryCheck {
         int64_t planned = 0;
         Resident resident{};
     };
-    std::vector<Part> parts;  // as planned: weights in memory, weights in the mapped file, kv_cache, scratch
-    Resident other{};         // other anonymous memory minus that before loading: the rest of the program
-    Resident file_rest{};     // pages of the model file outside the planned weights, that is, its header
+    std::vector<Part> parts;  // of the plan: weights in memory and in the mapped file, scales, kv_cache, scratch
+    Resident other{};         // anonymous memory beyond that, less what there was before: the rest of the program
+    Resident file_rest{};     // pages of the model file outside of planned weights: its header
     Resident swapped{};
     int64_t planned = 0;
     int64_t chunk = 0;
