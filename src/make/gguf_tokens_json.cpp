@@ -190,11 +190,12 @@ bool starts_character(std::string_view text, size_t at) { return (static_cast<ui
 Result<void> check_that_all_merge(const GgufTokens& tokens, const MergeOrder& order, const std::string& file) {
     std::unordered_set<std::string_view> vocabulary;
     for (size_t id = 0; id < tokens.texts.size(); ++id) {
-        if (tokens.kinds[id] != TokenKind::unused) vocabulary.insert(tokens.texts[id]);
+        if (tokens.kinds[id] == TokenKind::normal) vocabulary.insert(tokens.texts[id]);
     }
-    for (const std::string_view token : vocabulary) {
-        const std::string text(token);
-        if (order.contains(text) || byte_token_byte(text)) continue;
+    for (size_t id = 0; id < tokens.texts.size(); ++id) {
+        const std::string& text = tokens.texts[id];
+        const std::string_view token = text;
+        if (tokens.kinds[id] != TokenKind::normal || order.contains(text)) continue;
         for (size_t at = 1; at < text.size(); ++at) {
             if (!starts_character(text, at)) continue;
             if (!vocabulary.contains(token.substr(0, at)) || !vocabulary.contains(token.substr(at))) continue;
@@ -227,7 +228,6 @@ Result<GgufTokens> character_tokens(const Json& tokenizer, const std::string& fi
     const Json& model = tokenizer["model"];
     TRY(add_vocabulary_of(model, file, tokens));
     TRY_ASSIGN(const MergeOrder order, read_merge_order(model, file));
-    TRY(check_that_all_merge(tokens, order, file));
     const auto last = -static_cast<float>(order.size());
     for (size_t id = 0; id < tokens.texts.size(); ++id) {
         if (tokens.kinds[id] == TokenKind::unused) continue;
@@ -238,6 +238,7 @@ Result<GgufTokens> character_tokens(const Json& tokenizer, const std::string& fi
         tokens.scores[id] = 0;
     }
     TRY(add_added_tokens(tokenizer, file, kScoreOfAddedTokens, tokens));
+    TRY(check_that_all_merge(tokens, order, file));
     return tokens;
 }
 
