@@ -18,27 +18,33 @@ namespace {
 
 constexpr uint64_t kMostBytes = 256u << 20;
 
-// Whether the post-processor puts a token before or behind a text.
+// The tokens that the post-processor puts before and behind a text; empty where it puts none.
 struct Ends {
-    bool before = false, behind = false;
+    std::string before, behind;
 };
+
+std::string special_name(const Json& piece) {
+    const Json* special = member(piece, "SpecialToken");
+    return special == nullptr ? "" : text_of(member(*special, "id")).value_or("");
+}
+
 Ends ends_of(const Json* processor) {
     if (processor == nullptr) return {};
     if (const Json* list = member(*processor, "processors"); list != nullptr && list->is_array()) {
         Ends all;
         for (const Json& each : *list) {
             const Ends ends = ends_of(&each);
-            all = {all.before || ends.before, all.behind || ends.behind};
+            if (!ends.before.empty()) all.before = ends.before;
+            if (!ends.behind.empty()) all.behind = ends.behind;
         }
         return all;
     }
     const Json* single = member(*processor, "single");
     if (text_of(member(*processor, "type")) != "TemplateProcessing" || single == nullptr || !single->is_array() ||
-        single->empty()) {
+        single->size() < 2) {
         return {};
     }
-    const bool several = single->size() > 1;
-    return {several && single->front().contains("SpecialToken"), several && single->back().contains("SpecialToken")};
+    return {special_name(single->front()), special_name(single->back())};
 }
 
 // A special token is a text, or an object with one.
@@ -48,7 +54,7 @@ std::optional<std::string> special_text(const Json& config, std::string_view key
     return value->is_object() ? text_of(member(*value, "content")) : text_of(value);
 }
 
-// Where a directory has no other file for it, the pieces that sentencepiece's own roles have.
+// Where no other file names a role: tokens that the post-processor adds, or the pieces that have sentencepiece's roles.
 struct Roles {
     std::string bos, eos, padding;
 };
@@ -148,7 +154,8 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
 Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
     TRY_ASSIGN(const Json tokenizer, read_optional(directory, "tokenizer.json"));
     TRY_ASSIGN(const Json config, read_optional(directory, "tokenizer_config.json"));
-    Roles roles;
+    const Ends ends = ends_of(member(tokenizer, "post_processor"));
+    Roles roles{ends.before, ends.behind, ""};
     TRY_ASSIGN(GgufTokens tokens, read_tokens(directory, tokenizer, config, rows, roles));
     const auto flag = [&](std::string_view key) -> std::optional<bool> {
         const Json* value = member(config, key);
@@ -160,12 +167,12 @@ Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufW
     tokens.write(writer);
     const Json* text = member(directory.config(), "text_config");
     add_special_ids(config, text != nullptr ? *text : directory.config(), roles, tokens, writer);
-    const Ends ends = ends_of(member(tokenizer, "post_processor"));
     // sentencepiece's file says nothing of it, and its models have a BOS unless tokenizer_config.json says no.
-    const bool model_alone = !roles.bos.empty() && !directory.has("tokenizer.json");
+    const bool model_alone = !directory.has("tokenizer.json");
     const bool bos_by_default = model_alone && flag("add_bos_token").value_or(tokens.id_of(roles.bos).has_value());
-    writer.add("tokenizer.ggml.add_bos_token", ends.before || bos_by_default || flag("add_bos_token").value_or(false));
-    if (ends.behind || flag("add_eos_token").value_or(false)) writer.add("tokenizer.ggml.add_eos_token", true);
+    const bool adds_bos = !ends.before.empty() || bos_by_default || flag("add_bos_token").value_or(false);
+    writer.add("tokenizer.ggml.add_bos_token", adds_bos);
+    if (!ends.behind.empty() || flag("add_eos_token").value_or(false)) writer.add("tokenizer.ggml.add_eos_token", true);
     TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, config));
     if (found) writer.add("tokenizer.chat_template", *found);
     return {};

@@ -161,6 +161,18 @@ TEST(GgufVocabulary, TakesTheModelFileBeforeAJsonOfTheSameKind) {
     EXPECT_EQ(scores, expected);
 }
 
+TEST(GgufVocabulary, TakesTheBosThatThePostProcessorAddsWhereNoOtherFileNamesIt) {
+    TestFiles files = files_of("json");
+    files.erase("tokenizer_config.json");
+    files["config.json"] = R"({"model_type": "llama"})";
+    const auto directory = open_files(files);
+    ASSERT_TRUE(directory);
+    const auto result = written(*directory);
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->file->metadata().signed_integer("tokenizer.ggml.bos_token_id").value(), 1);
+    EXPECT_TRUE(result->file->metadata().boolean("tokenizer.ggml.add_bos_token").value());
+}
+
 TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     const auto changed = [](const std::function<void(Json&)>& change) {
         TestFiles files = files_of("json");
