@@ -1,207 +1,50 @@
-// Converts tokenizer.json and the files beside it to GGUF's keys: see gguf_vocabulary.h.
+// Which file the tokens are taken from, and what the others say of them. Read gguf_vocabulary.h first.
 #include "make/gguf_vocabulary.h"
 
 #include <fmt/format.h>
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/json.h"
-#include "files/json_document.h"
-#include "files/printable.h"
+#include "make/gguf_tokens.h"
+#include "text/tokenizer/ranked_bytes.h"
+#include "text/tokenizer/sentence_piece_file.h"
 
 namespace invar {
 namespace {
 
 constexpr uint64_t kMostBytes = 256u << 20;
-enum TokenKind : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
 
-// A regular expression of tokenizer.json that cuts texts, and GGUF's name for the same steps.
-struct NamedPattern {
-    std::string_view name, expression;
-};
-constexpr NamedPattern kPatterns[] = {
-    {"llama-bpe", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-                  R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"qwen2", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-              R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"tekken", R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-               R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
-               R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-};
-
-// A member of an object; null if there is none of this kind.
-const Json* member(const Json& object, std::string_view key) {
-    if (!object.is_object()) return nullptr;
-    const auto found = object.find(key);
-    return found == object.end() ? nullptr : &*found;
-}
-std::optional<std::string> text_of(const Json* value) {
-    if (value == nullptr || !value->is_string()) return std::nullopt;
-    return value->get<std::string>();
-}
-
-struct Token {
-    std::string text;
-    int32_t kind = kUnused;
-};
-
-class Vocabulary {
-  public:
-    Vocabulary(const Json& tokenizer, std::string file, int64_t rows) : tokenizer_(tokenizer), file_(std::move(file)) {
-        tokens_.resize(static_cast<size_t>(rows));
-    }
-
-    Result<void> read() {
-        const Json* model = member(tokenizer_, "model");
-        const Json* vocabulary = model == nullptr ? nullptr : member(*model, "vocab");
-        const auto kind = model == nullptr ? std::nullopt : text_of(member(*model, "type"));
-        const Json* fallback = model == nullptr ? nullptr : member(*model, "byte_fallback");
-        const bool falls_back = fallback != nullptr && fallback->is_boolean() && fallback->get<bool>();
-        if (kind != "BPE" || falls_back || vocabulary == nullptr || !vocabulary->is_object()) {
-            return fail("{}: is not a byte-level BPE tokenizer, and others cannot be written into a GGUF file yet",
-                        file_);
-        }
-        for (const auto& [text, id] : vocabulary->items()) TRY(add(id, text, kNormal));
-        const Json* added = member(tokenizer_, "added_tokens");
-        if (added != nullptr && added->is_array()) {
-            for (const Json& token : *added) TRY(add_added(token));
-        }
-        for (size_t id = 0; id < tokens_.size(); ++id) {
-            if (tokens_[id].kind == kUnused) tokens_[id].text = fmt::format("[PAD{}]", id);
-        }
-        return {};
-    }
-
-    Result<void> write(GgufWriter& writer) const {
-        TRY_ASSIGN(const std::string_view pre, pre_tokenizer());
-        TRY_ASSIGN(const std::vector<std::string> merges, merges_of(tokenizer_["model"]));
-        std::vector<std::string_view> texts;
-        std::vector<int32_t> kinds;
-        for (const Token& token : tokens_) {
-            texts.push_back(token.text);
-            kinds.push_back(token.kind);
-        }
-        const std::vector<std::string_view> merge_views(merges.begin(), merges.end());
-        writer.add("tokenizer.ggml.model", "gpt2");
-        writer.add("tokenizer.ggml.pre", pre);
-        writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(texts));
-        writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kinds));
-        writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merge_views));
-        return {};
-    }
-
-    std::optional<uint32_t> id_of(std::string_view text) const {
-        for (size_t id = 0; id < tokens_.size(); ++id) {
-            if (tokens_[id].kind != kUnused && tokens_[id].text == text) return static_cast<uint32_t>(id);
-        }
-        return std::nullopt;
-    }
-    size_t size() const { return tokens_.size(); }
-
-  private:
-    Result<void> add(const Json& id, const std::string& text, int32_t kind) {
-        if (!id.is_number_unsigned() || id.get<uint64_t>() >= tokens_.size()) {
-            return fail("{}: token '{}' has the id {}, but the embedding has {} rows", file_, printable(text),
-                        id.is_number() ? id.dump() : std::string(kind_of(id)), tokens_.size());
-        }
-        tokens_[id.get<size_t>()] = {text, kind};
-        return {};
-    }
-    Result<void> add_added(const Json& token) {
-        const auto text = text_of(member(token, "content"));
-        const Json* id = member(token, "id");
-        const Json* special = member(token, "special");
-        if (!text || id == nullptr) return fail("{}: an added token has no content or no id", file_);
-        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
-        return add(*id, *text, control ? kControl : kUserDefined);
-    }
-
-    // The one expression of a Split, or gpt-2's if ByteLevel cuts texts itself.
-    Result<std::string_view> pre_tokenizer() const {
-        const Json* pre = member(tokenizer_, "pre_tokenizer");
-        std::vector<const Json*> steps;
-        const Json* list = pre == nullptr ? nullptr : member(*pre, "pretokenizers");
-        if (list != nullptr && list->is_array()) {
-            for (const Json& step : *list) steps.push_back(&step);
-        } else if (pre != nullptr) {
-            steps.push_back(pre);
-        }
-        std::string found;
-        size_t splits = 0;
-        for (const Json* step : steps) {
-            const auto kind = text_of(member(*step, "type"));
-            const Json* pattern = member(*step, "pattern");
-            const Json* own = member(*step, "use_regex");
-            if (kind == "Split" && pattern != nullptr) {
-                found = text_of(member(*pattern, "Regex")).value_or("");
-                ++splits;
-            } else if (kind != "ByteLevel") {
-                return fail("{}: pre-tokenizer '{}' has no name in GGUF", file_, printable(kind.value_or("")));
-            } else if (own != nullptr && own->is_boolean() && own->get<bool>() && splits == 0) {
-                return std::string_view("gpt-2");
-            }
-        }
-        for (const NamedPattern& pattern : kPatterns) {
-            if (splits == 1 && pattern.expression == found) return pattern.name;
-        }
-        return fail(
-            "{}: cuts texts by an expression that has no name in GGUF ('{}'); there are names for the ones of "
-            "gpt-2, Llama 3, Qwen 2 and Tekken",
-            file_, printable(found, 160));
-    }
-
-    // Reads "a b" or ["a", "b"]. The second form can hold a blank, which GGUF writes as byte-level BPE's character for
-    // it.
-    Result<std::vector<std::string>> merges_of(const Json& model) const {
-        std::vector<std::string> merges;
-        const Json* list = member(model, "merges");
-        if (list == nullptr || !list->is_array()) return fail("{}: has no list of merges", file_);
-        for (const Json& merge : *list) {
-            if (merge.is_string()) {
-                merges.push_back(merge.get<std::string>());
-                continue;
-            }
-            const bool pair = merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
-            if (!pair) return fail("{}: merge {} is no pair of texts", file_, merges.size());
-            std::string parts[2] = {merge[0].get<std::string>(), merge[1].get<std::string>()};
-            for (std::string& part : parts) {
-                for (size_t at = part.find(' '); at != std::string::npos; at = part.find(' ', at)) {
-                    part.replace(at, 1, "\u0120");
-                }
-            }
-            merges.push_back(parts[0] + " " + parts[1]);
-        }
-        return merges;
-    }
-
-    const Json& tokenizer_;
-    std::string file_;
-    std::vector<Token> tokens_;
-};
-
-// Whether the post-processor puts a token before or after a text.
+// The tokens that the post-processor puts before and behind a text; empty where it puts none.
 struct Ends {
-    bool before = false, behind = false;
+    std::string before, behind;
 };
+
+std::string special_name(const Json& piece) {
+    const Json* special = member(piece, "SpecialToken");
+    return special == nullptr ? "" : text_of(member(*special, "id")).value_or("");
+}
+
 Ends ends_of(const Json* processor) {
     if (processor == nullptr) return {};
     if (const Json* list = member(*processor, "processors"); list != nullptr && list->is_array()) {
         Ends all;
         for (const Json& each : *list) {
             const Ends ends = ends_of(&each);
-            all = {all.before || ends.before, all.behind || ends.behind};
+            if (!ends.before.empty()) all.before = ends.before;
+            if (!ends.behind.empty()) all.behind = ends.behind;
         }
         return all;
     }
     const Json* single = member(*processor, "single");
     if (text_of(member(*processor, "type")) != "TemplateProcessing" || single == nullptr || !single->is_array() ||
-        single->empty()) {
+        single->size() < 2) {
         return {};
     }
-    const bool several = single->size() > 1;
-    return {several && single->front().contains("SpecialToken"), several && single->back().contains("SpecialToken")};
+    return {special_name(single->front()), special_name(single->back())};
 }
 
 // Reads a special token, which is a text or an object with one.
@@ -211,19 +54,27 @@ std::optional<std::string> special_text(const Json& config, std::string_view key
     return value->is_object() ? text_of(member(*value, "content")) : text_of(value);
 }
 
-void add_special_ids(const Json& tokenizer_config, const Json& config, const Vocabulary& vocabulary,
+// Where no other file names a role: tokens that the post-processor adds, or the pieces that have sentencepiece's roles.
+struct Roles {
+    std::string bos, eos, padding;
+};
+
+void add_special_ids(const Json& tokenizer_config, const Json& config, const Roles& roles, const GgufTokens& tokens,
                      GgufWriter& writer) {
-    constexpr std::pair<std::string_view, std::string_view> kSpecials[] = {
-        {"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}, {"pad", "padding"}};
-    for (const auto& [name, key] : kSpecials) {
+    const std::tuple<std::string_view, std::string_view, std::string_view> specials[] = {
+        {"bos", "bos", roles.bos},
+        {"eos", "eos", roles.eos},
+        {"unk", "unknown", ""},
+        {"pad", "padding", roles.padding}};
+    for (const auto& [name, key, role] : specials) {
         std::optional<uint32_t> id;
-        if (const auto text = special_text(tokenizer_config, fmt::format("{}_token", name)))
-            id = vocabulary.id_of(*text);
+        if (const auto text = special_text(tokenizer_config, fmt::format("{}_token", name))) id = tokens.id_of(*text);
         if (!id) {
             const Json* number = member(config, fmt::format("{}_token_id", name));
             const bool usable = number != nullptr && number->is_number_unsigned();
-            if (usable && number->get<uint64_t>() < vocabulary.size()) id = number->get<uint32_t>();
+            if (usable && number->get<uint64_t>() < tokens.texts.size()) id = number->get<uint32_t>();
         }
+        if (!id && !role.empty()) id = tokens.id_of(role);
         if (id) writer.add(fmt::format("tokenizer.ggml.{}_token_id", key), *id);
     }
 }
@@ -249,29 +100,79 @@ Result<std::optional<std::string>> chat_template(const ModelDirectory& directory
     return from(tokenizer_config);
 }
 
+enum class Kind : uint8_t { byte_level, characters, other };
+
+Kind kind_of_tokenizer(const Json& tokenizer) {
+    const Json* model = member(tokenizer, "model");
+    if (model == nullptr || text_of(member(*model, "type")) != "BPE") return Kind::other;
+    const Json* fallback = member(*model, "byte_fallback");
+    const bool falls_back = fallback != nullptr && fallback->is_boolean() && fallback->get<bool>();
+    return falls_back ? Kind::characters : Kind::byte_level;
+}
+
+Result<Json> read_optional(const ModelDirectory& directory, std::string_view file) {
+    if (!directory.has(file)) return Json::object();
+    return directory.read_json(file, kMostBytes);
+}
+
+// From tokenizer.model, with the tokens that other files add; `roles` are its own.
+Result<GgufTokens> tokens_of_model(const ModelDirectory& directory, const std::string& bytes, const Json& config,
+                                   int64_t rows, Roles& roles) {
+    const std::string file = directory.name_of("tokenizer.model");
+    TRY_ASSIGN(GgufTokens tokens, sentence_piece_tokens(bytes, file, rows));
+    TRY_ASSIGN(const SentencePieceFile model, read_sentence_piece_file(bytes));
+    roles = {model.bos, model.eos, model.padding};
+    TRY_ASSIGN(const Json added, read_optional(directory, "added_tokens.json"));
+    TRY(add_tokens_json(added, directory.name_of("added_tokens.json"), tokens));
+    TRY(add_tokens_decoder(config, directory.name_of("tokenizer_config.json"), tokens));
+    return tokens;
+}
+
+// As the converter: byte-level BPE from tokenizer.json; else tokenizer.model, where there is one, before
+// tokenizer.json.
+Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& tokenizer, const Json& config, int64_t rows,
+                               Roles& roles) {
+    const Kind kind = kind_of_tokenizer(tokenizer);
+    const std::string file = directory.name_of("tokenizer.json");
+    if (kind == Kind::byte_level) return byte_level_tokens(tokenizer, file, rows);
+    if (directory.has("tokenizer.model")) {
+        TRY_ASSIGN(const std::string bytes, directory.read("tokenizer.model", kMostBytes));
+        if (!looks_like_tiktoken(bytes)) return tokens_of_model(directory, bytes, config, rows, roles);
+    }
+    if (kind == Kind::characters) return character_tokens(tokenizer, file, rows);
+    if (!directory.has("tokenizer.json")) {
+        return fail(
+            "{}: has neither a tokenizer.json nor sentencepiece's tokenizer.model, from which the vocabulary of a GGUF "
+            "file is made",
+            directory.name());
+    }
+    return fail("{}: is not a BPE tokenizer, and others cannot be written into a GGUF file", file);
+}
+
 }  // namespace
 
 Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
-    if (!directory.has("tokenizer.json")) {
-        return fail("{}: has no tokenizer.json, from which the vocabulary of a GGUF file is made", directory.name());
-    }
-    TRY_ASSIGN(const Json tokenizer, directory.read_json("tokenizer.json", kMostBytes));
-    Json config = Json::object();
-    if (directory.has("tokenizer_config.json")) {
-        TRY_ASSIGN(config, directory.read_json("tokenizer_config.json", kMostBytes));
-    }
-    Vocabulary vocabulary(tokenizer, directory.name_of("tokenizer.json"), rows);
-    TRY(vocabulary.read());
-    TRY(vocabulary.write(writer));
-    const Json* text = member(directory.config(), "text_config");
-    add_special_ids(config, text != nullptr ? *text : directory.config(), vocabulary, writer);
+    TRY_ASSIGN(const Json tokenizer, read_optional(directory, "tokenizer.json"));
+    TRY_ASSIGN(const Json config, read_optional(directory, "tokenizer_config.json"));
     const Ends ends = ends_of(member(tokenizer, "post_processor"));
-    const auto flag = [&](std::string_view key, bool otherwise) {
+    Roles roles{ends.before, ends.behind, ""};
+    TRY_ASSIGN(GgufTokens tokens, read_tokens(directory, tokenizer, config, rows, roles));
+    const auto flag = [&](std::string_view key) -> std::optional<bool> {
         const Json* value = member(config, key);
-        return otherwise || (value != nullptr && value->is_boolean() && value->get<bool>());
+        return value == nullptr || !value->is_boolean() ? std::nullopt : std::optional(value->get<bool>());
     };
-    writer.add("tokenizer.ggml.add_bos_token", flag("add_bos_token", ends.before));
-    if (flag("add_eos_token", ends.behind)) writer.add("tokenizer.ggml.add_eos_token", true);
+    if (const auto prefix = flag("add_prefix_space"); prefix && tokens.model == "llama") {
+        tokens.add_space_prefix = prefix;
+    }
+    tokens.write(writer);
+    const Json* text = member(directory.config(), "text_config");
+    add_special_ids(config, text != nullptr ? *text : directory.config(), roles, tokens, writer);
+    // sentencepiece's file says nothing of it, and its models have a BOS unless tokenizer_config.json says no.
+    const bool model_alone = !directory.has("tokenizer.json");
+    const bool bos_by_default = model_alone && flag("add_bos_token").value_or(tokens.id_of(roles.bos).has_value());
+    const bool adds_bos = !ends.before.empty() || bos_by_default || flag("add_bos_token").value_or(false);
+    writer.add("tokenizer.ggml.add_bos_token", adds_bos);
+    if (!ends.behind.empty() || flag("add_eos_token").value_or(false)) writer.add("tokenizer.ggml.add_eos_token", true);
     TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, config));
     if (found) writer.add("tokenizer.chat_template", *found);
     return {};

@@ -1,6 +1,6 @@
-// Writes the tokenizer's part of a GGUF file from tokenizer.json and the files beside it, as llama.cpp's converter
-// does: tokens with their types, merges, the name of the pre-tokenizer, special ids and the chat template. Byte-level
-// BPE only. text/ tokenises texts.
+// The tokenizer's part of a GGUF file, from the tokenizer of a directory and what stands beside it: tokens with their
+// kinds, merges or scores, special ids and the chat template, as llama.cpp's converter writes them. Byte-level BPE and
+// sentencepiece's BPE; how the tokens are made is gguf_tokens.h's, how a text is tokenised is text/'s.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace invar {
 
-// `rows` is the number of rows of the embedding; ids without a token up to there become unused ones. Errors name the
-// file: no tokenizer.json, a tokenizer of another kind, a way of cutting texts that has no name in GGUF.
+// `rows`: of the embedding; ids without a token up to there become unused ones. Errors name the file: no tokenizer, one
+// of another kind, a way of cutting texts that GGUF cannot say.
 Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer);
 
 }  // namespace invar

@@ -166,15 +166,45 @@ constexpr std::string_view kJais2Expressions[] = {
     R"(|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S))"
     R"(|\s{4}(?!\S)|\s{1,2}(?!\S)|\s)"};
 
+// As deepseek-v3, with single line breaks and then single digits.
+constexpr std::string_view kSparkExpressions[] = {kThreeDigits, kDeepseekV3Expressions[1],
+                                                  R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+)"
+                                                  R"(|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
+                                                  R"(| ?[\p{P}\p{S}]+)"
+                                                  R"(|[\r\n]|\s+(?!\S)|\s+)",
+                                                  kOneDigit};
+
+// Hangul, East Asian punctuation, Bopomofo and ideographs with kana by themselves; then gpt-4o's words, digits one by
+// one.
+constexpr std::string_view kYoutuExpressions[] = {
+    R"([\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+)"
+    R"(|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+)"
+    R"(|[\x{3105}-\x{312F}]+)"
+    R"(|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
+    R"(|\p{N})"
+    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*)"
+    R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
+// As qwen2 without English contractions.
+constexpr std::string_view kUfakzekaExpressions[] = {R"([^\r\n\p{L}\p{N}]?\p{L}+)"
+                                                     R"(|\p{N})"
+                                                     R"(| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+                                                     R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
+
 constexpr std::string_view kLagunaExpressions[] = {R"([^\n]+|[\n]+)", kQwen2Expressions[0]};
 
 using Names = std::string_view;
-constexpr Names kGpt2Also[] = {"phi-2",    "mpt",      "olmo",    "jais",        "mellum",          "exaone4",
-                               "trillion", "gigachat", "a.x-4.0", "modern-bert", "granite-docling", "roberta-bpe"};
-constexpr Names kLlamaAlso[] = {"llama3", "llama-v3", "falcon3", "falcon-h1", "lfm2", "midm-2.0", "pixtral"};
+constexpr Names kGpt2Also[] = {"phi-2",    "mpt",      "olmo",       "jais",        "mellum",          "exaone4",
+                               "trillion", "gigachat", "a.x-4.0",    "modern-bert", "granite-docling", "roberta-bpe",
+                               "jina-es",  "jina-de",  "jina-v1-en", "jina-v2-es",  "jina-v2-de",      "jina-v2-code"};
+constexpr Names kLlamaAlso[] = {"llama3", "llama-v3", "falcon3", "falcon-h1",
+                                "lfm2",   "midm-2.0", "pixtral", "jina-v5-nano"};
 constexpr Names kDbrxAlso[] = {"smaug-bpe", "chatglm-bpe"};
 constexpr Names kGlm4Also[] = {"glm5"};
-constexpr Names kQwen2Also[] = {"deepseek-r1-qwen", "stablelm2", "hunyuan", "megrez", "grok-2", "solar-open", "kormo"};
+constexpr Names kQwen2Also[] = {"deepseek-r1-qwen", "stablelm2",  "hunyuan", "megrez",
+                                "grok-2",           "solar-open", "kormo",   "f2llmv2"};
 constexpr Names kDeepseekV3Also[] = {"hunyuan-dense", "joyai-llm", "hy_v4"};
 constexpr Names kStarcoderAlso[] = {"smollm", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"};
 constexpr Names kGpt4oAlso[] = {"llama4", "kanana2", "minimax-m2", "talkie"};
@@ -213,6 +243,10 @@ constexpr PreTokenizerRow kRows[] = {
     {.name = "minicpm5", .also = {}, .expressions = kMinicpm5Expressions, .whole_words_first = true},
     {.name = "jais-2", .also = {}, .expressions = kJais2Expressions},
     {.name = "laguna", .also = {}, .expressions = kLagunaExpressions},
+    {.name = "granite-embed-multi-97m", .also = {}, .expressions = kGpt4oExpressions, .whole_words_first = true},
+    {.name = "youtu", .also = {}, .expressions = kYoutuExpressions, .whole_words_first = true},
+    {.name = "spark2_5", .also = {}, .expressions = kSparkExpressions},
+    {.name = "ufakzeka", .also = {}, .expressions = kUfakzekaExpressions},
 };
 
 }  // namespace

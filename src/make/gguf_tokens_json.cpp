@@ -1,0 +1,245 @@
+// Tokens of tokenizer.json: byte-level BPE, and BPE over characters. Read gguf_tokens.h first.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/json.h"
+#include "files/json_document.h"
+#include "files/printable.h"
+#include "make/gguf_tokens.h"
+
+namespace invar {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
+
+// How texts are cut, by the expression that tokenizer.json states: the same steps under GGUF's name for them.
+struct NamedPattern {
+    std::string_view name, expression;
+};
+constexpr NamedPattern kPatterns[] = {
+    {"llama-bpe", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+                  R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"qwen2", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+              R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"tekken", R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+               R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
+               R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+};
+
+Result<void> add_vocabulary_of(const Json& model, const std::string& file, GgufTokens& tokens) {
+    const Json* vocabulary = member(model, "vocab");
+    if (vocabulary == nullptr || !vocabulary->is_object()) return fail("{}: the model has no vocabulary", file);
+    for (const auto& [text, id] : vocabulary->items()) {
+        if (!id.is_number_unsigned()) return fail("{}: the id of token '{}' is no number", file, printable(text));
+        TRY(tokens.set(file, id.get<uint64_t>(), text, TokenKind::normal));
+    }
+    return {};
+}
+
+Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens) {
+    const Json* added = member(tokenizer, "added_tokens");
+    if (added == nullptr || !added->is_array()) return {};
+    for (const Json& token : *added) {
+        auto text = text_of(member(token, "content"));
+        const Json* id = member(token, "id");
+        const Json* special = member(token, "special");
+        if (!text || id == nullptr || !id->is_number_unsigned()) {
+            return fail("{}: an added token has no content or no id", file);
+        }
+        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
+        const TokenKind kind = control ? TokenKind::control : TokenKind::user_defined;
+        TRY(tokens.set(file, id->get<uint64_t>(), std::move(*text), kind, score));
+    }
+    return {};
+}
+
+// Steps of a Sequence, or the one step there is.
+std::vector<const Json*> steps_of(const Json& tokenizer, std::string_view key, std::string_view list_key) {
+    const Json* step = member(tokenizer, key);
+    if (step == nullptr || step->is_null()) return {};
+    const Json* list = member(*step, list_key);
+    if (list == nullptr || !list->is_array()) return {step};
+    std::vector<const Json*> steps;
+    for (const Json& each : *list) steps.push_back(&each);
+    return steps;
+}
+
+// The one expression of a Split, or gpt-2's where ByteLevel cuts by itself.
+Result<std::string_view> pre_tokenizer(const Json& tokenizer, const std::string& file) {
+    std::string found;
+    size_t splits = 0;
+    for (const Json* step : steps_of(tokenizer, "pre_tokenizer", "pretokenizers")) {
+        const auto kind = text_of(member(*step, "type"));
+        const Json* pattern = member(*step, "pattern");
+        const Json* own = member(*step, "use_regex");
+        if (kind == "Split" && pattern != nullptr) {
+            found = text_of(member(*pattern, "Regex")).value_or("");
+            ++splits;
+        } else if (kind != "ByteLevel") {
+            return fail("{}: pre-tokenizer '{}' has no name in GGUF", file, printable(kind.value_or("")));
+        } else if (own != nullptr && own->is_boolean() && own->get<bool>() && splits == 0) {
+            return std::string_view("gpt-2");
+        }
+    }
+    for (const NamedPattern& pattern : kPatterns) {
+        if (splits == 1 && pattern.expression == found) return pattern.name;
+    }
+    return fail(
+        "{}: cuts texts by an expression that has no name in GGUF ('{}'); there are names for the ones of "
+        "gpt-2, Llama 3, Qwen 2 and Tekken",
+        file, printable(found, 160));
+}
+
+// "a b" or ["a", "b"]: the second can hold a blank, which GGUF writes as byte-level BPE's character for it.
+Result<std::vector<std::string>> merges_of(const Json& model, const std::string& file) {
+    std::vector<std::string> merges;
+    const Json* list = member(model, "merges");
+    if (list == nullptr || !list->is_array()) return fail("{}: has no list of merges", file);
+    for (const Json& merge : *list) {
+        if (merge.is_string()) {
+            merges.push_back(merge.get<std::string>());
+            continue;
+        }
+        const bool pair = merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+        if (!pair) return fail("{}: merge {} is no pair of texts", file, merges.size());
+        std::string parts[2] = {merge[0].get<std::string>(), merge[1].get<std::string>()};
+        for (std::string& part : parts) {
+            for (size_t at = part.find(' '); at != std::string::npos; at = part.find(' ', at)) {
+                part.replace(at, 1, "\u0120");
+            }
+        }
+        merges.push_back(parts[0] + " " + parts[1]);
+    }
+    return merges;
+}
+
+// ---- BPE over characters ----
+
+std::optional<std::string> literal_of(const Json& step, std::string_view key) {
+    const Json* pattern = member(step, key);
+    return pattern == nullptr ? std::nullopt : text_of(member(*pattern, "String"));
+}
+
+// Whether a space is put before the text. All that may stand there: Prepend, Replace of a space by the mark, Metaspace,
+// and a Split at spaces, of which the Replace before it left none.
+Result<bool> adds_space_prefix(const Json& tokenizer, const std::string& file) {
+    bool prefix = false, marks = false;
+    for (const Json* step : steps_of(tokenizer, "normalizer", "normalizers")) {
+        const std::string type = text_of(member(*step, "type")).value_or("");
+        if (type == "Prepend" && text_of(member(*step, "prepend")) == kSpaceMark) {
+            prefix = true;
+        } else if (type == "Replace" && literal_of(*step, "pattern") == " " &&
+                   text_of(member(*step, "content")) == kSpaceMark) {
+            marks = true;
+        } else {
+            return fail("{}: normalizer '{}' cannot be said in a GGUF file", file, printable(type));
+        }
+    }
+    for (const Json* step : steps_of(tokenizer, "pre_tokenizer", "pretokenizers")) {
+        const std::string type = text_of(member(*step, "type")).value_or("");
+        if (type == "Metaspace" && text_of(member(*step, "replacement")) == kSpaceMark) {
+            const Json* old = member(*step, "add_prefix_space");
+            const bool by_default = old == nullptr || !old->is_boolean() || old->get<bool>();
+            prefix = text_of(member(*step, "prepend_scheme")).value_or(by_default ? "always" : "never") != "never";
+            marks = true;
+        } else if (type != "Split" || !marks || literal_of(*step, "pattern") != " ") {
+            return fail("{}: pre-tokenizer '{}' cannot be said in a GGUF file", file, printable(type));
+        }
+    }
+    if (!marks) return fail("{}: does not turn spaces into U+2581, which a GGUF file cannot say", file);
+    return prefix;
+}
+
+// Text of a token that merges give -> which new one it is, by its first merge.
+using MergeOrder = std::unordered_map<std::string, int64_t>;
+
+// Merges of one result stand together, or a score could not say their order.
+Result<MergeOrder> read_merge_order(const Json& model, const std::string& file) {
+    const Json* list = member(model, "merges");
+    if (list == nullptr || !list->is_array()) return fail("{}: has no list of merges", file);
+    MergeOrder order;
+    size_t count = 0;
+    std::string last;
+    for (const Json& merge : *list) {
+        std::string result;
+        if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+            result = merge[0].get<std::string>() + merge[1].get<std::string>();
+        } else if (merge.is_string() && std::ranges::count(merge.get_ref<const std::string&>(), ' ') == 1) {
+            result = merge.get<std::string>();
+            result.erase(result.find(' '), 1);
+        } else {
+            return fail("{}: merge {} is no pair of texts", file, count);
+        }
+        ++count;
+        if (result == last) continue;
+        if (!order.emplace(result, order.size()).second) {
+            return fail("{}: the merges of '{}' do not stand together, which scores of tokens cannot say", file,
+                        printable(result, 60));
+        }
+        last = std::move(result);
+    }
+    return order;
+}
+
+bool starts_character(std::string_view text, size_t at) { return (static_cast<uint8_t>(text[at]) & 0xC0) != 0x80; }
+
+// With scores, any two tokens merge whose texts together are a token: for each such token the list must have a merge.
+Result<void> check_that_all_merge(const GgufTokens& tokens, const MergeOrder& order, const std::string& file) {
+    std::unordered_set<std::string_view> vocabulary;
+    for (size_t id = 0; id < tokens.texts.size(); ++id) {
+        if (tokens.kinds[id] == TokenKind::normal) vocabulary.insert(tokens.texts[id]);
+    }
+    for (size_t id = 0; id < tokens.texts.size(); ++id) {
+        const std::string& text = tokens.texts[id];
+        const std::string_view token = text;
+        if (tokens.kinds[id] != TokenKind::normal || order.contains(text)) continue;
+        for (size_t at = 1; at < text.size(); ++at) {
+            if (!starts_character(text, at)) continue;
+            if (!vocabulary.contains(token.substr(0, at)) || !vocabulary.contains(token.substr(at))) continue;
+            return fail("{}: no merge makes the token '{}', which scores of tokens cannot say", file,
+                        printable(text, 60));
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<GgufTokens> byte_level_tokens(const Json& tokenizer, const std::string& file, int64_t rows) {
+    GgufTokens tokens(rows);
+    tokens.model = "gpt2";
+    const Json& model = tokenizer["model"];
+    TRY(add_vocabulary_of(model, file, tokens));
+    TRY(add_added_tokens(tokenizer, file, 0, tokens));
+    TRY_ASSIGN(tokens.pre, pre_tokenizer(tokenizer, file));
+    TRY_ASSIGN(tokens.merges, merges_of(model, file));
+    return tokens;
+}
+
+Result<GgufTokens> character_tokens(const Json& tokenizer, const std::string& file, int64_t rows) {
+    constexpr float kScoreOfAddedTokens = -1000;
+    GgufTokens tokens(rows);
+    tokens.model = "llama";
+    tokens.pre = "default";
+    TRY_ASSIGN(tokens.add_space_prefix, adds_space_prefix(tokenizer, file));
+    const Json& model = tokenizer["model"];
+    TRY(add_vocabulary_of(model, file, tokens));
+    TRY_ASSIGN(const MergeOrder order, read_merge_order(model, file));
+    const auto last = -static_cast<float>(order.size());
+    for (size_t id = 0; id < tokens.texts.size(); ++id) {
+        if (tokens.kinds[id] == TokenKind::unused) continue;
+        const auto found = order.find(tokens.texts[id]);
+        tokens.scores[id] = found != order.end() ? -static_cast<float>(found->second) : last;
+        if (!byte_token_byte(tokens.texts[id])) continue;
+        tokens.kinds[id] = TokenKind::byte;
+        tokens.scores[id] = 0;
+    }
+    TRY(add_added_tokens(tokenizer, file, kScoreOfAddedTokens, tokens));
+    TRY(check_that_all_merge(tokens, order, file));
+    return tokens;
+}
+
+}  // namespace invar

@@ -1,0 +1,219 @@
+// Vocabularies of directories as GGUF files: tokens, scores, types and special ids are those that llama.cpp's converter
+// makes (tests/data/tokenizer/gguf_vocabularies, written by tools/fixtures/gguf_vocabularies.py), and a text becomes
+// the same tokens from the file as from the directory. What GGUF cannot say is refused.
+#include "make/gguf_vocabulary.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+#include "base/json.h"
+#include "files/gguf.h"
+#include "files/gguf_writer.h"
+#include "files/model_directory_files.h"
+#include "text/tokenizer/from_gguf.h"
+#include "text/tokenizer/tokenizer_files.h"
+
+namespace invar {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kRows = 640;
+
+std::string read_bytes(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The files of a fixture, and weights that nobody looks at.
+TestFiles files_of(const std::string& name) {
+    TestFiles files = {{"model.safetensors", safetensors_with({"a.weight"})}};
+    for (const auto& entry : fs::directory_iterator(fs::path(INVAR_TEST_DATA) / "tokenizer/gguf_vocabularies" / name)) {
+        if (entry.path().filename() != "expected.json") {
+            files[entry.path().filename().string()] = read_bytes(entry.path());
+        }
+    }
+    return files;
+}
+
+Json expected_of(const std::string& name) {
+    const fs::path folder = fs::path(INVAR_TEST_DATA) / "tokenizer/gguf_vocabularies" / name;
+    return parse_json(read_bytes(folder / "expected.json")).value_or(Json());
+}
+
+// A GGUF file with nothing but the vocabulary.
+struct Written {
+    std::vector<std::byte> bytes;
+    std::optional<GgufFile> file;
+};
+Result<Written> written(const ModelDirectory& directory) {
+    GgufWriter writer;
+    writer.add("general.architecture", "llama");
+    TRY(add_vocabulary(directory, kRows, writer));
+    Written result{writer.header(), std::nullopt};
+    TRY_ASSIGN(GgufFile file, GgufFile::from_bytes(result.bytes, "vocabulary.gguf"));
+    result.file.emplace(std::move(file));
+    return result;
+}
+
+std::string refusal(const TestFiles& files) {
+    const auto directory = open_files(files);
+    if (!directory) return "the directory is refused: " + directory.error().message;
+    const auto result = written(*directory);
+    return result ? "" : result.error().message;
+}
+
+const char* const kFixtures[] = {"model", "model_with_added_tokens", "model_without_prefix", "json"};
+
+TEST(GgufVocabulary, HasTheConvertersTokensTypesAndIds) {
+    for (const std::string name : kFixtures) {
+        const TestFiles files = files_of(name);  // the directory points into them
+        const auto directory = open_files(files);
+        ASSERT_TRUE(directory) << directory.error().message;
+        const auto result = written(*directory);
+        ASSERT_TRUE(result) << name << ": " << result.error().message;
+        const Metadata& metadata = result->file->metadata();
+        const Json expected = expected_of(name);
+        const auto tokens = expected["tokens"].get<std::vector<std::string>>();
+        const auto types = expected["types"].get<std::vector<int64_t>>();
+        ASSERT_GT(tokens.size(), 600u);
+        const auto texts = metadata.strings("tokenizer.ggml.tokens").value();
+        const auto kinds = metadata.integers("tokenizer.ggml.token_type").value();
+        ASSERT_EQ(texts.size(), static_cast<size_t>(kRows));
+        ASSERT_EQ(kinds.size(), texts.size());
+        for (size_t id = 0; id < texts.size(); ++id) {
+            // For a tokenizer.json the converter stops behind the last token.
+            EXPECT_EQ(texts[id], id < tokens.size() ? tokens[id] : fmt::format("[PAD{}]", id)) << name << " " << id;
+            EXPECT_EQ(kinds[id], id < types.size() ? types[id] : 5) << name << " " << id;
+        }
+        if (expected.contains("scores")) {
+            EXPECT_EQ(metadata.numbers("tokenizer.ggml.scores").value(), expected["scores"].get<std::vector<float>>())
+                << name;
+        }
+        EXPECT_EQ(metadata.string("tokenizer.ggml.model").value(), "llama");
+        EXPECT_EQ(metadata.string("tokenizer.ggml.pre").value(), "default");
+        const std::pair<const char*, const char*> keys[] = {{"bos", "bos"}, {"eos", "eos"}, {"unk", "unknown"}};
+        for (const auto& [of_converter, of_gguf] : keys) {
+            if (!expected["special_ids"].contains(of_converter)) continue;
+            EXPECT_EQ(metadata.signed_integer(fmt::format("tokenizer.ggml.{}_token_id", of_gguf)).value(),
+                      expected["special_ids"][of_converter].get<int64_t>())
+                << name << " " << of_gguf;
+        }
+        if (expected["add_special"].contains("bos")) {
+            EXPECT_EQ(metadata.boolean("tokenizer.ggml.add_bos_token").value(),
+                      expected["add_special"]["bos"].get<bool>())
+                << name;
+        }
+    }
+}
+
+TEST(GgufVocabulary, CutsTextsAsTheDirectoryDoes) {
+    const auto strings = parse_json(read_bytes(fs::path(INVAR_TEST_DATA) / "tokenizer/strings.json"));
+    ASSERT_TRUE(strings);
+    size_t compared = 0, ids = 0;
+    for (const std::string name : kFixtures) {
+        const TestFiles files = files_of(name);  // the directory points into them
+        const auto directory = open_files(files);
+        ASSERT_TRUE(directory);
+        const auto read = TokenizerFiles::of(*directory);
+        ASSERT_TRUE(read);
+        const auto of_directory = read_tokenizer(*read);
+        ASSERT_TRUE(of_directory) << of_directory.error().message;
+        const auto result = written(*directory);
+        ASSERT_TRUE(result) << result.error().message;
+        const auto of_file = tokenizer_from_gguf(result->file->metadata());
+        ASSERT_TRUE(of_file) << of_file.error().message;
+        for (const Json& string : *strings) {
+            const auto text = string.get<std::string>();
+            // An added token with U+2581 stands for spaces in the converter's file, and for itself in the directory's.
+            const bool has_marked_token = text.find("  x") != text.npos || text.find("\u2581\u2581x") != text.npos;
+            if (name == "model_with_added_tokens" && has_marked_token) continue;
+            for (const auto ends : {Tokenizer::Ends::none, Tokenizer::Ends::add}) {
+                const auto wanted = of_directory->encode(text, Specials::as_text, ends);
+                const auto got = of_file->encode(text, Specials::as_text, ends);
+                ASSERT_TRUE(wanted && got) << name << ": " << (got ? "" : got.error().message);
+                EXPECT_EQ(*got, *wanted) << name << ": '" << text << "'";
+                ids += wanted->size();
+                if (ends == Tokenizer::Ends::none) {
+                    EXPECT_EQ(of_file->decode(*wanted, true), of_directory->decode(*wanted, true)) << name;
+                }
+                ++compared;
+            }
+        }
+    }
+    EXPECT_GT(compared, 1800u);
+    std::printf("[equality] %zu texts, %zu ids: the GGUF file's tokens are the directory's\n", compared, ids);
+}
+
+TEST(GgufVocabulary, TakesTheModelFileBeforeAJsonOfTheSameKind) {
+    TestFiles files = files_of("json");
+    files["tokenizer.model"] = files_of("model")["tokenizer.model"];
+    const auto directory = open_files(files);
+    ASSERT_TRUE(directory);
+    const auto result = written(*directory);
+    ASSERT_TRUE(result) << result.error().message;
+    const auto scores = result->file->metadata().numbers("tokenizer.ggml.scores").value();
+    const auto expected = expected_of("model")["scores"].get<std::vector<float>>();
+    EXPECT_EQ(scores, expected);
+}
+
+TEST(GgufVocabulary, TakesTheBosThatThePostProcessorAddsWhereNoOtherFileNamesIt) {
+    TestFiles files = files_of("json");
+    files.erase("tokenizer_config.json");
+    files["config.json"] = R"({"model_type": "llama"})";
+    const auto directory = open_files(files);
+    ASSERT_TRUE(directory);
+    const auto result = written(*directory);
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->file->metadata().signed_integer("tokenizer.ggml.bos_token_id").value(), 1);
+    EXPECT_TRUE(result->file->metadata().boolean("tokenizer.ggml.add_bos_token").value());
+}
+
+TEST(GgufVocabulary, RefusesWhatItCannotSay) {
+    const auto changed = [](const std::function<void(Json&)>& change) {
+        TestFiles files = files_of("json");
+        Json tokenizer = *parse_json(files["tokenizer.json"]);
+        change(tokenizer);
+        files["tokenizer.json"] = tokenizer.dump();
+        return refusal(files);
+    };
+    EXPECT_EQ(changed([](Json&) {}), "");
+    const auto contains = [](const std::string& sentence, const char* part) {
+        EXPECT_NE(sentence.find(part), std::string::npos) << "'" << sentence << "' without '" << part << "'";
+    };
+    contains(changed([](Json& t) { t["normalizer"]["normalizers"].push_back({{"type", "NFKC"}}); }), "'NFKC'");
+    contains(changed([](Json& t) { t["pre_tokenizer"] = {{"type", "Digits"}}; }), "'Digits'");
+    contains(changed([](Json& t) { t["normalizer"] = nullptr; }), "does not turn spaces into U+2581");
+    contains(changed([](Json& t) { t["model"]["merges"].push_back(t["model"]["merges"][0]); }),
+             "do not stand together");
+    contains(changed([](Json& t) { t["model"]["merges"].erase(0); }), "no merge makes the token");
+    contains(changed([](Json& t) { t["model"]["merges"][3] = "abc"; }), "merge 3 is no pair");
+    contains(changed([](Json& t) { t["model"]["vocab"]["x1"] = kRows; }), "the embedding has 640 rows");
+    contains(changed([](Json& t) { t["model"]["vocab"]["x1"] = -1; }), "is no number");
+    contains(changed([](Json& t) { t["model"]["type"] = "Unigram"; }), "is not a BPE tokenizer");
+    contains(changed([](Json& t) { t["model"].erase("merges"); }), "no list of merges");
+    contains(changed([](Json& t) { t["added_tokens"][0].erase("id"); }), "has no content or no id");
+    TestFiles files = files_of("model");
+    files.erase("tokenizer.model");
+    contains(refusal(files), "neither a tokenizer.json nor");
+    files = files_of("model_with_added_tokens");
+    files["added_tokens.json"] = R"({"<far>": 641})";
+    contains(refusal(files), "has the id 641, but the embedding has 640 rows");
+    files = files_of("model_with_added_tokens");
+    files["tokenizer_config.json"] = R"({"added_tokens_decoder": {"x": {"content": "y"}}})";
+    contains(refusal(files), "the entry 'x'");
+    // Fields of the trainer and the normaliser are added behind: the last one counts.
+    files = files_of("model");
+    files["tokenizer.model"] += std::string("\x12\x02\x18\x01", 4);
+    contains(refusal(files), "is a Unigram model");
+    files = files_of("model");
+    files["tokenizer.model"] += std::string("\x1a\x02\x20\x01", 4);
+    contains(refusal(files), "normalises texts");
+}
+
+}  // namespace
+}  // namespace invar
