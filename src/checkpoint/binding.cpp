@@ -100,9 +100,10 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
     const Slices slices = slices_of(module.shape, shape, choice.order);
     if (!slices.fits || (whole && module.shape != shape))
         return misshapen(checkpoint, *module.weights, module.shape, shape);
-    if (stored.format != nullptr && (stored.format != module.format || stored.packing != module.packing ||
-                                     stored.scales.empty() != module.multipliers.empty() ||
-                                     stored.row_scales.empty() != module.row_multipliers.empty())) {
+    if (stored.format != nullptr &&
+        (stored.format != module.format || stored.packing != module.packing ||
+         stored.scale_order != module.scale_order || stored.scales.empty() != module.multipliers.empty() ||
+         stored.row_scales.empty() != module.row_multipliers.empty())) {
         return fail(ErrorKind::unsupported,
                     "{}: tensor '{}' is stored as {} and the experts before it as {}; experts of one layer must be "
                     "stored alike",
@@ -110,6 +111,7 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
     }
     stored.format = module.format;
     stored.packing = module.packing;
+    stored.scale_order = module.scale_order;
     const int64_t count = shape.size() == 3 ? shape[0] : 1;
     for (int64_t i = 0; i < count; ++i) {
         StoredMatrix matrix{.weights = module.weights, .scales = module.scales, .order = choice.order};
@@ -117,6 +119,7 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
         stored.matrices.push_back(matrix);
         if (!module.multipliers.empty())
             stored.scales.push_back(module.multipliers[module.multipliers.size() == 1 ? 0 : static_cast<size_t>(i)]);
+        if (!module.divisors.empty()) stored.divisors.push_back(module.divisors.front());
         for (int64_t row = 0; row < slices.wanted && !module.row_multipliers.empty(); ++row)
             stored.row_scales.push_back(module.row_multipliers[static_cast<size_t>(matrix.order.at(row))]);
     }

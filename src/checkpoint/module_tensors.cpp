@@ -130,6 +130,8 @@ class Finder {
         if (global == nullptr) return lacks(".weight_global_scale", "the scale of the whole tensor");
         TRY_ASSIGN(const std::vector<float> divisor, numbers(*global, 1));
         found_.multipliers = {ScaleDivisor{divisor[0]}.multiplier().value};
+        found_.divisors = divisor;
+        found_.scale_order = ScaleOrder::divides_block_scales;
         return {};
     }
 
@@ -144,6 +146,7 @@ class Finder {
         if (global == nullptr) return lacks(".weight_scale_2", "the scale of the whole tensor");
         TRY_ASSIGN(const std::vector<float> multiplier, numbers(*global, 1));
         found_.multipliers = {ScaleMultiplier{multiplier[0]}.value};
+        found_.scale_order = ScaleOrder::in_block_scales;
         return {};
     }
 

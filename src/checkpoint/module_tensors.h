@@ -27,9 +27,11 @@ struct ModuleTensors {
     const Format* format = nullptr;
     CodePacking packing = CodePacking::blocks;
     const TensorInfo* weights = nullptr;
-    const TensorInfo* scales = nullptr;   // of blocks
-    std::vector<int64_t> shape;           // in weights, outermost first
-    std::vector<float> multipliers;       // one for each matrix, or one for all; empty: none
+    const TensorInfo* scales = nullptr;  // of blocks
+    std::vector<int64_t> shape;          // in weights, outermost first
+    std::vector<float> multipliers;      // one for each matrix, or one for all; empty: none
+    std::vector<float> divisors;         // likewise, where the file states divisors: the multipliers are their inverses
+    ScaleOrder scale_order = ScaleOrder::last;
     std::vector<float> row_multipliers;   // one for each row of all matrices; empty: none
     std::vector<const TensorInfo*> read;  // where these came from
 };

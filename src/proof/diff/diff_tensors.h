@@ -27,7 +27,9 @@ struct TensorDistance {
     int64_t sign_flips = 0;   // weights beyond the RMS in A that have the other sign in B
     int64_t weights = 0;
     bool finite = true;
-    bool equal_bits = false;  // every weight is the same binary32 once decoded
+    // Every weight is the same binary32 once decoded, or has the same codes and scales, so that every product is the
+    // same to the bit.
+    bool equal_bits = false;
     WorstBlock worst;
     std::vector<std::string> suspicions;  // sentences; empty: nothing but quantisation
     bool unexplained = false;             // farther than the formats explain, and none of the known mistakes
