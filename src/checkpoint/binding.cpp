@@ -41,9 +41,29 @@ constexpr IgnoreRule kHuggingFaceRules[] = {
     {Where::start, "mtp.*", "mtp.", "a head that predicts several tokens, which is not computed"},
 };
 
+// Of Mistral's own layout.
+constexpr IgnoreRule kMistralRules[] = {
+    {Where::end, "*.qscale_act", ".qscale_act", kActivations},
+    {Where::start, "vision_encoder.*", "vision_encoder.", kOtherSenses},
+    {Where::start, "vision_language_adapter.*", "vision_language_adapter.", kOtherSenses},
+    {Where::start, "patch_merger.*", "patch_merger.", kOtherSenses},
+    {Where::start, "pre_mm_projector_norm.*", "pre_mm_projector_norm.", kOtherSenses},
+};
+
+std::span<const IgnoreRule> rules_of(Dialect dialect) {
+    switch (dialect) {
+        case Dialect::gguf:
+            return kGgufRules;
+        case Dialect::hugging_face:
+            return kHuggingFaceRules;
+        case Dialect::mistral:
+            return kMistralRules;
+    }
+    return {};
+}
+
 const IgnoreRule* rule_for(std::string_view name, Dialect dialect) {
-    const std::span<const IgnoreRule> rules = dialect == Dialect::gguf ? std::span<const IgnoreRule>(kGgufRules)
-                                                                       : std::span<const IgnoreRule>(kHuggingFaceRules);
+    const std::span<const IgnoreRule> rules = rules_of(dialect);
     const auto found = std::find_if(rules.begin(), rules.end(), [&](const IgnoreRule& rule) {
         return rule.where == Where::end ? name.ends_with(rule.text) : name.starts_with(rule.text);
     });

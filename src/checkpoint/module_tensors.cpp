@@ -28,7 +28,7 @@ class Finder {
     }
 
     Result<std::optional<ModuleTensors>> find() {
-        if (checkpoint_.dialect() == Dialect::hugging_face) TRY(refuse_foreign());
+        if (checkpoint_.dialect() != Dialect::gguf) TRY(refuse_foreign());
         const TensorInfo* weight = checkpoint_.find(tensor_);
         if (weight != nullptr && weight->format != nullptr) {
             found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
@@ -150,11 +150,12 @@ class Finder {
         return {};
     }
 
-    // FP8: X.weight_scale, or X.weight_scale_inv, which is a multiplier in spite of its name: one for the tensor, one
-    // for each row, or one for each 128 x 128.
+    // FP8: X.weight_scale, Mistral's own X.qscale_weight, or X.weight_scale_inv, which is a multiplier in spite of its
+    // name: one for the tensor, one for each row, or one for each 128 x 128.
     Result<void> f8(const TensorInfo& weight) {
         const TensorInfo* scale = beside(".weight_scale");
         if (scale == nullptr) scale = beside(".weight_scale_inv");
+        if (scale == nullptr) scale = beside(".qscale_weight");
         if (scale == nullptr) return lacks(".weight_scale", "the scale of its weights");
         if (weight.shape.size() != 2) return not_known(weight);
         const int64_t rows = weight.shape[0], columns = weight.shape[1];

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "files/json_document.h"
 #include "files/printable.h"
+#include "make/gguf_tekken.h"
 
 namespace invar {
 namespace {
@@ -25,9 +26,7 @@ constexpr NamedPattern kPatterns[] = {
                   R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
     {"qwen2", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
               R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"tekken", R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-               R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
-               R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"tekken", kTekkenExpression},
 };
 
 // A member, or null where there is none of this kind.
@@ -250,8 +249,15 @@ Result<std::optional<std::string>> chat_template(const ModelDirectory& directory
 }  // namespace
 
 Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
+    if (!directory.has("tokenizer.json") && directory.has("tekken.json")) {
+        TRY(add_tekken_vocabulary(directory, rows, writer));
+        TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, Json::object()));
+        if (found) writer.add("tokenizer.chat_template", *found);
+        return {};
+    }
     if (!directory.has("tokenizer.json")) {
-        return fail("{}: has no tokenizer.json, from which the vocabulary of a GGUF file is made", directory.name());
+        return fail("{}: has no tokenizer.json or tekken.json, from which the vocabulary of a GGUF file is made",
+                    directory.name());
     }
     TRY_ASSIGN(const Json tokenizer, directory.read_json("tokenizer.json", kMostBytes));
     Json config = Json::object();

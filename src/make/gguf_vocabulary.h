@@ -1,6 +1,6 @@
 // The tokenizer's part of a GGUF file, from tokenizer.json and what stands beside it: tokens with their types, merges,
 // the name of the pre-tokenizer, special ids and the chat template, as llama.cpp's converter writes them. Byte-level
-// BPE only; how a text is tokenised is text/'s.
+// BPE only, and Tekken where there is no tokenizer.json (gguf_tekken.h); how a text is tokenised is text/'s.
 #pragma once
 
 #include <cstdint>

@@ -46,7 +46,7 @@ class Decoder final : public Model {
 class Declaration {
   public:
     explicit Declaration(const Checkpoint& checkpoint)
-        : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied(checkpoint)) {}
+        : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied()) {}
 
     Dialect dialect() const { return checkpoint_.dialect(); }
     void layer(int index) { layer_ = index; }
@@ -70,15 +70,20 @@ class Declaration {
     std::vector<WantedWeight> take() { return std::move(wanted_); }
 
   private:
-    // config.json says whether the head is the embedding; in GGUF files its absence does.
-    static bool is_tied(const Checkpoint& checkpoint) {
-        if (checkpoint.dialect() == Dialect::gguf) return false;
-        return Hyperparameters(checkpoint).boolean_or("tied head", false).value_or(false);
+    // The config says whether the head is the embedding; in GGUF files its absence does. Models that also see may say
+    // it beside the text model's config, and often have a head of its own then, which counts.
+    bool is_tied() const {
+        if (dialect() == Dialect::gguf) return false;
+        const Hyperparameters keys(checkpoint_);
+        if (keys.boolean_or("tied head", false).value_or(false)) return true;
+        const bool absent = checkpoint_.find(names_.name(-1, "output.weight", "lm_head.weight", true)) == nullptr;
+        return absent && keys.boolean_at_top("tied head", false).value_or(false);
     }
     std::string tensor_name(WeightNames names, bool head = false) const {
         return names_.name(layer_, names.gguf, names.hugging_face, head);
     }
-    RowOrder order_of(const RowOrder& gguf) const { return dialect() == Dialect::gguf ? gguf : RowOrder(); }
+    // Mistral's own files have GGUF's order of rows.
+    RowOrder order_of(const RowOrder& gguf) const { return dialect() == Dialect::hugging_face ? RowOrder() : gguf; }
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
         wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
         wanted_.back().gguf.tensor = gguf_name(layer_, names.gguf);
@@ -92,7 +97,7 @@ class Declaration {
         weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
         weight.gguf.order = options.gguf_order;
         const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
-        if (!fused.empty()) {
+        if (!fused.empty() && dialect() != Dialect::mistral) {
             RowOrder slice = order;
             slice.first += options.fused_row;
             weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});

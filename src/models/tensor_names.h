@@ -1,5 +1,6 @@
 // Under which names a checkpoint has the tensors of a text model: what stands before the names that an architecture
-// states. Files of models that also see or hear put the text model below another root.
+// states, and Mistral's own names for them. Files of models that also see or hear put the text model below another
+// root.
 #pragma once
 
 #include <string>
@@ -17,11 +18,13 @@ class TensorNames {
     explicit TensorNames(const Checkpoint& checkpoint);
 
     // Of a weight of a layer; -1: of the whole model. `head`: the name stands beside the text model and not in it.
+    // Empty where Mistral's layout has no such tensor.
     std::string name(int layer, std::string_view gguf, std::string_view hugging_face, bool head = false) const;
 
   private:
     Dialect dialect_;
     std::string body_, head_;  // of Hugging Face's names: "model.", ""
+    std::string mixture_;      // of Mistral's: "feed_forward"
 };
 
 }  // namespace invar
