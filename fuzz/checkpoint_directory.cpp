@@ -1,6 +1,7 @@
 // Fuzzes everything that `invar plan` and `inspect` do with an untrusted model directory before computing: config,
 // names, modules of quantised weights, binding, plan, and rows of bound weights. The input is two bytes of length,
-// config.json, and the SafeTensors file behind it. Seeds: fuzz/corpus/checkpoint_directory.
+// config.json, and the SafeTensors file behind it. If the highest bit of the length is set, they are params.json and
+// consolidated.safetensors of Mistral's own layout. Seeds: fuzz/corpus/checkpoint_directory.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -37,9 +38,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace invar;
     if (size < 2) return 0;
     const auto* bytes = reinterpret_cast<const std::byte*>(data);
-    const size_t config = std::min<size_t>(data[0] | data[1] << 8, size - 2);
+    const bool mistral = (data[1] & 0x80) != 0;
+    const size_t config = std::min<size_t>(data[0] | (data[1] & 0x7F) << 8, size - 2);
     const auto opened = Checkpoint::from_files(
-        {{"config.json", {bytes + 2, config}}, {"model.safetensors", {bytes + 2 + config, size - 2 - config}}}, "m");
+        {{mistral ? "params.json" : "config.json", {bytes + 2, config}},
+         {mistral ? "consolidated.safetensors" : "model.safetensors", {bytes + 2 + config, size - 2 - config}}},
+        "m");
     if (!opened) return 0;
     inspect(*opened);
     const auto read = read_model(*opened);

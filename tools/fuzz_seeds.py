@@ -141,13 +141,18 @@ def write_directories(corpus):
 
 
 def write_checkpoint_directories(folder):
-    """Writes the length of config.json, config.json and the SafeTensors file (fuzz/checkpoint_directory.cpp) of two tiny models in tests/data."""
+    """config.json behind its length, then the SafeTensors file (fuzz/checkpoint_directory.cpp): tiny models of tests/data, the last in
+    Mistral's own layout, which the highest bit of the length says."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("llama-linear", "qwen2-yarn"):
         source = ROOT / "tests" / "data" / "goldens_hf" / name
         config = json.dumps(json.loads((source / "config.json").read_text()), separators=(",", ":")).encode()
         (folder / name).write_bytes(struct.pack("<H", len(config)) + config + (source / "model.safetensors").read_bytes())
         print(folder / name)
+    source = ROOT / "tests" / "data" / "goldens_mistral" / "mistral-fp8"
+    params = json.dumps(json.loads((source / "params.json").read_text()), separators=(",", ":")).encode()
+    (folder / "mistral-own").write_bytes(struct.pack("<H", len(params) | 0x8000) + params + (source / "consolidated.safetensors").read_bytes())
+    print(folder / "mistral-own")
 
 
 def write_tokenizer_files(folder):

@@ -1,6 +1,7 @@
 // invar diff A B: compares two checkpoints of one model, weight by weight and by running both on a text.
 #include "app/output.h"
 #include "app/settings.h"
+#include "arithmetic/philox.h"
 #include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
 #include "text/tokenizer/from_checkpoint.h"
@@ -12,6 +13,10 @@ constexpr const char* kDefaultText =
     "The quick brown fox jumps over the lazy dog. In 1969, two people walked on the Moon; 23 * 17 = 391.\n"
     "def square(x):\n    return x * x\n\nWhat is the capital of France? The capital of France is Paris.";
 
+// Where there is no tokenizer.
+constexpr int64_t kRandomTokens = 64;
+constexpr uint64_t kRandomSeed = 0;
+
 struct DiffFlags {
     ModelSettings machine;
     std::string a, b, prompt;
@@ -19,11 +24,41 @@ struct DiffFlags {
     bool weights_only = false, all = false, json = false;
 };
 
-Result<std::vector<int32_t>> prompt_tokens(const DiffFlags& flags, const Checkpoint& file) {
-    if (!flags.tokens.empty()) return flags.tokens;
+// Ids that both vocabularies have, the same on every machine.
+std::vector<int32_t> random_tokens(const CheckpointMatch& match) {
+    const int64_t count = std::min({kRandomTokens, match.a.context_length, match.b.context_length});
+    const auto vocabulary = static_cast<double>(std::min(match.a.vocabulary, match.b.vocabulary));
+    std::vector<int32_t> tokens;
+    for (int64_t i = 0; i < count; ++i)
+        tokens.push_back(static_cast<int32_t>(law::uniform(kRandomSeed, static_cast<uint64_t>(i)) * vocabulary));
+    return tokens;
+}
+
+Result<std::vector<int32_t>> text_tokens(const DiffFlags& flags, const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
                             Tokenizer::Ends::add);
+}
+
+// What both are run on: the ids that were given, or those of the text by the first tokenizer that takes it. Where
+// none can, random ids, and in not_compared why.
+Result<std::vector<int32_t>> tokens_to_run(const DiffFlags& flags, const Checkpoint& a, const Checkpoint& b,
+                                           CheckpointDiff& diff) {
+    if (!flags.tokens.empty()) return flags.tokens;
+    std::string reasons;
+    for (const Checkpoint* file : {&a, &b}) {
+        const Result<std::vector<int32_t>> tokens = text_tokens(flags, *file);
+        if (tokens) return tokens;
+        const std::string& reason = tokens.error().message;
+        const bool named = reason.starts_with(file->name());
+        reasons += fmt::format("{}{}{}", reasons.empty() ? "" : "; ", named ? "" : file->name() + ": ", reason);
+    }
+    std::vector<int32_t> tokens = random_tokens(diff.match);
+    diff.not_compared.push_back(
+        fmt::format("text, for which neither has a usable tokenizer ({}); both ran on {} random token ids below {} "
+                    "instead (Philox, seed {})",
+                    reasons, tokens.size(), std::min(diff.match.a.vocabulary, diff.match.b.vocabulary), kRandomSeed));
+    return tokens;
 }
 
 Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::span<const int32_t> tokens) {
@@ -38,15 +73,14 @@ Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::s
     return run_residuals(runner, tokens);
 }
 
-// Adds the drift on the prompt, or the reason why there is none to not_compared. The findings about weights are
-// reported either way.
-Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, CheckpointDiff& diff) {
+// The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
+Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, const Checkpoint& b, CheckpointDiff& diff) {
     if (flags.weights_only) return {};
     if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
         diff.not_compared.push_back("runs: the files do not hold the same tensors");
         return {};
     }
-    TRY_ASSIGN(const std::vector<int32_t> tokens, prompt_tokens(flags, a));
+    TRY_ASSIGN(const std::vector<int32_t> tokens, tokens_to_run(flags, a, b, diff));
     if (tokens.empty()) return fail("the prompt has no tokens; give --prompt or --tokens");
     auto run_a = run(flags, flags.a, tokens);
     auto run_b = run(flags, flags.b, tokens);
@@ -75,7 +109,7 @@ Result<int> diff_models(const DiffFlags& flags) {
                        return true;
                    }));
     }
-    TRY(add_drift(flags, a, diff));
+    TRY(add_drift(flags, a, b, diff));
     if (flags.json) {
         print_json(diff_as_json(diff));
     } else {
@@ -90,23 +124,24 @@ Command diff_command() {
     auto flags = std::make_shared<DiffFlags>();
     return {.name = "diff",
             .summary = "Compare two checkpoints of one model: weights, and a run on a text",
-            .settings = {{"",
-                          {
-                              {"a", text(flags->a), "GGUF file or model directory, the original", kRequired},
-                              {"b", text(flags->b),
-                               "The same model in another file or directory, e.g. in another format", kRequired},
-                              {"--prompt", text(flags->prompt), "Text to run both on; default: a built-in one"},
-                              {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
-                              {"--weights-only", flag(flags->weights_only), "Compare the weights and run nothing"},
-                              {"--all", flag(flags->all), "A line for every tensor"},
-                              {"--json", flag(flags->json), "Print JSON"},
-                          }},
-                         model_settings(flags->machine)},
+            .settings =
+                {{"",
+                  {
+                      {"a", text(flags->a), "Model: a GGUF file or a directory, the original", kRequired},
+                      {"b", text(flags->b), "The same model, e.g. in another format or container", kRequired},
+                      {"--prompt", text(flags->prompt),
+                       "Text to run both on; default: a built-in one, or random token ids where there is no tokenizer"},
+                      {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
+                      {"--weights-only", flag(flags->weights_only), "Run nothing"},
+                      {"--all", flag(flags->all), "A line for every tensor"},
+                      {"--json", flag(flags->json), "Print JSON"},
+                  }},
+                 model_settings(flags->machine)},
             .footer =
                 "Ends with 1 if something is suspicious: a distance that the formats do not explain. Quantisation "
                 "alone is not.\n"
                 "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
-                "  invar diff a.gguf b.gguf --weights-only --all",
+                "  invar diff model-directory model.gguf --weights-only --all",
             .run = [flags](const Arguments&) { return diff_models(*flags); }};
 }
 

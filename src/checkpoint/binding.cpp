@@ -43,9 +43,29 @@ constexpr IgnoreRule kHuggingFaceRules[] = {
     {Where::start, "mtp.*", "mtp.", "a head that predicts several tokens, which is not computed"},
 };
 
+// Of Mistral's own layout.
+constexpr IgnoreRule kMistralRules[] = {
+    {Where::end, "*.qscale_act", ".qscale_act", kActivations},
+    {Where::start, "vision_encoder.*", "vision_encoder.", kOtherSenses},
+    {Where::start, "vision_language_adapter.*", "vision_language_adapter.", kOtherSenses},
+    {Where::start, "patch_merger.*", "patch_merger.", kOtherSenses},
+    {Where::start, "pre_mm_projector_norm.*", "pre_mm_projector_norm.", kOtherSenses},
+};
+
+std::span<const IgnoreRule> rules_of(Dialect dialect) {
+    switch (dialect) {
+        case Dialect::gguf:
+            return kGgufRules;
+        case Dialect::hugging_face:
+            return kHuggingFaceRules;
+        case Dialect::mistral:
+            return kMistralRules;
+    }
+    return {};
+}
+
 const IgnoreRule* rule_for(std::string_view name, Dialect dialect) {
-    const std::span<const IgnoreRule> rules = dialect == Dialect::gguf ? std::span<const IgnoreRule>(kGgufRules)
-                                                                       : std::span<const IgnoreRule>(kHuggingFaceRules);
+    const std::span<const IgnoreRule> rules = rules_of(dialect);
     const auto found = std::find_if(rules.begin(), rules.end(), [&](const IgnoreRule& rule) {
         return rule.where == Where::end ? name.ends_with(rule.text) : name.starts_with(rule.text);
     });
@@ -102,9 +122,10 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
     const Slices slices = slices_of(module.shape, shape, choice.order);
     if (!slices.fits || (whole && module.shape != shape))
         return misshapen(checkpoint, *module.weights, module.shape, shape);
-    if (stored.format != nullptr && (stored.format != module.format || stored.packing != module.packing ||
-                                     stored.scales.empty() != module.multipliers.empty() ||
-                                     stored.row_scales.empty() != module.row_multipliers.empty())) {
+    if (stored.format != nullptr &&
+        (stored.format != module.format || stored.packing != module.packing ||
+         stored.scale_order != module.scale_order || stored.scales.empty() != module.multipliers.empty() ||
+         stored.row_scales.empty() != module.row_multipliers.empty())) {
         return fail(ErrorKind::unsupported,
                     "{}: tensor '{}' is stored as {} and the experts before it as {}; experts of one layer must be "
                     "stored alike",
@@ -112,6 +133,7 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
     }
     stored.format = module.format;
     stored.packing = module.packing;
+    stored.scale_order = module.scale_order;
     const int64_t count = shape.size() == 3 ? shape[0] : 1;
     for (int64_t i = 0; i < count; ++i) {
         StoredMatrix matrix{.weights = module.weights, .scales = module.scales, .order = choice.order};
@@ -119,6 +141,7 @@ Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice,
         stored.matrices.push_back(matrix);
         if (!module.multipliers.empty())
             stored.scales.push_back(module.multipliers[module.multipliers.size() == 1 ? 0 : static_cast<size_t>(i)]);
+        if (!module.divisors.empty()) stored.divisors.push_back(module.divisors.front());
         for (int64_t row = 0; row < slices.wanted && !module.row_multipliers.empty(); ++row)
             stored.row_scales.push_back(module.row_multipliers[static_cast<size_t>(matrix.order.at(row))]);
     }

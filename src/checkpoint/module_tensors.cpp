@@ -31,7 +31,7 @@ class Finder {
     }
 
     Result<std::optional<ModuleTensors>> find() {
-        if (checkpoint_.dialect() == Dialect::hugging_face) TRY(refuse_foreign());
+        if (checkpoint_.dialect() != Dialect::gguf) TRY(refuse_foreign());
         const TensorInfo* weight = checkpoint_.find(tensor_);
         if (weight != nullptr && weight->format != nullptr) {
             found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
@@ -133,6 +133,8 @@ class Finder {
         if (global == nullptr) return lacks(".weight_global_scale", "the scale of the whole tensor");
         TRY_ASSIGN(const std::vector<float> divisor, numbers(*global, 1));
         found_.multipliers = {ScaleDivisor{divisor[0]}.multiplier().value};
+        found_.divisors = divisor;
+        found_.scale_order = ScaleOrder::divides_block_scales;
         return {};
     }
 
@@ -147,14 +149,16 @@ class Finder {
         if (global == nullptr) return lacks(".weight_scale_2", "the scale of the whole tensor");
         TRY_ASSIGN(const std::vector<float> multiplier, numbers(*global, 1));
         found_.multipliers = {ScaleMultiplier{multiplier[0]}.value};
+        found_.scale_order = ScaleOrder::in_block_scales;
         return {};
     }
 
-    // FP8: X.weight_scale, or X.weight_scale_inv, which is a multiplier in spite of its name. There is one for the
-    // tensor, one per row, or one per 128 x 128 block.
+    // FP8: X.weight_scale, Mistral's own X.qscale_weight, or X.weight_scale_inv, which is a multiplier in spite of its
+    // name: one for the tensor, one for each row, or one for each 128 x 128.
     Result<void> f8(const TensorInfo& weight) {
         const TensorInfo* scale = beside(".weight_scale");
         if (scale == nullptr) scale = beside(".weight_scale_inv");
+        if (scale == nullptr) scale = beside(".qscale_weight");
         if (scale == nullptr) return lacks(".weight_scale", "the scale of its weights");
         if (weight.shape.size() != 2) return not_known(weight);
         const int64_t rows = weight.shape[0], columns = weight.shape[1];

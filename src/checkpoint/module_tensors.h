@@ -27,11 +27,13 @@ struct ModuleTensors {
     const Format* format = nullptr;
     CodePacking packing = CodePacking::blocks;
     const TensorInfo* weights = nullptr;
-    const TensorInfo* scales = nullptr;   // of blocks
-    std::vector<int64_t> shape;           // in weights, outermost first
-    std::vector<float> multipliers;       // one per matrix, or one for all; empty: none
-    std::vector<float> row_multipliers;   // one per row of all matrices; empty: none
-    std::vector<const TensorInfo*> read;  // the tensors that these came from
+    const TensorInfo* scales = nullptr;  // of blocks
+    std::vector<int64_t> shape;          // in weights, outermost first
+    std::vector<float> multipliers;      // one for each matrix, or one for all; empty: none
+    std::vector<float> divisors;         // likewise, where the file states divisors: the multipliers are their inverses
+    ScaleOrder scale_order = ScaleOrder::last;
+    std::vector<float> row_multipliers;   // one for each row of all matrices; empty: none
+    std::vector<const TensorInfo*> read;  // where these came from
 };
 
 // Whether the format's blocks are single unscaled numbers: f32, f16, bf16.

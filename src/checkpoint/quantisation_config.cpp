@@ -86,6 +86,28 @@ bool any_means(const std::vector<std::string>& entries, std::string_view module)
                        [&](const std::string& entry) { return entry_means(entry, module); });
 }
 
+// The object `quantization` of params.json: FP8 with a scale for each tensor; those of activations are not used here.
+Result<std::optional<QuantisationConfig>> read_mistral(const Json& params, const std::string& file) {
+    const auto stated = params.find("quantization");
+    if (stated == params.end() || stated->is_null()) return std::optional<QuantisationConfig>();
+    if (!stated->is_object()) return fail("{}: the key 'quantization' must be an object", file);
+    constexpr std::pair<std::string_view, std::string_view> kKnown[] = {{"qformat_weight", "fp8_e4m3"},
+                                                                        {"qscheme_act", "TENSOR"}};
+    for (const auto& [key, value] : stated->items()) {
+        if (value.is_null()) continue;
+        const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+        const bool supported = std::any_of(std::begin(kKnown), std::end(kKnown), [&](const auto& one) {
+            return one.first == key && value.is_string() && one.second == text;
+        });
+        if (supported) continue;
+        return fail(ErrorKind::unsupported,
+                    "{}: the key 'quantization.{}' is {}, which is not supported (supported: qformat_weight 'fp8_e4m3' "
+                    "and qscheme_act 'TENSOR')",
+                    file, printable(key), printable(text, 80));
+    }
+    return std::optional<QuantisationConfig>({.method = "fp8"});
+}
+
 }  // namespace
 
 bool entry_means(const std::string& entry, std::string_view module) {
@@ -104,6 +126,7 @@ Result<std::optional<QuantisationConfig>> QuantisationConfig::read(const Checkpo
     const ModelDirectory* directory = checkpoint.directory();
     if (directory == nullptr) return std::optional<QuantisationConfig>();
     const std::string& file = directory->config_name();
+    if (checkpoint.dialect() == Dialect::mistral) return read_mistral(checkpoint.config(), file);
     QuantisationConfig config;
     const Json* stated = directory->quantization_config();
     const Json* modelopt = directory->hf_quant_config();

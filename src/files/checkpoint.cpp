@@ -90,7 +90,10 @@ Result<Checkpoint> Checkpoint::from_files(std::vector<MemoryFile> files, std::st
 
 const GgufFile* Checkpoint::gguf() const { return std::get_if<GgufFile>(&state_->container); }
 const ModelDirectory* Checkpoint::directory() const { return std::get_if<ModelDirectory>(&state_->container); }
-Dialect Checkpoint::dialect() const { return gguf() != nullptr ? Dialect::gguf : Dialect::hugging_face; }
+Dialect Checkpoint::dialect() const {
+    if (gguf() != nullptr) return Dialect::gguf;
+    return directory()->layout() == ModelDirectory::Layout::mistral ? Dialect::mistral : Dialect::hugging_face;
+}
 const std::string& Checkpoint::name() const { return gguf() != nullptr ? gguf()->name() : directory()->name(); }
 std::span<const TensorInfo> Checkpoint::tensors() const { return state_->tensors; }
 const Metadata& Checkpoint::metadata() const { return gguf() != nullptr ? gguf()->metadata() : state_->empty; }

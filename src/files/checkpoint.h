@@ -29,6 +29,7 @@ struct MemoryFile;
 enum class Dialect : uint8_t {
     gguf,          // "blk.0.attn_q.weight", "llama.block_count"
     hugging_face,  // "model.layers.0.self_attn.q_proj.weight", "num_hidden_layers"
+    mistral,       // "layers.0.attention.wq.weight", "n_layers": a directory in Mistral's own layout
 };
 
 class Checkpoint {
@@ -47,7 +48,8 @@ class Checkpoint {
     std::span<const TensorInfo> tensors() const;  // in the order of the files
     const TensorInfo* find(std::string_view tensor) const;
     const Metadata& metadata() const;  // GGUF's key-value pairs; none of a directory
-    // The text model's part of config.json: the object itself, or its text_config. For directories only.
+    // What config.json says of the text model: the object itself, or its text_config; params.json in Mistral's own
+    // layout. Of directories only.
     const Json& config() const;
 
     std::span<const std::filesystem::path> paths() const;  // of the files with tensors; empty after from_bytes

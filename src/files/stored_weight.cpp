@@ -5,14 +5,34 @@
 #include <cstring>
 
 #include "arithmetic/elementary.h"
+#include "base/check.h"
 #include "base/mapped_file.h"
 #include "files/block_packing.h"
+#include "formats/nvfp4/nvfp4.h"
 
 namespace invar {
 namespace {
 
 // The row of the scales' tensor for a row of the weights' tensor: in a grid, blocks of 128 rows share one.
 int64_t scale_row(CodePacking packing, int64_t row) { return packing == CodePacking::f8_grid ? row / 128 : row; }
+
+// A row of NVFP4 whose writer joins the scale of the tensor with those of the blocks first. A divisor of 0 belongs to
+// an expert that no calibration text reached: its weights are 0.
+void decode_nvfp4(const std::byte* stored, int64_t columns, ScaleOrder order, float scale, float* out) {
+    for (int64_t first = 0; first < columns; first += 16) {
+        nvfp4::Block block;
+        std::memcpy(&block, stored + first / 64 * static_cast<int64_t>(sizeof block), sizeof block);
+        const auto group = static_cast<int>(first / 16 % 4);
+        float of_group = ue4m3_to_f32(block.scales[group]);
+        if (order == ScaleOrder::in_block_scales) {
+            of_group *= scale;
+        } else {
+            of_group = scale == 0 ? 0 : of_group / scale;
+        }
+        for (int i = 0; i < 16; ++i)
+            out[first + i] = 0.5f * static_cast<float>(nvfp4::code(block, group, i)) * of_group;
+    }
+}
 
 int64_t bytes_of_row(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.bytes) / tensor.rows(); }
 
@@ -105,12 +125,20 @@ Result<const std::byte*> RowReader::rows(const StoredWeight& weight, int64_t fir
 Result<void> RowReader::decode(const StoredWeight& weight, int64_t row, float* out) {
     if (weight.shape.size() == 1) return vector(weight, out);
     TRY_ASSIGN(const std::byte* stored, rows(weight, row, 1));
+    const int64_t matrix = row / weight.rows_of_matrix();
+    if (weight.scale_order != ScaleOrder::last) {
+        CHECK(weight.format->id == FormatId::nvfp4, "only NVFP4 has scales of blocks and of the tensor");
+        const bool divides = weight.scale_order == ScaleOrder::divides_block_scales;
+        const float scale = divides ? weight.divisors[static_cast<size_t>(matrix)] : weight.scale_of(matrix);
+        decode_nvfp4(stored, weight.columns(), weight.scale_order, scale, out);
+        return {};
+    }
     weight.format->decode(stored, weight.columns(), out);
     const auto multiply = [&](float scale) {
         if (scale == 1.0f) return;
         for (int64_t i = 0; i < weight.columns(); ++i) out[i] *= scale;
     };
-    multiply(weight.scale_of(row / weight.rows_of_matrix()));
+    multiply(weight.scale_of(matrix));
     if (!weight.row_scales.empty()) multiply(weight.row_scales[static_cast<size_t>(row)]);
     return {};
 }

@@ -45,6 +45,15 @@ enum class CodePacking : uint8_t {
     int4_words,   // I32 [rows, columns / 8], the first element lowest, code 8 is zero; scales [rows, columns / group]
 };
 
+// Where the scale of a whole tensor is multiplied in a weight as its writer means it. The first product of each is
+// exact or is the only one that rounds before the last; what a product with the weight does is docs/arithmetic.md,
+// section 1.
+enum class ScaleOrder : uint8_t {
+    last,                  // (code * block scale) * scale
+    in_block_scales,       // code * (block scale * scale): ModelOpt's NVFP4
+    divides_block_scales,  // code * (block scale / divisor): NVFP4 of compressed-tensors
+};
+
 // One matrix of the weight, or its vector.
 struct StoredMatrix {
     const TensorInfo* weights = nullptr;
@@ -58,9 +67,11 @@ struct StoredWeight {
     std::vector<int64_t> shape;          // outermost first: [rows, columns], [matrices, rows, columns] or [size]
     std::vector<StoredMatrix> matrices;  // one, or one per expert
     CodePacking packing = CodePacking::blocks;
-    std::vector<float> scales;            // one per matrix: the multiplier of all its weights; empty: none
-    std::vector<float> row_scales;        // one per row of all matrices, likewise; empty: none
-    std::vector<const TensorInfo*> read;  // tensors that these numbers came from, and others that were looked at
+    std::vector<float> scales;            // one for each matrix: the multiplier of all its weights; empty: none
+    std::vector<float> divisors;          // likewise as the file states them, for ScaleOrder::divides_block_scales
+    std::vector<float> row_scales;        // one for each row of all matrices, likewise; empty: none
+    std::vector<const TensorInfo*> read;  // the tensors that these numbers came from, and others that were looked at
+    ScaleOrder scale_order = ScaleOrder::last;  // another one only where `format` is nvfp4
     VectorLaw law = VectorLaw::as_stored;
     std::string recipe;  // how it is made, in words; "": it is the tensor itself
 
@@ -93,7 +104,7 @@ class RowReader {
 
     // Rows [first, first + count) of the weight, counted over all matrices; valid until the next call.
     Result<const std::byte*> rows(const StoredWeight& weight, int64_t first, int64_t count);
-    // The numbers of one row, multiplied by the scale of its matrix: [columns].
+    // The numbers of one row, [columns]: the binary32 that the writer's own code makes of it. A zero has no sign.
     Result<void> decode(const StoredWeight& weight, int64_t row, float* out);
     // The numbers of a vector, [size].
     Result<void> vector(const StoredWeight& weight, float* out);

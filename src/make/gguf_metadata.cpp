@@ -50,7 +50,8 @@ void add_rope(const RopeSpec& rope, Keys& keys) {
 // The width of the dense parts: the config's own number if no layer has one (a mixture in every layer).
 std::vector<int32_t> ffn_widths(const Checkpoint& checkpoint, const ModelConfig& config) {
     int64_t otherwise = 0;
-    const auto stated = checkpoint.config().find("intermediate_size");
+    const bool mistral = checkpoint.dialect() == Dialect::mistral;
+    const auto stated = checkpoint.config().find(mistral ? "hidden_dim" : "intermediate_size");
     if (stated != checkpoint.config().end() && stated->is_number_unsigned()) otherwise = stated->get<int64_t>();
     std::vector<int32_t> widths;
     for (const LayerSpec& layer : config.layers) {

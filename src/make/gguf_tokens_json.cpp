@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "files/json_document.h"
 #include "files/printable.h"
+#include "make/gguf_tekken.h"
 #include "make/gguf_tokens.h"
 
 namespace invar {
@@ -24,9 +25,7 @@ constexpr NamedPattern kPatterns[] = {
                   R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
     {"qwen2", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
               R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"tekken", R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-               R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N})"
-               R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"tekken", kTekkenExpression},
 };
 
 Result<void> add_vocabulary_of(const Json& model, const std::string& file, GgufTokens& tokens) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "make/gguf_tekken.h"
 #include "make/gguf_tokens.h"
 #include "text/tokenizer/ranked_bytes.h"
 #include "text/tokenizer/sentence_piece_file.h"
@@ -142,7 +143,8 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
     if (kind == Kind::characters) return character_tokens(tokenizer, file, rows);
     if (!directory.has("tokenizer.json")) {
         return fail(
-            "{}: has neither a tokenizer.json nor sentencepiece's tokenizer.model, from which the vocabulary of a GGUF "
+            "{}: has no tokenizer.json, no tekken.json and not sentencepiece's tokenizer.model, from which the "
+            "vocabulary of a GGUF "
             "file is made",
             directory.name());
     }
@@ -152,6 +154,12 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
 }  // namespace
 
 Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
+    if (!directory.has("tokenizer.json") && directory.has("tekken.json")) {
+        TRY(add_tekken_vocabulary(directory, rows, writer));
+        TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, Json::object()));
+        if (found) writer.add("tokenizer.chat_template", *found);
+        return {};
+    }
     TRY_ASSIGN(const Json tokenizer, read_optional(directory, "tokenizer.json"));
     TRY_ASSIGN(const Json config, read_optional(directory, "tokenizer_config.json"));
     const Ends ends = ends_of(member(tokenizer, "post_processor"));

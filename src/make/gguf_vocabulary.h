@@ -1,6 +1,6 @@
 // The tokenizer's part of a GGUF file, from the tokenizer of a directory and what stands beside it: tokens with their
-// kinds, merges or scores, special ids and the chat template, as llama.cpp's converter writes them. Byte-level BPE and
-// sentencepiece's BPE; how the tokens are made is gguf_tokens.h's, how a text is tokenised is text/'s.
+// kinds, merges or scores, special ids and the chat template, as llama.cpp's converter writes them. Byte-level BPE,
+// Tekken and sentencepiece's BPE; how the tokens are made is gguf_tokens.h's, how a text is tokenised is text/'s.
 #pragma once
 
 #include <cstdint>

@@ -31,11 +31,11 @@ enum class Need : uint8_t { wanted, if_present, never };
 
 struct VectorOptions {
     Need need = Need::wanted;
-    RowOrder gguf_order;  // of its elements in a GGUF file
+    RowOrder gguf_order;  // of its elements in a GGUF file, and in Mistral's own layout
 };
 
 struct MatrixOptions {
-    RowOrder gguf_order;  // of its rows in a GGUF file; in Hugging Face's they are as wanted
+    RowOrder gguf_order;  // of its rows in a GGUF file and in Mistral's own; in Hugging Face's they are as wanted
     // Tensors whose rows hold those of this one from fused_row on; "": there is none.
     std::string_view gguf_fused = {}, hugging_face_fused = {};
     int64_t fused_row = 0;

@@ -12,61 +12,73 @@
 namespace invar {
 namespace {
 
-// Our word for a hyper-parameter, and its key in each dialect. GGUF's keys stand behind "<architecture>.". Of the keys
-// of config.json the first that is there counts; the new spelling comes first, and "." leads into an object.
+// Our word for a hyper-parameter, and each dialect's. GGUF's keys stand behind "<architecture>."; of those of
+// config.json and params.json the first that is there counts, new spelling first, "." leading into an object.
 struct Word {
     std::string_view ours, gguf;
-    std::vector<std::string_view> hugging_face = {};
+    std::vector<std::string_view> hugging_face = {}, mistral = {};
 };
 
 const std::vector<Word>& words() {
     static const std::vector<Word> kWords = {
-        {"layers", "block_count", {"num_hidden_layers"}},
-        {"width", "embedding_length", {"hidden_size"}},
-        {"context", "context_length", {"max_position_embeddings"}},
-        {"vocabulary", "vocab_size", {"vocab_size"}},
-        {"norm epsilon", "attention.layer_norm_rms_epsilon", {"rms_norm_eps"}},
-        {"tied head", "", {"tie_word_embeddings"}},
-        {"activation", "", {"hidden_act"}},
-        {"heads", "attention.head_count", {"num_attention_heads"}},
-        {"KV heads", "attention.head_count_kv", {"num_key_value_heads"}},
-        {"key width", "attention.key_length", {"head_dim"}},
-        {"value width", "attention.value_length", {"head_dim"}},
-        {"window", "attention.sliding_window", {"sliding_window"}},
+        {"layers", "block_count", {"num_hidden_layers"}, {"n_layers"}},
+        {"width", "embedding_length", {"hidden_size"}, {"dim"}},
+        {"context", "context_length", {"max_position_embeddings"}, {"max_position_embeddings", "max_seq_len"}},
+        {"vocabulary", "vocab_size", {"vocab_size"}, {"vocab_size"}},
+        {"norm epsilon", "attention.layer_norm_rms_epsilon", {"rms_norm_eps"}, {"norm_eps"}},
+        {"tied head", "", {"tie_word_embeddings"}, {"tied_embeddings"}},
+        {"activation", "", {"hidden_act"}, {"activation"}},
+        {"heads", "attention.head_count", {"num_attention_heads"}, {"n_heads"}},
+        {"KV heads", "attention.head_count_kv", {"num_key_value_heads"}, {"n_kv_heads"}},
+        {"key width", "attention.key_length", {"head_dim"}, {"head_dim"}},
+        {"value width", "attention.value_length", {"head_dim"}, {"head_dim"}},
+        {"window", "attention.sliding_window", {"sliding_window"}, {"sliding_window"}},
         {"windows used", "", {"use_sliding_window"}},
         {"first window layer", "", {"max_window_layers"}},
         {"layer kinds", "", {"layer_types"}},
-        {"ffn width", "feed_forward_length", {"intermediate_size"}},
-        {"experts", "expert_count", {"num_experts", "num_local_experts"}},
-        {"experts per token", "expert_used_count", {"num_experts_per_tok"}},
+        {"ffn width", "feed_forward_length", {"intermediate_size"}, {"hidden_dim"}},
+        {"experts", "expert_count", {"num_experts", "num_local_experts"}, {"moe.num_experts"}},
+        {"experts per token", "expert_used_count", {"num_experts_per_tok"}, {"moe.num_experts_per_tok"}},
         {"expert width", "expert_feed_forward_length", {"moe_intermediate_size"}},
         {"renormalise", "", {"norm_topk_prob"}},
         {"mixture step", "", {"decoder_sparse_step"}},
         {"dense layers", "", {"mlp_only_layers"}},
         {"shared experts", "expert_shared_count", {"n_shared_experts"}},
         {"shared expert width", "expert_shared_feed_forward_length", {"shared_expert_intermediate_size"}},
-        {"query temperature", "attention.temperature_scale", {"rope_parameters.llama_4_scaling_beta"}},
+        {"query temperature",
+         "attention.temperature_scale",
+         {"rope_parameters.llama_4_scaling_beta"},
+         {"llama_4_scaling"}},
         {"rope width", "rope.dimension_count", {}},
         {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"}},
-        {"rope base", "rope.freq_base", {"rope_parameters.rope_theta", "rope_theta"}},
+        {"rope base", "rope.freq_base", {"rope_parameters.rope_theta", "rope_theta"}, {"rope_theta"}},
         {"rope scaling",
          "rope.scaling.type",
          {"rope_parameters.rope_type", "rope_parameters.type", "rope_scaling.rope_type", "rope_scaling.type"}},
-        {"rope factor", "rope.scaling.factor", {"rope_parameters.factor", "rope_scaling.factor"}},
-        {"old rope factor", "rope.scale_linear", {}},  // in files older than rope.scaling.*
+        {"rope factor", "rope.scaling.factor", {"rope_parameters.factor", "rope_scaling.factor"}, {"yarn.factor"}},
+        {"old rope factor", "rope.scale_linear", {}},  // of files from before rope.scaling.*
         {"rope original context",
          "rope.scaling.original_context_length",
          {"rope_parameters.original_max_position_embeddings", "rope_scaling.original_max_position_embeddings",
-          "original_max_position_embeddings"}},
+          "original_max_position_embeddings"},
+         {"yarn.original_max_position_embeddings"}},
         {"low frequency factor", "", {"rope_parameters.low_freq_factor", "rope_scaling.low_freq_factor"}},
         {"high frequency factor", "", {"rope_parameters.high_freq_factor", "rope_scaling.high_freq_factor"}},
-        {"yarn beta fast", "rope.scaling.yarn_beta_fast", {"rope_parameters.beta_fast", "rope_scaling.beta_fast"}},
-        {"yarn beta slow", "rope.scaling.yarn_beta_slow", {"rope_parameters.beta_slow", "rope_scaling.beta_slow"}},
+        {"yarn beta fast",
+         "rope.scaling.yarn_beta_fast",
+         {"rope_parameters.beta_fast", "rope_scaling.beta_fast"},
+         {"yarn.beta"}},
+        {"yarn beta slow",
+         "rope.scaling.yarn_beta_slow",
+         {"rope_parameters.beta_slow", "rope_scaling.beta_slow"},
+         {"yarn.alpha"}},
         {"yarn extrapolation", "rope.scaling.yarn_ext_factor", {}},
         {"yarn attention", "rope.scaling.yarn_attn_factor", {}},
         {"rope attention", "rope.scaling.attn_factor", {}},
         {"yarn multiplier", "", {"rope_parameters.attention_factor", "rope_scaling.attention_factor"}},
         {"yarn scale", "rope.scaling.yarn_log_multiplier", {"rope_parameters.mscale", "rope_scaling.mscale"}},
+        {"yarn block", "", {}, {"yarn"}},
+        {"yarn scales attention", "", {}, {"yarn.apply_scale"}},
         {"yarn whole boundaries", "", {"rope_parameters.truncate", "rope_scaling.truncate"}},
     };
     return kWords;
@@ -84,7 +96,11 @@ constexpr ClassDefault kClassDefaults[] = {
     {"qwen2", "norm epsilon", 1e-6},     {"qwen2", "rope base", 1e4},     {"qwen2", "KV heads", 32},
     {"qwen3", "norm epsilon", 1e-6},     {"qwen3", "rope base", 1e4},     {"qwen3", "KV heads", 32},
     {"qwen3_moe", "norm epsilon", 1e-6}, {"qwen3_moe", "rope base", 1e4}, {"qwen3_moe", "KV heads", 4},
+    {"transformer", "context", 128000},  // params.json
 };
+
+// What params.json calls every kind of model.
+constexpr std::string_view kTransformer = "transformer";
 
 const Word& find_word(std::string_view ours) {
     const auto found =
@@ -123,6 +139,7 @@ Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) 
         TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.architecture"));
         return std::string(name);
     }
+    if (checkpoint.dialect() == Dialect::mistral) return std::string("mistral");
     const auto& config = checkpoint.config();
     const auto found = config.find("model_type");
     if (found == config.end() || !found->is_string()) {
@@ -132,7 +149,12 @@ Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) 
 }
 
 Hyperparameters::Hyperparameters(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
-    kind_ = architecture(checkpoint).value_or("");
+    kind_ = checkpoint.dialect() == Dialect::mistral ? kTransformer : architecture(checkpoint).value_or("");
+}
+
+const std::vector<std::string_view>& Hyperparameters::paths(std::string_view word) const {
+    const Word& found = find_word(word);
+    return checkpoint_.dialect() == Dialect::mistral ? found.mistral : found.hugging_face;
 }
 
 std::string Hyperparameters::key(std::string_view word) const {
@@ -140,12 +162,12 @@ std::string Hyperparameters::key(std::string_view word) const {
         const std::string_view gguf = find_word(word).gguf;
         return gguf.empty() ? std::string() : fmt::format("{}.{}", kind_, gguf);
     }
-    const std::vector<std::string_view>& paths = find_word(word).hugging_face;
-    for (const std::string_view path : paths) {
+    const std::vector<std::string_view>& all = paths(word);
+    for (const std::string_view path : all) {
         const Json* value = at_path(checkpoint_.config(), path);
         if (value != nullptr && !value->is_null()) return std::string(path);
     }
-    return paths.empty() ? std::string() : std::string(paths.back());
+    return all.empty() ? std::string() : std::string(all.back());
 }
 
 std::string Hyperparameters::spell(std::string_view word) const {
@@ -154,7 +176,7 @@ std::string Hyperparameters::spell(std::string_view word) const {
 
 const Json* Hyperparameters::find(std::string_view word) const {
     bool stated = false;
-    for (const std::string_view path : find_word(word).hugging_face) {
+    for (const std::string_view path : paths(word)) {
         const Json* value = at_path(checkpoint_.config(), path);
         if (value != nullptr && !value->is_null()) return value;
         stated = stated || value != nullptr;
@@ -173,7 +195,7 @@ const Json* Hyperparameters::find(std::string_view word) const {
 }
 
 bool Hyperparameters::has(std::string_view word) const {
-    if (checkpoint_.dialect() == Dialect::hugging_face) return find(word) != nullptr;
+    if (checkpoint_.dialect() != Dialect::gguf) return find(word) != nullptr;
     const std::string name = key(word);
     return !name.empty() && checkpoint_.metadata().has(name);
 }
@@ -183,8 +205,8 @@ std::vector<std::string> Hyperparameters::defaults_taken() const {
     if (checkpoint_.dialect() == Dialect::gguf) return taken;
     for (const ClassDefault& one : kClassDefaults) {
         if (one.model_type != kind_) continue;
-        const auto& paths = find_word(one.word).hugging_face;
-        const bool stated = std::any_of(paths.begin(), paths.end(), [&](std::string_view path) {
+        const std::vector<std::string_view>& all = paths(one.word);
+        const bool stated = std::any_of(all.begin(), all.end(), [&](std::string_view path) {
             return at_path(checkpoint_.config(), path) != nullptr;
         });
         if (!stated)
@@ -282,6 +304,17 @@ Result<bool> Hyperparameters::boolean_or(std::string_view word, bool otherwise) 
     const Json* found = find(word);
     if (!found->is_boolean()) return fail("{}: {} of the config must be true or false", file(), spell(word));
     return found->get<bool>();
+}
+
+Result<bool> Hyperparameters::boolean_at_top(std::string_view word, bool otherwise) const {
+    if (checkpoint_.directory() == nullptr) return otherwise;
+    for (const std::string_view path : paths(word)) {
+        const Json* found = at_path(checkpoint_.directory()->config(), path);
+        if (found == nullptr || found->is_null()) continue;
+        if (!found->is_boolean()) return fail("{}: the key '{}' of the config must be true or false", file(), path);
+        return found->get<bool>();
+    }
+    return otherwise;
 }
 
 }  // namespace invar

@@ -32,19 +32,23 @@ class Hyperparameters {
     Result<double> positive_or(std::string_view word, double otherwise) const;
     Result<std::string> text(std::string_view word) const;
     Result<bool> boolean_or(std::string_view word, bool otherwise) const;
+    // The same of config.json itself, where the text model is described by its text_config.
+    Result<bool> boolean_at_top(std::string_view word, bool otherwise) const;
     Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
 
-    // The value that identifies an architecture: general.architecture of GGUF, or model_type of config.json.
+    // general.architecture of GGUF, or model_type of config.json: what an architecture is found by. "mistral" in
+    // Mistral's own layout.
     static Result<std::string> architecture(const Checkpoint& checkpoint);
     // Words whose number is not in the checkpoint and was taken from the code of its kind of model.
     std::vector<std::string> defaults_taken() const;
 
   private:
     std::string key(std::string_view word) const;
+    const std::vector<std::string_view>& paths(std::string_view word) const;  // of a directory's config
     const Json* find(std::string_view word) const;
 
     const Checkpoint& checkpoint_;
-    std::string kind_;  // as architecture()
+    std::string kind_;  // as architecture(), but "transformer" in Mistral's own layout
 };
 
 }  // namespace invar

@@ -12,6 +12,7 @@
 #include "files/printable.h"
 #include "files/stored_weight.h"
 #include "models/hyperparameters.h"
+#include "models/mistral_params.h"
 #include "models/tensor_names.h"
 
 namespace invar {
@@ -49,7 +50,7 @@ Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, s
 Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
     rope.scaling = RopeSpec::Scaling::yarn;
     TRY_ASSIGN(rope.factor, keys.positive("rope factor"));
-    if (is_gguf(keys) || keys.has("rope original context")) {
+    if (keys.checkpoint().dialect() != Dialect::hugging_face || keys.has("rope original context")) {
         TRY_ASSIGN(const int64_t original, keys.integer("rope original context", 1, int64_t{1} << 40));
         rope.original_context = static_cast<double>(original);
     } else {
@@ -64,6 +65,8 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
         TRY_ASSIGN(const double multiplier, keys.positive("yarn multiplier"));
         rope.attn_factor = multiplier / yarn_attention(rope.factor, 1.0);
     }
+    TRY_ASSIGN(const bool scales, keys.boolean_or("yarn scales attention", true));
+    if (!scales) rope.attn_factor = 1.0 / yarn_attention(rope.factor, 1.0);
     TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
     if (whole && !keys.has("yarn scale")) return {};
     return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
@@ -139,6 +142,8 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         TRY_ASSIGN(scaling, keys.text("rope scaling"));
     } else if (keys.has("old rope factor")) {
         scaling = "linear";
+    } else if (keys.has("yarn block")) {
+        scaling = "yarn";
     }
     if (scaling == "linear") {
         rope.scaling = RopeSpec::Scaling::linear;
@@ -299,6 +304,9 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
 }
 
 Result<void> check_what_is_not_computed(const Hyperparameters& keys) {
+    if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
+    TRY(keys.boolean_or("tied head", false));
+    TRY(keys.boolean_at_top("tied head", false));
     if (keys.has("activation")) {
         TRY_ASSIGN(const std::string activation, keys.text("activation"));
         if (activation != "silu") {

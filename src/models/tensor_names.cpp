@@ -10,6 +10,45 @@ struct Root {
 };
 constexpr Root kRoots[] = {{"model.", ""}, {"language_model.model.", "language_model."}, {"model.language_model.", ""}};
 
+// Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
+// called.
+struct OwnName {
+    std::string_view gguf, mistral;
+};
+constexpr OwnName kMistralNames[] = {
+    {"token_embd.weight", "tok_embeddings.weight"},
+    {"output_norm.weight", "norm.weight"},
+    {"output.weight", "output.weight"},
+    {"attn_norm.weight", "attention_norm.weight"},
+    {"attn_q.weight", "attention.wq.weight"},
+    {"attn_k.weight", "attention.wk.weight"},
+    {"attn_v.weight", "attention.wv.weight"},
+    {"attn_output.weight", "attention.wo.weight"},
+    {"attn_q.bias", "attention.wq.bias"},
+    {"attn_k.bias", "attention.wk.bias"},
+    {"attn_v.bias", "attention.wv.bias"},
+    {"attn_output.bias", "attention.wo.bias"},
+    {"ffn_norm.weight", "ffn_norm.weight"},
+    {"ffn_gate.weight", "feed_forward.w1.weight"},
+    {"ffn_down.weight", "feed_forward.w2.weight"},
+    {"ffn_up.weight", "feed_forward.w3.weight"},
+    {"ffn_gate_inp.weight", "MIXTURE.gate.weight"},
+    {"ffn_gate_exps.weight", "MIXTURE.experts.{}.w1.weight"},
+    {"ffn_down_exps.weight", "MIXTURE.experts.{}.w2.weight"},
+    {"ffn_up_exps.weight", "MIXTURE.experts.{}.w3.weight"},
+};
+
+// Empty where there is no such tensor.
+std::string mistral_name(std::string_view gguf, std::string_view mixture) {
+    constexpr std::string_view kMixture = "MIXTURE";
+    for (const OwnName& name : kMistralNames) {
+        if (name.gguf != gguf) continue;
+        if (!name.mistral.starts_with(kMixture)) return std::string(name.mistral);
+        return fmt::format("{}{}", mixture, name.mistral.substr(kMixture.size()));
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string gguf_name(int layer, std::string_view name) {
@@ -25,10 +64,16 @@ TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dia
     }
     body_ = root->body;
     head_ = root->head;
+    const bool early = checkpoint.find("layers.0.block_sparse_moe.gate.weight") != nullptr;  // Mixtral's first files
+    mixture_ = early ? "block_sparse_moe" : "feed_forward";
 }
 
 std::string TensorNames::name(int layer, std::string_view gguf, std::string_view hugging_face, bool head) const {
     if (dialect_ == Dialect::gguf) return gguf_name(layer, gguf);
+    if (dialect_ == Dialect::mistral) {
+        const std::string name = mistral_name(gguf, mixture_);
+        return layer < 0 || name.empty() ? name : fmt::format("layers.{}.{}", layer, name);
+    }
     if (layer >= 0) return fmt::format("{}layers.{}.{}", body_, layer, hugging_face);
     return fmt::format("{}{}", head ? head_ : body_, hugging_face);
 }

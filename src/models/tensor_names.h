@@ -1,5 +1,6 @@
-// The names of a text model's tensors in a checkpoint: it adds the prefix of the names that an architecture states.
-// Files of models with vision or audio keep the text model below another root.
+// Under which names a checkpoint has the tensors of a text model: what stands before the names that an architecture
+// states, and Mistral's own names for them. Files of models that also see or hear put the text model below another
+// root.
 #pragma once
 
 #include <string>
@@ -16,13 +17,14 @@ class TensorNames {
   public:
     explicit TensorNames(const Checkpoint& checkpoint);
 
-    // The name of a layer's weight; with -1, of a weight of the whole model. `head`: the name stands beside the text
-    // model and not in it.
+    // Of a weight of a layer; -1: of the whole model. `head`: the name stands beside the text model and not in it.
+    // Empty where Mistral's layout has no such tensor.
     std::string name(int layer, std::string_view gguf, std::string_view hugging_face, bool head = false) const;
 
   private:
     Dialect dialect_;
     std::string body_, head_;  // of Hugging Face's names: "model.", ""
+    std::string mixture_;      // of Mistral's: "feed_forward"
 };
 
 }  // namespace invar

@@ -5,18 +5,19 @@
 #include "models/hyperparameters.h"
 
 namespace invar {
-namespace {
-
-// config.json says whether the head is the embedding; in GGUF files its absence does.
-bool is_tied(const Checkpoint& checkpoint) {
-    if (checkpoint.dialect() == Dialect::gguf) return false;
-    return Hyperparameters(checkpoint).boolean_or("tied head", false).value_or(false);
-}
-
-}  // namespace
 
 Declaration::Declaration(const Checkpoint& checkpoint)
-    : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied(checkpoint)) {}
+    : checkpoint_(checkpoint), names_(checkpoint), tied_(is_tied()) {}
+
+// The config says whether the head is the embedding; in a GGUF file the head is missing then. Models that also see may
+// say it beside the text model's config. Such a directory often has a head of its own all the same, which counts.
+bool Declaration::is_tied() const {
+    if (dialect() == Dialect::gguf) return false;
+    const Hyperparameters keys(checkpoint_);
+    if (keys.boolean_or("tied head", false).value_or(false)) return true;
+    const bool absent = checkpoint_.find(names_.name(-1, "output.weight", "lm_head.weight", true)) == nullptr;
+    return absent && keys.boolean_at_top("tied head", false).value_or(false);
+}
 
 void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options) {
     const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
@@ -44,7 +45,10 @@ std::string Declaration::tensor_name(WeightNames names, bool head) const {
     return names_.name(layer_, names.gguf, names.hugging_face, head);
 }
 
-RowOrder Declaration::order_of(const RowOrder& gguf) const { return dialect() == Dialect::gguf ? gguf : RowOrder(); }
+// Mistral's own files have GGUF's order of rows.
+RowOrder Declaration::order_of(const RowOrder& gguf) const {
+    return dialect() == Dialect::hugging_face ? RowOrder() : gguf;
+}
 
 WantedWeight& Declaration::add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
     wanted_.push_back({.id = {layer_, names.role}, .kind = kind, .shape = std::move(shape)});
@@ -60,7 +64,7 @@ void Declaration::add_choices(WantedWeight& weight, WeightNames names, const Mat
     weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
     weight.gguf.order = options.gguf_order;
     const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
-    if (!fused.empty()) {
+    if (!fused.empty() && dialect() != Dialect::mistral) {
         RowOrder slice = order;
         slice.first += options.fused_row;
         weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});

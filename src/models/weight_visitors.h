@@ -26,6 +26,7 @@ class Declaration {
 
   private:
     Dialect dialect() const { return checkpoint_.dialect(); }
+    bool is_tied() const;
     std::string tensor_name(WeightNames names, bool head = false) const;
     RowOrder order_of(const RowOrder& gguf) const;
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape);

@@ -1,12 +1,14 @@
 // Weights of model directories: how each tool of the field stores a module, and what is refused by name.
 #include <gtest/gtest.h>
 
-#include "checkpoint/binding.h"
-#include "checkpoint/tiny_directory.h"
+#include "checkpoint/bound_directory.h"
 
 namespace invar {
 namespace {
 
+using test::bind;
+using test::expect_refused;
+using test::refusal;
 using test::tiny_directory;
 using test::TinyDirectory;
 
@@ -15,40 +17,6 @@ const std::string kCompressed =
     R"(,"quantization_config":{"quant_method":"compressed-tensors","format":"nvfp4-pack-quantized",)"
     R"("config_groups":{"group_0":{"targets":["Linear"]}},"ignore":["lm_head","re:.*self_attn.*","re:.*gate_proj",)"
     R"("model.layers.0.mlp.up_proj"]})";
-
-struct Bound {
-    std::vector<WantedWeight> wanted;
-    Binding binding;
-
-    const StoredWeight& of(std::string_view role) const {
-        for (size_t i = 0; i < wanted.size(); ++i) {
-            if (wanted[i].id.role == role) return binding.weights[i];
-        }
-        ADD_FAILURE() << "no weight " << role;
-        return binding.weights.front();
-    }
-};
-
-Result<Bound> bind(const Checkpoint& checkpoint) {
-    TRY_ASSIGN(const Architecture* architecture, find_architecture(checkpoint));
-    TRY_ASSIGN(const ModelConfig config, architecture->read_config(checkpoint));
-    Bound bound{.wanted = architecture->declare(config, checkpoint)};
-    TRY_ASSIGN(bound.binding, bind_weights(config, bound.wanted, checkpoint));
-    return bound;
-}
-
-std::string refusal(TinyDirectory tiny) {
-    const auto checkpoint = tiny.open();
-    if (!checkpoint) return checkpoint.error().message;
-    const auto bound = bind(*checkpoint);
-    return bound ? "bound" : bound.error().message;
-}
-
-void expect_refused(TinyDirectory tiny, std::initializer_list<std::string_view> words) {
-    const std::string sentence = refusal(std::move(tiny));
-    EXPECT_TRUE(sentence.starts_with("tiny")) << sentence;
-    for (const std::string_view word : words) EXPECT_NE(sentence.find(word), std::string::npos) << sentence;
-}
 
 TEST(DirectoryBinding, TakesFloatTensorsInPlace) {
     TinyDirectory tiny = tiny_directory();
@@ -174,6 +142,34 @@ TEST(DirectoryBinding, SaysWhichKeyOfTheConfigIsMissingOrWrong) {
     EXPECT_EQ(with(R"("rope_theta":10000.0)", R"("rope_parameters":{"rope_theta":10000.0,"rope_type":"default"})"),
               "bound");
     EXPECT_EQ(with(R"("rms_norm_eps":1e-5,)", ""), "bound");  // the class has one
+}
+
+// As transformers has it: models that also see state it beside their text_config, where a head of its own counts.
+TEST(DirectoryBinding, TakesATiedHeadFromBesideTheTextConfig) {
+    const auto nested = [](std::string_view at_top, std::string_view in_text, bool head) {
+        TinyDirectory tiny = tiny_directory(in_text);
+        tiny.config = fmt::format(R"({{"model_type":"mistral3"{},"text_config":{}}})", at_top, tiny.config);
+        if (!head) tiny.tensors.erase("lm_head.weight");
+        return tiny;
+    };
+    constexpr std::string_view kTied = R"(,"tie_word_embeddings":true)", kOwn = R"(,"tie_word_embeddings":false)";
+    const auto alias = [](TinyDirectory tiny) {
+        const auto checkpoint = tiny.open();
+        const auto bound = bind(*checkpoint);
+        EXPECT_TRUE(bound) << bound.error().message;
+        if (!bound) return false;
+        return std::any_of(bound->wanted.begin(), bound->wanted.end(), [](const WantedWeight& weight) {
+            return weight.id.role == "output_head" && weight.alias_of == WeightId{-1, "token_embedding"};
+        });
+    };
+    EXPECT_TRUE(alias(nested(kTied, "", false)));
+    EXPECT_TRUE(alias(nested("", kTied, false)));
+    EXPECT_FALSE(alias(nested(kTied, "", true)));
+    EXPECT_FALSE(alias(nested("", "", true)));
+    expect_refused(nested("", "", false), {"lm_head.weight", "is missing"});
+    expect_refused(nested(kOwn, "", false), {"lm_head.weight", "is missing"});
+    expect_refused(nested(R"(,"tie_word_embeddings":1)", "", false), {"tie_word_embeddings", "true or false"});
+    expect_refused(nested("", R"(,"tie_word_embeddings":"yes")", true), {"tie_word_embeddings", "true or false"});
 }
 
 }  // namespace

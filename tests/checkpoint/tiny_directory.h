@@ -25,6 +25,7 @@ struct RawTensor {
 struct TinyDirectory {
     std::map<std::string, RawTensor> tensors;
     std::string config;
+    std::string config_name = "config.json", weights_name = "model.safetensors";
     std::string file;  // what open() keeps alive
 
     Result<Checkpoint> open() {
@@ -41,8 +42,7 @@ struct TinyDirectory {
         std::memcpy(file.data(), &length, 8);
         file += header + data;
         return Checkpoint::from_files(
-            {{"config.json", std::as_bytes(std::span(config))}, {"model.safetensors", std::as_bytes(std::span(file))}},
-            "tiny");
+            {{config_name, std::as_bytes(std::span(config))}, {weights_name, std::as_bytes(std::span(file))}}, "tiny");
     }
 
     void floats(const std::string& name, std::vector<int64_t> shape, const std::vector<float>& values) {

@@ -89,8 +89,23 @@ def check_planted(invar, folder):
     print("[diff] a scale sixteen times too large is found in its tensor, and its effect in its layer")
 
 
+def check_without_tokenizer(invar):
+    """A pair of which neither has a tokenizer: all weights, and logits on random ids."""
+    goldens = ROOT / "tests" / "data" / "goldens_hf"
+    for name in ("llama", "qwen3"):
+        report = diff(invar, goldens / name, goldens / f"{name}.gguf")
+        assert report["suspicions"] == 0 and all(t["equal_bits"] for t in report["tensors"])
+        assert len(report["tensors"]) == sum(not t.name.startswith("rope") for t in gguf.GGUFReader(str(goldens / f"{name}.gguf")).tensors)
+        assert report["drift"]["equal_bits"] and len(report["drift"]["positions"]) == 64
+        assert len(report["not_compared"]) == 1 and report["not_compared"][0].startswith("text, for which neither has a usable tokenizer"), report["not_compared"]
+        text = invar.run("diff", goldens / name, goldens / f"{name}.gguf")
+        assert text.count("random token ids below 41") == 1 and "all logits of 64 tokens are equal to the bit" in text, text
+    print("[diff] 2 pairs without tokenizers: weights and logits on random ids are equal to the bit")
+
+
 def test(invar, arguments):
     folder = pathlib.Path(arguments.models)
+    check_without_tokenizer(invar)
     check_quantised(invar, folder)
     check_planted(invar, folder)
 

@@ -68,6 +68,28 @@ def check_golden(invar, name, folder):
     assert np.array_equal(logits(invar, made, tokens, folder), ours), name
 
 
+def check_mistral_layout(invar, name, folder):
+    """Every tool on Mistral's own layout, against the GGUF file of the same numbers."""
+    copy, made = folder / f"own-{name}", folder / f"own-{name}.gguf"
+    shutil.copytree(ROOT / "tests" / "data" / "goldens_mistral" / name, copy)
+    twin = GOLDENS / f"{name}.gguf"
+    with safe_open(GOLDENS / f"{name}.safetensors", "np") as file:
+        tokens = json.loads(file.metadata()["tokens"])
+    add_tokenizer(copy, 41)
+    keys, tensors = read_gguf(twin)
+    invar.run("quantize", copy, made, "f32" if keys["general.file_type"] == 0 else "bf16", "--quiet")
+    our_keys, our_tensors = read_gguf(made)
+    assert our_tensors == tensors, (name, [t for t in tensors.keys() | our_tensors.keys() if tensors.get(t) != our_tensors.get(t)])
+    theirs, mine = model_keys(keys), model_keys(our_keys)
+    assert theirs.items() <= mine.items() and set(mine) - set(theirs) <= OURS_ONLY, (name, theirs.items() ^ mine.items())
+    assert np.array_equal(logits(invar, copy, tokens, folder), logits(invar, twin, tokens, folder)), name
+    assert invar.json("diff", copy, twin, "--tokens", ",".join(map(str, tokens)))["drift"]["equal_bits"], name
+    plan = invar.run("plan", copy)
+    assert "rope's pairs are neighbouring rows" in plan and (name != "mistral" or "vision_encoder.*" in plan), plan
+    assert "layers.0.attention.wq.weight" in invar.run("inspect", copy, "--tensors")
+    assert invar.call("audit", copy).returncode in (0, 1), name
+
+
 def check_demo(invar, models, kind, folder):
     path = ROOT / "models" / f"demo-{kind}.gguf"
     directory.write_directory(path, folder / kind)
@@ -99,10 +121,12 @@ def test(invar, arguments):
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             check_golden(invar, name, pathlib.Path(folder))
+        for name in ("mistral", "mixtral"):
+            check_mistral_layout(invar, name, pathlib.Path(folder))
         for kind in ("moe", "dense"):
             check_demo(invar, pathlib.Path(arguments.models), kind, pathlib.Path(folder))
         check_sources(invar, pathlib.Path(folder) / "dense")
-    print(f"{len(names)} directories and both demonstration models: equal in both containers")
+    print(f"{len(names)} directories, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,47 @@ TEST(Containers, TwinsComputeTheSameBits) {
     EXPECT_EQ(compared, 20);
 }
 
+// The same numbers in Mistral's own layout (tests/data/goldens_mistral, made by tools/fixtures/mistral_layout.py).
+TEST(Containers, MistralsOwnLayoutComputesTheSameBits) {
+    const std::filesystem::path own = std::filesystem::path(INVAR_TEST_DATA) / "goldens_mistral";
+    struct Twins {
+        std::string name;
+        std::filesystem::path directory, others[2];
+    };
+    const Twins all[] = {{"mistral", own / "mistral", {kFolder / "mistral", kFolder / "mistral.gguf"}},
+                         {"mixtral", own / "mixtral", {kFolder / "mixtral", kFolder / "mixtral.gguf"}},
+                         {"mistral", own / "mistral-fp8", {own / "mistral-fp8-hf", {}}}};
+    const auto pool = ThreadPool::create({.threads = 2}).value();
+    int compared = 0;
+    for (const Twins& twins : all) {
+        const Golden golden = golden_of(twins.name);
+        for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
+            const auto ours = logits_of(twins.directory, golden.tokens, form);
+            ASSERT_TRUE(ours) << ours.error().message;
+            ASSERT_EQ(ours->size(), golden.logits.size());
+            for (const std::filesystem::path& other : twins.others) {
+                if (other.empty()) continue;
+                const auto theirs = logits_of(other, golden.tokens, form);
+                ASSERT_TRUE(theirs) << theirs.error().message;
+                EXPECT_EQ(*ours, *theirs) << other;
+                ++compared;
+            }
+            EXPECT_LT(relative_rms(*ours, golden.logits), twins.others[1].empty() ? 0.2 : 2e-6) << twins.directory;
+        }
+        for (const std::filesystem::path& other : twins.others) {
+            if (other.empty()) continue;
+            const auto a = Checkpoint::open(twins.directory), b = Checkpoint::open(other);
+            ASSERT_TRUE(a && b);
+            const auto diff = diff_weights(*a, *b, *pool, nullptr);
+            ASSERT_TRUE(diff) << diff.error().message;
+            EXPECT_EQ(diff->suspicions(), 0) << diff_as_text(*diff, false);
+            for (const TensorDistance& tensor : diff->tensors)
+                EXPECT_TRUE(tensor.equal_bits) << to_string(tensor.pair->id);
+        }
+    }
+    EXPECT_EQ(compared, 10);
+}
+
 TEST(Containers, DiffFindsNoDifferenceBetweenTwins) {
     const auto pool = ThreadPool::create({.threads = 2}).value();
     int compared = 0;

@@ -27,7 +27,9 @@ struct TensorDistance {
     int64_t sign_flips = 0;   // weights larger than the RMS in A whose sign differs in B
     int64_t weights = 0;
     bool finite = true;
-    bool equal_bits = false;  // all decoded weights are the same binary32 numbers
+    // Every weight is the same binary32 once decoded, or has the same codes and scales, so that every product is the
+    // same to the bit.
+    bool equal_bits = false;
     WorstBlock worst;
     std::vector<std::string> suspicions;  // sentences; empty: quantisation explains everything
     bool unexplained = false;             // neither the formats nor a known mistake explains the distance

@@ -3,9 +3,11 @@
 #include "proof/diff/diff_checkpoints.h"
 
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "base/json.h"
+#include "checkpoint/module_tensors.h"
 #include "proof/specimen.h"
 
 namespace invar {
@@ -117,6 +119,51 @@ TEST(Diff, DistancesAreThoseOfPlainSums) {
         const Compared one_thread(a, b, 1);
         EXPECT_EQ(diff_as_json(one_thread.diff).dump(), diff_as_json(compared.diff).dump());
     }
+}
+
+// NVFP4 of SafeTensors and its blocks in a GGUF file: products with them are the same bits, although the weight that
+// the writer's code makes of a code is rounded in another order.
+TEST(Diff, TakesTheSameCodesAndScalesAsEqualWhateverTheWriterRoundsFirst) {
+    const auto pool = ThreadPool::create({.threads = 2}).value();
+    const auto directory = Checkpoint::open(std::filesystem::path(INVAR_TEST_DATA) / "dialects" / "nvfp4");
+    ASSERT_TRUE(directory);
+    const auto module = find_module(*directory, "model.layers.0.self_attn.q_proj.weight");
+    ASSERT_TRUE(module && *module);
+    const StoredWeight theirs{.name = "q",
+                              .format = (*module)->format,
+                              .shape = (*module)->shape,
+                              .matrices = {{.weights = (*module)->weights, .scales = (*module)->scales}},
+                              .packing = (*module)->packing,
+                              .scales = (*module)->multipliers,
+                              .divisors = (*module)->divisors,
+                              .scale_order = (*module)->scale_order};
+    RowReader reader(RowReader::Access::mapped);
+    const auto rows = reader.rows(theirs, 0, theirs.rows());
+    ASSERT_TRUE(rows);
+    std::vector<std::byte> blocks(*rows, *rows + theirs.bytes());
+    const TensorInfo tensor{.name = "blk.0.attn_q.weight",
+                            .format = theirs.format,
+                            .shape = theirs.shape,
+                            .data = blocks.data(),
+                            .bytes = blocks.size()};
+    StoredWeight ours{.name = "q",
+                      .format = theirs.format,
+                      .shape = theirs.shape,
+                      .matrices = {{.weights = &tensor}},
+                      .scales = theirs.scales};
+    const auto distance = [&] {
+        return tensor_distance({.id = kUpId, .a = theirs, .b = ours, .rows = theirs.rows()}, *pool);
+    };
+    EXPECT_TRUE(distance().equal_bits);
+    EXPECT_EQ(distance().relative_rms, 0);
+    ours.scales[0] = std::nextafter(ours.scales[0], 1.0f);
+    EXPECT_FALSE(distance().equal_bits);
+    EXPECT_GT(distance().relative_rms, 0);
+    ours.scales = theirs.scales;
+    blocks[4] ^= std::byte{7};
+    EXPECT_FALSE(distance().equal_bits);
+    EXPECT_TRUE(std::isfinite(distance().relative_rms));
+    EXPECT_GT(distance().relative_rms, 1e-5);
 }
 
 TEST(Diff, NamesAScaleThatIsMissingOrInverted) {
