@@ -12,7 +12,7 @@ import sys
 def uses_by_folder(text):
     """{folder: folders that its target links} for all targets called invar_FOLDER."""
     uses = {}
-    for name, arguments in re.findall(r"^ *invar_module\((\w+)\s+(?:LIGHT )?USES ([^)]*)\)", text, re.M):
+    for name, arguments in re.findall(r"^ *invar_module\((\w+)\s(?:[^)]*\s)?USES ([^)]*)\)", text, re.M):
         uses[name] = set(re.findall(r"invar_(\w+)", arguments))
     for name, folder in (("emulated_cuda", "cuda"), ("no_cuda", "cuda"), ("app", "app")):
         for arguments in re.findall(rf"^ *invar_{name}\(USES ([^)]*)\)", text, re.M):
