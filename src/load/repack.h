@@ -19,7 +19,7 @@ PackedPlaces packed_places(const WeightPlan& plan);
 int64_t padded_bytes(int64_t bytes);
 
 // `block` has places.bytes bytes. Errors: the file cannot be read.
-Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, const HomedWork& homed,
+Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, ThreadPool& pool,
                          const LoadProgress& progress, std::byte* block);
 
 }  // namespace invar
