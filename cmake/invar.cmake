@@ -46,18 +46,20 @@ function(invar_precompile target first)
   endif()
 endfunction()
 
-# Instruction sets are per file: NAME_avx2.cpp, NAME_avxvnni.cpp, NAME_avx512.cpp and NAME_amx.cpp are the only places where
-# they are switched on, so that nothing else in the program can execute an instruction the machine lacks. Such a file must not
-# instantiate templates or inline functions that other files share (the linker would keep one copy, perhaps the wrong one).
+# Instruction sets are per file: NAME_avx2.cpp, NAME_avxvnni.cpp, NAME_avx512.cpp, NAME_avx512vbmi.cpp and NAME_amx.cpp are the
+# only places where they are switched on, so that nothing else in the program can execute an instruction the machine lacks. Such a
+# file must not instantiate templates or inline functions that other files share (the linker would keep one copy, perhaps the
+# wrong one).
 set(INVAR_AVX2_FLAGS -mavx2 -mfma -mf16c)
 set(INVAR_AVXVNNI_FLAGS ${INVAR_AVX2_FLAGS} -mavxvnni)
 set(INVAR_AVX512_FLAGS -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c
                        -mprefer-vector-width=512)
+set(INVAR_AVX512VBMI_FLAGS ${INVAR_AVX512_FLAGS} -mavx512vbmi)
 set(INVAR_AMX_FLAGS ${INVAR_AVX512_FLAGS} -mamx-tile -mamx-int8)
 
 # Fuzzers read files and compute nothing: their kernels go without instrumentation, which clang takes a minute a file for.
 if(INVAR_FUZZ)
-  foreach(flags INVAR_AVX2_FLAGS INVAR_AVXVNNI_FLAGS INVAR_AVX512_FLAGS INVAR_AMX_FLAGS)
+  foreach(flags INVAR_AVX2_FLAGS INVAR_AVXVNNI_FLAGS INVAR_AVX512_FLAGS INVAR_AVX512VBMI_FLAGS INVAR_AMX_FLAGS)
     if(DEFINED ${flags})
       list(APPEND ${flags} -O1 -fno-sanitize=all)
     endif()
@@ -66,7 +68,7 @@ endif()
 
 function(invar_isa_flags)
   foreach(source ${ARGN})
-    if(source MATCHES "_(avx2|avxvnni|avx512|amx)\\.cpp$")
+    if(source MATCHES "_(avx2|avxvnni|avx512|avx512vbmi|amx)\\.cpp$")
       set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # made with other flags
     endif()
     if(source MATCHES "_avx2\\.cpp$")
@@ -75,6 +77,8 @@ function(invar_isa_flags)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVXVNNI_FLAGS}")
     elseif(source MATCHES "_avx512\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVX512_FLAGS}")
+    elseif(source MATCHES "_avx512vbmi\\.cpp$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AVX512VBMI_FLAGS}")
     elseif(source MATCHES "_amx\\.cpp$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${INVAR_AMX_FLAGS}")
     endif()

@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const std::byte* found = cache->find(entry);
         require(found >= bytes.data() && found + padded_bytes(entry.bytes) <= bytes.data() + size);
     }
-    const HomedWork work = homeless([](int64_t count, const auto& body) { body(0, count); });
-    (void)cache->verify(plan, work, nullptr);
+    static const auto pool = ThreadPool::create({.threads = 1}).value();
+    (void)cache->verify(plan, *pool, nullptr);
     return 0;
 }

@@ -14,5 +14,6 @@ void float_product_scalar(const LinearTask& task);
 // w = +0 in the records, which adds -0 to a strand and so changes nothing.
 void float_product_avx2(const LinearTask& task);
 void float_product_avx512(const LinearTask& task);
+void float_product_avx512_vbmi(const LinearTask& task);  // what it gains are FP8 codes looked up whole
 
 }  // namespace invar

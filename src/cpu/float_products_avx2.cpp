@@ -1,5 +1,5 @@
 // Products of float weights for one instruction set; the code is in float_products_body.h.
-#include "cpu/simd_avx2.h"
+#include "cpu/float_weights_avx2.h"
 //
 #include "cpu/float_products_body.h"
 

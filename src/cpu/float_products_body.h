@@ -1,7 +1,7 @@
-// Products of float weights on rows4 records, written once in the vocabulary of simd_avx2.h and simd_avx512.h. They
-// equal dot_float bit for bit: a strand of a row is a lane, and steps are taken in rising order. A register holds the
-// strands of one row (AVX2) or of two (AVX-512). Rows of a group x a few tokens are in flight together to cover the
-// latency of fma. The layout: float_products.h.
+// Products of float weights on rows4 records, written once in the words of float_weights_avx2.h or
+// float_weights_avx512.h. Equal to dot_float bit for bit: a strand of a row is a lane, steps are taken in rising order.
+// Rows of a group, or of several, x a few tokens are in flight together to cover the latency of fma. The layout:
+// float_products.h.
 #pragma once
 
 #include "base/unroll.h"
@@ -31,122 +31,145 @@ struct FloatRecord {
     static constexpr int64_t group_bytes(int64_t records) { return sides(records) + records * kBytes; }
 };
 
-// The factor of a record's elements as they are loaded: 256 for E4M3, times the grid's scale.
-template <FormatId kId>
-inline Floats factor_of(const std::byte* side) {
-    if constexpr (FloatRecord<kId>::kGrid) {
-        return multiply(load_fours(reinterpret_cast<const float*>(side)), broadcast(256.0f));
-    }
-    return broadcast(256.0f);
+// How the 32 strands of a group lie in registers: a row or two with all their lanes, or (halves) two or four rows with
+// lanes 4 h .. 4 h + 3. Halves cost two loads of activations a step in place of one and come without a permutation, so
+// elements of 16 bits and fewer that meet a single token are read so.
+enum class Lanes : uint8_t { all, halves };
+template <FormatId kId, int kTokens>
+constexpr Lanes kLanesOf = kTokens == 1 && (FloatRecord<kId>::kE4m3 || FloatRecord<kId>::kElements == Elements::bf16)
+                               ? Lanes::halves
+                               : Lanes::all;
+// Where the strand of a lane of a row is among the strands of a group.
+constexpr int strand_place(Lanes lanes, int row, int lane) {
+    if (lanes == Lanes::all) return 8 * row + lane;
+    return (row / kRowsOfHalf * 2 + lane / 4) * kLanes + row % kRowsOfHalf * 4 + lane % 4;
 }
 
-// The largest codes seen in a group, for formats whose NaN is looked for at the end of a row. A weight that is NaN
-// makes y NaN whatever the rest is.
-template <FormatId kId>
-struct Seen {
-    static constexpr int kCodes = FloatRecord<kId>::kE4m3 ? 4 / kRowsOfLine : 1;
-    Codes largest[kCodes];
+// The scale that multiplies the elements of a record, in each lane. That of the law is 2^8 scale, which overflows to
+// infinity, times the elements' 2^-8: taken back at once, it leaves the scale, and infinity where that was.
+template <Lanes kHow>
+inline Floats grid_scales(const std::byte* side, int half) {
+    const auto* const scales = reinterpret_cast<const float*>(side);
+    const Floats of_lanes = kHow == Lanes::all ? load_fours(scales) : broadcast(scales[half]);
+    return multiply(multiply(of_lanes, broadcast(256.0f)), broadcast(0x1p-8f));
+}
 
-    void clear() { INVAR_UNROLL for (int c = 0; c < kCodes; ++c) largest[c] = no_codes(); }
-    unsigned rows() const {  // bit r: row r of the group has a NaN
-        unsigned rows = 0;
-        if constexpr (FloatRecord<kId>::kE4m3) {
-            INVAR_UNROLL for (int c = 0; c < kCodes; ++c) rows |= rows_with_nan(largest[c]) << (c * kRowsOfLine);
-        }
-        return rows;
-    }
-};
-
-// The weights of the four rows in the kAtOnce steps from `step` on: [step][register].
-template <FormatId kId>
-[[gnu::always_inline]] inline void load_weights(const std::byte* elements, int64_t step, Floats factor, Seen<kId>& seen,
+// The weights of the four rows in the kAtOnce steps from `step` on, before their scale: [step][register].
+template <FormatId kId, Lanes kHow>
+[[gnu::always_inline]] inline void load_weights(const std::byte* elements, int64_t step,
                                                 Floats (&out)[FloatRecord<kId>::kAtOnce][kRegistersOfGroup]) {
     constexpr Elements kElements = FloatRecord<kId>::kElements;
+    const std::byte* const at = elements + step * kStepElements * FloatRecord<kId>::kElementBytes;
     if constexpr (kElements == Elements::e4m3) {
-        INVAR_UNROLL for (int c = 0; c < Seen<kId>::kCodes; ++c) {
-            Floats line[2][2];
-            const auto* codes = reinterpret_cast<const uint8_t*>(elements) + step * kStepElements;
-            load_e4m3(codes + c * kRowsOfLine * 16, seen.largest[c], line);
+        INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; w += 2) {
+            Floats halves[2][2];
+            load_e4m3_halves(reinterpret_cast<const uint8_t*>(at) + w / 2 * kRowsOfHalf * 16, halves);
             INVAR_UNROLL for (int i = 0; i < 2; ++i) {
-                out[i][2 * c] = multiply(line[i][0], factor);
-                out[i][2 * c + 1] = multiply(line[i][1], factor);
+                if constexpr (kHow == Lanes::all) {
+                    rows_of_halves(halves[i], &out[i][w]);
+                } else {
+                    out[i][w] = halves[i][0], out[i][w + 1] = halves[i][1];
+                }
             }
+        }
+    } else if constexpr (kHow == Lanes::halves) {
+        INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; w += 2) {
+            load_bf16_halves(reinterpret_cast<const uint16_t*>(at) + w * kLanes, &out[0][w]);
         }
     } else {
         INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
-            const int64_t index = step * kStepElements + w * kLanes;
             if constexpr (kElements == Elements::f32) {
-                out[0][w] = load(reinterpret_cast<const float*>(elements) + index);
+                out[0][w] = load(reinterpret_cast<const float*>(at) + w * kLanes);
             } else if constexpr (kElements == Elements::f16) {
-                out[0][w] = load_f16(reinterpret_cast<const uint16_t*>(elements) + index);
+                out[0][w] = load_f16(reinterpret_cast<const uint16_t*>(at) + w * kLanes);
             } else {
-                out[0][w] = load_bf16(reinterpret_cast<const uint16_t*>(elements) + index);
+                out[0][w] = load_bf16(reinterpret_cast<const uint16_t*>(at) + w * kLanes);
             }
         }
     }
 }
 
-// Multiplies the rows of kGroups neighbouring groups by kTokens tokens. x: prepared rows, `x_stride` floats apart. out:
+// Eight activations of a step as they meet the registers of a group, of which w and w + 2 meet the same.
+template <Lanes kHow>
+[[gnu::always_inline]] inline void load_activations(const float* x, Floats (&out)[2]) {
+    INVAR_UNROLL for (int w = 0; w < 2; ++w) out[w] =
+        kHow == Lanes::all ? load_strands(x) : load_half_strands(x + 4 * w);
+}
+
+// Of a single token a strand is a chain of fma. Elements of two bytes and more come slower than the chains of a group
+// need, and one stream of them, fetched kAhead bytes before its use, is read as fast as memory allows. Groups of FP8
+// take turns, each a stream of its own, for which the same place of the next groups is fetched.
+template <FormatId kId>
+constexpr int kGroupsOf = FloatRecord<kId>::kE4m3 ? kE4m3Groups : 1;
+constexpr int64_t kAhead = 8192;
+
+// The rows of kGroups neighbouring groups times kTokens tokens. x: prepared rows, `x_stride` floats apart. out:
 // [kTokens], out_stride floats apart, of which `rows` exist (more than 4 (kGroups - 1)).
 template <FormatId kId, int kGroups, int kTokens>
 void multiply_groups(const std::byte* group, int64_t records, const float* x, int64_t x_stride, float* out,
                      int64_t out_stride, int rows) {
     using Record = FloatRecord<kId>;
     constexpr int kAtOnce = Record::kAtOnce;
+    constexpr Lanes kHow = kLanesOf<kId, kTokens>;
     Floats strands[kGroups][kRegistersOfGroup][kTokens];
-    Seen<kId> seen[kGroups];
     INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
-        seen[g].clear();
         INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
             INVAR_UNROLL for (int t = 0; t < kTokens; ++t) strands[g][w][t] = broadcast(0.0f);
         }
     }
     const int64_t group_bytes = Record::group_bytes(records), sides = Record::sides(records);
     for (int64_t record = 0, step = 0; record < records; ++record) {
-        Floats factors[kGroups];
-        INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
-            factors[g] = factor_of<kId>(group + g * group_bytes + record * Record::kLayout.side_bytes());
+        [[maybe_unused]] Floats scales[kGroups][2];
+        if constexpr (Record::kGrid) {
+            INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
+                INVAR_UNROLL for (int half = 0; half < 2; ++half) {
+                    scales[g][half] =
+                        grid_scales<kHow>(group + g * group_bytes + record * Record::kLayout.side_bytes(), half);
+                }
+            }
         }
         for (const int64_t end = step + kSteps; step < end; step += kAtOnce) {
-            Floats weights[kGroups][kAtOnce][kRegistersOfGroup];
-            INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
-                const std::byte* const elements = group + g * group_bytes + sides;
-                // Several groups are several streams, which the hardware follows badly, so the next groups' lines are
-                // fetched here.
-                if constexpr (kGroups > 1) {
-                    constexpr int64_t kLine = kAtOnce * kStepElements * Record::kElementBytes;
-                    const auto* const next = reinterpret_cast<const char*>(elements) + kGroups * group_bytes;
-                    for (int64_t at = 0; at < kLine; at += 64) {
-                        _mm_prefetch(next + step * kStepElements * Record::kElementBytes + at, _MM_HINT_T0);
-                    }
-                }
-                load_weights<kId>(elements, step, factors[g], seen[g], weights[g]);
-            }
+            Floats activations[kAtOnce][kTokens][2];
             INVAR_UNROLL for (int i = 0; i < kAtOnce; ++i) {
                 INVAR_UNROLL for (int t = 0; t < kTokens; ++t) {
-                    const Floats activations = load_strands(x + t * x_stride + (step + i) * 8);
-                    INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
+                    load_activations<kHow>(x + t * x_stride + (step + i) * 8, activations[i][t]);
+                }
+            }
+            INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
+                const std::byte* const elements = group + g * group_bytes + sides;
+                if constexpr (kTokens == 1) {
+                    constexpr int64_t kLine = kAtOnce * kStepElements * Record::kElementBytes;
+                    const int64_t ahead = kGroups == 1 ? kAhead : kGroups * group_bytes;
+                    const auto* const at = reinterpret_cast<const char*>(elements) + step * (kLine / kAtOnce) + ahead;
+                    for (int64_t line = 0; line < kLine; line += 64) _mm_prefetch(at + line, _MM_HINT_T0);
+                }
+                Floats weights[kAtOnce][kRegistersOfGroup];
+                load_weights<kId, kHow>(elements, step, weights);
+                INVAR_UNROLL for (int i = 0; i < kAtOnce; ++i) {
+                    if constexpr (Record::kGrid) {
                         INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
-                            strands[g][w][t] = fma(weights[g][i][w], activations, strands[g][w][t]);
+                            weights[i][w] = multiply(weights[i][w], scales[g][kHow == Lanes::all ? 0 : w % 2]);
+                        }
+                    }
+                    INVAR_UNROLL for (int t = 0; t < kTokens; ++t) {
+                        INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
+                            strands[g][w][t] = fma(weights[i][w], activations[i][t][w % 2], strands[g][w][t]);
                         }
                     }
                 }
             }
         }
     }
-    unsigned nan_rows = 0;
-    INVAR_UNROLL for (int g = 0; g < kGroups; ++g) nan_rows |= seen[g].rows() << (4 * g);
     INVAR_UNROLL for (int t = 0; t < kTokens; ++t) {
-        alignas(64) float sums[kGroups * kRegistersOfGroup * kLanes];  // [4 kGroups][8]
+        alignas(64) float sums[kGroups][kRegistersOfGroup * kLanes];
         INVAR_UNROLL for (int g = 0; g < kGroups; ++g) {
-            INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
-                store(sums + (g * kRegistersOfGroup + w) * kLanes, strands[g][w][t]);
-            }
+            INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) store(sums[g] + w * kLanes, strands[g][w][t]);
         }
         for (int row = 0; row < rows; ++row) {
-            const float* s = sums + row * 8;
-            const float y = ((((((s[0] + s[1]) + s[2]) + s[3]) + s[4]) + s[5]) + s[6]) + s[7];
-            out[t * out_stride + row] = (nan_rows >> row & 1) != 0 ? __builtin_nanf("") : y;
+            const auto strand = [&](int lane) { return sums[row / 4][strand_place(kHow, row % 4, lane)]; };
+            float y = strand(0);
+            INVAR_UNROLL for (int lane = 1; lane < 8; ++lane) y += strand(lane);
+            out[t * out_stride + row] = y;
         }
     }
 }
@@ -155,20 +178,21 @@ void multiply_groups(const std::byte* group, int64_t records, const float* x, in
 template <FormatId kId>
 void widen_group(const std::byte* group, int64_t records, float* out) {
     using Record = FloatRecord<kId>;
-    Seen<kId> seen;
-    seen.clear();
-    for (int64_t step = 0; step < records * kSteps; step += Record::kAtOnce) {
-        const Floats factor = factor_of<kId>(group + step / kSteps * Record::kLayout.side_bytes());
-        Floats weights[Record::kAtOnce][kRegistersOfGroup];
-        load_weights<kId>(group + Record::sides(records), step, factor, seen, weights);
-        INVAR_UNROLL for (int i = 0; i < Record::kAtOnce; ++i) {
-            INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
-                store(out + (step + i) * kStepElements + w * kLanes, weights[i][w]);
+    for (int64_t record = 0, step = 0; record < records; ++record) {
+        [[maybe_unused]] Floats scales;
+        if constexpr (Record::kGrid) {
+            scales = grid_scales<Lanes::all>(group + record * Record::kLayout.side_bytes(), 0);
+        }
+        for (const int64_t end = step + kSteps; step < end; step += Record::kAtOnce) {
+            Floats weights[Record::kAtOnce][kRegistersOfGroup];
+            load_weights<kId, Lanes::all>(group + Record::sides(records), step, weights);
+            INVAR_UNROLL for (int i = 0; i < Record::kAtOnce; ++i) {
+                INVAR_UNROLL for (int w = 0; w < kRegistersOfGroup; ++w) {
+                    if constexpr (Record::kGrid) weights[i][w] = multiply(weights[i][w], scales);
+                    store(out + (step + i) * kStepElements + w * kLanes, weights[i][w]);
+                }
             }
         }
-    }
-    for (int row = 0; row < 4; ++row) {
-        if ((seen.rows() >> row & 1) != 0) out[8 * row] = __builtin_nanf("");
     }
 }
 
@@ -196,11 +220,11 @@ void multiply_rows(const LinearTask& task) {
     const int64_t records = (weight.columns + kRecordColumns - 1) / kRecordColumns;
     const int64_t group_bytes = Record::group_bytes(records);
     int64_t row = task.first_row;
-    // With one token a strand is one chain of fma, so rows of several groups take turns.
-    for (; task.tokens == 1 && row + 4 * kProductGroups <= task.last_row; row += 4 * kProductGroups) {
+    constexpr int kGroups = kGroupsOf<kId>;
+    for (; task.tokens == 1 && row + 4 * kGroups <= task.last_row; row += 4 * kGroups) {
         const auto* x = reinterpret_cast<const float*>(task.activations);
-        multiply_groups<kId, kProductGroups, 1>(weight.data + row / 4 * group_bytes, records, x, 0, task.out + row, 0,
-                                                4 * kProductGroups);
+        multiply_groups<kId, kGroups, 1>(weight.data + row / 4 * group_bytes, records, x, 0, task.out + row, 0,
+                                         4 * kGroups);
     }
     // Reading a one-byte element takes several instructions; with several batches of tokens a group is widened once.
     const bool widened = Record::kElementBytes == 1 && task.tokens >= 2 * kProductTokens &&

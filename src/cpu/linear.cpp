@@ -7,6 +7,7 @@
 #include "cpu/linear_steps.h"
 #include "cpu/linear_vector.h"
 #include "formats/definitions.h"
+#include "machine/avx512_vbmi.h"
 
 namespace invar {
 namespace {
@@ -59,7 +60,11 @@ bool packed_quantised(const LinearProblem& problem) {
 }
 bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
 
-// Up to how many tokens a direct kernel is faster than tiles, which unpack a panel first (measured, docs/kernels.md).
+bool packed_e4m3_with_vbmi(const LinearProblem& problem) {
+    return packed_float(problem) && record_layout(problem.format).elements == Elements::e4m3 && has_avx512_vbmi();
+}
+
+// Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
 bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 32; }
 bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 3; }
 bool few_tokens_avx2(const LinearProblem& problem) {
@@ -79,6 +84,7 @@ constexpr LinearKernel kTable[] = {
     {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni, 96},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},
     {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2, 96},
+    {"float_avx512_vbmi", Isa::avx512, ActivationForm::float_lanes, packed_e4m3_with_vbmi, float_product_avx512_vbmi},
     {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},
     {"float_avx2", Isa::avx2, ActivationForm::float_lanes, packed_float, float_product_avx2},
     {"float_scalar", Isa::scalar, ActivationForm::rows, is_float, float_product_scalar},

@@ -15,7 +15,6 @@ using Floats = __m256;
 constexpr int kLanes = 8;
 constexpr int kAttentionQueries = 2;  // x 4 registers of keys or values = 8 accumulators
 constexpr int kProductTokens = 2;     // x 4 rows = 8 accumulators
-constexpr int kProductGroups = 2;     // with a single token: x 4 rows = 8 accumulators
 
 inline __m256i lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
 inline __m256i first_lanes(int64_t count) {
@@ -93,28 +92,6 @@ inline Floats load_f16(const uint16_t* p) {
 inline Floats load_bf16(const uint16_t* p) {
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
-}
-// Half a line of E4M3FN codes, [2 rows][8 lanes] of two steps (layout/record.h), each code as its value / 256, which is
-// the binary16 of the same bits, subnormals too: `out` is [step][row]. NaN codes read as 480 / 256 and show in
-// `largest`, the largest magnitude byte seen.
-constexpr int kRowsOfLine = 2;
-using Codes = __m256i;
-inline Codes no_codes() { return _mm256_setzero_si256(); }
-inline void load_e4m3(const uint8_t* p, Codes& largest, Floats out[2][2]) {
-    const __m256i line = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    const __m256i kept = _mm256_set1_epi16(static_cast<int16_t>(0xBF80));
-    largest = _mm256_max_epu8(largest, _mm256_and_si256(line, _mm256_set1_epi8(0x7F)));
-    const __m256i first = _mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(line, 8), 1), kept);
-    const __m256i second = _mm256_and_si256(_mm256_srai_epi16(line, 1), kept);
-    out[0][0] = _mm256_cvtph_ps(_mm256_castsi256_si128(first));
-    out[0][1] = _mm256_cvtph_ps(_mm256_extracti128_si256(first, 1));
-    out[1][0] = _mm256_cvtph_ps(_mm256_castsi256_si128(second));
-    out[1][1] = _mm256_cvtph_ps(_mm256_extracti128_si256(second, 1));
-}
-// Bit r: a NaN code was seen in row r of the half line.
-inline unsigned rows_with_nan(Codes largest) {
-    const auto nan = static_cast<unsigned>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(largest, _mm256_set1_epi8(0x7F))));
-    return ((nan & 0xFFFF) != 0 ? 1u : 0u) | (nan >> 16 != 0 ? 2u : 0u);
 }
 // p[0] four times, p[1] four times.
 inline Floats load_fours(const float* p) { return _mm256_set_m128(_mm_set1_ps(p[1]), _mm_set1_ps(p[0])); }

@@ -21,7 +21,6 @@ using Floats = __m512;
 constexpr int kLanes = 16;
 constexpr int kAttentionQueries = 4;  // x 4 registers of keys or values = 16 accumulators
 constexpr int kProductTokens = 8;     // x 2 row pairs = 16 accumulators
-constexpr int kProductGroups = 4;     // with a single token: x 2 row pairs = 8 accumulators
 
 inline __mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
 
@@ -89,29 +88,6 @@ inline Floats load_f16(const uint16_t* p) {
 inline Floats load_bf16(const uint16_t* p) {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
-}
-// A line of E4M3FN codes, [4 rows][8 lanes] of two steps (layout/record.h), each code as its value / 256, which is the
-// binary16 of the same bits, subnormals too: `out` is [step][pair of rows]. NaN codes read as 480 / 256 and show in
-// `largest`, the largest magnitude byte seen.
-constexpr int kRowsOfLine = 4;
-using Codes = __m512i;
-inline Codes no_codes() { return _mm512_setzero_si512(); }
-inline void load_e4m3(const uint8_t* p, Codes& largest, Floats out[2][2]) {
-    const __m512i line = _mm512_loadu_si512(p), kept = _mm512_set1_epi16(static_cast<int16_t>(0xBF80));
-    largest = _mm512_max_epu8(largest, _mm512_and_si512(line, _mm512_set1_epi8(0x7F)));
-    const __m512i first = _mm512_and_si512(_mm512_srai_epi16(_mm512_slli_epi16(line, 8), 1), kept);
-    const __m512i second = _mm512_and_si512(_mm512_srai_epi16(line, 1), kept);
-    out[0][0] = _mm512_cvtph_ps(_mm512_castsi512_si256(first));
-    out[0][1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(first, 1));
-    out[1][0] = _mm512_cvtph_ps(_mm512_castsi512_si256(second));
-    out[1][1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(second, 1));
-}
-// Bit r: a NaN code was seen in row r of the line.
-inline unsigned rows_with_nan(Codes largest) {
-    const uint64_t nan = _mm512_cmpeq_epi8_mask(largest, _mm512_set1_epi8(0x7F));
-    unsigned rows = 0;
-    for (int r = 0; r < 4; ++r) rows |= (nan >> (16 * r) & 0xFFFF) != 0 ? 1u << r : 0u;
-    return rows;
 }
 // p[0] four times, p[1] four times, and again.
 inline Floats load_fours(const float* p) {

@@ -18,13 +18,9 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, con
     const std::vector<NumaNode> nodes = system_numa_nodes();
     TRY_ASSIGN(engine->threads_,
                ThreadPool::create({.threads = engine->machine().threads, .pin = settings.pin, .nodes = nodes}));
-    const HomedWork homed{.homes = engine->threads_->row_homes(),
-                          .run = [&](int64_t count, const auto& home_of, const auto& work) {
-                              engine->threads_->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
-                          }};
     if (engine->planned_.uses_device()) engine->device_ = settings.device;
     TRY_ASSIGN(CachedWeights loaded, load_with_cache(engine->planned_.plan, engine->checkpoint_, settings.weight_cache,
-                                                     homed, progress, engine->device_.get()));
+                                                     *engine->threads_, progress, engine->device_.get()));
     engine->weight_cache_ = std::move(loaded.cache);
     engine->weights_ = std::move(loaded.weights);
     TRY(engine->make_ops(settings));

@@ -1,11 +1,12 @@
 // Walks the entries of the device's block in rising order while pieces are filled: see device_loader.h.
 #include "load/device_loader.h"
-#include "layout/rows4.h"
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
 #include <vector>
+
+#include "layout/rows4.h"
+#include "machine/try_items.h"
 
 namespace invar {
 namespace {
@@ -98,16 +99,10 @@ class DeviceLoader {
         const int64_t group_bytes = bytes_of_group(*placed.entry), last = first + std::ssize(to);
         const int64_t start = first / group_bytes, groups = (last + group_bytes - 1) / group_bytes - start;
         const int64_t of_run = std::max<int64_t>(1, kRunBytes / group_bytes);
-        std::mutex mutex;
-        Result<void> first_error;
-        load_.parallel((groups + of_run - 1) / of_run, [&](int64_t begin, int64_t end) {
-            const int64_t from_group = start + begin * of_run, to_group = start + std::min(groups, end * of_run);
-            const Result<void> packed = pack_part(placed, {from_group, to_group}, first, to);
-            if (packed) return;
-            const std::lock_guard lock(mutex);
-            first_error = packed;
+        return try_items(load_.pool, (groups + of_run - 1) / of_run, [&](int64_t run) {
+            const int64_t from_group = start + run * of_run, to_group = start + std::min(groups, (run + 1) * of_run);
+            return pack_part(placed, {from_group, to_group}, first, to);
         });
-        return first_error;
     }
 
     int64_t bytes_of_group(const PlanEntry& entry) const {

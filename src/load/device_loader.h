@@ -11,7 +11,7 @@ namespace invar {
 
 struct DeviceLoad {
     const WeightPlan& plan;
-    const ParallelRanges& parallel;
+    ThreadPool& pool;
     const LoadProgress& progress;
     Accelerator& accelerator;
 };

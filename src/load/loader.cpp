@@ -52,15 +52,11 @@ struct Storage {
     AlignedBytes owned;
 };
 
-Result<DeviceMemory> load_device(const WeightPlan& plan, const HomedWork& homed, const LoadProgress& progress,
+Result<DeviceMemory> load_device(const WeightPlan& plan, ThreadPool& pool, const LoadProgress& progress,
                                  Accelerator* accelerator) {
     if (plan.device_block_bytes() == 0) return DeviceMemory();
     CHECK(accelerator != nullptr, "a plan with a device is loaded with one");
-    const ParallelRanges anywhere = [&](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-        homed.run(
-            count, [](int64_t) { return 0; }, [&](int64_t item) { work(item, item + 1); });
-    };
-    return fill_device({plan, anywhere, progress, *accelerator});
+    return fill_device({plan, pool, progress, *accelerator});
 }
 
 // `storage_of(index)` gives the storage of entries with bytes of their own; those of the device are in `device_block`.
@@ -112,27 +108,12 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const Checkpoint
 
 }  // namespace
 
-HomedWork homeless(const ParallelRanges& parallel) {
-    const auto run = [parallel](int64_t count, const auto&, const std::function<void(int64_t)>& work) {
-        parallel(count, [&](int64_t first, int64_t last) {
-            for (int64_t item = first; item < last; ++item) work(item);
-        });
-    };
-    return {.homes = RowHomes(), .run = run};
-}
-
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint,
-                                    const ParallelRanges& parallel, const LoadProgress& progress,
-                                    Accelerator* accelerator) {
-    return load_weights(plan, checkpoint, homeless(parallel), progress, accelerator);
-}
-
-Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint, const HomedWork& homed,
+Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& checkpoint, ThreadPool& pool,
                                     const LoadProgress& progress, Accelerator* accelerator) {
     const PackedPlaces places = packed_places(plan);
     TRY_ASSIGN(const AlignedBytes block, AlignedBytes::allocate(places.bytes));
-    TRY(fill_packed(plan, places, homed, progress, block.data()));
-    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, homed, progress, accelerator));
+    TRY(fill_packed(plan, places, pool, progress, block.data()));
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, pool, progress, accelerator));
     return register_weights(plan, checkpoint, device_block, [&](size_t index) {
         AlignedBytes own = block.part(places.offsets[index], plan.entries[index].bytes);
         return Storage{own.data(), own};
@@ -140,8 +121,8 @@ Result<WeightRegistry> load_weights(const WeightPlan& plan, const Checkpoint& ch
 }
 
 Result<WeightRegistry> load_mapped(const WeightPlan& plan, const Checkpoint& checkpoint, const PackedBytes& packed,
-                                   const HomedWork& homed, const LoadProgress& progress, Accelerator* accelerator) {
-    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, homed, progress, accelerator));
+                                   ThreadPool& pool, const LoadProgress& progress, Accelerator* accelerator) {
+    TRY_ASSIGN(const DeviceMemory device_block, load_device(plan, pool, progress, accelerator));
     return register_weights(plan, checkpoint, device_block, [&](size_t index) {
         return Storage{packed(plan.entries[index]), {}};
     });

@@ -4,12 +4,12 @@
 #include "load/repack.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <mutex>
 
 #include "layout/rows4.h"
 #include "load/work_progress.h"
+#include "machine/try_items.h"
 
 namespace invar {
 namespace {
@@ -93,21 +93,9 @@ Result<void> pack_piece(const Piece& piece, RowReader& reader) {
     return {};
 }
 
-// Shared by the threads: buffers to borrow, and the first error.
-class Work {
+// Buffers that the threads share: one for each that works at the same time.
+class Readers {
   public:
-    explicit Work(WorkProgress& progress) : progress_(progress) {}
-
-    void run(const Piece& piece) {
-        if (failed_.load(std::memory_order_relaxed)) return;
-        std::unique_ptr<RowReader> reader = borrow();
-        const Result<void> packed = pack_piece(piece, *reader);
-        give_back(std::move(reader), packed);
-        progress_.add(piece.file_bytes);
-    }
-    const Result<void>& result() const { return result_; }
-
-  private:
     std::unique_ptr<RowReader> borrow() {
         const std::lock_guard lock(mutex_);
         if (readers_.empty()) return std::make_unique<RowReader>(RowReader::Access::read);
@@ -115,19 +103,14 @@ class Work {
         readers_.pop_back();
         return reader;
     }
-    void give_back(std::unique_ptr<RowReader> reader, const Result<void>& packed) {
+    void give_back(std::unique_ptr<RowReader> reader) {
         const std::lock_guard lock(mutex_);
         readers_.push_back(std::move(reader));
-        if (packed || !result_) return;
-        result_ = packed;
-        failed_.store(true);
     }
 
-    WorkProgress& progress_;
-    std::atomic<bool> failed_{false};
+  private:
     std::mutex mutex_;
     std::vector<std::unique_ptr<RowReader>> readers_;
-    Result<void> result_;
 };
 
 }  // namespace
@@ -143,22 +126,28 @@ PackedPlaces packed_places(const WeightPlan& plan) {
     return places;
 }
 
-Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, const HomedWork& homed,
+Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, ThreadPool& pool,
                          const LoadProgress& progress, std::byte* block) {
     std::vector<Piece> pieces;
     int64_t total = 0;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
         if (places.offsets[i] < 0) continue;
         const PlanEntry& entry = plan.entries[i];
-        add_pieces(entry, homed.homes, block + places.offsets[i], pieces);
+        add_pieces(entry, pool.row_homes(), block + places.offsets[i], pieces);
         total += entry.file_bytes;
     }
     WorkProgress shared_progress(progress, total);
-    Work work(shared_progress);
-    homed.run(
-        static_cast<int64_t>(pieces.size()), [&](int64_t piece) { return pieces[static_cast<size_t>(piece)].home; },
-        [&](int64_t piece) { work.run(pieces[static_cast<size_t>(piece)]); });
-    TRY(work.result());
+    Readers readers;
+    const auto piece_at = [&](int64_t item) -> const Piece& { return pieces[static_cast<size_t>(item)]; };
+    TRY(try_items(
+        pool, std::ssize(pieces), [&](int64_t item) { return piece_at(item).home; },
+        [&](int64_t item) {
+            std::unique_ptr<RowReader> reader = readers.borrow();
+            Result<void> packed = pack_piece(piece_at(item), *reader);
+            readers.give_back(std::move(reader));
+            shared_progress.add(piece_at(item).file_bytes);
+            return packed;
+        }));
     shared_progress.finish();
     return {};
 }

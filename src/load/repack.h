@@ -18,8 +18,8 @@ PackedPlaces packed_places(const WeightPlan& plan);
 // What a weight of `bytes` takes in the block: it is padded with zeros to a multiple of 64.
 int64_t padded_bytes(int64_t bytes);
 
-// `block` has places.bytes bytes. Fails if the file cannot be read.
-Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, const HomedWork& homed,
+// `block` has places.bytes bytes. Errors: the file cannot be read.
+Result<void> fill_packed(const WeightPlan& plan, const PackedPlaces& places, ThreadPool& pool,
                          const LoadProgress& progress, std::byte* block);
 
 }  // namespace invar

@@ -37,8 +37,7 @@ void fetch_pages(std::span<const std::byte> bytes) {
 }
 
 // The hash of each weight, as text.
-std::vector<std::string> hashes_of(const std::vector<Weight>& weights, const HomedWork& work,
-                                   const LoadProgress& progress) {
+std::vector<std::string> hashes_of(const std::vector<Weight>& weights, ThreadPool& pool, const LoadProgress& progress) {
     struct Chunk {
         size_t weight;
         std::span<const std::byte> bytes;
@@ -54,8 +53,7 @@ std::vector<std::string> hashes_of(const std::vector<Weight>& weights, const Hom
     }
     std::vector<uint64_t> hashes(chunks.size());
     WorkProgress shared_progress(progress, total);
-    const auto any_home = [](int64_t) { return 0; };
-    work.run(static_cast<int64_t>(chunks.size()), any_home, [&](int64_t i) {
+    pool.parallel_items(std::ssize(chunks), [&](int64_t i, int) {
         const Chunk& chunk = chunks[static_cast<size_t>(i)];
         fetch_pages(chunk.bytes);
         hashes[static_cast<size_t>(i)] = short_hash_of(chunk.bytes);
@@ -180,13 +178,13 @@ const std::byte* WeightCache::find(const PlanEntry& entry) const {
     return tensor != nullptr && entry.has_own_bytes() ? tensor->data : nullptr;
 }
 
-Result<void> WeightCache::verify(const WeightPlan& plan, const HomedWork& work, const LoadProgress& progress) const {
+Result<void> WeightCache::verify(const WeightPlan& plan, ThreadPool& pool, const LoadProgress& progress) const {
     std::vector<Weight> weights;
     for (const PlanEntry& entry : plan.entries) {
         if (!entry.has_own_bytes()) continue;
         weights.push_back({&entry, {find(entry), static_cast<size_t>(padded_bytes(entry.bytes))}});
     }
-    const std::vector<std::string> hashes = hashes_of(weights, work, progress);
+    const std::vector<std::string> hashes = hashes_of(weights, pool, progress);
     for (size_t i = 0; i < weights.size(); ++i) {
         const auto stated = file_.find_metadata(hash_key(*weights[i].entry));
         if (stated && *stated == hashes[i]) continue;
@@ -197,7 +195,7 @@ Result<void> WeightCache::verify(const WeightPlan& plan, const HomedWork& work, 
 }
 
 Result<void> write_weight_cache(const std::filesystem::path& path, const std::string& key, const WeightPlan& plan,
-                                const WeightRegistry& loaded, const HomedWork& work) {
+                                const WeightRegistry& loaded, ThreadPool& pool) {
     SafeTensorsWriter writer;
     writer.add_metadata(kKind, versions());
     writer.add_metadata(kKey, key);
@@ -208,7 +206,7 @@ Result<void> write_weight_cache(const std::filesystem::path& path, const std::st
         weights.push_back({&entry, {loaded.find(entry.id)->data, static_cast<size_t>(bytes)}});
         TRY(writer.add_tensor(entry.tensor, Dtype::u8, std::span(&bytes, 1), weights.back().bytes));
     }
-    const std::vector<std::string> hashes = hashes_of(weights, work, nullptr);
+    const std::vector<std::string> hashes = hashes_of(weights, pool, nullptr);
     for (size_t i = 0; i < weights.size(); ++i) writer.add_metadata(hash_key(*weights[i].entry), hashes[i]);
     return writer.write(path);
 }
@@ -233,10 +231,10 @@ void plan_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const std::
 }
 
 Result<CachedWeights> load_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const CacheRequest& request,
-                                      const HomedWork& work, const LoadProgress& progress, Accelerator* accelerator) {
+                                      ThreadPool& pool, const LoadProgress& progress, Accelerator* accelerator) {
     CachedWeights result;
     if (request.folder.empty() || packed_places(plan).bytes == 0) {
-        TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, work, progress, accelerator));
+        TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, pool, progress, accelerator));
         return result;
     }
     const auto say = [&](const std::string& note) {
@@ -247,18 +245,18 @@ Result<CachedWeights> load_with_cache(WeightPlan& plan, const Checkpoint& checkp
     std::error_code error;
     if (std::filesystem::exists(path, error)) {
         Result<WeightCache> cache = WeightCache::open(path, key, plan);
-        const Result<void> verified = cache ? cache->verify(plan, work, progress) : pass_on(std::move(cache));
+        const Result<void> verified = cache ? cache->verify(plan, pool, progress) : pass_on(std::move(cache));
         if (verified) {
             result.cache = std::make_unique<WeightCache>(std::move(*cache));
             say_in_plan(plan, path.string());
             const auto bytes_of = [&](const PlanEntry& entry) { return result.cache->find(entry); };
-            TRY_ASSIGN(result.weights, load_mapped(plan, checkpoint, bytes_of, work, progress, accelerator));
+            TRY_ASSIGN(result.weights, load_mapped(plan, checkpoint, bytes_of, pool, progress, accelerator));
             return result;
         }
         say(fmt::format("{}; the cache is not used and written anew", verified.error().message));
     }
-    TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, work, progress, accelerator));
-    const Result<void> written = write_weight_cache(path, key, plan, result.weights, work);
+    TRY_ASSIGN(result.weights, load_weights(plan, checkpoint, pool, progress, accelerator));
+    const Result<void> written = write_weight_cache(path, key, plan, result.weights, pool);
     say(written ? fmt::format("{}: the repacked weights are kept here for the next start", path.string())
                 : fmt::format("the repacked weights are not kept: {}", written.error().message));
     return result;

@@ -35,9 +35,9 @@ class WeightCache {
     static Result<WeightCache> from_bytes(std::span<const std::byte> bytes, const std::string& key,
                                           const WeightPlan& plan);
 
-    // Reads every byte and compares the hashes, on all threads. No byte of the file may be used before this succeeded.
-    // Fails if a weight differs.
-    Result<void> verify(const WeightPlan& plan, const HomedWork& work, const LoadProgress& progress) const;
+    // Reads every byte and compares the hashes, on all threads: before this succeeded, no byte of the file may count.
+    // Errors: a weight that differs.
+    Result<void> verify(const WeightPlan& plan, ThreadPool& pool, const LoadProgress& progress) const;
 
     // The padded bytes, 64-byte aligned, of a planned weight that has bytes of its own.
     const std::byte* find(const PlanEntry& entry) const;
@@ -53,7 +53,7 @@ class WeightCache {
 
 // Writes loaded weights, whole or not at all. Fails on errors of the folder or the disk.
 Result<void> write_weight_cache(const std::filesystem::path& path, const std::string& key, const WeightPlan& plan,
-                                const WeightRegistry& weights, const HomedWork& work);
+                                const WeightRegistry& weights, ThreadPool& pool);
 
 // A user's request with --weight-cache.
 struct CacheRequest {
@@ -70,7 +70,7 @@ struct CachedWeights {
 // model file and the cache file is written, over a stale or damaged one. A cache that cannot be used or written is a
 // notice and no error.
 Result<CachedWeights> load_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const CacheRequest& request,
-                                      const HomedWork& work, const LoadProgress& progress,
+                                      ThreadPool& pool, const LoadProgress& progress,
                                       Accelerator* accelerator = nullptr);
 // The same for a plan alone, from the headers: the plan says whether a cache file would be used.
 void plan_with_cache(WeightPlan& plan, const Checkpoint& checkpoint, const std::filesystem::path& folder);

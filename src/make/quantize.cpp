@@ -3,16 +3,15 @@
 #include "make/quantize.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <optional>
 #include <system_error>
-#include <thread>
 
 #include "base/check.h"
 #include "base/json.h"
 #include "files/gguf_writer.h"
 #include "files/printable.h"
+#include "machine/try_items.h"
 #include "make/gguf_source.h"
 
 namespace invar {
@@ -70,24 +69,11 @@ Result<ChunkSums> RowCoder::encode(int64_t first, int64_t last, std::byte* out) 
     return sums;
 }
 
-// Runs work(0) .. work(count - 1), each once, on `threads` threads, and waits.
-template <class Work>
-void run_parallel(int64_t count, int threads, const Work& work) {
-    std::atomic<int64_t> next{0};
-    const auto take = [&] {
-        for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) work(i);
-    };
-    std::vector<std::thread> helpers;
-    for (int64_t t = 1; t < std::min<int64_t>(threads, count); ++t) helpers.emplace_back(take);
-    take();
-    for (std::thread& helper : helpers) helper.join();
-}
-
-// Writes the bytes and fills in the errors; sizes and formats are in the plan.
+// Sizes and formats are in the plan; this writes the bytes and fills in the errors.
 class Quantizer {
   public:
-    Quantizer(const GgufSource& in, int threads, QuantizeReport& report, const QuantizeProgressCallback& progress)
-        : in_(in), threads_(threads), report_(report), progress_(progress) {}
+    Quantizer(const GgufSource& in, ThreadPool& pool, QuantizeReport& report, const QuantizeProgressCallback& progress)
+        : in_(in), pool_(pool), report_(report), progress_(progress) {}
 
     Result<void> write(GgufWriter& writer);
 
@@ -101,7 +87,7 @@ class Quantizer {
     const SourceTensor& report_source(size_t index) const { return in_.tensors()[report_.tensors[index].index]; }
 
     const GgufSource& in_;
-    int threads_;
+    ThreadPool& pool_;
     QuantizeReport& report_;
     const QuantizeProgressCallback& progress_;
     uint64_t done_ = 0;  // source bytes of the finished tensors
@@ -176,19 +162,18 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
     const int64_t chunk_rows = std::max<int64_t>(1, kChunkWeights / coder.columns());
     const int64_t chunks = (last - first + chunk_rows - 1) / chunk_rows;
     slab.resize(static_cast<size_t>((last - first) * row_bytes));
-    std::vector<Result<ChunkSums>> sums(static_cast<size_t>(chunks), ChunkSums());
-    run_parallel(chunks, threads_, [&](int64_t chunk) {
+    std::vector<ChunkSums> sums(static_cast<size_t>(chunks));
+    TRY(try_items(pool_, chunks, [&](int64_t chunk) -> Result<void> {
         const int64_t begin = first + chunk * chunk_rows;
-        sums[static_cast<size_t>(chunk)] =
-            coder.encode(begin, std::min(last, begin + chunk_rows), slab.data() + (begin - first) * row_bytes);
-    });
-    for (Result<ChunkSums>& chunk : sums) {
-        TRY_ASSIGN(const ChunkSums each, std::move(chunk));
-        if (each.bad_row >= 0) {
-            return fail("{}: tensor '{}' holds {} at row {}, column {}, which {} cannot hold", in_.name(),
-                        printable(coder.source.info.name), each.bad_value, each.bad_row, each.bad_column,
-                        coder.target.name);
-        }
+        TRY_ASSIGN(sums[static_cast<size_t>(chunk)],
+                   coder.encode(begin, std::min(last, begin + chunk_rows), slab.data() + (begin - first) * row_bytes));
+        const ChunkSums& each = sums[static_cast<size_t>(chunk)];
+        if (each.bad_row < 0) return {};
+        return fail("{}: tensor '{}' holds {} at row {}, column {}, which {} cannot hold", in_.name(),
+                    printable(coder.source.info.name), each.bad_value, each.bad_row, each.bad_column,
+                    coder.target.name);
+    }));
+    for (const ChunkSums& each : sums) {
         total.error += each.error;
         total.signal += each.signal;
     }
@@ -307,9 +292,9 @@ Result<QuantizeReport> write(const GgufSource& in, const QuantizeOptions& option
     GgufWriter writer;
     TRY(declare(in, report, *mix, writer));
     TRY(writer.begin(out));
-    const int hardware = static_cast<int>(std::thread::hardware_concurrency());  // 0: not known
-    const int threads = std::clamp(options.threads > 0 ? options.threads : hardware, 1, kMostThreads);
-    TRY(Quantizer(in, threads, report, progress).write(writer));
+    const int threads = std::min(options.threads > 0 ? options.threads : available_cpus(), kMostThreads);
+    TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = threads}));
+    TRY(Quantizer(in, *pool, report, progress).write(writer));
     TRY(writer.finish());
     return report;
 }

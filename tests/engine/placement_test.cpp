@@ -153,10 +153,7 @@ TEST(Placement, TheNodeThatWritesARowFirstIsTheOneThatReadsIt) {
                                          .measuring = false})
                              .value();
         WatchedMemory block(places.bytes);
-        const HomedWork homed{.homes = homes, .run = [&](int64_t count, const auto& home_of, const auto& work) {
-                                  pool->parallel_items(count, home_of, [&](int64_t item, int) { work(item); });
-                              }};
-        ASSERT_TRUE(fill_packed(plan, places, homed, nullptr, block.data()));
+        ASSERT_TRUE(fill_packed(plan, places, *pool, nullptr, block.data()));
         const std::vector<int> writers = block.take_owners();
         for (size_t i = 0; i < plan.entries.size(); ++i) {
             const PlanEntry& entry = plan.entries[i];

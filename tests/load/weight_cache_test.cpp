@@ -17,7 +17,7 @@ namespace {
 using test::tiny;
 using test::TinyModel;
 
-const HomedWork kOneThread = homeless([](int64_t count, const auto& work) { work(0, count); });
+const std::unique_ptr<ThreadPool> kOneThread = ThreadPool::create({}).value();
 
 struct Opened {
     Checkpoint file;
@@ -73,8 +73,8 @@ class WeightCacheTest : public ::testing::Test {
     bool start(FormRequest form = FormRequest::automatic) {
         notes_.clear();
         Opened opened(model_, form);
-        const WeightRegistry expected = load_weights(opened.plan, opened.file, kOneThread, nullptr).value();
-        const CachedWeights loaded = load_with_cache(opened.plan, opened.file, request_, kOneThread, nullptr).value();
+        const WeightRegistry expected = load_weights(opened.plan, opened.file, *kOneThread, nullptr).value();
+        const CachedWeights loaded = load_with_cache(opened.plan, opened.file, request_, *kOneThread, nullptr).value();
         for (const PlanEntry& entry : opened.plan.entries) {
             if (entry.alias_of) continue;
             const auto *a = expected.find(entry.id), *b = loaded.weights.find(entry.id);
@@ -166,7 +166,7 @@ TEST_F(WeightCacheTest, EveryChangedByteOfTheHeaderIsRefusedOrHarmless) {
     const std::span<std::byte> bytes(aligned.data(), static_cast<size_t>(aligned.size()));
     const Opened opened(model_);
     const std::string key = cache_key(opened.file, opened.plan).value();
-    const WeightRegistry expected = load_weights(opened.plan, opened.file, kOneThread, nullptr).value();
+    const WeightRegistry expected = load_weights(opened.plan, opened.file, *kOneThread, nullptr).value();
     uint64_t header = 0;
     std::memcpy(&header, bytes.data(), 8);
     int64_t refused = 0, unverified = 0, harmless = 0;
@@ -175,7 +175,7 @@ TEST_F(WeightCacheTest, EveryChangedByteOfTheHeaderIsRefusedOrHarmless) {
         const auto cache = WeightCache::from_bytes(bytes, key, opened.plan);
         if (!cache) {
             ++refused;
-        } else if (!cache->verify(opened.plan, kOneThread, nullptr)) {
+        } else if (!cache->verify(opened.plan, *kOneThread, nullptr)) {
             ++unverified;
         } else {  // a space of the padding, say: then the weights must be the right ones
             ++harmless;

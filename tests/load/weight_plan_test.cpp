@@ -31,9 +31,7 @@ Planned plan_model(const TinyModel& model, const PlanRequest& request) {
     return {.bytes = std::move(bytes), .file = std::move(file), .config = std::move(config), .plan = std::move(plan)};
 }
 
-const ParallelRanges kOneThread = [](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-    work(0, count);
-};
+const std::unique_ptr<ThreadPool> kOneThread = ThreadPool::create({}).value();
 
 TEST(WeightPlan, ChargesTiedEmbeddingsOnce) {
     TinyModel model = tiny("qwen3");
@@ -97,7 +95,7 @@ TEST(Loader, ExecutesThePlanEntryByEntryForEveryFormatAndForm) {
             TinyModel model = tiny("qwen3moe");
             model.matrix_format = matrix_format->id;
             const Planned planned = plan_model(model, {.form = form});
-            const auto registry = load_weights(planned.plan, planned.file, kOneThread, nullptr);
+            const auto registry = load_weights(planned.plan, planned.file, *kOneThread, nullptr);
             ASSERT_TRUE(registry) << registry.error().message;
             EXPECT_TRUE(registry->compare_with(planned.plan));
             EXPECT_EQ(registry->bytes(), planned.plan.weight_bytes());
@@ -111,7 +109,7 @@ TEST(Loader, RepacksTheBytesOfTheFileAndNothingElse) {
     TinyModel model = tiny("qwen3moe");
     model.matrix_format = FormatId::q6_k;
     const Planned planned = plan_model(model, {});
-    const WeightRegistry registry = load_weights(planned.plan, planned.file, kOneThread, nullptr).value();
+    const WeightRegistry registry = load_weights(planned.plan, planned.file, *kOneThread, nullptr).value();
     const WeightStack stack = registry.stack({1, "expert_down"});
     const TensorInfo* tensor = planned.file.find("blk.1.ffn_down_exps.weight");
     ASSERT_EQ(stack.first.form, StoredForm::rows4);
@@ -129,7 +127,7 @@ TEST(Loader, RepacksTheBytesOfTheFileAndNothingElse) {
 
 TEST(Registry, NamesTheFirstDifferenceFromThePlan) {
     const Planned planned = plan_model(tiny("llama"), {});
-    const WeightRegistry registry = load_weights(planned.plan, planned.file, kOneThread, nullptr).value();
+    const WeightRegistry registry = load_weights(planned.plan, planned.file, *kOneThread, nullptr).value();
     const auto difference_after = [&](const std::function<void(WeightPlan&)>& change) {
         WeightPlan changed = planned.plan;
         change(changed);

@@ -20,10 +20,7 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
     TRY_ASSIGN(reference->plan_, make_weight_plan(config, architecture->declare(config, opened), opened, request));
     const int threads = settings.threads > 0 ? settings.threads : available_cpus();
     TRY_ASSIGN(reference->threads_, ThreadPool::create({.threads = threads}));
-    const ParallelRanges parallel = [](int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-        work(0, count);  // a vector is only widened, which needs no other thread
-    };
-    TRY_ASSIGN(reference->weights_, load_weights(reference->plan_, opened, parallel, {}));
+    TRY_ASSIGN(reference->weights_, load_weights(reference->plan_, opened, *reference->threads_, {}));
     reference->ops_ = std::make_unique<Float64Ops>(*reference->threads_, settings.activations);
     TRY_ASSIGN(
         reference->cache_,
