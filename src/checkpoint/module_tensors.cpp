@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "files/block_packing.h"
 #include "files/printable.h"
 #include "files/shape_text.h"
 
@@ -175,17 +176,27 @@ class Finder {
 
     Result<void> f8_grid(const TensorInfo& weight, const TensorInfo& scale) {
         const Format& blocks = format(FormatId::f8_e4m3_b128);
-        if (weight.columns() % blocks.block_weights != 0) {
-            return fail(ErrorKind::unsupported, "{}: tensor '{}' has rows of {} weights, but {} needs a multiple of {}",
-                        checkpoint_.name(), printable(weight.name), weight.columns(), blocks.name,
-                        blocks.block_weights);
-        }
         if (scale.dtype != "F32" && scale.dtype != "BF16" && scale.dtype != "F8_E8M0") return not_known(scale);
+        if (weight.columns() % blocks.block_weights != 0) TRY(check_last_blocks(scale));
         found_ = {.format = &blocks,
                   .packing = CodePacking::f8_grid,
                   .weights = &weight,
                   .scales = &scale,
                   .shape = weight.shape};
+        return {};
+    }
+
+    // Kernels multiply what stands behind the last column with the scale of its block, and that has to be zero.
+    Result<void> check_last_blocks(const TensorInfo& scale) const {
+        const int64_t columns = scale.shape[1];
+        for (int64_t row = 0; row < scale.shape[0]; ++row) {
+            const float value = scale_number(scale.dtype, scale.data, (row + 1) * columns - 1);
+            if (std::fabs(value) < 0x1p120f) continue;
+            return fail(
+                "{}: tensor '{}' holds {}, but the scale of a block that ends a row is a number below 2^120; the "
+                "file is damaged",
+                checkpoint_.name(), printable(scale.name), value);
+        }
         return {};
     }
 

@@ -20,7 +20,7 @@ struct Group {
     int64_t entries = 0, bytes = 0;
 };
 
-// Totals by source format and stored form, aliases apart.
+// Totals by source format and stored form, aliases apart, and the scales beside the entries.
 std::map<std::string, Group> group_entries(const WeightPlan& plan) {
     std::map<std::string, Group> groups;
     for (const PlanEntry& entry : plan.entries) {
@@ -29,6 +29,10 @@ std::map<std::string, Group> group_entries(const WeightPlan& plan) {
                                                              stored_form_name(entry.form), on_device(entry.place));
         ++groups[key].entries;
         groups[key].bytes += entry.bytes;
+        if (entry.scale_bytes() == 0) continue;
+        Group& scales = groups[fmt::format("scales beside{}", on_device(entry.place))];
+        ++scales.entries;
+        scales.bytes += entry.scale_bytes();
     }
     return groups;
 }
@@ -51,6 +55,7 @@ Json plan_as_json(const WeightPlan& plan) {
                     {"reason", entry.reason}};
         if (entry.alias_of) one["alias_of"] = to_string(*entry.alias_of);
         if (!entry.stored.scales.empty()) one["scales"] = entry.stored.scales.size();
+        if (entry.scale_bytes() > 0) one["scale_bytes"] = entry.scale_bytes();
         entries.push_back(std::move(one));
     }
     Json ignored = Json::array();

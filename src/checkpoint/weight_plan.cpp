@@ -89,6 +89,7 @@ PlanEntry plan_entry(const WantedWeight& weight, StoredWeight stored, const Mode
     }
     if (!stored.recipe.empty()) entry.reason += "; " + stored.recipe;
     entry.stored = std::move(stored);
+    if (entry.scale_bytes() > 0) entry.reason += fmt::format("; {} bytes of scales beside it", entry.scale_bytes());
     return entry;
 }
 
@@ -124,10 +125,7 @@ Result<void> check_device_formats(const std::vector<PlanEntry>& entries) {
 }
 
 // In the device's block, with the scales beside it.
-int64_t device_bytes_of(const PlanEntry& entry) {
-    const auto scales = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
-    return aligned(entry.bytes) + aligned(scales);
-}
+int64_t device_bytes_of(const PlanEntry& entry) { return aligned(entry.bytes) + aligned(entry.scale_bytes()); }
 
 }  // namespace
 
@@ -135,7 +133,7 @@ int64_t WeightPlan::weight_bytes() const { return weight_bytes(Place::host) + we
 
 int64_t WeightPlan::weight_bytes(Place place) const {
     int64_t total = 0;
-    for (const PlanEntry& entry : entries) total += entry.place == place ? entry.bytes : 0;
+    for (const PlanEntry& entry : entries) total += entry.place == place ? entry.bytes + entry.scale_bytes() : 0;
     return total;
 }
 
@@ -158,9 +156,16 @@ const PlanReserve* WeightPlan::reserve(std::string_view name, Place place) const
     return found == reserves.end() ? nullptr : &*found;
 }
 
+std::span<const float> PlanEntry::expert_scales() const {
+    return kind == WeightShape::stack ? std::span<const float>(stored.scales) : std::span<const float>();
+}
+
+int64_t PlanEntry::scale_bytes() const {
+    return static_cast<int64_t>((expert_scales().size() + stored.row_scales.size()) * sizeof(float));
+}
+
 std::vector<float> PlanEntry::scales_beside() const {
-    std::vector<float> beside;
-    if (kind == WeightShape::stack) beside = stored.scales;
+    std::vector<float> beside(expert_scales().begin(), expert_scales().end());
     beside.insert(beside.end(), stored.row_scales.begin(), stored.row_scales.end());
     return beside;
 }

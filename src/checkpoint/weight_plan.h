@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,9 @@ struct PlanEntry {
 
     // Numbers that products read beside its bytes: scales of experts, then of rows. (The scale of a whole matrix is
     // handed over with the call.)
+    std::span<const float> expert_scales() const;
     std::vector<float> scales_beside() const;
+    int64_t scale_bytes() const;  // of these
     // Whether its rows lie nowhere in the files as they are wanted.
     bool is_made() const { return !stored.matrices.empty() && stored.in_place() == nullptr; }
     // Whether host memory is taken for it.
@@ -101,7 +104,7 @@ struct WeightPlan {
     std::vector<IgnoredTensors> ignored;
     std::vector<std::string> notes;
 
-    int64_t weight_bytes() const;  // over entries
+    int64_t weight_bytes() const;  // over entries, with the scales beside them
     int64_t weight_bytes(Place place) const;
     int64_t reserve_bytes(Place place) const;
     int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }

@@ -101,14 +101,17 @@ void pack_scales(const WeightLayout& layout, const RowRecord& row, int r, int i,
     }
 }
 
-// `stored`: blocks of a scale, where there is one, and elements. `scales`: of the record in its span.
+// `stored`: blocks of a scale, where there is one, and elements. `scales`: of the record in its span. Behind the last
+// column of a block of the grid stands the zero whose product with the block's scale is +0 (layout/float_records.cpp).
 void pack_float_record(const WeightLayout& layout, const Format& format, const std::byte* stored, int64_t columns,
                        int r, std::byte* record, std::byte* scales) {
     const int bytes = layout.float_bytes(), of_chunk = 16 / bytes;
     const int scale_bytes = format.block_bytes - format.block_weights * bytes;
-    for (int k = 0; k < columns; ++k) {
+    const int64_t padded = layout.has_grid() ? format.blocks_of_row(columns) * format.block_weights : columns;
+    for (int k = 0; k < padded; ++k) {
         const std::byte* const block = stored + k / format.block_weights * format.block_bytes;
-        const std::byte* const element = block + scale_bytes + k % format.block_weights * bytes;
+        const std::byte zero = layout.has_grid() ? block[scale_bytes - 1] & std::byte{0x80} : std::byte{0};
+        const std::byte* const element = k < columns ? block + scale_bytes + k % format.block_weights * bytes : &zero;
         const int lane = 4 * (k / 32) + r, chunk = k % 32 / of_chunk, at = k % of_chunk;
         std::memcpy(record + 512 * chunk + 16 * lane + at * bytes, element, static_cast<size_t>(bytes));
         if (layout.has_grid() && r == 0 && k % 128 == 0) std::memcpy(scales + k / 128 * 4, block, 4);

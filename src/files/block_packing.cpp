@@ -1,5 +1,6 @@
 #include "files/block_packing.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "arithmetic/float_types.h"
@@ -36,26 +37,14 @@ void pack_mxfp4(const PackingRow& row, std::byte* out) {
     }
 }
 
-// A number of a scale's dtype, as binary32 exactly.
-float scale_at(const PackingRow& row, int64_t at) {
-    if (row.scale_dtype == "F8_E8M0") return e8m0_to_f32(byte_at(row.scales, at));
-    if (row.scale_dtype == "BF16") {
-        uint16_t bits = 0;
-        std::memcpy(&bits, row.scales + 2 * at, sizeof bits);
-        return bf16_to_f32(bits);
-    }
-    CHECK(row.scale_dtype == "F32", "other scales are refused before");
-    float value = 0;
-    std::memcpy(&value, row.scales + 4 * at, sizeof value);
-    return value;
-}
-
-// 128 elements in 132 bytes: the scale in binary32, then the codes.
+// 128 elements in 132 bytes: the scale in binary32, then the codes. Behind the last column stand zero bits.
 void pack_f8(const PackingRow& row, std::byte* out) {
     for (int64_t first = 0; first < row.columns; first += 128, out += 132) {
-        const float scale = scale_at(row, first / 128);
+        const float scale = scale_number(row.scale_dtype, row.scales, first / 128);
+        const auto count = static_cast<size_t>(std::min<int64_t>(128, row.columns - first));
         std::memcpy(out, &scale, sizeof scale);
-        std::memcpy(out + sizeof scale, row.weights + first, 128);
+        std::memcpy(out + sizeof scale, row.weights + first, count);
+        std::memset(out + sizeof scale + count, 0, 128 - count);
     }
 }
 
@@ -73,6 +62,19 @@ void pack_int4(const Format& format, const PackingRow& row, std::byte* out) {
 }
 
 }  // namespace
+
+float scale_number(std::string_view dtype, const std::byte* scales, int64_t at) {
+    if (dtype == "F8_E8M0") return e8m0_to_f32(byte_at(scales, at));
+    if (dtype == "BF16") {
+        uint16_t bits = 0;
+        std::memcpy(&bits, scales + 2 * at, sizeof bits);
+        return bf16_to_f32(bits);
+    }
+    CHECK(dtype == "F32", "other scales are refused before");
+    float value = 0;
+    std::memcpy(&value, scales + 4 * at, sizeof value);
+    return value;
+}
 
 int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t columns) {
     switch (packing) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "files/stored_weight.h"
 
@@ -15,6 +16,9 @@ struct PackingRow {
     std::string_view scale_dtype;        // of these, as SafeTensors spells it
     int64_t columns = 0;
 };
+
+// Number `at` of scales in F32, BF16 or F8_E8M0, as binary32 exactly.
+float scale_number(std::string_view dtype, const std::byte* scales, int64_t at);
 
 // Bytes of a row of the tensor of weights, and of that of scales.
 int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t columns);

@@ -17,8 +17,8 @@ struct TensorInfo {
     std::string name;
     const Format* format;  // null: bytes that are no weights by themselves (codes or scales, see stored_weight.h)
     // Outermost first: [experts,] rows, columns. The last dimension runs contiguously in the file (GGUF stores the
-    // dimensions the other way round). 1 to 4 dimensions, each at least 1, the last a multiple of
-    // format->block_weights; the number of weights is below 2^63.
+    // dimensions the other way round). 1 to 4 dimensions, each at least 1, the last one that
+    // format->allows_columns(); the number of weights is below 2^63.
     std::vector<int64_t> shape;
     // Into the file's bytes. Aligned to the file's alignment (32 by default, but a file may state less: use memcpy).
     const std::byte* data;

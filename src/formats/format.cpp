@@ -12,25 +12,32 @@ namespace invar {
 namespace {
 
 // The functions of a Format for one Block type. They find weight(), encode() and accumulate() in the Block's namespace.
-template <class Block>
+template <class Block, bool kMayEndInside>
 struct Row {
     static const Block& block(const std::byte* bytes) { return *reinterpret_cast<const Block*>(bytes); }  // alignment 1
 
     static float weight_of(const std::byte* bytes, int i) { return weight(block(bytes), i); }
 
     static void decode_row(const std::byte* row, int64_t count, float* out) {
-        CHECK(count >= 0 && count % Block::kWeights == 0, "rows are decoded in whole blocks");
-        for (int64_t start = 0; start < count; start += Block::kWeights, row += sizeof(Block)) {
+        const int64_t whole = count / Block::kWeights * Block::kWeights;
+        CHECK(count >= 0 && (kMayEndInside || whole == count), "rows are decoded in whole blocks");
+        for (int64_t start = 0; start < whole; start += Block::kWeights, row += sizeof(Block)) {
             for (int i = 0; i < Block::kWeights; ++i) out[start + i] = weight(block(row), i);
         }
+        for (int64_t i = whole; i < count; ++i) out[i] = weight(block(row), static_cast<int>(i - whole));
     }
 
     static void encode_row(const float* in, int64_t count, const float* importance, std::byte* row) {
-        CHECK(count >= 0 && count % Block::kWeights == 0, "rows are encoded in whole blocks");
-        for (int64_t start = 0; start < count; start += Block::kWeights, row += sizeof(Block)) {
+        const int64_t whole = count / Block::kWeights * Block::kWeights;
+        CHECK(count >= 0 && (kMayEndInside || whole == count), "rows are encoded in whole blocks");
+        for (int64_t start = 0; start < whole; start += Block::kWeights, row += sizeof(Block)) {
             const float* columns = importance == nullptr ? nullptr : importance + start;
             encode(in + start, columns, *reinterpret_cast<Block*>(row));
         }
+        if (whole == count) return;
+        float last[Block::kWeights] = {};
+        std::copy(in + whole, in + count, last);
+        encode(last, nullptr, *reinterpret_cast<Block*>(row));  // float formats know no importance
     }
 
     static void accumulate_block(const std::byte* bytes, const QuantisedBlock* x, int64_t first_block,
@@ -53,7 +60,7 @@ constexpr auto accumulate_of() {
         return nullptr;
     } else {
         static_assert(Block::kWeights % kDotBlock == 0);
-        return Row<Block>::accumulate_block;
+        return Row<Block, false>::accumulate_block;
     }
 }
 
@@ -70,7 +77,7 @@ constexpr std::span<const ScaleField> scale_fields(FormatId id) {
 
 constexpr auto kTable = format_table<Format>([]<FormatId kId>() {
     using Block = BlockOf<kId>;
-    using R = Row<Block>;
+    using R = Row<Block, describe(kId).is_float()>;
     static_assert(alignof(Block) == 1);
     return Format{.id = kId,
                   .name = kNames[static_cast<int>(kId)],
@@ -132,10 +139,10 @@ float dot_quantised(const Format& format, const std::byte* row, const QuantisedB
 }
 
 float dot_float(const Format& format, const std::byte* row, const float* x, int64_t columns) {
-    CHECK(format.is_float && columns >= 0 && columns % format.block_weights == 0, "float rows are whole blocks");
+    CHECK(format.is_float && columns >= 0, "float rows have elements");
     Strands strands;
     for (int64_t column = 0; column < columns; row += format.block_bytes) {
-        for (int i = 0; i < format.block_weights; ++i, ++column) {
+        for (int i = 0; i < format.block_weights && column < columns; ++i, ++column) {
             float& s = strands.of_block(column / kDotBlock);
             s = std::fma(format.weight(row, i), x[column], s);
         }

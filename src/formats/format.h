@@ -27,17 +27,21 @@ struct Format {
     // The value of weight i (0 <= i < block_weights) of a block, as a binary32: exact, or rounded once
     // (docs/formats.md).
     float (*weight)(const std::byte* block, int i);
-    // Decodes `count` weights of a row (a multiple of block_weights) to binary32, equal to weight() element by element.
+    // Decodes `count` weights of a row to binary32, equal to weight() element by element.
     void (*decode)(const std::byte* row, int64_t count, float* out);
-    // Encodes `count` weights (a multiple of block_weights). `importance`: one non-negative weight a column, or null.
-    // Any bits may come in: quantised formats read NaN as 0 and clamp magnitudes to 2^28, float formats keep them.
+    // Encodes `count` weights. `importance`: one non-negative weight a column, or null. Any bits may come in: quantised
+    // formats read NaN as 0 and clamp magnitudes to 2^28, float formats keep them.
     void (*encode)(const float* in, int64_t count, const float* importance, std::byte* row);
     // The strand steps of one block: adds the blocks of 32 from first_block to first_block + block_weights / 32 - 1 of
     // the row to their strands; x points at the activation block of first_block. Null for float formats, whose step is
     // in dot_float() below.
     void (*accumulate)(const std::byte* block, const QuantisedBlock* x, int64_t first_block, Strands& strands);
 
-    int64_t row_bytes(int64_t columns) const { return columns / block_weights * block_bytes; }
+    // Rows of quantised formats are whole blocks. A row of a float format may end inside a block, whose codes past the
+    // end are zero bits and belong to no weight.
+    bool allows_columns(int64_t columns) const { return is_float || columns % block_weights == 0; }
+    int64_t blocks_of_row(int64_t columns) const { return (columns + block_weights - 1) / block_weights; }
+    int64_t row_bytes(int64_t columns) const { return blocks_of_row(columns) * block_bytes; }
     constexpr bool in_gguf() const { return gguf_type != kNoGgufType; }
 };
 
@@ -50,7 +54,7 @@ const Format* find_format_by_name(std::string_view name);
 // y = dot law of one weight row and one quantised activation row of `columns` values (scalar, the definition).
 // Scales beside the format are not applied here: scaled() in ops/weight.h.
 float dot_quantised(const Format& format, const std::byte* row, const QuantisedBlock* x, int64_t columns);
-// y = dot law of one float-format row and binary32 activations, any `columns` (of whole blocks).
+// y = dot law of one float-format row and binary32 activations, any `columns`.
 float dot_float(const Format& format, const std::byte* row, const float* x, int64_t columns);
 
 }  // namespace invar

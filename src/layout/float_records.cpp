@@ -15,9 +15,19 @@ int64_t stored_element(const Format& format, int64_t size, int64_t column) {
 // Rows share the scales of the grid: the first row's stand for all (rows4_scales_agree).
 void pack_shared_scales(const RowsToPack& matrix, int64_t group, uint8_t* sides) {
     const std::byte* const row = matrix.as_stored + group * kRowGroup * matrix.format.row_bytes(matrix.columns);
-    for (int64_t block = 0; block < matrix.columns / matrix.format.block_weights; ++block) {
+    for (int64_t block = 0; block < matrix.format.blocks_of_row(matrix.columns); ++block) {
         std::memcpy(sides + 4 * block, row + block * matrix.format.block_bytes, 4);
     }
+}
+
+// What stands in a block of the grid behind the last column: the zero whose product with the block's scale is +0, which
+// leaves a strand as it is (cpu/float_products.h). Scales that no product with zero is zero for are refused before
+// (checkpoint/module_tensors.cpp).
+void pad_behind(const RowsToPack& matrix, int64_t record, const uint8_t* sides, uint8_t* row) {
+    const int64_t columns = columns_of_record(matrix.columns, record), block = columns / matrix.format.block_weights;
+    if (columns % matrix.format.block_weights == 0) return;
+    const uint8_t sign = sides[record * record_layout(matrix.format.id).side_bytes() + 4 * block + 3] & 0x80;
+    std::memset(row + columns, sign, static_cast<size_t>((block + 1) * matrix.format.block_weights - columns));
 }
 
 // Where the element of row r and column k of a record stands among its elements (record.h).
@@ -38,6 +48,7 @@ void pack_elements(const RowsToPack& matrix, int64_t group, uint8_t* packed) {
     const int64_t sides = sides_bytes(layout, matrix.columns);
     std::memset(packed, 0, static_cast<size_t>(sides));
     if (layout.scales == ScaleForm::f32_of_128) pack_shared_scales(matrix, group, packed);
+    const uint8_t* const side_pieces = packed;
     packed += sides;
     const int64_t first = pack_vector_records(matrix, group, nullptr, packed);
     packed += first * layout.main_bytes();
@@ -54,6 +65,9 @@ void pack_elements(const RowsToPack& matrix, int64_t group, uint8_t* packed) {
                 const int64_t at = stored_element(matrix.format, kSize, record * kRecordColumns + k);
                 std::memcpy(row + k, stored + at, static_cast<size_t>(count * kSize));
             }
+            if constexpr (kSize == 1) {
+                if (layout.scales == ScaleForm::f32_of_128) pad_behind(matrix, record, side_pieces, row);
+            }
             for (int k = 0; k < kRecordColumns; ++k) lanes[float_place<Element>(r, k)] = row[k];
         }
         std::memcpy(packed, lanes, sizeof(lanes));
@@ -64,6 +78,7 @@ template <class Element>
 void unpack_elements(const Format& format, const uint8_t* record, const uint8_t* side, int r, int64_t columns,
                      std::byte* as_stored) {
     constexpr int64_t kSize = sizeof(Element);
+    std::memset(as_stored, 0, static_cast<size_t>(format.row_bytes(columns)));  // also behind the last column
     for (int64_t column = 0; column < columns; ++column) {
         const int64_t place = float_place<Element>(r, static_cast<int>(column));
         std::memcpy(as_stored + stored_element(format, kSize, column), record + place * kSize, kSize);

@@ -321,7 +321,7 @@ int64_t rows4_bytes(const Format& format, int64_t rows, int64_t columns) {
 
 void pack_rows4(const Format& format, const std::byte* as_stored, int64_t rows, int64_t columns, int64_t first_group,
                 int64_t last_group, std::byte* packed, Packing packing) {
-    CHECK(has_rows4(format) && columns % format.block_weights == 0, "a row is whole blocks of a format with records");
+    CHECK(has_rows4(format) && format.allows_columns(columns), "a row has columns that its format allows");
     const RowsToPack matrix{format, as_stored, rows, columns, packing == Packing::fastest && can_pack_with_avx2()};
     for (int64_t group = first_group; group < last_group; ++group) {
         uint8_t* const out = reinterpret_cast<uint8_t*>(packed) + group * group_bytes(format, columns);

@@ -31,10 +31,9 @@ class DeviceLoader {
             if (offsets[i] < 0) continue;
             placed_.push_back({.entry = &entry, .begin = offsets[i], .end = offsets[i] + entry.bytes});
             total_ += entry.file_bytes;
-            const auto scale_bytes = static_cast<int64_t>(entry.scales_beside().size() * sizeof(float));
             const int64_t at = offsets[i] + WeightPlan::device_scales_offset(entry);
-            if (scale_bytes > 0)
-                placed_.push_back({.entry = &entry, .begin = at, .end = at + scale_bytes, .scales = true});
+            if (const int64_t bytes_beside = entry.scale_bytes(); bytes_beside > 0)
+                placed_.push_back({.entry = &entry, .begin = at, .end = at + bytes_beside, .scales = true});
         }
         TRY(load_.accelerator.upload_filled(
             block.get(), bytes, [&](int64_t first, std::span<std::byte> piece) { return fill(first, piece); }));

@@ -43,6 +43,8 @@ void drop_rest(const WeightPlan& plan, const Checkpoint& checkpoint) {
     }
 }
 
+const float* start_of(std::span<const float> numbers) { return numbers.empty() ? nullptr : numbers.data(); }
+
 struct Storage {
     const std::byte* data;
     AlignedBytes owned;
@@ -67,26 +69,26 @@ Result<WeightRegistry> register_weights(const WeightPlan& plan, const Checkpoint
     WeightRegistry registry;
     for (size_t i = 0; i < plan.entries.size(); ++i) {
         const PlanEntry& entry = plan.entries[i];
-        WeightRegistry::Entry loaded{
-            .kind = entry.kind,
-            .shape = entry.shape,
-            .format = entry.source,
-            .form = entry.form,
-            .bytes = loaded_bytes(entry),
-            .scale = entry.kind == WeightShape::matrix ? entry.stored.scale_of(0) : 1.0f,
-            .scales = entry.scales_beside(),
-            .has_expert_scales = entry.kind == WeightShape::stack && !entry.stored.scales.empty(),
-            .data = nullptr,
-            .owned = {},
-            .alias_of = entry.alias_of,
-            .place = entry.place,
-            .device = nullptr};
+        WeightRegistry::Entry loaded{.kind = entry.kind,
+                                     .shape = entry.shape,
+                                     .format = entry.source,
+                                     .form = entry.form,
+                                     .bytes = loaded_bytes(entry),
+                                     .scale = entry.kind == WeightShape::matrix ? entry.stored.scale_of(0) : 1.0f,
+                                     .expert_scales = start_of(entry.expert_scales()),
+                                     .row_scales = start_of(entry.stored.row_scales),
+                                     .data = nullptr,
+                                     .owned = {},
+                                     .alias_of = entry.alias_of,
+                                     .place = entry.place,
+                                     .device = nullptr};
         if (device_offsets[i] >= 0) {
             loaded.device = DeviceMemory(device_block, device_block.get() + device_offsets[i]);
             loaded.data = loaded.device.get();
-            if (!loaded.scales.empty()) {
-                loaded.beside = reinterpret_cast<const float*>(loaded.data + WeightPlan::device_scales_offset(entry));
-            }
+            const std::span<const float> of_experts = entry.expert_scales();
+            const auto* beside = reinterpret_cast<const float*>(loaded.data + WeightPlan::device_scales_offset(entry));
+            loaded.expert_scales = of_experts.empty() ? nullptr : beside;
+            loaded.row_scales = entry.stored.row_scales.empty() ? nullptr : beside + of_experts.size();
         } else if (entry.has_own_bytes()) {
             Storage storage = storage_of(i);
             loaded.data = storage.data;

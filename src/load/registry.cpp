@@ -63,8 +63,7 @@ WeightRegistry WeightRegistry::without_memory(const WeightPlan& plan) {
 
 void WeightRegistry::add(WeightId id, Entry entry) {
     CHECK(!entries_.contains(id), "a weight is built once");
-    Entry& added = entries_.emplace(id, std::move(entry)).first->second;
-    if (added.beside == nullptr && !added.scales.empty()) added.beside = added.scales.data();
+    entries_.emplace(id, std::move(entry));
 }
 
 const WeightRegistry::Entry* WeightRegistry::find(WeightId id) const {
@@ -90,15 +89,12 @@ WeightMatrix WeightRegistry::matrix(WeightId id) const {
             .data = entry.data,
             .bytes = entry.bytes,
             .scale = entry.scale,
-            .row_scales = entry.beside};
+            .row_scales = entry.row_scales};
 }
 
 WeightStack WeightRegistry::stack(WeightId id) const {
     const Entry& entry = resolve(id, WeightShape::stack);
     const int64_t stride = entry.bytes / entry.shape[0];
-    const size_t of_experts = entry.has_expert_scales ? static_cast<size_t>(entry.shape[0]) : 0;
-    const float* row_scales =
-        entry.beside != nullptr && entry.scales.size() > of_experts ? entry.beside + of_experts : nullptr;
     return {.first = {.id = id,
                       .format = entry.format,
                       .form = entry.form,
@@ -106,10 +102,10 @@ WeightStack WeightRegistry::stack(WeightId id) const {
                       .columns = entry.shape[2],
                       .data = entry.data,
                       .bytes = stride,
-                      .row_scales = row_scales},
+                      .row_scales = entry.row_scales},
             .count = entry.shape[0],
             .stride_bytes = stride,
-            .scales = entry.has_expert_scales ? entry.beside : nullptr};
+            .scales = entry.expert_scales};
 }
 
 WeightVector WeightRegistry::vector(WeightId id) const {

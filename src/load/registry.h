@@ -33,11 +33,12 @@ class WeightRegistry final : public WeightSource {
         std::vector<int64_t> shape;
         const Format* format = nullptr;
         StoredForm form = StoredForm::as_stored;
-        int64_t bytes = 0;               // of its storage; shared by aliases
-        float scale = 1;                 // of a matrix as a whole
-        std::vector<float> scales = {};  // PlanEntry::scales_beside()
-        bool has_expert_scales = false;  // `scales` starts with one for each expert
-        const float* beside = nullptr;   // where these lie, at the same place as the weights; null: there are none
+        int64_t bytes = 0;  // of its storage; shared by aliases
+        float scale = 1;    // of a matrix as a whole
+        // Beside the weights, at the same place: one for each expert, one for each row; null: none. On the host they
+        // are the plan's own, which outlives the registry.
+        const float* expert_scales = nullptr;
+        const float* row_scales = nullptr;
         const std::byte* data = nullptr;
         AlignedBytes owned;  // empty: the bytes are a mapped file's, another entry's, or the device's
         std::optional<WeightId> alias_of;

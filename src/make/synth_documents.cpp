@@ -74,17 +74,27 @@ Json text_config(const SynthShape& shape, int layers) {
         config["decoder_sparse_step"] = 1;
         config["mlp_only_layers"] = Json::array();
         config["norm_topk_prob"] = true;
+        config["output_router_logits"] = false;
+        config["router_aux_loss_coef"] = 0.001;
+    }
+    if (shape.name.starts_with("qwen3-coder")) {  // keys of a shared expert that it does not have
+        config["qkv_bias"] = false;
+        config["router_aux_loss_coef"] = 0.0;
+        config["shared_expert_intermediate_size"] = 0;
+        config["use_qk_norm"] = true;
     }
     config["tie_word_embeddings"] = shape.tied;
     return config;
 }
 
 // Of Mistral-Small's published configuration.
-Json vision_config() {
-    return {{"attention_dropout", 0.0},  {"head_dim", 64},          {"hidden_act", "silu"},
-            {"hidden_size", 1024},       {"image_size", 1540},      {"initializer_range", 0.02},
-            {"intermediate_size", 4096}, {"model_type", "pixtral"}, {"num_attention_heads", 16},
-            {"num_channels", 3},         {"num_hidden_layers", 24}, {"patch_size", 14},
+Json vision_config(int layers) {
+    return {{"attention_dropout", 0.0},    {"head_dim", 64},
+            {"hidden_act", "silu"},        {"hidden_size", 1024},
+            {"image_size", 1540},          {"initializer_range", 0.02},
+            {"intermediate_size", 4096},   {"model_type", "pixtral"},
+            {"num_attention_heads", 16},   {"num_channels", 3},
+            {"num_hidden_layers", layers}, {"patch_size", 14},
             {"rope_theta", 10000.0}};
 }
 
@@ -131,7 +141,7 @@ Json synth_config(const SynthShape& shape, int layers, const std::string& dtype,
         config["projector_hidden_act"] = "gelu";
         config["spatial_merge_size"] = 2;
         config["text_config"] = text_config(shape, layers);
-        config["vision_config"] = vision_config();
+        config["vision_config"] = vision_config(synth_vision_layers(layers));
         config["vision_feature_layer"] = -1;
     } else {
         config.update(text_config(shape, layers));
@@ -151,7 +161,9 @@ Json synth_generation_config(const SynthShape& shape) {
 }
 
 std::string synth_chat_template() {
-    return "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:";
+    return fmt::format(
+        "{{% for message in messages %}}{{{{ message.role }}}}: {{{{ message.content }}}}{}\n{{% endfor %}}assistant:",
+        kEnd);
 }
 
 std::string synth_tokenizer(const SynthShape& shape) {

@@ -9,6 +9,9 @@
 
 namespace invar {
 
+// Layers of Mistral-Small's vision tower, which has fewer than the text model.
+inline int synth_vision_layers(int layers) { return layers < 24 ? layers : 24; }
+
 // `dtype`: "bfloat16". `quantization`: the object quantization_config, or null.
 Json synth_config(const SynthShape& shape, int layers, const std::string& dtype, const Json& quantization);
 Json synth_generation_config(const SynthShape& shape);

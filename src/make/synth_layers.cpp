@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "make/synth_documents.h"
+
 namespace invar {
 namespace {
 
@@ -20,7 +22,7 @@ class ModelBuilder {
         norm("model.norm", shape_.width);
         model_.ignore.push_back("lm_head");
         if (!shape_.tied) plain("lm_head", {shape_.vocabulary, shape_.width});
-        if (shape_.family == "mistral3") add_vision(std::min(layers, 24));
+        if (shape_.family == "mistral3") add_vision(synth_vision_layers(layers));
         return std::move(model_);
     }
 

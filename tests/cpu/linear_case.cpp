@@ -128,12 +128,31 @@ std::vector<std::byte> random_weights(const Format& format, int64_t rows, int64_
     std::vector<std::byte> bytes(static_cast<size_t>(rows * format.row_bytes(columns)));
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() >> 13);
     if (describe(format.id).elements == Elements::e4m3) take_nan_codes(format, rows, columns, kind, bytes);
+    if (columns % format.block_weights != 0) {
+        for (size_t end = static_cast<size_t>(format.row_bytes(columns)); end <= bytes.size();
+             end += static_cast<size_t>(format.row_bytes(columns)))
+            bytes[end - static_cast<size_t>(format.block_bytes) + 3] &= std::byte{0xBF};  // of a binary32 scale
+    }
     if (kind == WeightKind::any_bits) return bytes;
     for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(format.block_bytes)) {
         set_scales(format, bytes.data() + at, kind, random);
     }
     return bytes;
 }
+
+std::vector<std::byte> row_of_negative_zeros() {
+    const Format& grid = format(FormatId::f8_e4m3_b128);
+    std::vector<std::byte> row(static_cast<size_t>(grid.row_bytes(229)), std::byte{0});
+    const auto fill = [&](size_t block, float scale, std::byte code, size_t count) {
+        std::memcpy(row.data() + block * 132, &scale, sizeof(scale));
+        std::memset(row.data() + block * 132 + 4, std::to_integer<int>(code), count);
+    };
+    fill(0, 0x1p-100f, std::byte{0x81}, 128);
+    fill(1, -0x1p-100f, std::byte{0x01}, 229 - 128);
+    return row;
+}
+
+std::vector<float> activations_of_negative_zeros() { return std::vector<float>(229, 0x1p-60f); }
 
 void share_scales(const Format& format, int64_t rows, int64_t columns, std::byte* stored) {
     if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;

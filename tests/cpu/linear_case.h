@@ -25,7 +25,7 @@ enum class WeightKind : uint8_t {
     any_bits,  // random bytes: NaN and infinite scales too
 };
 
-// Rows of blocks as in a file.
+// Rows of blocks as in a file. The scale of a block of float elements that ends a row is below 2.
 std::vector<std::byte> random_weights(const Format& format, int64_t rows, int64_t columns, WeightKind kind,
                                       uint64_t seed);
 
@@ -47,6 +47,11 @@ struct LinearCase {
 
     WeightMatrix matrix(StoredForm form) const;
 };
+// A row of 229 columns of f8_e4m3_b128 and activations whose every product is a negative number that rounds to -0: so y
+// is -0, unless what stands behind the last column adds +0. The scale of its last block is negative.
+std::vector<std::byte> row_of_negative_zeros();
+std::vector<float> activations_of_negative_zeros();
+
 // Gives the rows of each group of four the first one's scales where a packed form holds one for all.
 void share_scales(const Format& format, int64_t rows, int64_t columns, std::byte* stored);
 // Every third seed has scales of rows beside the tensor's.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 
 #include "cuda/products.cuh"
 #include "device_case.h"
@@ -75,8 +76,22 @@ std::vector<Shape> shapes_of(const Format& format) {
     if (format.block_weights <= 32) shapes.insert(shapes.end(), {{6, 32, 1}, {5, 1376, 4}, {3, 224, 5}});
     if (format.block_weights == 64) shapes.insert(shapes.end(), {{6, 64, 1}, {5, 1344, 4}});
     if (format.block_weights == 128) shapes.insert(shapes.end(), {{6, 128, 1}, {5, 1408, 4}});
-    if (format.block_weights == 1) shapes.insert(shapes.end(), {{3, 1, 1}, {5, 333, 3}});
+    if (format.is_float) shapes.insert(shapes.end(), {{3, 1, 1}, {5, 333, 3}});
     return shapes;
+}
+
+TEST(CudaDecode, WhatStandsBehindTheLastColumnKeepsTheSignOfZero) {
+    const Format& grid = format(FormatId::f8_e4m3_b128);
+    DeviceProduct p = make_product(grid, 1, 229, 1, WeightKind::ordinary, 4);
+    p.stored = row_of_negative_zeros();
+    p.packed = pack_for_device(grid, p.stored.data(), 1, 229);
+    p.x = DeviceArray<float>(activations_of_negative_zeros());
+    for (const ProductKernel* kernel : kernels_of(grid)) {
+        const EmulatedDevice device(simt::Emulator::Order::rising);
+        const DeviceArray<float> out = decode(device, p, kernel);
+        device.expect_no_fault();
+        EXPECT_TRUE(out.data()[0] == 0 && std::signbit(out.data()[0])) << kernel->name << ": " << out.data()[0];
+    }
 }
 
 TEST(CudaDecode, EqualsTheDefinitionForEveryFormatAndShape) {

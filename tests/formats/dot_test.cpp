@@ -32,6 +32,35 @@ TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
     std::printf("[equality] %lld outputs compared\n", static_cast<long long>(compared));
 }
 
+// In a block that a row ends in, the elements past the end do not exist: FP8 with a grid of scales against the same
+// weights in F32, whose rows end anywhere, and against binary64.
+TEST(DotLaw, ARowOfFloatsMayEndInsideABlock) {
+    const Format &grid = format(FormatId::f8_e4m3_b128), &plain = format(FormatId::f32);
+    double worst = 0;
+    for (const int64_t columns : {1, 31, 64, 127, 129, 160, 576, 1000, 1055}) {
+        const std::vector<float> values = test::gaussian_values(columns, 5 + columns);
+        const std::vector<float> x = test::gaussian_values(columns, 6 + columns);
+        std::vector<std::byte> row(static_cast<size_t>(grid.row_bytes(columns)), std::byte{0x55});
+        EXPECT_EQ(row.size(), static_cast<size_t>((columns + 127) / 128 * 132));
+        grid.encode(values.data(), columns, nullptr, row.data());
+        for (int64_t behind = 1; behind <= (128 - columns % 128) % 128; ++behind)
+            EXPECT_EQ(row[row.size() - static_cast<size_t>(behind)], std::byte{0});
+        std::vector<float> weights(static_cast<size_t>(columns));
+        grid.decode(row.data(), columns, weights.data());
+        const float y = dot_float(grid, row.data(), x.data(), columns);
+        const auto* wide = reinterpret_cast<const std::byte*>(weights.data());
+        EXPECT_EQ(test::bits(y), test::bits(dot_float(plain, wide, x.data(), columns))) << columns;
+        double exact = 0, magnitude = 0;
+        for (size_t i = 0; i < weights.size(); ++i) {
+            EXPECT_NEAR(weights[i], values[i], 0.07f * std::fabs(values[i]) + 0.01f);
+            exact += double{weights[i]} * x[i];
+            magnitude += std::fabs(double{weights[i]} * x[i]);
+        }
+        worst = std::max(worst, std::fabs(y - exact) / magnitude);
+    }
+    EXPECT_LT(worst, 1e-6);
+}
+
 // Against sum of weight * (d * q) in binary64. Every float step of the law rounds its product of scales (2^-24 of the
 // step) and its sum (2^-24 of a partial sum); with n steps in all, the error is below n * 2^-24 * sum |terms|, and in
 // practice near sqrt(n) * 2^-24. `steps`: at most two a block.

@@ -6,9 +6,9 @@
 //       | scale | c0 | c1 | ... | c127 |          weight i = (e4m3(c_i) / 256) * (scale * 256), rounded once
 //        f32     E4M3FN
 //
-// The factors 256 change no bit of a finite weight: they let a kernel read a code as the binary16 of the same bits,
-// which is its value / 256, and make the product with the scale the only operation. (A scale from 2^120 on becomes
-// infinite, and the weights with it.) BF16 and UE8M0 scales of files widen exactly to binary32.
+// The factors 256 change no bit of a finite weight; a code is read as the binary16 of the same bits, value / 256, and
+// multiplied once. (A scale from 2^120 on becomes infinite, and the weights with it.) BF16 and UE8M0 scales of files
+// widen exactly to binary32. A row may end inside a block, whose codes behind its end are 0 and no weights.
 // SafeTensors only: GGUF has no such type. Strand step: formats/format.cpp, dot_float (activations stay binary32).
 #pragma once
 

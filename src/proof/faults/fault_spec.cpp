@@ -158,7 +158,7 @@ Result<void> check_numbers(const FaultPlace& place) {
     }
     if (site.format == nullptr) return {};
     if (place.kind->make != faults::swap_scales) {
-        TRY(check_range(place, "block", spec.block, site.columns / site.format->block_weights));
+        TRY(check_range(place, "block", spec.block, site.format->blocks_of_row(site.columns)));
         return check_range(place, "bit", spec.bit, int64_t{8} * site.format->block_bytes);
     }
     const int64_t each = record_layout(site.format->id).halves ? 16 : 32;  // weights with one scale

@@ -223,7 +223,7 @@ class WeightRowFault final : public Fault {
         const bool one_row = place_.spec.row.has_value() || looked_up;
         const int64_t first_block = place_.spec.block.value_or(0);
         const bool one_block = place_.spec.block.has_value() || alter_ != flip_bit_of;
-        const int64_t blocks = one_block ? 1 : place_.site.columns / place_.site.format->block_weights;
+        const int64_t blocks = one_block ? 1 : place_.site.format->blocks_of_row(place_.site.columns);
         std::vector<std::pair<int64_t, int64_t>> known;
         for (const Meeting& meeting : meetings) {
             const int64_t first = place_.spec.row.value_or(looked_up ? meeting.token : 0);

@@ -12,7 +12,31 @@
 namespace invar {
 namespace {
 
-// Every row of a weight as the checkpoint hands it out, one behind the other.
+// Calls use(first row, rows, how many) for all rows of a weight as the checkpoint hands them out, a few at a time,
+// until it gives false.
+template <class Use>
+bool for_rows_of(const StoredWeight& weight, const Use& use) {
+    RowReader reader(RowReader::Access::mapped);
+    const int64_t at_once = std::max<int64_t>(1, (int64_t{1} << 20) / weight.row_bytes());
+    for (int64_t first = 0; first < weight.rows(); first += at_once) {
+        const int64_t count = std::min(at_once, weight.rows() - first);
+        const auto rows = reader.rows(weight, first, count);
+        CHECK(rows.has_value(), "mapped rows cannot fail to be read");
+        if (!use(first, *rows, count)) return false;
+    }
+    return true;
+}
+
+std::string hash_of_rows(const StoredWeight& weight) {
+    Hasher hasher;
+    for_rows_of(weight, [&](int64_t, const std::byte* rows, int64_t count) {
+        hasher.add({rows, static_cast<size_t>(count * weight.row_bytes())});
+        return true;
+    });
+    return hasher.text();
+}
+
+// Every row of a weight, one behind the other.
 std::vector<std::byte> rows_of(const StoredWeight& weight) {
     RowReader reader(RowReader::Access::mapped);
     const auto rows = reader.rows(weight, 0, weight.rows());
@@ -36,16 +60,18 @@ bool recovers(const WeightRegistry::Entry& loaded, const StoredWeight& weight) {
     const std::byte* const in_place = weight.in_place();
     if (loaded.form == StoredForm::as_stored && in_place != nullptr) return loaded.data == in_place;
     const Format& format = *weight.format;
-    const std::vector<std::byte> wanted = rows_of(weight);
-    if (loaded.form == StoredForm::as_stored) return std::memcmp(loaded.data, wanted.data(), wanted.size()) == 0;
     const int64_t columns = weight.columns(), rows = weight.rows_of_matrix(), row_bytes = weight.row_bytes();
     std::vector<std::byte> row(static_cast<size_t>(row_bytes));
-    for (int64_t i = 0; i < weight.rows(); ++i) {
-        const std::byte* packed = loaded.data + i / rows * rows4_bytes(format, rows, columns);
-        unpack_row(format, packed, rows, columns, i % rows, row.data());
-        if (std::memcmp(row.data(), wanted.data() + i * row_bytes, row.size()) != 0) return false;
-    }
-    return true;
+    return for_rows_of(weight, [&](int64_t first, const std::byte* wanted, int64_t count) {
+        if (loaded.form == StoredForm::as_stored)
+            return std::memcmp(loaded.data + first * row_bytes, wanted, static_cast<size_t>(count * row_bytes)) == 0;
+        for (int64_t i = first; i < first + count; ++i) {
+            const std::byte* packed = loaded.data + i / rows * rows4_bytes(format, rows, columns);
+            unpack_row(format, packed, rows, columns, i % rows, row.data());
+            if (std::memcmp(row.data(), wanted + (i - first) * row_bytes, row.size()) != 0) return false;
+        }
+        return true;
+    });
 }
 
 // Whether the device holds exactly what the rows are packed to (that packing loses nothing is tested with it).
@@ -102,13 +128,15 @@ void compare(const WeightPlan& plan, const PlanEntry& planned, const WeightRegis
 // The places of what the plan counts, for asking which of their pages are in memory.
 struct PlannedRanges {
     using Ranges = std::vector<std::span<const std::byte>>;
-    Ranges owned, mapped, cache, scratch, file;
+    Ranges owned, mapped, scales, cache, scratch, file;
 
     explicit PlannedRanges(Engine& engine) {
         for (const PlanEntry& entry : engine.plan().entries) {
             const WeightRegistry::Entry* loaded = engine.weights().find(entry.id);
             if (entry.alias_of || loaded == nullptr || loaded->place == Place::device) continue;
             (loaded->owned.size() == 0 ? mapped : owned).push_back({loaded->data, static_cast<size_t>(loaded->bytes)});
+            for (const std::span<const float> beside : {entry.expert_scales(), std::span(entry.stored.row_scales)})
+                if (!beside.empty()) scales.push_back(std::as_bytes(beside));
         }
         cache.push_back(engine.cache().memory());
         scratch.push_back(engine.cpu_ops().scratch_memory());
@@ -125,7 +153,8 @@ Result<void> measure(Engine& engine, const Baseline& baseline, Moment moment, Me
     const PlannedRanges ranges(engine);
     const auto at = static_cast<size_t>(moment);
     TRY_ASSIGN(const ResidentMemory memory, resident_memory());
-    const PlannedRanges::Ranges* const parts[] = {&ranges.owned, &ranges.mapped, &ranges.cache, &ranges.scratch};
+    const PlannedRanges::Ranges* const parts[] = {&ranges.owned, &ranges.mapped, &ranges.scales, &ranges.cache,
+                                                  &ranges.scratch};
     int64_t anonymous = 0;
     for (size_t i = 0; i < std::size(parts); ++i) {
         TRY_ASSIGN(check.parts[i].resident[at], resident_bytes(*parts[i]));
@@ -174,10 +203,16 @@ void touch_everything(Engine& engine) {
 }
 
 MemoryCheck planned_memory(const WeightPlan& plan) {
-    MemoryCheck check{.parts = {{"weights in memory"}, {"weights in the mapped file"}, {"kv_cache"}, {"scratch"}}};
+    MemoryCheck check{.parts = {{"weights in memory"},
+                                {"weights in the mapped file"},
+                                {"scales beside weights"},
+                                {"kv_cache"},
+                                {"scratch"}}};
     for (const PlanEntry& entry : plan.entries) {
-        const bool is_mapped = entry.form == StoredForm::as_stored || !plan.cache_file.empty();
-        if (entry.place == Place::host) check.parts[is_mapped ? 1 : 0].planned += entry.bytes;
+        const bool is_mapped = !entry.has_own_bytes() || !plan.cache_file.empty();
+        if (entry.place == Place::device) continue;
+        check.parts[is_mapped ? 1 : 0].planned += entry.bytes;
+        check.parts[2].planned += entry.scale_bytes();
     }
     for (MemoryCheck::Part& part : check.parts) {
         const PlanReserve* reserve = plan.reserve(part.name, Place::host);
@@ -213,7 +248,7 @@ std::vector<EntryCheck> check_entries(const WeightPlan& plan, const WeightRegist
         check.owner = owner_name(entry->alias_of, entry->form, entry->place, entry->owned.size() == 0);
         compare(plan, planned, *entry, check);
         if (!entry->alias_of) {
-            check.source_hash = hash_of(rows_of(planned.stored));
+            check.source_hash = hash_of_rows(planned.stored);
             const bool there = entry->place == Place::device;
             check.recovered = check.differences.empty() &&
                               (there ? accelerator != nullptr && device_holds(*entry, planned.stored, *accelerator)

@@ -44,7 +44,7 @@ struct MemoryCheck {
         int64_t planned = 0;
         Resident resident{};
     };
-    std::vector<Part> parts;  // of the plan: weights in memory, weights in the mapped file, kv_cache, scratch
+    std::vector<Part> parts;  // of the plan: weights in memory and in the mapped file, scales, kv_cache, scratch
     Resident other{};         // anonymous memory beyond that, less what there was before: the rest of the program
     Resident file_rest{};     // pages of the model file outside of planned weights: its header
     Resident swapped{};

@@ -24,7 +24,7 @@ std::string memory_as_text(const MemoryCheck& memory) {
                                    fmt::format("pass of {}", memory.chunk), "all reserved");
     Resident sum{};
     for (const MemoryCheck::Part& part : memory.parts) {
-        text += line(part.name, fmt::format("{}", part.planned), part.resident);
+        if (part.planned > 0) text += line(part.name, fmt::format("{}", part.planned), part.resident);
         for (size_t i = 0; i < kMoments; ++i) sum[i] += part.resident[i];
     }
     text += line("the rest of the model file", "", memory.file_rest);

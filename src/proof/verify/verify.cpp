@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "arithmetic/version.h"
 #include "base/json.h"
@@ -19,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 constexpr int64_t kMostBookBytes = int64_t{2} << 30;
+// A schedule computes two positions of each probe at least, however slow they are. Beyond so many times the seconds for
+// a path no other one is begun.
+constexpr double kMostOfPath = 2;
 
 // Values that a book keeps of one position.
 Result<int64_t> values_of_position(const PlannedModel& planned) {
@@ -28,11 +32,11 @@ Result<int64_t> values_of_position(const PlannedModel& planned) {
     return total;
 }
 
-// Seconds of a pass of `count` tokens, the better of two.
-Result<double> seconds_of_pass(ModelRunner& runner, int64_t count) {
+// Seconds of a pass of `count` tokens, the better of two where one takes less than `most`.
+Result<double> seconds_of_pass(ModelRunner& runner, int64_t count, double most) {
     double best = 0;
     const std::vector<int32_t> tokens(static_cast<size_t>(count));
-    for (int run = 0; run < 2; ++run) {
+    for (int run = 0; run < 2 && best < most; ++run) {
         const int32_t sequence = runner.cache().add_sequence();
         const auto start = Clock::now();
         TRY(feed(runner, {.sequence = sequence, .tokens = tokens, .chunk = count, .all_logits = true}, {}, nullptr));
@@ -128,9 +132,13 @@ class Verification {
         Opened opened;
         TRY_ASSIGN(opened.engine, Engine::open(path.settings, nullptr));
         opened.runner = std::make_unique<EngineRunner>(*opened.engine);
-        TRY_ASSIGN(opened.seconds_of_token, seconds_of_pass(*opened.runner, 1));
+        // Of a large model these passes alone could take longer than the time for the path.
+        const double most = settings_.seconds_of_path / 16;
+        TRY_ASSIGN(opened.seconds_of_token, seconds_of_pass(*opened.runner, 1, most));
+        opened.seconds_in_chunk = opened.seconds_of_token;
+        if (opened.seconds_of_token > most) return opened;
         const int64_t several = std::min<int64_t>(8, probes_.longest());
-        TRY_ASSIGN(const double of_several, seconds_of_pass(*opened.runner, several));
+        TRY_ASSIGN(const double of_several, seconds_of_pass(*opened.runner, several, most));
         opened.seconds_in_chunk = of_several / static_cast<double>(several);
         return opened;
     }
@@ -199,6 +207,13 @@ class Verification {
         bool first = true;
         for (size_t i = 0; i < path.schedules.size(); ++i) {
             if (index == book_path_ && i == 0) continue;  // that is the book
+            const double spent = seconds_since(start);
+            if (!first && spent > kMostOfPath * settings_.seconds_of_path) {
+                add(PathStatus::skipped, &path.schedules[i],
+                    fmt::format("the schedules before took {:.0f} s; --seconds {:.0f} has time for all", spent,
+                                std::ceil(spent * static_cast<double>(path.schedules.size()) / kMostOfPath)));
+                continue;
+            }
             const auto began = first ? start : Clock::now();
             first = false;
             const double share = seconds_of_schedule / opened->seconds_of(probes_, path.schedules[i]);

@@ -30,7 +30,14 @@ std::string line_of(std::span<const PathResult> paths, bool each) {
     PathStatus worst = PathStatus::equal;
     BookCounts sum;
     double seconds = 0;
+    std::string note = first.note;
+    size_t ways = 0;
     for (const PathResult& path : paths) {
+        if (path.status == PathStatus::skipped) {  // schedules that there was no time for
+            note = fmt::format("{} of {} ways skipped: {}", paths.size() - ways, paths.size(), path.reason);
+            break;
+        }
+        ++ways;
         sum.stages += path.counts.stages;
         sum.values += path.counts.values;
         sum.differing_values += path.counts.differing_values;
@@ -40,16 +47,17 @@ std::string line_of(std::span<const PathResult> paths, bool each) {
     const std::string positions = first.positions == first.all_positions
                                       ? fmt::format("{}", first.positions)
                                       : fmt::format("{} of {}", first.positions, first.all_positions);
-    return fmt::format("  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s{}{}\n", name, kNameWidth, paths.size(),
-                       positions, thousands(sum.stages), thousands(sum.values), thousands(sum.differing_values),
-                       seconds, worst == PathStatus::equal ? "" : fmt::format("  {}", path_status_name(worst)),
-                       first.note.empty() ? "" : fmt::format("  ({})", first.note));
+    return fmt::format("  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>6.1f} s{}{}\n", name, kNameWidth, ways, positions,
+                       thousands(sum.stages), thousands(sum.values), thousands(sum.differing_values), seconds,
+                       worst == PathStatus::equal ? "" : fmt::format("  {}", path_status_name(worst)),
+                       note.empty() ? "" : fmt::format("  ({})", note));
 }
 
 std::string path_lines(const VerifyReport& report, bool each_schedule) {
     std::string text;
-    std::map<std::string, int64_t> skipped;  // paths, by reason
-    for (const PathResult& path : report.paths) skipped[path.reason] += path.status == PathStatus::skipped ? 1 : 0;
+    std::map<std::string, int64_t> skipped;  // whole paths, by reason
+    for (const PathResult& path : report.paths)
+        skipped[path.reason] += path.status == PathStatus::skipped && path.schedule.empty() ? 1 : 0;
     for (size_t first = 0; first < report.paths.size();) {
         const PathResult& path = report.paths[first];
         if (!each_schedule && path.status == PathStatus::skipped && skipped[path.reason] > 2) {

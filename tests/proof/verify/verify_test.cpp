@@ -91,6 +91,24 @@ TEST_F(Verify, EveryPathOfTheDemonstrationModelsIsEqual) {
     }
 }
 
+TEST_F(Verify, APathThatIsOutOfTimeRunsOneScheduleAndNamesTheOthers) {
+    VerifySettings settings = settings_for(moe());
+    settings.only = "avx2, 2 threads, repacked";
+    settings.seconds_of_path = 1e-6;
+    const Result<VerifyReport> report = verify(settings);
+    ASSERT_TRUE(report) << report.error().message;
+    int64_t equal = 0, late = 0;
+    for (const PathResult& path : report->paths) {
+        if (path.name != settings.only) continue;
+        equal += path.status == PathStatus::equal && path.counts.values > 0 && path.positions == 6 ? 1 : 0;
+        late += path.status == PathStatus::skipped && path.reason.starts_with("the schedules before took ") ? 1 : 0;
+    }
+    EXPECT_EQ(equal, 1);
+    EXPECT_EQ(late, static_cast<int64_t>(schedules().size()) - 2);  // the first is what the others are compared with
+    EXPECT_NE(verify_as_text(*report, false).find("(4 of 5 ways skipped: the schedules before took "),
+              std::string::npos);
+}
+
 TEST_F(Verify, TheHashOfAllStagesIsOfTheComputedBitsAndOfNothingElse) {
     const auto hash_of = [&](const std::string& only, int threads) -> std::string {
         VerifySettings settings = settings_for(moe());
