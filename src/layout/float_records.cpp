@@ -1,6 +1,7 @@
 // See float_records.h.
 #include "layout/float_records.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace invar {
@@ -78,10 +79,15 @@ template <class Element>
 void unpack_elements(const Format& format, const uint8_t* record, const uint8_t* side, int r, int64_t columns,
                      std::byte* as_stored) {
     constexpr int64_t kSize = sizeof(Element);
-    std::memset(as_stored, 0, static_cast<size_t>(format.row_bytes(columns)));  // also behind the last column
-    for (int64_t column = 0; column < columns; ++column) {
-        const int64_t place = float_place<Element>(r, static_cast<int>(column));
-        std::memcpy(as_stored + stored_element(format, kSize, column), record + place * kSize, kSize);
+    if (columns % format.block_weights != 0)  // zero bits behind the last column
+        std::memset(as_stored, 0, static_cast<size_t>(format.row_bytes(columns)));
+    for (int64_t first = 0; first < columns; first += kRowRun<Element>) {
+        std::byte* const run = as_stored + stored_element(format, kSize, first);
+        const int64_t count = std::min(columns - first, kRowRun<Element>);
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t place = float_place<Element>(r, static_cast<int>(first + i));
+            std::memcpy(run + i * kSize, record + place * kSize, kSize);
+        }
     }
     if (record_layout(format.id).scales != ScaleForm::f32_of_128) return;
     for (int64_t block = 0; block * format.block_weights < columns; ++block) {
