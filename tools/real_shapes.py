@@ -49,7 +49,7 @@ def call_json(binary, *arguments, may_end_with=(0,)):
 
 
 def peak_memory(binary, *arguments):
-    """Most bytes that the process had resident, mapped pages of the files included."""
+    """Most bytes that the process had resident, mapped pages of the files included; this program's own size is the least seen."""
     with subprocess.Popen([str(binary), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -126,7 +126,7 @@ def synth(invar, case, layers, folder):
 
 
 def measure(invar, case, folder, *, seconds=8, emulated=None, emulated_layers=1, context=4096, most_weights=MOST_WEIGHTS,
-            with_audit=True):
+            with_audit=True, verify_layers=None):
     """One line of the table; Failed says what was not as demanded. `folder` is a directory that is made."""
     row = {"shape": case[0], "format": case[1], "layers": case[2]}
     start = time.monotonic()
@@ -145,29 +145,32 @@ def measure(invar, case, folder, *, seconds=8, emulated=None, emulated_layers=1,
     row["peak"] = peak_memory(invar, "run", folder, PROMPT, "--raw", "--max-tokens", 8, "--temperature", 0, *limits)
     works = call_json(invar, "bench", folder, "--prompt", 64, "--generate", 16, "--runs", 1, *limits)["measurements"]
     row["bench"] = " / ".join(f"{one['tokens_per_second']:.1f}" for one in works)
+    made = case[2]
+
+    def make_again(layers):
+        if layers != made:
+            shutil.rmtree(folder)
+            synth(invar, case, layers, folder)
+        return layers
+
+    made = row["verify layers"] = make_again(made if verify_layers is None else verify_layers)
     verify(invar, folder, seconds, row)
     if emulated is not None:
-        small = folder
-        if case[2] != emulated_layers:
-            small = folder.with_name(folder.name + "-small")
-            shutil.rmtree(folder)
-            synth(invar, case, emulated_layers, small)
-        emulated_device(emulated, small, seconds, row)
-        if small != folder:
-            shutil.rmtree(small)
+        make_again(emulated_layers)
+        emulated_device(emulated, folder, seconds, row)
     return row
 
 
 def table(rows):
     """In Markdown."""
-    text = ("| shape, format, layers | tensors used | plan's weights | | plan in all | resident | | peak of `run` | `verify`: kernel rows, runs, values,"
-            " differing | emulated device | prompt / decode tok/s |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+    text = ("| shape, format, layers | tensors used | plan's weights | | plan in all | resident | | peak of `run` | `verify`: layers, kernel rows, runs,"
+            " values, differing | emulated device | prompt / decode tok/s |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
     for row in rows:
         device = f"{row['device runs']} runs, {row['device values']:,} values, 0" if "device runs" in row else "not asked for"
         layers = row["layers"] or "all"
         text += (f"| {row['shape']}, {row['format']}, {layers} | {row['files']:,} | {row['plan']:,} | {100 * (row['plan'] / row['files'] - 1):+.2f} % |"
                  f" {row['planned']:,} | {row['resident']:,} | {100 * (row['resident'] / row['planned'] - 1):+.2f} % | {row['peak']:,} |"
-                 f" {row['kernels']}, {row['verify runs']}, {row['verify values']:,}, 0 | {device} | {row['bench']} |\n")
+                 f" {row['verify layers'] or 'all'}, {row['kernels']}, {row['verify runs']}, {row['verify values']:,}, 0 | {device} | {row['bench']} |\n")
     return text
 
 
@@ -178,6 +181,7 @@ def main():
     parser.add_argument("--emulated", type=pathlib.Path, help="the program whose CUDA is the emulated device")
     parser.add_argument("--seconds", type=float, default=8, help="for a path of verify")
     parser.add_argument("--only", default="", help="shapes and formats whose name holds this")
+    parser.add_argument("--verify-layers", type=int, help="for verify: the definition, scalar code, takes minutes for a real shape of all layers")
     parser.add_argument("--no-audit", action="store_true", help="which reads every weight, and takes longest")
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
@@ -190,7 +194,7 @@ def main():
             continue
         try:
             rows.append(measure(arguments.invar, case, folder, seconds=arguments.seconds, emulated=arguments.emulated,
-                                with_audit=not arguments.no_audit))
+                                with_audit=not arguments.no_audit, verify_layers=arguments.verify_layers))
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
         except Failed as error:
             print(f"{name}: {error}", file=sys.stderr, flush=True)

@@ -103,7 +103,7 @@ TEST(FloatProducts, WhatStandsBehindTheLastColumnKeepsTheSignOfZero) {
         .format = &grid, .form = StoredForm::rows4, .rows = 1, .columns = 229, .data = packed.get()};
     int kernels = 0;
     for (const Kernel& kernel : kKernels) {
-        if (!detect_isa().has(kernel.isa)) continue;
+        if (!kernel.runs_here()) continue;
         const AlignedBytes activations = aligned_bytes(activation_bytes(kernel.reads, 229));
         prepare_activations(kernel.reads, Isa::scalar, x.data(), 229, activations.get());
         float y = 1;
