@@ -9,8 +9,8 @@ namespace invar {
 inline constexpr int kDotBlock = 32;  // weights in a block of the dot law
 inline constexpr int kStrands = 8;    // block b belongs to strand b mod 8
 
-// 32 activations quantised with one scale; made by quantise_row (arithmetic/quantise.h).
-struct QuantisedBlock {
+// 32 activations quantised with one scale; made by quantize_row (arithmetic/quantize.h).
+struct QuantizedBlock {
     int8_t q[kDotBlock];  // rint(x * (127 / amax))
     float d;              // amax / 127; 0 for a zero block (amax < 1e-30)
     int32_t sum;          // of q

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "checkpoint/module_tensors.h"
-#include "checkpoint/quantisation_config.h"
+#include "checkpoint/quantization_config.h"
 #include "files/printable.h"
 #include "files/shape_text.h"
 
@@ -256,7 +256,7 @@ Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>
 // tables of tokens are not multiplied with, and routers are often no modules of their own.
 Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
                              const Binding& binding) {
-    TRY_ASSIGN(const std::optional<QuantisationConfig> config, QuantisationConfig::read(checkpoint));
+    TRY_ASSIGN(const std::optional<QuantizationConfig> config, QuantizationConfig::read(checkpoint));
     if (!config || !config->ignore_is_complete) return {};
     for (size_t i = 0; i < wanted.size(); ++i) {
         const WantedWeight& weight = wanted[i];

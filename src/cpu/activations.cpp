@@ -1,10 +1,10 @@
 // Prepares a row of activations: the plain copies, the choice of the fast one, and the scalar lane records, which are
-// the blocks of the definition (quantise_row) moved to the places of the lanes.
+// the blocks of the definition (quantize_row) moved to the places of the lanes.
 #include "cpu/activations.h"
 
 #include <cstring>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "base/check.h"
 #include "cpu/linear.h"
 
@@ -14,8 +14,8 @@ namespace {
 constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 void prepare_blocks(const float* x, int64_t columns, std::byte* out) {
-    const int64_t used = columns / kDotBlock * static_cast<int64_t>(sizeof(QuantisedBlock));
-    quantise_row(x, columns, reinterpret_cast<QuantisedBlock*>(out));
+    const int64_t used = columns / kDotBlock * static_cast<int64_t>(sizeof(QuantizedBlock));
+    quantize_row(x, columns, reinterpret_cast<QuantizedBlock*>(out));
     std::memset(out + used, 0, static_cast<size_t>(activation_bytes(ActivationForm::blocks, columns) - used));
 }
 
@@ -57,7 +57,7 @@ int64_t activation_bytes(ActivationForm form, int64_t columns) {
         case ActivationForm::rows:
             return round_up(columns * static_cast<int64_t>(sizeof(float)), 64);
         case ActivationForm::blocks:
-            return round_up(columns / kDotBlock * static_cast<int64_t>(sizeof(QuantisedBlock)), 64);
+            return round_up(columns / kDotBlock * static_cast<int64_t>(sizeof(QuantizedBlock)), 64);
         case ActivationForm::lanes:
         case ActivationForm::strands:
             return round_up(columns, kLaneColumns) / kLaneColumns * static_cast<int64_t>(sizeof(LaneRecord));
@@ -94,8 +94,8 @@ void prepare_lanes_scalar(const float* x, int64_t columns, LaneRecord* out) {
                 out->d[b] = out->sx[b] = -0.0f;
                 continue;
             }
-            QuantisedBlock block;
-            quantise_row(x + first + kDotBlock * b, kDotBlock, &block);
+            QuantizedBlock block;
+            quantize_row(x + first + kDotBlock * b, kDotBlock, &block);
             out->d[b] = block.d;
             out->sx[b] = block.sx;
             for (int k = 0; k < kDotBlock; ++k) {

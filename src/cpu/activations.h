@@ -1,6 +1,6 @@
 // Activations in the layout that vector kernels read: 256 quantised columns of one row, interleaved like the packed
 // weights so that a strand of the dot law is an int32 lane. prepare_activations (linear.h) makes them; they equal those
-// of quantise_row (arithmetic/quantise.h). layout/record.h draws the weights' side.
+// of quantize_row (arithmetic/quantize.h). layout/record.h draws the weights' side.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Equals quantise_row (arithmetic/quantise.h) bit for bit. It handles 256 columns at a time, eight blocks side by side
+// Equals quantize_row (arithmetic/quantize.h) bit for bit. It handles 256 columns at a time, eight blocks side by side
 // in lanes: one division of each kind serves eight blocks. cvtps2dq rounds to nearest even, as rint does.
 #include "cpu/activations.h"
 
@@ -53,7 +53,7 @@ __attribute__((always_inline)) inline __m256i sum_of_bytes(const __m256i q[4]) {
     return _mm256_madd_epi16(sum, one16);
 }
 
-void quantise_record(const float* x, LaneRecord& out) {
+void quantize_record(const float* x, LaneRecord& out) {
     const __m256i magnitude_bits = _mm256_set1_epi32(0x7FFFFFFF);
     __m256i largest[8];
     INVAR_UNROLL for (int b = 0; b < 8; ++b) {
@@ -102,11 +102,11 @@ void quantise_record(const float* x, LaneRecord& out) {
 
 void prepare_lanes_avx2(const float* x, int64_t columns, LaneRecord* out) {
     int64_t first = 0;
-    for (; first + kColumns <= columns; first += kColumns, ++out) quantise_record(x + first, *out);
+    for (; first + kColumns <= columns; first += kColumns, ++out) quantize_record(x + first, *out);
     if (first == columns) return;
     alignas(32) float padded[kColumns];
     for (int64_t k = 0; k < kColumns; ++k) padded[k] = first + k < columns ? x[first + k] : 0.0f;
-    quantise_record(padded, *out);
+    quantize_record(padded, *out);
     for (int64_t b = (columns - first) / 32; b < 8; ++b) out->d[b] = out->sx[b] = -0.0f;
 }
 

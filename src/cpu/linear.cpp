@@ -32,10 +32,10 @@ void linear_scalar(const LinearTask& task) {
     std::byte unpacked[kMostRecordBytes];
     for (int64_t row = task.first_row; row < task.last_row; ++row) {
         for (int64_t token = 0; token < task.tokens; ++token) {
-            const auto* x = reinterpret_cast<const QuantisedBlock*>(task.activations + token * x_bytes);
+            const auto* x = reinterpret_cast<const QuantizedBlock*>(task.activations + token * x_bytes);
             float y = 0;
             if (weight.form == StoredForm::as_stored) {
-                y = dot_quantised(format, weight.data + row * row_bytes, x, weight.columns);
+                y = dot_quantized(format, weight.data + row * row_bytes, x, weight.columns);
             } else {
                 Strands strands;
                 for (int64_t record = 0; record < records_of(weight.columns); ++record) {
@@ -53,10 +53,10 @@ void linear_scalar(const LinearTask& task) {
     }
 }
 
-bool is_quantised(const LinearProblem& problem) { return !format(problem.format).is_float; }
+bool is_quantized(const LinearProblem& problem) { return !format(problem.format).is_float; }
 bool is_float(const LinearProblem& problem) { return format(problem.format).is_float; }
-bool packed_quantised(const LinearProblem& problem) {
-    return problem.form == StoredForm::rows4 && is_quantised(problem);
+bool packed_quantized(const LinearProblem& problem) {
+    return problem.form == StoredForm::rows4 && is_quantized(problem);
 }
 bool packed_float(const LinearProblem& problem) { return problem.form == StoredForm::rows4 && is_float(problem); }
 
@@ -65,30 +65,30 @@ bool packed_e4m3_with_vbmi(const LinearProblem& problem) {
 }
 
 // Until how many tokens a direct kernel is faster than tiles, which first unpack a panel (measured, docs/kernels.md).
-bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 32; }
-bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantised(problem) && problem.tokens <= 3; }
+bool few_tokens_avx512(const LinearProblem& problem) { return packed_quantized(problem) && problem.tokens <= 32; }
+bool few_tokens_avx_vnni(const LinearProblem& problem) { return packed_quantized(problem) && problem.tokens <= 3; }
 bool few_tokens_avx2(const LinearProblem& problem) {
     // 8-bit codes take the sign trick in both kernels, so that tiles save little.
-    return packed_quantised(problem) && problem.tokens <= (record_layout(problem.format).offset == 128 ? 12 : 3);
+    return packed_quantized(problem) && problem.tokens <= (record_layout(problem.format).offset == 128 ? 12 : 3);
 }
 
 // The first row that fits wins. A CPU may have AVX-512 VNNI without AVX-VNNI (Cascade Lake, Zen 4); therefore a row of
 // AVX-512 stands before the rows of AVX-VNNI for every problem that they fit.
 constexpr LinearKernel kTable[] = {
     {"avx512_direct", Isa::avx512, ActivationForm::lanes, few_tokens_avx512, linear_direct_avx512},
-    {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantised, linear_tiles_avx512, 144},
+    {"avx512_tiles", Isa::avx512, ActivationForm::lanes, packed_quantized, linear_tiles_avx512, 144},
     // AMX stands behind the rows it would replace, so it is taken only by name (--kernel), until it has been measured
     // on a chip that has AMX.
-    {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantised, linear_tiles_amx, 128},
+    {"amx_tiles", Isa::amx, ActivationForm::strands, packed_quantized, linear_tiles_amx, 128},
     {"avx_vnni_direct", Isa::avx_vnni, ActivationForm::lanes, few_tokens_avx_vnni, linear_direct_avx_vnni},
-    {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantised, linear_tiles_avx_vnni, 96},
+    {"avx_vnni_tiles", Isa::avx_vnni, ActivationForm::lanes, packed_quantized, linear_tiles_avx_vnni, 96},
     {"avx2_direct", Isa::avx2, ActivationForm::lanes, few_tokens_avx2, linear_direct_avx2},
-    {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantised, linear_tiles_avx2, 96},
+    {"avx2_tiles", Isa::avx2, ActivationForm::lanes, packed_quantized, linear_tiles_avx2, 96},
     {"float_avx512_vbmi", Isa::avx512, ActivationForm::float_lanes, packed_e4m3_with_vbmi, float_product_avx512_vbmi},
     {"float_avx512", Isa::avx512, ActivationForm::float_lanes, packed_float, float_product_avx512},
     {"float_avx2", Isa::avx2, ActivationForm::float_lanes, packed_float, float_product_avx2},
     {"float_scalar", Isa::scalar, ActivationForm::rows, is_float, float_product_scalar},
-    {"scalar", Isa::scalar, ActivationForm::blocks, is_quantised, linear_scalar},
+    {"scalar", Isa::scalar, ActivationForm::blocks, is_quantized, linear_scalar},
 };
 
 // The unsigned level tables of the vector kernels must be the formats' own, plus the offset.

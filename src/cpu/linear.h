@@ -1,4 +1,4 @@
-// The products y = W x on the CPU: one table of kernels, each equal bit for bit to dot_quantised() over quantise_row()
+// The products y = W x on the CPU: one table of kernels, each equal bit for bit to dot_quantized() over quantize_row()
 // blocks (formats/format.h), and the forms of activations that they read. The caller splits rows over threads, in row
 // groups; the plan decides which weights are repacked. The layouts: layout/record.h, docs/kernels.md.
 #pragma once
@@ -19,7 +19,7 @@ namespace invar {
 // row.
 enum class ActivationForm : uint8_t {
     rows,         // binary32 as it is
-    blocks,       // QuantisedBlock after QuantisedBlock
+    blocks,       // QuantizedBlock after QuantizedBlock
     lanes,        // LaneRecord after LaneRecord (cpu/activations.h): 256 quantised columns, strand = lane
     strands,      // the same, but with q in the order of columns: [8 strands][32], what a tile of AMX reads
     float_lanes,  // binary32, per 256 columns [32][8]: in step i, lane b is column 32 b + i

@@ -1,6 +1,6 @@
 // The kernel for decode on AVX-512 VNNI: 4 rows x up to 6 tokens. The eight strands of each row stay in half a register
 // for the whole row, so that only y is stored. More tokens take turns while the group's weights are in the L1 cache. It
-// is bound by memory at 1 to 3 tokens (docs/kernels.md). It equals dot_quantised(), formats/format.h. The readers:
+// is bound by memory at 1 to 3 tokens (docs/kernels.md). It equals dot_quantized(), formats/format.h. The readers:
 // linear_weights_avx512.h.
 #include "cpu/linear_vector.h"
 #include "cpu/linear_weights_avx512.h"
@@ -139,7 +139,7 @@ void direct(const LinearTask& task) {
     }
 }
 
-constexpr auto kDirect = quantised_table([]<FormatId kId>() -> RunLinear { return direct<kId>; });
+constexpr auto kDirect = quantized_table([]<FormatId kId>() -> RunLinear { return direct<kId>; });
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // The kernel for few tokens with 256-bit registers, for AVX2 and AVX-VNNI: 4 rows x up to 3 tokens, with a row's eight
 // strands in one register. The rows of a record take turns, since 16 registers do not hold more. More tokens take turns
-// while the group's weights are in the L1 cache. It equals dot_quantised(), formats/format.h. IntegerDot, which the
+// while the group's weights are in the L1 cache. It equals dot_quantized(), formats/format.h. IntegerDot, which the
 // including file chooses, multiplies the bytes; the readers: linear_weights_ymm.h.
 #pragma once
 
@@ -137,7 +137,7 @@ void direct(const LinearTask& task) {
     }
 }
 
-constexpr auto kDirect = quantised_table([]<FormatId kId>() -> RunLinear { return direct<kId>; });
+constexpr auto kDirect = quantized_table([]<FormatId kId>() -> RunLinear { return direct<kId>; });
 
 }  // namespace
 

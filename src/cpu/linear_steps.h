@@ -46,7 +46,7 @@ struct RecordOf {
 // never come here, are null (float formats: float_products.h; formats without pieces: the scalar kernel).
 using RunLinear = void (*)(const LinearTask&);
 template <class Make>
-constexpr FormatTable<RunLinear> quantised_table(Make make) {
+constexpr FormatTable<RunLinear> quantized_table(Make make) {
     return format_table<RunLinear>([=]<FormatId kId>() -> RunLinear {
         if constexpr (record_layout(kId).has_pieces() && !record_layout(kId).is_float()) {
             return make.template operator()<kId>();

@@ -1,7 +1,7 @@
 // The kernel for many tokens on AMX int8. A tile product gives the dots of one strand's block for 16 tokens x 16 rows,
 // as exact int32, and AVX-512 takes the float steps. Strands stay apart because the K of a tile product is one block:
 // 32 columns, or 16 where a block has two scales. Rows are lanes here and K is walked strand by strand, so that a
-// tile's running sums are 16 registers. It equals dot_quantised(). The including file chooses TileUnit, the tile
+// tile's running sums are 16 registers. It equals dot_quantized(). The including file chooses TileUnit, the tile
 // instructions or their emulation; readers of records: linear_weights_avx512.h.
 #pragma once
 
@@ -343,7 +343,7 @@ void tiles(const LinearTask& task) {
     TileUnit::release();
 }
 
-constexpr auto kTiles = quantised_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
+constexpr auto kTiles = quantized_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
 
 }  // namespace
 }  // namespace invar

@@ -1,7 +1,7 @@
 // The kernel for prompts on AVX-512 VNNI. A panel of 8 rows x a chunk of K is unpacked into the L1 cache; then tiles of
 // 4 row pairs x a few tokens run over it with all integer dots and strands in registers. Tokens come in chunks whose
 // activations stay in L2. K is split into chunks if a panel would not fit into L1; the strands are then saved and
-// restored, which is exact. It equals dot_quantised(). The readers and steps: linear_weights_avx512.h. Figures:
+// restored, which is exact. It equals dot_quantized(). The readers and steps: linear_weights_avx512.h. Figures:
 // docs/kernels.md.
 #include "cpu/linear_vector.h"
 #include "cpu/linear_weights_avx512.h"
@@ -300,7 +300,7 @@ void tiles(const LinearTask& task) {
     }
 }
 
-constexpr auto kTiles = quantised_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
+constexpr auto kTiles = quantized_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
 
 }  // namespace
 

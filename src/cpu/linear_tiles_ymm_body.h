@@ -1,7 +1,7 @@
 // The kernel for many tokens with 256-bit registers, for AVX2 and AVX-VNNI. A panel of 4 rows x a chunk of K is
 // unpacked into the L1 cache; then tiles run over it, in a shape that IntegerDot sets (with 16 registers a larger tile
 // spills). K is split into chunks if a panel would not fit into L1; the strands are then saved and restored, which is
-// exact. It equals dot_quantised(). IntegerDot, which the including file chooses, multiplies the bytes; readers and
+// exact. It equals dot_quantized(). IntegerDot, which the including file chooses, multiplies the bytes; readers and
 // steps: linear_weights_ymm.h.
 #pragma once
 
@@ -258,7 +258,7 @@ void tiles(const LinearTask& task) {
     }
 }
 
-constexpr auto kTiles = quantised_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
+constexpr auto kTiles = quantized_table([]<FormatId kId>() -> RunLinear { return tiles<kId>; });
 
 }  // namespace
 

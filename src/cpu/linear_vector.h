@@ -1,5 +1,5 @@
 // The vector kernels of the table in linear.cpp. All read StoredForm::rows4 weights of the quantised formats and
-// ActivationForm::lanes, and equal dot_quantised() bit for bit.
+// ActivationForm::lanes, and equal dot_quantized() bit for bit.
 //   direct: for few tokens. Weights are unpacked in registers and used once; all strands stay in registers for the
 //           whole row.
 //   tiles:  for many tokens. A panel of rows is unpacked to bytes in the L1 cache and then used by tiles of row pairs x

@@ -1,4 +1,4 @@
-// Activations in the layouts that product kernels read. They equal those of quantise_row (arithmetic/quantise.h), in
+// Activations in the layouts that product kernels read. They equal those of quantize_row (arithmetic/quantize.h), in
 // the order of ActivationRecord (weight_layout.h) for the decode kernels and, for tiles, strand by strand with tokens
 // side by side.
 #pragma once
@@ -17,7 +17,7 @@ struct TileActivations {
     int64_t tokens = 0;          // padded to a multiple of kTileTokens with rows of zeros
 };
 
-struct QuantiseArgs {
+struct QuantizeArgs {
     simt::Global<const float> x;
     int64_t stride = 0, columns = 0, records = 0;
     int64_t tokens = 0;
@@ -26,7 +26,7 @@ struct QuantiseArgs {
 };
 
 // Eight lanes quantise a block of 32, four columns each. Grid: (records, tokens or padded tokens), 64 threads.
-SIMT_KERNEL(64) quantise_kernel(QuantiseArgs args) {
+SIMT_KERNEL(64) quantize_kernel(QuantizeArgs args) {
     const int64_t record = simt::block_index(), token = simt::block_index_y();
     const int strand = simt::thread_index() / 8, part = simt::thread_index() % 8;
     const int64_t first = record * kRecordColumns + 32 * strand + 4 * part;

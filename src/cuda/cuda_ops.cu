@@ -309,7 +309,7 @@ struct CudaOps::RowVerbs {
                               .name = "embed"};
         const simt::Stream stream = stream_of(cuda.settings_.device);
         const FormatId id = table.format->id;
-        if (with_quantised_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); }))
+        if (with_quantized_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); }))
             return;
         const bool is_float =
             with_float_format(id, [&]<FormatId kId>() { simt::launch(stream, grid, embed_kernel<kId>, args); });

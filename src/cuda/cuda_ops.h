@@ -101,7 +101,7 @@ class CudaOps final : public AcceleratorOps {
     void rotate(const VerbCall& call);
     void store(const VerbCall& call);
     void attend(const VerbCall& call);
-    Operand prepare(bool quantised, bool tiles, Tensor x);
+    Operand prepare(bool quantized, bool tiles, Tensor x);
     void multiply(std::span<const VerbCall> calls);
     void product(const VerbCall& call, const Operand& x);
     void expert_product(const VerbCall& call);

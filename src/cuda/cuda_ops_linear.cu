@@ -35,12 +35,12 @@ struct CudaOps::Operand {
     TileActivations tile_rows;
 };
 
-CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
+CudaOps::Operand CudaOps::prepare(bool quantized, bool tiles, Tensor x) {
     Operand operand{.tokens = x.rows(), .columns = x.width(), .tiles = tiles, .rows = {}, .tile_rows = {}};
     const int64_t records = records_of(x.width());
     const simt::Stream stream = stream_of(settings_.device);
     const auto from = simt::Global<const float>(rows_of(x).data);
-    if (!quantised) {
+    if (!quantized) {
         const int64_t count = x.rows() * records * kRecordColumns;
         float* const reordered = take_elements<float>(count);
         if (settings_.measuring) return operand;
@@ -57,7 +57,7 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
         operand.tile_rows.tokens = x.rows();
         return operand;
     }
-    QuantiseArgs args{.x = from,
+    QuantizeArgs args{.x = from,
                       .stride = x.stride(),
                       .columns = x.width(),
                       .records = records,
@@ -79,7 +79,7 @@ CudaOps::Operand CudaOps::prepare(bool quantised, bool tiles, Tensor x) {
         args.records_out = simt::global(reinterpret_cast<uint8_t*>(made), bytes);
         operand.rows = bytes_of(made, bytes);
     }
-    if (!settings_.measuring) launch_quantise(stream, args);
+    if (!settings_.measuring) launch_quantize(stream, args);
     return operand;
 }
 
@@ -126,10 +126,10 @@ void CudaOps::multiply(std::span<const VerbCall> calls) {
     // Calls share prepared activations: quantised or reordered, row by row or in tiles.
     std::optional<Operand> prepared[2][2];
     for (const VerbCall& call : calls) {
-        const bool quantised = !call.matrix->format->is_float;
+        const bool quantized = !call.matrix->format->is_float;
         const bool tiles = kernel_of(*call.matrix, x.rows(), false).tiled != nullptr;
-        std::optional<Operand>& operand = prepared[quantised ? 1 : 0][tiles ? 1 : 0];
-        if (!operand) operand = prepare(quantised, tiles, x);
+        std::optional<Operand>& operand = prepared[quantized ? 1 : 0][tiles ? 1 : 0];
+        if (!operand) operand = prepare(quantized, tiles, x);
         product(call, *operand);
     }
     taken_ = before;  // the next verb that takes this memory is launched later

@@ -30,11 +30,11 @@ void with_tokens(const DecodeArgs& args, Launch launch) {
 
 }  // namespace
 
-void launch_quantise(simt::Stream stream, const QuantiseArgs& args) {
+void launch_quantize(simt::Stream stream, const QuantizeArgs& args) {
     const int64_t rows = simt::is_null(args.records_out) ? args.tiles.tokens : args.tokens;
     simt::launch(stream,
                  {.x = static_cast<int>(args.records), .y = static_cast<int>(rows), .threads = 64, .name = "quantise"},
-                 quantise_kernel, args);
+                 quantize_kernel, args);
 }
 
 void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens) {
@@ -45,7 +45,7 @@ void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens
 
 void launch_decode(simt::Stream stream, FormatId format, const DecodeArgs& args) {
     if (args.tokens == 0) return;
-    const bool launched = with_quantised_format(format, [&]<FormatId kId>() {
+    const bool launched = with_quantized_format(format, [&]<FormatId kId>() {
         with_tokens(args,
                     [&]<int kTokens>() { launch_for<kTokens>(stream, decode_kernel<kId, kTokens>, "decode", args); });
     });
@@ -62,6 +62,6 @@ void launch_float_decode(simt::Stream stream, FormatId format, const DecodeArgs&
     CHECK(launched, "a row is asked for formats that it has");
 }
 
-const void* kernel_of_decode() { return reinterpret_cast<const void*>(quantise_kernel); }
+const void* kernel_of_decode() { return reinterpret_cast<const void*>(quantize_kernel); }
 
 }  // namespace invar::cuda

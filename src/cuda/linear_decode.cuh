@@ -1,7 +1,7 @@
 // Products for few tokens. A warp computes 4 rows for up to kTokens tokens; lane 4 b + r computes strand b of row r,
 // from the first column to the last. Weights are loaded four records ahead of their use (2 KiB per warp in flight);
 // activations are shared by all rows and stay in L1. There is no barrier and no shared memory; the eight strands of a
-// row meet only at its end. Equal to dot_quantised() over quantise_row(), or dot_float(). Many tokens:
+// row meet only at its end. Equal to dot_quantized() over quantize_row(), or dot_float(). Many tokens:
 // linear_tiles.cuh.
 #pragma once
 

@@ -12,7 +12,7 @@ void launch_tiles(simt::Stream stream, FormatId format, const TileArgs& args, in
                           .y = static_cast<int>(tiles),
                           .threads = kTileThreads,
                           .name = "tiles"};
-    const bool launched = with_quantised_format(
+    const bool launched = with_quantized_format(
         format, [&]<FormatId kId>() { simt::launch(stream, grid, tile_kernel<kId, kTokens>, args); });
     CHECK(launched, "a row is asked for formats that it has");
 }

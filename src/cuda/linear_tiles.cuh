@@ -2,7 +2,7 @@
 // walked strand by strand: blocks 0, 8, 16, ... then 1, 9, ..., so that an output needs one running strand and one
 // total instead of eight strands; the order of the walk is the order of the law. Activations of 4 records of one strand
 // (a stage) are copied to shared memory while the stage before is multiplied. Weights go from L2 to registers a stage
-// ahead; a block reads each byte of a strand once. Equal to dot_quantised() over quantise_row(). With experts a tile's
+// ahead; a block reads each byte of a strand once. Equal to dot_quantized() over quantize_row(). With experts a tile's
 // tokens are slots that chose the same one.
 #pragma once
 

@@ -41,7 +41,7 @@ bool has_codes(FormatId format);
 bool has_elements(FormatId format);
 
 // Prepares activations: quantised for formats of codes, reordered for float formats.
-void launch_quantise(simt::Stream stream, const QuantiseArgs& args);
+void launch_quantize(simt::Stream stream, const QuantizeArgs& args);
 void launch_reorder(simt::Stream stream, const ReorderArgs& args, int64_t tokens);
 
 // ---- the rows of the table (product_kernels.cu)

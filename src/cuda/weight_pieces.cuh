@@ -392,7 +392,7 @@ struct FloatWeights {
 
 // Calls `use` with the format as a constant, if it is one of codes or one of float elements; returns false for others.
 template <class Use>
-bool with_quantised_format(FormatId id, Use&& use) {
+bool with_quantized_format(FormatId id, Use&& use) {
     return with_format(id, [&]<FormatId kId>() {
         if constexpr (has_device_form(kId) && !weight_layout(kId).is_float()) {
             use.template operator()<kId>();

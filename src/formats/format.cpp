@@ -40,7 +40,7 @@ struct Row {
         encode(last, nullptr, *reinterpret_cast<Block*>(row));  // float formats know no importance
     }
 
-    static void accumulate_block(const std::byte* bytes, const QuantisedBlock* x, int64_t first_block,
+    static void accumulate_block(const std::byte* bytes, const QuantizedBlock* x, int64_t first_block,
                                  Strands& strands) {
         accumulate(block(bytes), x, first_block, strands);
     }
@@ -128,7 +128,7 @@ const Format* find_format_by_name(std::string_view name) {
     return find_format([=](const Format& row) { return row.name == name; });
 }
 
-float dot_quantised(const Format& format, const std::byte* row, const QuantisedBlock* x, int64_t columns) {
+float dot_quantized(const Format& format, const std::byte* row, const QuantizedBlock* x, int64_t columns) {
     CHECK(!format.is_float && columns >= 0 && columns % format.block_weights == 0, "quantised rows are whole blocks");
     Strands strands;
     for (int64_t column = 0; column < columns; column += format.block_weights, row += format.block_bytes) {

@@ -34,7 +34,7 @@ struct Format {
     void (*encode)(const float* in, int64_t count, const float* importance, std::byte* row);
     // Adds one block to the strands of its row: the blocks of 32 from first_block to first_block + block_weights / 32 -
     // 1. x points at the activation block of first_block. Null for float formats, whose step is in dot_float() below.
-    void (*accumulate)(const std::byte* block, const QuantisedBlock* x, int64_t first_block, Strands& strands);
+    void (*accumulate)(const std::byte* block, const QuantizedBlock* x, int64_t first_block, Strands& strands);
 
     // Rows of quantised formats are whole blocks. A row of a float format may end inside a block, whose codes past the
     // end are zero bits and belong to no weight.
@@ -52,7 +52,7 @@ const Format* find_format_by_name(std::string_view name);
 
 // y = dot law of one weight row and one quantised activation row of `columns` values (scalar, the definition).
 // Scales beside the format are not applied here: scaled() in ops/weight.h.
-float dot_quantised(const Format& format, const std::byte* row, const QuantisedBlock* x, int64_t columns);
+float dot_quantized(const Format& format, const std::byte* row, const QuantizedBlock* x, int64_t columns);
 // y = dot law of one float-format row and binary32 activations, any `columns`.
 float dot_float(const Format& format, const std::byte* row, const float* x, int64_t columns);
 

@@ -40,7 +40,7 @@ float weight(const Group<Scale, kCount>& block, int i) {
 }
 
 template <class Scale, int kCount>
-void accumulate(const Group<Scale, kCount>& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+void accumulate(const Group<Scale, kCount>& block, const QuantizedBlock* x, int64_t first_block, Strands& strands) {
     for (int b = 0; b < kCount / 32; ++b) {
         int32_t idot = 0;
         for (int i = 0; i < 32; ++i) idot += code(block, 32 * b + i) * x[b].q[i];

@@ -74,7 +74,7 @@ constexpr bool kHasVectorPacking = requires(const Block* blocks, Ymm* codes, con
 };
 
 template <FormatId kFormat, class Block>
-void pack_quantised(const RecordsToPack& work) {
+void pack_quantized(const RecordsToPack& work) {
     constexpr RecordLayout kLayout = record_layout(kFormat);
     constexpr int kMain = kLayout.main_bytes(), kSide = kLayout.side_bytes(), kScalesAt = kLayout.scales_at();
     constexpr int kBlocks = kRecordColumns / Block::kWeights;
@@ -173,7 +173,7 @@ bool pack_records_avx2(FormatId format, const RecordsToPack& work) {
         } else if constexpr (kId == FormatId::f8_e4m3_b128) {
             pack_bytes<128, 4>(work);
         } else if constexpr (kHasVectorPacking<BlockOf<kId>>) {
-            pack_quantised<kId, BlockOf<kId>>(work);
+            pack_quantized<kId, BlockOf<kId>>(work);
         } else {
             return false;
         }

@@ -203,9 +203,9 @@ Result<int64_t> synthesize_directory(const SynthShape& shape, const SynthOptions
     const std::string dtype = format->plain == LinearScheme::f32   ? "float32"
                               : format->plain == LinearScheme::f16 ? "float16"
                                                                    : "bfloat16";
-    const Json quantization = quantization_config(*format, model.ignore, model.quantised);
+    const Json quantization = quantization_config(*format, model.ignore, model.quantized);
     TRY(writer.write_json("config.json", synth_config(shape, layers, dtype, quantization)));
-    const Json hf_quant = hf_quant_config(*format, model.ignore, model.quantised);
+    const Json hf_quant = hf_quant_config(*format, model.ignore, model.quantized);
     if (!hf_quant.is_null()) TRY(writer.write_json("hf_quant_config.json", hf_quant));
     TRY(writer.write_json("generation_config.json", synth_generation_config(shape)));
     TRY(writer.write_text("tokenizer.json", synth_tokenizer(shape)));

@@ -113,9 +113,9 @@ class ModelBuilder {
 
     void linear(const std::string& module, int64_t rows, int64_t columns, LinearScheme scheme, uint64_t fused) {
         const SynthLinear layer{prefix_ + module, rows, columns, next_stream(), fused};
-        const bool quantised = scheme != format_.plain;
-        if (quantised) model_.quantised.push_back(layer);
-        if (!quantised && format_.dialect != QuantDialect::none) model_.ignore.push_back(module);
+        const bool quantized = scheme != format_.plain;
+        if (quantized) model_.quantized.push_back(layer);
+        if (!quantized && format_.dialect != QuantDialect::none) model_.ignore.push_back(module);
         auto tensors =
             tensors_of_linear(layer, scheme, shape_.architecture.starts_with("qwen3"), pools_.of(pool_of(scheme)));
         std::move(tensors.begin(), tensors.end(), std::back_inserter(model_.tensors));

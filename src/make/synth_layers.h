@@ -23,7 +23,7 @@ class SynthPools {
 
 struct SynthModel {
     std::vector<SynthDirectoryTensor> tensors;
-    std::vector<SynthLinear> quantised;
+    std::vector<SynthLinear> quantized;
     std::vector<std::string> ignore;  // modules that stay unquantised, as the dialect lists them
 };
 

@@ -105,9 +105,9 @@ Json modelopt_group(L scheme) {
     return {{"input_activations", args}, {"weights", args}};
 }
 
-Json quantized_layers(const DirectoryFormat& format, std::span<const SynthLinear> quantised) {
+Json quantized_layers(const DirectoryFormat& format, std::span<const SynthLinear> quantized) {
     std::map<std::string, Json> sorted;
-    for (const SynthLinear& linear : quantised) {
+    for (const SynthLinear& linear : quantized) {
         sorted[linear.module] = modelopt_layer(is_attention(linear) ? format.attention : format.mlp);
     }
     Json layers = Json::object();
@@ -133,7 +133,7 @@ const Json& producer() {
 }
 
 Json modelopt_config(const DirectoryFormat& format, std::span<const std::string> ignore,
-                     std::span<const SynthLinear> quantised) {
+                     std::span<const SynthLinear> quantized) {
     const bool mixed = format.mlp != format.attention;
     Json groups = Json::object();
     const auto add = [&](L scheme, Json targets) {
@@ -144,7 +144,7 @@ Json modelopt_config(const DirectoryFormat& format, std::span<const std::string>
     if (mixed) {
         for (const bool attention : {false, true}) {
             Json targets = Json::array();
-            for (const SynthLinear& linear : quantised) {
+            for (const SynthLinear& linear : quantized) {
                 if (is_attention(linear) == attention) targets.push_back(linear.module);
             }
             add(attention ? format.attention : format.mlp, std::move(targets));
@@ -158,7 +158,7 @@ Json modelopt_config(const DirectoryFormat& format, std::span<const std::string>
                    {"kv_cache_scheme", {{"dynamic", false}, {"num_bits", 8}, {"type", "float"}}},
                    {"producer", producer()},
                    {"quant_method", "modelopt"}};
-    if (mixed) config["quantized_layers"] = quantized_layers(format, quantised);
+    if (mixed) config["quantized_layers"] = quantized_layers(format, quantized);
     return config;
 }
 
@@ -176,12 +176,12 @@ Json fp8_config(const DirectoryFormat& format, std::span<const std::string> igno
 }  // namespace
 
 Json quantization_config(const DirectoryFormat& format, std::span<const std::string> ignore,
-                         std::span<const SynthLinear> quantised) {
+                         std::span<const SynthLinear> quantized) {
     switch (format.dialect) {
         case QuantDialect::compressed_tensors:
             return compressed_tensors_config(format, ignore);
         case QuantDialect::modelopt:
-            return modelopt_config(format, ignore, quantised);
+            return modelopt_config(format, ignore, quantized);
         case QuantDialect::fp8:
             return fp8_config(format, ignore);
         case QuantDialect::none:
@@ -191,13 +191,13 @@ Json quantization_config(const DirectoryFormat& format, std::span<const std::str
 }
 
 Json hf_quant_config(const DirectoryFormat& format, std::span<const std::string> ignore,
-                     std::span<const SynthLinear> quantised) {
+                     std::span<const SynthLinear> quantized) {
     if (format.dialect != QuantDialect::modelopt) return nullptr;
     const bool mixed = format.mlp != format.attention;
     Json quantization = {{"quant_algo", mixed ? "MIXED_PRECISION" : algorithm(format.mlp)},
                          {"kv_cache_quant_algo", "FP8"}};
     if (mixed) {
-        quantization["quantized_layers"] = quantized_layers(format, quantised);
+        quantization["quantized_layers"] = quantized_layers(format, quantized);
     } else {
         if (format.mlp == L::nvfp4_modelopt) quantization["group_size"] = 16;
         quantization["exclude_modules"] = modelopt_excluded(ignore);

@@ -79,9 +79,9 @@ PoolKind pool_of(LinearScheme scheme);
 // The object quantization_config of config.json; null if nothing is quantised. `ignore`: every module that is not
 // quantised. `quantised`: every module that is.
 Json quantization_config(const DirectoryFormat& format, std::span<const std::string> ignore,
-                         std::span<const SynthLinear> quantised);
+                         std::span<const SynthLinear> quantized);
 // hf_quant_config.json; null if the dialect has none.
 Json hf_quant_config(const DirectoryFormat& format, std::span<const std::string> ignore,
-                     std::span<const SynthLinear> quantised);
+                     std::span<const SynthLinear> quantized);
 
 }  // namespace invar

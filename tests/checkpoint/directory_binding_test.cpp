@@ -71,7 +71,7 @@ TEST(DirectoryBinding, RefusesCodesWithoutAllTheirScales) {
     expect_refused(bent, {"[128, 4]", "[64, 8]"});
 }
 
-TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantised) {
+TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantized) {
     TinyDirectory tiny = tiny_directory(kCompressed);
     expect_refused(tiny, {kDown, "ignore list"});
     tiny.compress(kDown, 8.0f);

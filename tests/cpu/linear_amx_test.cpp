@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "cpu/activations.h"
 #include "cpu/linear_case.h"
 #include "cpu/linear_tiles_emulated.h"
@@ -50,7 +50,7 @@ TEST(LinearAmx, EmulatedTilesGiveTheBitsOfTheDefinition) {
     Count count;
     uint64_t seed = 5000;
     const EmulatedCounts before = emulated_counts();
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         // 6656 columns are 26 records: several chunks of K in every format.
         for (const int64_t columns : {32, 288, 768, 2560, 6656}) {
             if (columns % format->block_weights != 0) continue;
@@ -72,7 +72,7 @@ TEST(LinearAmx, EmulatedTilesGiveTheBitsOfTheDefinition) {
     const EmulatedCounts after = emulated_counts();
     std::printf("[equality] AMX tiles, emulated: %lld outputs compared, %lld differ, %zu formats, %lld tile products\n",
                 static_cast<long long>(count.compared), static_cast<long long>(count.differ),
-                quantised_formats().size(), static_cast<long long>(after.products - before.products));
+                quantized_formats().size(), static_cast<long long>(after.products - before.products));
     EXPECT_EQ(after.faults, 0);
     EXPECT_FALSE(after.configured);
     EXPECT_GT(count.compared, 300'000);
@@ -83,7 +83,7 @@ TEST(LinearAmx, EmulatedTilesGiveTheBitsOfTheDefinition) {
 TEST(LinearAmx, AWrongCodeOfOneTokenIsSeen) {
     if (!detect_isa().has(Isa::avx512)) GTEST_SKIP() << "the kernel around the tiles needs AVX-512";
     int caught = 0;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         const LinearCase c = make_case(*format, 16, 512, 16, WeightKind::ordinary, 77);
         const AlignedBytes prepared = prepare_case(c, kEmulated, Isa::avx512);
         const int64_t row_bytes = activation_bytes(ActivationForm::strands, c.columns);
@@ -97,7 +97,7 @@ TEST(LinearAmx, AWrongCodeOfOneTokenIsSeen) {
         EXPECT_LE(differ, 16) << format->name << ": only token 3 may change";
         caught += differ > 0;
     }
-    EXPECT_EQ(caught, static_cast<int>(quantised_formats().size()));
+    EXPECT_EQ(caught, static_cast<int>(quantized_formats().size()));
 }
 
 TEST(Activations, StrandsAreLanesWithTheCodesInTheOrderOfColumns) {
@@ -111,8 +111,8 @@ TEST(Activations, StrandsAreLanesWithTheCodesInTheOrderOfColumns) {
             const AlignedBytes lanes = aligned_bytes(size), strands = aligned_bytes(size);
             prepare_activations(ActivationForm::lanes, isa, row, 800, lanes.get());
             prepare_activations(ActivationForm::strands, isa, row, 800, strands.get());
-            std::vector<QuantisedBlock> blocks(25);
-            quantise_row(row, 800, blocks.data());
+            std::vector<QuantizedBlock> blocks(25);
+            quantize_row(row, 800, blocks.data());
             for (int64_t r = 0; r < 4; ++r) {
                 const LaneRecord& a = reinterpret_cast<const LaneRecord*>(lanes.get())[r];
                 const LaneRecord& b = reinterpret_cast<const LaneRecord*>(strands.get())[r];

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "arithmetic/float_types.h"
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "base/check.h"
 #include "layout/record.h"
 #include "layout/rows4.h"
@@ -223,12 +223,12 @@ LinearCase make_case(const Format& format, int64_t rows, int64_t columns, int64_
     pack_rows4(format, c.stored.data(), rows, columns, 0, (rows + 3) / 4, c.packed.get());
     c.x = random_activations(tokens, columns, seed + 1);
     c.expected.resize(static_cast<size_t>(tokens * rows));
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / 32));
+    std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / 32));
     for (int64_t t = 0; t < tokens; ++t) {
-        quantise_row(c.x.data() + t * columns, columns, blocks.data());
+        quantize_row(c.x.data() + t * columns, columns, blocks.data());
         for (int64_t r = 0; r < rows; ++r) {
             const std::byte* row = c.stored.data() + r * format.row_bytes(columns);
-            const float y = dot_quantised(format, row, blocks.data(), columns);
+            const float y = dot_quantized(format, row, blocks.data(), columns);
             c.expected[static_cast<size_t>(t * rows + r)] = scaled(weight, r, y);
         }
     }
@@ -283,7 +283,7 @@ std::vector<const LinearKernel*> runnable_kernels(StoredForm form) {
     return kernels;
 }
 
-std::vector<const Format*> quantised_formats() {
+std::vector<const Format*> quantized_formats() {
     std::vector<const Format*> chosen;
     for (const Format* format : formats()) {
         if (!format->is_float) chosen.push_back(format);

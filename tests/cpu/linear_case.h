@@ -43,7 +43,7 @@ struct LinearCase {
     std::vector<std::byte> stored;
     AlignedBytes packed;
     std::vector<float> x;
-    std::vector<float> expected;  // [tokens, rows]: dot_quantised over quantise_row blocks, then the scales
+    std::vector<float> expected;  // [tokens, rows]: dot_quantized over quantize_row blocks, then the scales
 
     WeightMatrix matrix(StoredForm form) const;
 };
@@ -75,6 +75,6 @@ int64_t count_differences(const LinearCase& c, const float* out, int64_t out_str
 
 // Kernels of the table that multiply quantised weights stored in `form` and run on this machine.
 std::vector<const LinearKernel*> runnable_kernels(StoredForm form);
-std::vector<const Format*> quantised_formats();
+std::vector<const Format*> quantized_formats();
 
 }  // namespace invar

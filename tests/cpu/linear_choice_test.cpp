@@ -7,7 +7,7 @@
 #include <cstring>
 #include <limits>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "cpu/activations.h"
 #include "cpu/linear_case.h"
 
@@ -82,11 +82,11 @@ TEST(Activations, LanesHoldTheBlocksOfTheDefinition) {
             const float* row = x.data() + t * columns;
             const AlignedBytes plain = aligned_bytes(size);
             prepare_activations(ActivationForm::lanes, Isa::scalar, row, columns, plain.get());
-            std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / 32));
-            quantise_row(row, columns, blocks.data());
+            std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / 32));
+            quantize_row(row, columns, blocks.data());
             for (int64_t block = 0; block < columns / 32; ++block) {
                 const LaneRecord& record = reinterpret_cast<const LaneRecord*>(plain.get())[block / 8];
-                const QuantisedBlock& expected = blocks[static_cast<size_t>(block)];
+                const QuantizedBlock& expected = blocks[static_cast<size_t>(block)];
                 for (int64_t k = 0; k < 32; ++k) {
                     ASSERT_EQ(record.q[32 * (k / 4) + 4 * (block % 8) + k % 4], expected.q[k]);
                 }

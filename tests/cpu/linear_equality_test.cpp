@@ -1,4 +1,4 @@
-// Every kernel of the table gives the bits of the definition, dot_quantised() over quantise_row() blocks: every
+// Every kernel of the table gives the bits of the definition, dot_quantized() over quantize_row() blocks: every
 // quantised format, instruction set, width of K, batch, row split, and hostile input.
 #include <gtest/gtest.h>
 
@@ -68,7 +68,7 @@ void print_equality(const char* what, const Count& count) {
     for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) isas.insert(kernel->isa);
     std::printf("[equality] %s: %lld outputs compared, %lld differ, %zu formats x %zu instruction sets (%lld NaN)\n",
                 what, static_cast<long long>(count.compared), static_cast<long long>(count.differ),
-                quantised_formats().size(), isas.size(), static_cast<long long>(count.nan));
+                quantized_formats().size(), isas.size(), static_cast<long long>(count.nan));
     EXPECT_LT(count.nan, count.compared / 3) << "too few numbers among the outputs";
     print_skipped();
 }
@@ -82,7 +82,7 @@ constexpr bool kReduced = false;
 TEST(LinearEquality, EveryWidthOfKGivesTheBitsOfTheDefinition) {
     Count count;
     uint64_t seed = 1;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         for (int64_t columns : {32, 64, 96, 128, 224, 256, 288, 480, 512, 768, 1056, 2560, 4096, 9728, 14336, 15392}) {
             if (!allows(*format, columns) || (kReduced && columns > 1100)) continue;
             for (WeightKind kind :
@@ -108,7 +108,7 @@ TEST(LinearEquality, EveryWidthOfKGivesTheBitsOfTheDefinition) {
 TEST(LinearEquality, EveryBatchGivesTheBitsOfTheDefinition) {
     Count count;
     uint64_t seed = 1000;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         for (int64_t columns : {288, 2560}) {
             const int64_t width = allows(*format, columns) ? columns : columns == 288 ? 256 : 2560;
             if (kReduced && width > 300) continue;
@@ -132,7 +132,7 @@ TEST(LinearEquality, EveryBatchGivesTheBitsOfTheDefinition) {
 TEST(LinearEquality, EveryRowSplitGivesTheBitsOfTheDefinition) {
     Count count;
     uint64_t seed = 2000;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         for (int64_t rows : {1, 2, 3, 4, 5, 31, 66, 131}) {
             const LinearCase c = make_case(*format, rows, 256 * 11, 9, WeightKind::ordinary, ++seed);
             for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
@@ -159,7 +159,7 @@ TEST(LinearEquality, LayersOfRealModelsGiveTheBitsOfTheDefinition) {
     };
     // Key and feed-forward slices of Qwen3-4B, down of an 8B; enough rows for several row blocks of the panel kernels.
     for (const Shape shape : {Shape{324, 2560}, Shape{140, 9728}, Shape{72, 14336}}) {
-        for (const Format* format : quantised_formats()) {
+        for (const Format* format : quantized_formats()) {
             const LinearCase c = make_case(*format, shape.rows, shape.columns, 20, WeightKind::ordinary, ++seed);
             for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
                 if (kernel->isa == Isa::scalar) continue;
@@ -175,7 +175,7 @@ TEST(LinearEquality, LayersOfRealModelsGiveTheBitsOfTheDefinition) {
 TEST(LinearEquality, WeightsAsStoredGiveTheBitsOfTheDefinition) {
     Count count;
     uint64_t seed = 4000;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         for (int64_t columns : {64, 512, 1056}) {
             const int64_t width = allows(*format, columns) ? columns : 768;
             const LinearCase c = make_case(*format, 7, width, 6, WeightKind::extreme, ++seed);
@@ -192,7 +192,7 @@ TEST(LinearEquality, WeightsAsStoredGiveTheBitsOfTheDefinition) {
 
 TEST(LinearEquality, TokenOfABatchEqualsTheTokenAlone) {
     int64_t compared = 0;
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         const LinearCase c = make_case(*format, 18, 1024, 37, WeightKind::ordinary, 5000);
         const WeightMatrix weight = c.matrix(StoredForm::rows4);
         for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
@@ -212,7 +212,7 @@ TEST(LinearEquality, TokenOfABatchEqualsTheTokenAlone) {
 }
 
 TEST(LinearEquality, NonFiniteActivationMakesItsTokenNaNAndNoOther) {
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         LinearCase c = make_case(*format, 6, 512, 5, WeightKind::ordinary, 6000);
         for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
             for (float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {

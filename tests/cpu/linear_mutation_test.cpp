@@ -74,7 +74,7 @@ Outputs with_swapped_scales(const LinearCase& c, const LinearKernel& kernel, con
 // Makes a block of a token's prepared row a zero block.
 void drop_block(const LinearKernel& kernel, std::byte* row, int64_t block) {
     if (kernel.reads == ActivationForm::blocks) {
-        reinterpret_cast<QuantisedBlock*>(row)[block] = QuantisedBlock{};
+        reinterpret_cast<QuantizedBlock*>(row)[block] = QuantizedBlock{};
         return;
     }
     LaneRecord& record = reinterpret_cast<LaneRecord*>(row)[block / kStrands];
@@ -155,7 +155,7 @@ TEST(LinearMutation, EveryMutantOfEveryKernelIsSeen) {
     for (const LinearKernel* kernel : runnable_kernels(StoredForm::rows4)) {
         kernels += (kernels.empty() ? "" : ", ") + std::string(kernel->name);
     }
-    for (const Format* format : quantised_formats()) {
+    for (const Format* format : quantized_formats()) {
         const LinearCase c =
             make_case(*format, kRows, kColumns, kTokens, WeightKind::ordinary,
                       100 /* of those without row scales: the sum of scaled strands is another */, 1.0f);
@@ -176,7 +176,7 @@ TEST(LinearMutation, EveryMutantOfEveryKernelIsSeen) {
         }
     }
     std::printf("[mutation] %d of %d mutants caught: %zu kinds x %zu formats x kernels (%s)\n", caught, total,
-                std::size(kMutants), quantised_formats().size(), kernels.c_str());
+                std::size(kMutants), quantized_formats().size(), kernels.c_str());
     EXPECT_EQ(caught, total);
 }
 

@@ -8,7 +8,7 @@
 #include "arithmetic/elementary.h"
 #include "arithmetic/float_types.h"
 #include "arithmetic/norm.h"
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "arithmetic/routing.h"
 #include "arithmetic/softmax.h"
 #include "layout/rows4.h"
@@ -30,19 +30,19 @@ std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row) {
 // A row of x, and its blocks where the weight is quantised.
 struct Operand {
     const float* x;
-    std::vector<QuantisedBlock> blocks;
+    std::vector<QuantizedBlock> blocks;
 
     Operand(const WeightMatrix& weight, const float* row) : x(row) {
         if (weight.format->is_float) return;
         blocks.resize(static_cast<size_t>(weight.columns / kDotBlock));
-        quantise_row(x, weight.columns, blocks.data());
+        quantize_row(x, weight.columns, blocks.data());
     }
 };
 
 float dot(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, const Operand& operand) {
     const float y = weight.format->is_float
                         ? dot_float(*weight.format, stored.data(), operand.x, weight.columns)
-                        : dot_quantised(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
+                        : dot_quantized(*weight.format, stored.data(), operand.blocks.data(), weight.columns);
     return scaled(weight, row, y);
 }
 

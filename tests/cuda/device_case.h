@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "cpu/comparison.h"
 #include "cpu/linear_case.h"
 #include "cuda/failure.cuh"
@@ -118,14 +118,14 @@ inline DeviceProduct make_product(const Format& format, int64_t rows, int64_t co
                                                  : random_activations(tokens, columns, seed + 1);
     p.x = DeviceArray<float>(x);
     p.expected.resize(static_cast<size_t>(tokens * rows));
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+    std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
     for (int64_t t = 0; t < tokens; ++t) {
         const float* row_of_x = x.data() + t * columns;
-        if (!format.is_float) quantise_row(row_of_x, columns, blocks.data());
+        if (!format.is_float) quantize_row(row_of_x, columns, blocks.data());
         for (int64_t row = 0; row < rows; ++row) {
             const std::byte* stored = p.stored.data() + row * format.row_bytes(columns);
             const float y = format.is_float ? dot_float(format, stored, row_of_x, columns)
-                                            : dot_quantised(format, stored, blocks.data(), columns);
+                                            : dot_quantized(format, stored, blocks.data(), columns);
             const WeightMatrix weight{.scale = p.tensor_scale,
                                       .row_scales = p.row_scales.count() == 0 ? nullptr : p.row_scales.data()};
             p.expected[static_cast<size_t>(t * rows + row)] = scaled(weight, row, y);

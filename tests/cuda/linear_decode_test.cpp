@@ -1,4 +1,4 @@
-// Decode kernels, every format: emulated results against dot_quantised() and dot_float() with ==, and a comparison that
+// Decode kernels, every format: emulated results against dot_quantized() and dot_float() with ==, and a comparison that
 // is shown to see errors.
 #include <gtest/gtest.h>
 
@@ -49,7 +49,7 @@ DeviceArray<float> decode(const EmulatedDevice& device, const DeviceProduct& p, 
         return out;
     }
     const DeviceArray<uint8_t> x(p.tokens * records * int64_t{sizeof(ActivationRecord)});
-    launch_quantise(device.stream(), {.x = p.x.constant(),
+    launch_quantize(device.stream(), {.x = p.x.constant(),
                                       .stride = p.columns,
                                       .columns = p.columns,
                                       .records = records,
@@ -206,8 +206,8 @@ TEST(CudaDecode, AWrongByteOfTheLayoutIsSeen) {
     EXPECT_GT(mutations.total(), 70);
 }
 
-// The activation quantiser alone, byte for byte where quantise_row says so.
-TEST(CudaDecode, QuantisesActivationsLikeTheDefinition) {
+// The activation quantiser alone, byte for byte where quantize_row says so.
+TEST(CudaDecode, QuantizesActivationsLikeTheDefinition) {
     Comparison comparison;
     for (const int64_t columns : {32, 256, 288, 1024, 2336}) {
         const int64_t tokens = 12, records = records_of(columns);
@@ -217,7 +217,7 @@ TEST(CudaDecode, QuantisesActivationsLikeTheDefinition) {
         const EmulatedDevice device;
         const DeviceArray<float> x(values);
         const DeviceArray<uint8_t> out(tokens * records * int64_t{sizeof(ActivationRecord)});
-        launch_quantise(device.stream(), {.x = x.constant(),
+        launch_quantize(device.stream(), {.x = x.constant(),
                                           .stride = columns,
                                           .columns = columns,
                                           .records = records,
@@ -225,13 +225,13 @@ TEST(CudaDecode, QuantisesActivationsLikeTheDefinition) {
                                           .records_out = out.global(),
                                           .tiles = {}});
         device.expect_no_fault();
-        std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / 32));
+        std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / 32));
         for (int64_t t = 0; t < tokens; ++t) {
-            quantise_row(values.data() + t * columns, columns, blocks.data());
+            quantize_row(values.data() + t * columns, columns, blocks.data());
             const auto* made = reinterpret_cast<const ActivationRecord*>(out.data()) + t * records;
             for (int64_t block = 0; block < columns / 32; ++block) {
                 const ActivationRecord& record = made[block / 8];
-                const QuantisedBlock& expected = blocks[static_cast<size_t>(block)];
+                const QuantizedBlock& expected = blocks[static_cast<size_t>(block)];
                 for (int half = 0; half < 2; ++half) {
                     comparison.add_exact(expected.q + 16 * half, record.q[half][block % 8], 16);
                     int32_t sum = 0;

@@ -1,4 +1,4 @@
-// Tile kernels, every format: emulated results against dot_quantised() and dot_float() with ==, and mistakes of the
+// Tile kernels, every format: emulated results against dot_quantized() and dot_float() with ==, and mistakes of the
 // kind kernels have, each of which the comparison or the emulation must see.
 #include <gtest/gtest.h>
 
@@ -62,7 +62,7 @@ DeviceArray<float> multiply(const EmulatedDevice& device, const DeviceProduct& p
                         .tile_tokens = p.tokens},
                        p.tokens);
     } else {
-        launch_quantise(device.stream(), {.x = p.x.constant(),
+        launch_quantize(device.stream(), {.x = p.x.constant(),
                                           .stride = p.columns,
                                           .columns = p.columns,
                                           .records = records,

@@ -11,7 +11,7 @@ namespace {
 TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
     const std::vector<float> x = test::fixture_floats("dot_activations.f32");
     ASSERT_EQ(x.size(), 2u * 512);
-    const std::vector<QuantisedBlock> quantised = test::quantised(x);
+    const std::vector<QuantizedBlock> quantized = test::quantized(x);
     int64_t compared = 0;
     for (const char* file : {"dot_law.txt", "dot_law_safetensors.txt"}) {
         std::ifstream lines = test::fixture_lines(file);
@@ -23,7 +23,7 @@ TEST(DotLaw, EqualsTheLawInExactRationalArithmetic) {
             const int64_t columns = !format.is_float ? 512 : format.block_weights == 1 ? 77 : format.block_weights;
             const std::byte* weights = rows.data() + row * format.row_bytes(columns);
             const float y = format.is_float ? dot_float(format, weights, &x[activation * 512], columns)
-                                            : dot_quantised(format, weights, &quantised[activation * 16], columns);
+                                            : dot_quantized(format, weights, &quantized[activation * 16], columns);
             EXPECT_EQ(test::bits(y), std::stoul(expected, nullptr, 16)) << name << " row " << row << ": " << y;
             ++compared;
         }
@@ -71,14 +71,14 @@ TEST(DotLaw, IsWithinRoundingOfABinary64Dot) {
         for (const int64_t columns : {int64_t{256}, int64_t{1024}, int64_t{14336}}) {
             const std::vector<std::byte> row = test::random_row(*format, columns, 31 + columns);
             const std::vector<float> weights = test::decode(*format, row);
-            const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(columns, 77 + columns));
+            const std::vector<QuantizedBlock> x = test::quantized(test::gaussian_values(columns, 77 + columns));
             double exact = 0.0, magnitude = 0.0;
             for (int64_t i = 0; i < columns; ++i) {
                 const double term = double{weights[i]} * (double{x[i / 32].d} * x[i / 32].q[i % 32]);
                 exact += term;
                 magnitude += std::fabs(term);
             }
-            const double error = std::fabs(dot_quantised(*format, row.data(), x.data(), columns) - exact);
+            const double error = std::fabs(dot_quantized(*format, row.data(), x.data(), columns) - exact);
             worst = std::max(worst, error / magnitude);
         }
         // Formats with a minimum form the difference of two larger sums, so their terms are larger than the products.
@@ -115,15 +115,15 @@ OrderCounts count_order_changes(const Format& format) {
     OrderCounts counts;
     for (int seed = 0; seed < 40; ++seed) {
         const std::vector<std::byte> row = test::random_row(format, kColumns, 1000 + seed);
-        const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(kColumns, 2000 + seed));
-        const float y = dot_quantised(format, row.data(), x.data(), kColumns);
+        const std::vector<QuantizedBlock> x = test::quantized(test::gaussian_values(kColumns, 2000 + seed));
+        const float y = dot_quantized(format, row.data(), x.data(), kColumns);
 
         std::vector<std::byte> moved_row = row;  // groups 1 and 6 of 256 change places, in row and activations
-        std::vector<QuantisedBlock> moved_x = x;
+        std::vector<QuantizedBlock> moved_x = x;
         std::swap_ranges(moved_row.begin() + group_bytes, moved_row.begin() + 2 * group_bytes,
                          moved_row.begin() + 6 * group_bytes);
         std::swap_ranges(moved_x.begin() + 8, moved_x.begin() + 16, moved_x.begin() + 48);
-        const float moved = dot_quantised(format, moved_row.data(), moved_x.data(), kColumns);
+        const float moved = dot_quantized(format, moved_row.data(), moved_x.data(), kColumns);
 
         Strands strands;
         float pairs = 0.0f;
@@ -162,7 +162,7 @@ TEST(DotLaw, BlockNumberChoosesTheStrand) {
         if (format->is_float) continue;
         const int dot_blocks = format->block_weights / kDotBlock;
         const std::vector<std::byte> row = test::random_row(*format, format->block_weights, 9);
-        const std::vector<QuantisedBlock> x = test::quantised(test::gaussian_values(format->block_weights, 10));
+        const std::vector<QuantizedBlock> x = test::quantized(test::gaussian_values(format->block_weights, 10));
         for (int64_t first = 0; first < 24; first += dot_blocks) {
             Strands strands;
             format->accumulate(row.data(), x.data(), first, strands);
@@ -180,9 +180,9 @@ TEST(DotLaw, ABadActivationReachesTheOutputAsNaN) {
             if (format->is_float) continue;
             std::vector<float> values = test::gaussian_values(512, 3);
             values[300] = bad;
-            const std::vector<QuantisedBlock> x = test::quantised(values);
+            const std::vector<QuantizedBlock> x = test::quantized(values);
             const std::vector<std::byte> row = test::random_row(*format, 512, 4);
-            EXPECT_TRUE(std::isnan(dot_quantised(*format, row.data(), x.data(), 512))) << format->name;
+            EXPECT_TRUE(std::isnan(dot_quantized(*format, row.data(), x.data(), 512))) << format->name;
         }
     }
 }

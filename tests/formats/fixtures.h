@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "arithmetic/float_types.h"
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "formats/format.h"
 
 namespace invar::test {
@@ -85,9 +85,9 @@ inline std::vector<std::byte> random_row(const Format& format, int64_t columns, 
     return encode(format, gaussian_values(columns, seed, 0.05));
 }
 
-inline std::vector<QuantisedBlock> quantised(const std::vector<float>& x) {
-    std::vector<QuantisedBlock> blocks(x.size() / kDotBlock);
-    quantise_row(x.data(), static_cast<int64_t>(x.size()), blocks.data());
+inline std::vector<QuantizedBlock> quantized(const std::vector<float>& x) {
+    std::vector<QuantizedBlock> blocks(x.size() / kDotBlock);
+    quantize_row(x.data(), static_cast<int64_t>(x.size()), blocks.data());
     return blocks;
 }
 

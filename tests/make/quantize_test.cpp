@@ -418,7 +418,7 @@ std::string refusal(const TemporaryFolder& folder, std::vector<SourceTensor> ten
     return report ? "" : report.error().message;
 }
 
-TEST(Quantize, RefusesInputThatIsQuantisedAlready) {
+TEST(Quantize, RefusesInputThatIsQuantizedAlready) {
     const TemporaryFolder folder;
     const std::vector<SourceTensor> model{{"blk.0.attn_k.weight", {4, 256}, FormatId::q8_0}};
     EXPECT_EQ(refusal(folder, model, {.mix = "q4_k_m"}), (folder / "model.gguf").string() +

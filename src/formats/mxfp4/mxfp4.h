@@ -42,7 +42,7 @@ inline float weight(const Block& block, int i) {
     return e8m0_half_to_f32(block.e) * static_cast<float>(code(block, i));
 }
 
-inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+inline void accumulate(const Block& block, const QuantizedBlock* x, int64_t first_block, Strands& strands) {
     int32_t idot = 0;
     for (int i = 0; i < 32; ++i) idot += code(block, i) * x->q[i];
     float& s = strands.of_block(first_block);

@@ -55,7 +55,7 @@ inline float weight(const Block& block, int i) {
     return half_scale(block, i / 16) * static_cast<float>(code(block, i / 16, i % 16));
 }
 
-inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+inline void accumulate(const Block& block, const QuantizedBlock* x, int64_t first_block, Strands& strands) {
     for (int b = 0; b < 2; ++b) {
         float& s = strands.of_block(first_block + b);
         for (int half = 0; half < 2; ++half) {

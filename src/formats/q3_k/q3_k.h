@@ -54,7 +54,7 @@ inline float weight(const Block& block, int i) {
     return dl * static_cast<float>(code(block, i / 32, i % 32));
 }
 
-inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+inline void accumulate(const Block& block, const QuantizedBlock* x, int64_t first_block, Strands& strands) {
     for (int b = 0; b < 8; ++b) {
         int32_t isum = 0;
         for (int half = 0; half < 2; ++half) {

@@ -34,7 +34,7 @@ inline int code(const Block& block, int i) { return block.codes[i]; }
 // Exact: the factors have 11 and 8 significant bits.
 inline float weight(const Block& block, int i) { return block.d.value() * static_cast<float>(code(block, i)); }
 
-inline void accumulate(const Block& block, const QuantisedBlock* x, int64_t first_block, Strands& strands) {
+inline void accumulate(const Block& block, const QuantizedBlock* x, int64_t first_block, Strands& strands) {
     int32_t idot = 0;
     for (int i = 0; i < 32; ++i) idot += code(block, i) * x->q[i];
     float& s = strands.of_block(first_block);

@@ -10,7 +10,7 @@
 
 #include "checkpoint/binding.h"
 #include "checkpoint/module_tensors.h"
-#include "checkpoint/quantisation_config.h"
+#include "checkpoint/quantization_config.h"
 #include "files/printable.h"
 #include "proof/audit/audit_text.h"
 #include "proof/audit/audit_weights.h"
@@ -93,7 +93,7 @@ void look_at_scales(const Bound& bound, const MatrixSizes& sizes, AuditReport& r
 }
 
 void look_at_ignore_list(const Checkpoint& file, AuditReport& report) {
-    const auto config = QuantisationConfig::read(file);
+    const auto config = QuantizationConfig::read(file);
     if (!config || !*config) return;
     for (const std::string& entry : (*config)->ignore) {
         const bool used = std::any_of(file.tensors().begin(), file.tensors().end(), [&](const TensorInfo& tensor) {

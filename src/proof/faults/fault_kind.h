@@ -112,7 +112,7 @@ void drop_expert_from_sum(const RowRewrite& row);
 
 // fault_products.cpp
 void sum_naively(const RowRewrite& row);
-void quantise_by_256(const RowRewrite& row);
+void quantize_by_256(const RowRewrite& row);
 void keep_activations_float(const RowRewrite& row);
 void multiply_by_next_expert(const RowRewrite& row);
 

@@ -22,7 +22,7 @@ bool is_embedding(const VerbSite& site) { return site.verb == Verb::embed; }
 bool is_gather(const VerbSite& site) { return site.verb == Verb::gather_rows; }
 bool is_attention(const VerbSite& site) { return site.verb == Verb::attention; }
 bool is_product(const VerbSite& site) { return site.is_product(); }
-bool is_quantised_product(const VerbSite& site) { return site.is_product() && !site.format->is_float; }
+bool is_quantized_product(const VerbSite& site) { return site.is_product() && !site.format->is_float; }
 bool is_matrix(const VerbSite& site) { return site.format != nullptr; }
 bool has_scales(const VerbSite& site) {
     // A scale can be swapped only if the row has two: blocks with one scale have at most 32 columns.
@@ -147,9 +147,9 @@ constexpr FaultKind kKinds[] = {
     {"wrong_kernel_row", "one row of a product is summed left to right in one float", "every product", one_row,
      kPosition | kRole | kRow | kSlot, is_product, sum_naively},
     {"coarse_activations", "activations share a scale over 256, not 32", "every quantised product", one_row,
-     kPosition | kRole, is_quantised_product, quantise_by_256},
+     kPosition | kRole, is_quantized_product, quantize_by_256},
     {"float_activations", "activations are not quantised", "every quantised product", one_row, kPosition | kRole,
-     is_quantised_product, keep_activations_float},
+     is_quantized_product, keep_activations_float},
     {"wrong_batch_row", "a row gets the product of the row before it", "every product", one_row, kPosition | kRole,
      is_product, take_neighbour, nullptr, without_neighbour},
     {"stale_result", "a row keeps what the pass before left there", "every result", one_row, kPosition, makes_rows,

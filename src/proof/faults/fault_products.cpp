@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "proof/faults/fault_kind.h"
 #include "proof/faults/stored_rows.h"
 
@@ -36,7 +36,7 @@ std::vector<float> seen_activations(const WeightMatrix& weight, const float* x) 
     std::vector<float> seen(x, x + weight.columns);
     const LawInput input(*weight.format, x, weight.columns);
     for (size_t b = 0; b < input.blocks().size(); ++b) {
-        const QuantisedBlock& block = input.blocks()[b];
+        const QuantizedBlock& block = input.blocks()[b];
         for (int i = 0; i < kDotBlock; ++i) seen[b * kDotBlock + i] = block.d * static_cast<float>(block.q[i]);
     }
     return seen;
@@ -55,8 +55,8 @@ float naive_sum(const WeightMatrix& weight, int64_t r, const std::vector<float>&
 }
 
 // Quantised blocks with one scale for 256 activations, as engines use them that have Q8_K.
-std::vector<QuantisedBlock> coarse_blocks(const float* x, int64_t columns) {
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+std::vector<QuantizedBlock> coarse_blocks(const float* x, int64_t columns) {
+    std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
     for (int64_t start = 0; start < columns; start += 256) {
         const int64_t end = std::min<int64_t>(columns, start + 256);
         float largest = 0;
@@ -64,7 +64,7 @@ std::vector<QuantisedBlock> coarse_blocks(const float* x, int64_t columns) {
         const float factor = largest < kZeroBlockBelow ? 0.0f : 127.0f / largest;
         const float d = largest < kZeroBlockBelow ? 0.0f : largest / 127.0f;
         for (int64_t b = start / kDotBlock; b < end / kDotBlock; ++b) {
-            QuantisedBlock& block = blocks[static_cast<size_t>(b)];
+            QuantizedBlock& block = blocks[static_cast<size_t>(b)];
             block.d = d;
             block.sum = 0;
             for (int i = 0; i < kDotBlock; ++i) {
@@ -94,12 +94,12 @@ void sum_naively(const RowRewrite& row) {
     }
 }
 
-void quantise_by_256(const RowRewrite& row) {
+void quantize_by_256(const RowRewrite& row) {
     for (const Product& product : products_of(row)) {
         const WeightMatrix& weight = product.weight;
-        const std::vector<QuantisedBlock> blocks = coarse_blocks(product.x, weight.columns);
+        const std::vector<QuantizedBlock> blocks = coarse_blocks(product.x, weight.columns);
         for (int64_t r = 0; r < weight.rows; ++r) {
-            const float y = dot_quantised(*weight.format, stored_row(weight, r).data(), blocks.data(), weight.columns);
+            const float y = dot_quantized(*weight.format, stored_row(weight, r).data(), blocks.data(), weight.columns);
             product.result[r] = scaled(weight, r, y);
         }
     }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -41,12 +41,12 @@ void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vect
 LawInput::LawInput(const Format& format, const float* x, int64_t columns) : x_(x) {
     if (format.is_float) return;
     blocks_.resize(static_cast<size_t>(columns / kDotBlock));
-    quantise_row(x, columns, blocks_.data());
+    quantize_row(x, columns, blocks_.data());
 }
 
 float LawInput::dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const {
     const float y = weight.format->is_float ? dot_float(*weight.format, stored, x_, weight.columns)
-                                            : dot_quantised(*weight.format, stored, blocks_.data(), weight.columns);
+                                            : dot_quantized(*weight.format, stored, blocks_.data(), weight.columns);
     return scaled(weight, row, y);
 }
 

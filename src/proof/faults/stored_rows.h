@@ -24,11 +24,11 @@ class LawInput {
     float dot(const WeightMatrix& weight, int64_t row, const std::byte* stored) const;
 
     const float* x() const { return x_; }
-    const std::vector<QuantisedBlock>& blocks() const { return blocks_; }  // empty for float formats
+    const std::vector<QuantizedBlock>& blocks() const { return blocks_; }  // empty for float formats
 
   private:
     const float* x_;
-    std::vector<QuantisedBlock> blocks_;
+    std::vector<QuantizedBlock> blocks_;
 };
 
 }  // namespace invar

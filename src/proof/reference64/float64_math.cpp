@@ -7,7 +7,7 @@
 #include <numbers>
 #include <numeric>
 
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 #include "layout/rows4.h"
 
 namespace invar::float64 {
@@ -69,12 +69,12 @@ double scale_of_row(const WeightMatrix& matrix, int64_t row) {
 
 }  // namespace
 
-std::vector<double> quantised(const double* x, int64_t columns) {
+std::vector<double> quantized(const double* x, int64_t columns) {
     std::vector<float> rounded(x, x + columns);
-    std::vector<QuantisedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
-    quantise_row(rounded.data(), columns, blocks.data());
+    std::vector<QuantizedBlock> blocks(static_cast<size_t>(columns / kDotBlock));
+    quantize_row(rounded.data(), columns, blocks.data());
     std::vector<double> values;
-    for (const QuantisedBlock& block : blocks) {
+    for (const QuantizedBlock& block : blocks) {
         for (const int8_t q : block.q) values.push_back(double{block.d} * q);
     }
     return values;

@@ -29,10 +29,10 @@ class RowDecoder {
 // The activations that products with quantised weights read.
 enum class Activations : uint8_t {
     exact,
-    quantised,  // rounded to 8 bits as the arithmetic requires, to measure what that alone costs
+    quantized,  // rounded to 8 bits as the arithmetic requires, to measure what that alone costs
 };
 // d * q of every value, as products with quantised weights read it. `columns` must be a multiple of 32.
-std::vector<double> quantised(const double* x, int64_t columns);
+std::vector<double> quantized(const double* x, int64_t columns);
 
 // The working memory of one thread's products.
 struct ProductRoom {

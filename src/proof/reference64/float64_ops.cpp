@@ -126,8 +126,8 @@ void Float64Ops::run_rows(const VerbCall& call, float64::RowBody body) {
 void Float64Ops::multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y) {
     std::vector<std::vector<double>> rows;
     std::vector<const double*> given;
-    if (activations_ == float64::Activations::quantised && !matrix.format->is_float) {
-        for (const double* row : x) given.push_back(rows.emplace_back(float64::quantised(row, matrix.columns)).data());
+    if (activations_ == float64::Activations::quantized && !matrix.format->is_float) {
+        for (const double* row : x) given.push_back(rows.emplace_back(float64::quantized(row, matrix.columns)).data());
         x = given;
     }
     const int64_t items = (matrix.rows + kItemRows - 1) / kItemRows;

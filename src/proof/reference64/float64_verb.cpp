@@ -15,8 +15,8 @@ using Row = std::vector<double>;
 Row widened(const Tensor& tensor, int64_t row) { return {tensor.host_row(row), tensor.host_row(row) + tensor.width()}; }
 
 Row product(const WeightMatrix& matrix, Row x, float64::Activations activations) {
-    if (activations == float64::Activations::quantised && !matrix.format->is_float)
-        x = float64::quantised(x.data(), matrix.columns);
+    if (activations == float64::Activations::quantized && !matrix.format->is_float)
+        x = float64::quantized(x.data(), matrix.columns);
     Row y(static_cast<size_t>(matrix.rows));
     const double* from = x.data();
     double* to = y.data();

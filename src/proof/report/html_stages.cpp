@@ -69,7 +69,7 @@ struct HeatScales {
         std::vector<double> whole, rounding;
         for (const StageAccuracy& stage : accuracy.stages) {
             if (stage.integers > 0) continue;
-            whole.insert(whole.end(), {stage.relative_rms, stage.quantisation});
+            whole.insert(whole.end(), {stage.relative_rms, stage.quantization});
             rounding.push_back(stage.rounding);
         }
         return {.whole = HeatScale(std::move(whole)), .rounding = HeatScale(std::move(rounding))};
@@ -78,7 +78,7 @@ struct HeatScales {
 
 std::string heat_cell(const HeatScales& scales, const StageAccuracy& stage, int64_t columns, bool with_number) {
     const std::string colour = scales.whole.colour(stage.relative_rms);
-    const std::string numbers[] = {scientific(stage.relative_rms), scientific(stage.quantisation),
+    const std::string numbers[] = {scientific(stage.relative_rms), scientific(stage.quantization),
                                    scientific(stage.rounding)};
     std::string html = fmt::format("<td class=\"{}\"", colour);
     if (columns > 1) html += fmt::format(" colspan=\"{}\"", columns);
@@ -86,7 +86,7 @@ std::string heat_cell(const HeatScales& scales, const StageAccuracy& stage, int6
     return html + fmt::format(
                       " data-steps=\"{} {} {}\" title=\"{}: distance {}, quantisation {}, rounding {}; worst element "
                       "{} off by {} × RMS\">{}</td>",
-                      colour, scales.whole.colour(stage.quantisation), scales.rounding.colour(stage.rounding),
+                      colour, scales.whole.colour(stage.quantization), scales.rounding.colour(stage.rounding),
                       escaped(to_string(stage.key)), numbers[0], numbers[1], numbers[2], stage.worst_element,
                       scientific(stage.worst), with_number ? numbers[0] : "");
 }
@@ -135,7 +135,7 @@ std::string curve_figure(const StageOfLayers& row, const LogAxis& axis, int64_t 
     double worst = 0;
     int worst_layer = 0;
     for (const auto& [layer, stage] : row.of_layer) {
-        chart.points.push_back({.layer = layer, .values = {stage->relative_rms, stage->quantisation, stage->rounding}});
+        chart.points.push_back({.layer = layer, .values = {stage->relative_rms, stage->quantization, stage->rounding}});
         if (stage->relative_rms <= worst) continue;
         worst = stage->relative_rms;
         worst_layer = layer;
@@ -174,7 +174,7 @@ std::string curves_section(const VerifyReport& report) {
     for (const StageOfLayers& row : rows) {
         for (const auto& [layer, stage] : row.of_layer) {
             if (layer < 0 || row.integers) continue;
-            for (const double value : {stage->relative_rms, stage->quantisation, stage->rounding}) axis.see(value);
+            for (const double value : {stage->relative_rms, stage->quantization, stage->rounding}) axis.see(value);
         }
     }
     std::string shown, folded;

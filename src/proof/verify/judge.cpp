@@ -33,7 +33,7 @@ void Judge::before(VerbCall& call) {
             element %= call.out.width();
         }
         const Result<std::vector<double>> values =
-            float64_of_stage(call, inputs, key_.name, row, float64::Activations::quantised);
+            float64_of_stage(call, inputs, key_.name, row, float64::Activations::quantized);
         if (values && element < static_cast<int64_t>(values->size())) value_ = (*values)[static_cast<size_t>(element)];
         return;
     }

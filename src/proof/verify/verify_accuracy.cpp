@@ -16,7 +16,7 @@ namespace {
 struct StageSums {
     StageAccuracy stage;
     double reference_squares = 0, difference_squares = 0;
-    double quantisation_squares = 0, quantised_squares = 0, rounding_squares = 0;
+    double quantization_squares = 0, quantized_squares = 0, rounding_squares = 0;
     int64_t values = 0;
     double worst_difference = 0;
 };
@@ -92,7 +92,7 @@ class Accuracy {
     }
 
     // Takes the same row of the reference with quantised activations.
-    void add_quantised(size_t probe, const StageRow& row) {
+    void add_quantized(size_t probe, const StageRow& row) {
         if (row.i32 != nullptr) return;
         const StageRecord* record = book_.find(probe, row.key);
         const StageRecord* exact = exact_.find(probe, row.key);
@@ -102,10 +102,10 @@ class Accuracy {
         if (index < 0 || exact_index < 0) return;
         StageSums& sums = sums_of(row);
         for (int64_t i = 0; i < row.slots * row.width; ++i) {
-            const double quantised = row.f64 != nullptr ? row.f64[i] : double{row.f32[i]};
-            const double step = quantised - exact->value(exact_index, i), rest = record->value(index, i) - quantised;
-            sums.quantisation_squares += step * step;
-            sums.quantised_squares += quantised * quantised;
+            const double quantized = row.f64 != nullptr ? row.f64[i] : double{row.f32[i]};
+            const double step = quantized - exact->value(exact_index, i), rest = record->value(index, i) - quantized;
+            sums.quantization_squares += step * step;
+            sums.quantized_squares += quantized * quantized;
             sums.rounding_squares += rest * rest;
         }
     }
@@ -115,8 +115,8 @@ class Accuracy {
         for (StageSums& sums : sums_) {
             StageAccuracy& stage = sums.stage;
             stage.relative_rms = root_ratio(sums.difference_squares, sums.reference_squares);
-            stage.quantisation = root_ratio(sums.quantisation_squares, sums.reference_squares);
-            stage.rounding = root_ratio(sums.rounding_squares, sums.quantised_squares);
+            stage.quantization = root_ratio(sums.quantization_squares, sums.reference_squares);
+            stage.rounding = root_ratio(sums.rounding_squares, sums.quantized_squares);
             const double mean_square = sums.values > 0 ? sums.reference_squares / static_cast<double>(sums.values) : 0;
             stage.worst = root_ratio(sums.worst_difference * sums.worst_difference, mean_square);
             report.stages.push_back(std::move(stage));
@@ -194,7 +194,7 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
     ProbeSet probes = all;
     Accuracy accuracy(all, book);
     using float64::Activations;
-    const Activations passes[] = {Activations::exact, Activations::quantised};
+    const Activations passes[] = {Activations::exact, Activations::quantized};
     for (const Activations activations : passes) {
         TRY_ASSIGN(const std::unique_ptr<Reference64> reference,
                    Reference64::open({.model = request.model,
@@ -219,7 +219,7 @@ Result<AccuracyReport> measure_accuracy(const AccuracyRequest& request, const Pr
             if (activations == Activations::exact) {
                 accuracy.add_exact(probe, row);
             } else {
-                accuracy.add_quantised(probe, row);
+                accuracy.add_quantized(probe, row);
             }
             if (request.progress && row.key.name == "embedding") {
                 ++done;

@@ -20,7 +20,7 @@ struct StageAccuracy {
     std::string worst_probe;
     int64_t worst_position = 0, worst_element = 0;
     double worst_value = 0, worst_reference = 0;
-    double quantisation = 0;  // relative RMS between the reference with quantised activations and the plain one
+    double quantization = 0;  // relative RMS between the reference with quantised activations and the plain one
     double rounding = 0;      // relative RMS between x and the reference with quantised activations
     int64_t integers = 0, integers_equal = 0;  // expert ids, and how many of them the reference also chooses
 };

@@ -87,7 +87,7 @@ std::string number_text(const StageDifference& difference, double value, uint32_
 // The worst layer of every stage name.
 struct StageSummary {
     const StageAccuracy* worst = nullptr;
-    double quantisation = 0, rounding = 0;
+    double quantization = 0, rounding = 0;
     int64_t layers = 0, integers = 0, integers_equal = 0;
 };
 
@@ -101,7 +101,7 @@ std::string accuracy_text(const AccuracyReport& accuracy) {
         ++summary.layers;
         summary.integers += stage.integers;
         summary.integers_equal += stage.integers_equal;
-        summary.quantisation = std::max(summary.quantisation, stage.quantisation);
+        summary.quantization = std::max(summary.quantization, stage.quantization);
         summary.rounding = std::max(summary.rounding, stage.rounding);
         if (summary.worst == nullptr || stage.relative_rms > summary.worst->relative_rms) summary.worst = &stage;
     }
@@ -120,7 +120,7 @@ std::string accuracy_text(const AccuracyReport& accuracy) {
         const StageAccuracy& worst = *summary.worst;
         text += fmt::format("  {:<26} {:>6} {:>10.2e} {:>12.2e} {:>10.2e} {:>10.2e}\n", name,
                             worst.key.layer < 0 ? "-" : std::to_string(worst.key.layer), worst.relative_rms,
-                            summary.quantisation, summary.rounding, worst.worst);
+                            summary.quantization, summary.rounding, worst.worst);
     }
     text += fmt::format(
         "  next token: mean KL divergence {:.3e} nats, largest {:.3e}; same first choice at {:.2f} % of {} positions\n",
@@ -156,7 +156,7 @@ Json accuracy_as_json(const AccuracyReport& accuracy) {
                           {"name", stage.key.name},
                           {"verb", stage.verb},
                           {"relative_rms", stage.relative_rms},
-                          {"quantisation", stage.quantisation},
+                          {"quantisation", stage.quantization},
                           {"rounding", stage.rounding},
                           {"worst", stage.worst},
                           {"worst_probe", stage.worst_probe},

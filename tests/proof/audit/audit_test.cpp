@@ -159,7 +159,7 @@ TEST(Audit, FindsWeightsThatAreNoNumbersOrHuge) {
     EXPECT_EQ(finding.file_offset, norm.offset("blk.3.attn_norm.weight") + 36);
 }
 
-TEST(Audit, FindsQuantisedWeightsBeyondBinary16) {
+TEST(Audit, FindsQuantizedWeightsBeyondBinary16) {
     Specimen specimen = specimen_of(FormatId::q8_0);
     put_u16(specimen.block(kUp, 9), 0, 0x7BFF);  // 65504: twice that and more as a weight
     expect_place(only_finding(audited(specimen), "huge-weight", kUp), 1, 9, specimen.offset(kUp) + 9 * 34);
@@ -195,9 +195,9 @@ TEST(Audit, FindsWhatIsDead) {
 }
 
 TEST(Audit, FindsBlocksOfOneNumber) {
-    Specimen quantised = specimen_of(FormatId::q4_0);
-    for (size_t i = 2; i < 18; ++i) quantised.block(kUp, 123)[i] = std::byte{0xBB};  // code 3 everywhere
-    expect_place(only_finding(audited(quantised), "constant-blocks", kUp), 1, 123, quantised.offset(kUp) + 123 * 18);
+    Specimen quantized = specimen_of(FormatId::q4_0);
+    for (size_t i = 2; i < 18; ++i) quantized.block(kUp, 123)[i] = std::byte{0xBB};  // code 3 everywhere
+    expect_place(only_finding(audited(quantized), "constant-blocks", kUp), 1, 123, quantized.offset(kUp) + 123 * 18);
     Specimen plain = specimen_of(FormatId::f16);
     for (size_t i = 0; i < 256; ++i) put_u16(plain.row(kUp, 99), 2 * i, 0x2E66);
     expect_place(only_finding(audited(plain), "constant-blocks", kUp), 1, 99, plain.offset(kUp) + 99 * 512);

@@ -77,7 +77,7 @@ void expect_only(const Compared& compared, WeightId id, std::initializer_list<st
 constexpr const char* kUp = "blk.1.ffn_up.weight";  // [512, 256]
 const WeightId kUpId{1, "up"};
 
-TEST(Diff, FindsNothingButQuantisationInAnyFormat) {
+TEST(Diff, FindsNothingButQuantizationInAnyFormat) {
     int pairs = 0;
     for (const FormatId from : {FormatId::f32, FormatId::bf16, FormatId::q8_0}) {
         for (const Format* to : formats()) {

@@ -71,15 +71,15 @@ void expect_all_located_in_demonstration(const std::string& name, const std::str
     EngineSettings settings{.model = std::filesystem::path(INVAR_MODELS) / (name + ".gguf"), .threads = 2};
     if (!std::filesystem::exists(settings.model)) GTEST_SKIP() << settings.model << " is not there";
     const std::filesystem::path folder = std::filesystem::temp_directory_path();
-    const std::filesystem::path quantised = folder / ("invar_faults_" + std::to_string(getpid()) + ".gguf");
+    const std::filesystem::path quantized = folder / ("invar_faults_" + std::to_string(getpid()) + ".gguf");
     if (!mix.empty()) {
         const auto file = GgufFile::open(settings.model);
         ASSERT_TRUE(file);
-        ASSERT_TRUE(quantize(*file, {.mix = mix}, quantised));
-        settings.model = quantised;
+        ASSERT_TRUE(quantize(*file, {.mix = mix}, quantized));
+        settings.model = quantized;
     }
     const FaultTable table = run(settings, 0);
-    std::filesystem::remove(quantised);
+    std::filesystem::remove(quantized);
     expect_all_located(table);
 }
 

@@ -314,13 +314,13 @@ TEST(Faults, FlipOneBitOfOneRowInBothForms) {
 // Within a block of 32 or 16 all differences of weights change by one factor, and by its inverse in the next block:
 // minima stay with their block.
 TEST(Faults, SwapTheScalesOfTwoNeighbours) {
-    int64_t pairs = 0, quantised = 0;
+    int64_t pairs = 0, quantized = 0;
     for (const Format* format : formats()) {
         if (format->is_float) continue;
         const ScaleForm scales = record_layout(format->id).scales;
         const bool of_128 = scales == ScaleForm::f16_of_128 || scales == ScaleForm::bf16_of_128;
         const int64_t each = of_128 ? 128 : record_layout(format->id).halves ? 16 : 32;
-        ++quantised;
+        ++quantized;
         for (const StoredForm form : {StoredForm::as_stored, StoredForm::rows4}) {
             const Weights weights = random_weights(*format, form, 6, 512);
             ProductCall product(weights.matrix);
@@ -365,7 +365,7 @@ TEST(Faults, SwapTheScalesOfTwoNeighbours) {
             }
         }
     }
-    EXPECT_EQ(pairs, 2 * quantised);
+    EXPECT_EQ(pairs, 2 * quantized);
 }
 
 // Gives a product an NVFP4 tensor scale, as a file with one would.

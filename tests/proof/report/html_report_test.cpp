@@ -107,7 +107,7 @@ StageAccuracy stage_accuracy(std::string name, int layer, double distance, std::
     std::uniform_real_distribution<double> noise(0.8, 1.25);
     StageAccuracy stage{.key = {.layer = layer, .name = std::move(name)}, .verb = "linear"};
     stage.relative_rms = distance * noise(random);
-    stage.quantisation = stage.relative_rms * 0.97;
+    stage.quantization = stage.relative_rms * 0.97;
     stage.rounding = stage.relative_rms * 2e-3 * noise(random);
     stage.worst = stage.relative_rms * 6 * noise(random);
     stage.worst_probe = "random tokens";

@@ -211,7 +211,7 @@ TEST_F(Verify, ANaNIsADifferenceEvenWhereTheEngineStops) {
     EXPECT_EQ(supported_side(*path->first), "expected");
 }
 
-TEST_F(Verify, AccuracyTellsTheShareOfQuantisation) {
+TEST_F(Verify, AccuracyTellsTheShareOfQuantization) {
     VerifySettings settings = settings_for(kDenseBf16);  // bf16: no activation is quantised
     settings.accuracy = true;
     settings.only = "scalar, 2 threads, repacked";
@@ -223,7 +223,7 @@ TEST_F(Verify, AccuracyTellsTheShareOfQuantisation) {
     EXPECT_EQ(accuracy.positions.size(), static_cast<size_t>(accuracy.all_positions));
     EXPECT_GT(accuracy.stages.size(), 50u);
     for (const StageAccuracy& stage : accuracy.stages) {
-        EXPECT_EQ(stage.quantisation, 0) << to_string(stage.key);
+        EXPECT_EQ(stage.quantization, 0) << to_string(stage.key);
         EXPECT_LT(stage.relative_rms, 5e-3) << to_string(stage.key);  // an f16 cache rounds to 5e-4
     }
     EXPECT_LT(accuracy.mean_kl(), 1e-5);

@@ -1,6 +1,6 @@
-// Reads the declarations of every tool, and matches names of modules with their lists: see quantisation_config.h.
+// Reads the declarations of every tool, and matches names of modules with their lists: see quantization_config.h.
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "checkpoint/quantisation_config.h"
+#include "checkpoint/quantization_config.h"
 
 #include <fmt/format.h>
 #include <pcre2.h>
@@ -87,9 +87,9 @@ bool any_means(const std::vector<std::string>& entries, std::string_view module)
 }
 
 // The object `quantization` of params.json: FP8 with a scale for each tensor; those of activations are not used here.
-Result<std::optional<QuantisationConfig>> read_mistral(const Json& params, const std::string& file) {
+Result<std::optional<QuantizationConfig>> read_mistral(const Json& params, const std::string& file) {
     const auto stated = params.find("quantization");
-    if (stated == params.end() || stated->is_null()) return std::optional<QuantisationConfig>();
+    if (stated == params.end() || stated->is_null()) return std::optional<QuantizationConfig>();
     if (!stated->is_object()) return fail("{}: the key 'quantization' must be an object", file);
     constexpr std::pair<std::string_view, std::string_view> kKnown[] = {{"qformat_weight", "fp8_e4m3"},
                                                                         {"qscheme_act", "TENSOR"}};
@@ -105,7 +105,7 @@ Result<std::optional<QuantisationConfig>> read_mistral(const Json& params, const
                     "and qscheme_act 'TENSOR')",
                     file, printable(key), printable(text, 80));
     }
-    return std::optional<QuantisationConfig>({.method = "fp8"});
+    return std::optional<QuantizationConfig>({.method = "fp8"});
 }
 
 }  // namespace
@@ -119,18 +119,18 @@ bool entry_means(const std::string& entry, std::string_view module) {
     return matches_regex(pattern, module) || matches_regex(pattern, bare);
 }
 
-bool QuantisationConfig::ignores(std::string_view module) const { return any_means(ignore, module); }
-bool QuantisationConfig::means(std::string_view module) const { return any_means(targets, module); }
+bool QuantizationConfig::ignores(std::string_view module) const { return any_means(ignore, module); }
+bool QuantizationConfig::means(std::string_view module) const { return any_means(targets, module); }
 
-Result<std::optional<QuantisationConfig>> QuantisationConfig::read(const Checkpoint& checkpoint) {
+Result<std::optional<QuantizationConfig>> QuantizationConfig::read(const Checkpoint& checkpoint) {
     const ModelDirectory* directory = checkpoint.directory();
-    if (directory == nullptr) return std::optional<QuantisationConfig>();
+    if (directory == nullptr) return std::optional<QuantizationConfig>();
     const std::string& file = directory->config_name();
     if (checkpoint.dialect() == Dialect::mistral) return read_mistral(checkpoint.config(), file);
-    QuantisationConfig config;
+    QuantizationConfig config;
     const Json* stated = directory->quantization_config();
     const Json* modelopt = directory->hf_quant_config();
-    if (stated == nullptr && modelopt == nullptr) return std::optional<QuantisationConfig>();
+    if (stated == nullptr && modelopt == nullptr) return std::optional<QuantizationConfig>();
     config.method = stated == nullptr ? "modelopt" : text_of(*stated, "quant_method");
     TRY(check_listed(file, "quant_method", config.method, kMethods));
     for (const Json* one : {stated, modelopt}) {
@@ -142,17 +142,17 @@ Result<std::optional<QuantisationConfig>> QuantisationConfig::read(const Checkpo
         }
     }
     if (stated == nullptr || config.method != "compressed-tensors")
-        return std::optional<QuantisationConfig>(std::move(config));
+        return std::optional<QuantizationConfig>(std::move(config));
     TRY(check_listed(file, "quantisation format", text_of(*stated, "format"), kFormats));
     config.ignore_is_complete = true;
     const auto groups = stated->find("config_groups");
-    if (groups == stated->end() || !groups->is_object()) return std::optional<QuantisationConfig>(std::move(config));
+    if (groups == stated->end() || !groups->is_object()) return std::optional<QuantizationConfig>(std::move(config));
     for (const auto& [name, group] : groups->items()) {
         TRY(check_listed(file, "quantisation format", text_of(group, "format"), kFormats));
         const std::vector<std::string> more = texts_of(group, "targets");
         config.targets.insert(config.targets.end(), more.begin(), more.end());
     }
-    return std::optional<QuantisationConfig>(std::move(config));
+    return std::optional<QuantizationConfig>(std::move(config));
 }
 
 }  // namespace invar

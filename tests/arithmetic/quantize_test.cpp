@@ -1,5 +1,5 @@
 // Activation quantisation against its definition evaluated in binary64, and at its edges.
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 
 #include <gtest/gtest.h>
 
@@ -14,16 +14,16 @@ namespace {
 
 uint32_t bits(float value) { return std::bit_cast<uint32_t>(value); }
 
-QuantisedBlock quantised(const std::vector<float>& x) {
-    QuantisedBlock block;
-    quantise_row(x.data(), 32, &block);
+QuantizedBlock quantized(const std::vector<float>& x) {
+    QuantizedBlock block;
+    quantize_row(x.data(), 32, &block);
     return block;
 }
 
 // A product or quotient of two binary32 in binary64, rounded once more to binary32, equals the correctly rounded one:
 // 53 bits are more than twice 24 and 2 (for normal results). The scale of the codes is one such quotient, each code one
 // product.
-TEST(QuantiseRow, EqualsTheDefinitionEvaluatedInBinary64) {
+TEST(QuantizeRow, EqualsTheDefinitionEvaluatedInBinary64) {
     std::mt19937_64 random(11);
     int64_t codes = 0, ties = 0;
     for (int trial = 0; trial < 20000; ++trial) {
@@ -35,7 +35,7 @@ TEST(QuantiseRow, EqualsTheDefinitionEvaluatedInBinary64) {
         }
         if (trial % 4 == 0)
             x[trial % 32] = static_cast<float>(size * 127);  // 127 / amax * x ends in .5 exactly, at times
-        const QuantisedBlock block = quantised(x);
+        const QuantizedBlock block = quantized(x);
         double amax = 0.0;
         for (const float value : x) amax = std::max(amax, std::fabs(double{value}));
         const float inverse = static_cast<float>(127.0 / amax);
@@ -58,17 +58,17 @@ TEST(QuantiseRow, EqualsTheDefinitionEvaluatedInBinary64) {
                 static_cast<long long>(ties));
 }
 
-TEST(QuantiseRow, ABlockIsZeroBelowTheThresholdAndNotAtIt) {
+TEST(QuantizeRow, ABlockIsZeroBelowTheThresholdAndNotAtIt) {
     std::vector<float> x(32, 0.0f);
     x[5] = -kZeroBlockBelow;
     x[6] = kZeroBlockBelow / 2;
-    EXPECT_EQ(quantised(x).q[5], -127);
-    EXPECT_EQ(bits(quantised(x).d), bits(1e-30f / 127.0f));
+    EXPECT_EQ(quantized(x).q[5], -127);
+    EXPECT_EQ(bits(quantized(x).d), bits(1e-30f / 127.0f));
     x[5] = std::nextafter(-kZeroBlockBelow, 0.0f);
     for (const float value : {x[5], 1e-39f, 0.0f}) {
         x[5] = value;
         x[6] = value / 2;
-        const QuantisedBlock zero = quantised(x);
+        const QuantizedBlock zero = quantized(x);
         for (const int8_t code : zero.q) EXPECT_EQ(code, 0);
         EXPECT_EQ(bits(zero.d), 0u);
         EXPECT_EQ(zero.sum, 0);
@@ -76,7 +76,7 @@ TEST(QuantiseRow, ABlockIsZeroBelowTheThresholdAndNotAtIt) {
     }
 }
 
-TEST(QuantiseRow, CodesReach127AndNeverMinus128) {
+TEST(QuantizeRow, CodesReach127AndNeverMinus128) {
     std::mt19937_64 random(12);
     for (int trial = 0; trial < 100000; ++trial) {
         // 127 / amax rounds up for some amax; the product with amax must still round to 127.
@@ -84,21 +84,21 @@ TEST(QuantiseRow, CodesReach127AndNeverMinus128) {
         const uint32_t pattern = 0x0DA24260u + static_cast<uint32_t>(random() % (0x7F800000u - 0x0DA24260u));
         x[0] = std::bit_cast<float>(pattern);
         x[1] = -x[0];
-        const QuantisedBlock block = quantised(x);
+        const QuantizedBlock block = quantized(x);
         ASSERT_EQ(block.q[0], 127) << x[0];
         ASSERT_EQ(block.q[1], -127) << x[0];
         ASSERT_TRUE(std::isfinite(block.d)) << x[0];
     }
 }
 
-TEST(QuantiseRow, ANaNOrInfinityMakesTheScaleNaNAndTheCodesZero) {
+TEST(QuantizeRow, ANaNOrInfinityMakesTheScaleNaNAndTheCodesZero) {
     for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN(),
                             std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
         for (int place = 0; place < 32; ++place) {
             std::vector<float> x(64, 1.0f);
             x[place] = bad;
-            QuantisedBlock blocks[2];
-            quantise_row(x.data(), 64, blocks);
+            QuantizedBlock blocks[2];
+            quantize_row(x.data(), 64, blocks);
             EXPECT_TRUE(std::isnan(blocks[0].d) && std::isnan(blocks[0].sx));
             EXPECT_EQ(blocks[0].sum, 0);
             for (const int8_t code : blocks[0].q) EXPECT_EQ(code, 0);

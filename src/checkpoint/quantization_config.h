@@ -13,7 +13,7 @@
 
 namespace invar {
 
-struct QuantisationConfig {
+struct QuantizationConfig {
     std::string method;                // "compressed-tensors", "modelopt", "fp8", "mxfp4"
     std::vector<std::string> targets;  // names, "re:..." (Python's re.match), or classes such as "Linear"
     std::vector<std::string> ignore;   // likewise
@@ -21,7 +21,7 @@ struct QuantisationConfig {
 
     // Returns nothing if the config declares no quantisation. Errors name a method, format or algorithm that is not
     // supported.
-    static Result<std::optional<QuantisationConfig>> read(const Checkpoint& checkpoint);
+    static Result<std::optional<QuantizationConfig>> read(const Checkpoint& checkpoint);
 
     bool ignores(std::string_view module) const;
     bool means(std::string_view module) const;

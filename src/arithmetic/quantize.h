@@ -1,5 +1,5 @@
 // How activations become integers: docs/arithmetic.md, section 1. Every activation quantiser in cpu/ and cuda/ must
-// equal quantise_row bit for bit. What the integers are multiplied with is in formats/NAME/NAME.h.
+// equal quantize_row bit for bit. What the integers are multiplied with is in formats/NAME/NAME.h.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,6 @@ inline constexpr float kZeroBlockBelow = 1e-30f;
 // amax < 1e-30: q = 0, d = 0, sum = 0, sx = 0.
 // A NaN or an infinity among the 32: q = 0, sum = 0, and d = sx = NaN, so that every product with the block is NaN and
 // the forward pass reports it (docs/arithmetic.md, ground rules).
-void quantise_row(const float* x, int64_t count, QuantisedBlock* out);
+void quantize_row(const float* x, int64_t count, QuantizedBlock* out);
 
 }  // namespace invar

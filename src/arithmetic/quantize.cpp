@@ -1,6 +1,6 @@
-// Defines activation quantisation, one block at a time. quantise.h says what it means; fast copies are in cpu/ and
+// Defines activation quantisation, one block at a time. quantize.h says what it means; fast copies are in cpu/ and
 // cuda/.
-#include "arithmetic/quantise.h"
+#include "arithmetic/quantize.h"
 
 #include <bit>
 #include <cmath>
@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-void quantise_block(const float* x, QuantisedBlock& out) {
+void quantize_block(const float* x, QuantizedBlock& out) {
     // The bits of |x| order like the values, with infinity and NaN above every finite one.
     uint32_t largest = 0;
     for (int i = 0; i < kDotBlock; ++i) {
@@ -20,7 +20,7 @@ void quantise_block(const float* x, QuantisedBlock& out) {
     }
     const float amax = std::bit_cast<float>(largest);
     if (largest >= 0x7F800000u || amax < kZeroBlockBelow) {
-        out = QuantisedBlock{};
+        out = QuantizedBlock{};
         if (largest >= 0x7F800000u) out.d = out.sx = std::numeric_limits<float>::quiet_NaN();
         return;
     }
@@ -38,9 +38,9 @@ void quantise_block(const float* x, QuantisedBlock& out) {
 
 }  // namespace
 
-void quantise_row(const float* x, int64_t count, QuantisedBlock* out) {
+void quantize_row(const float* x, int64_t count, QuantizedBlock* out) {
     CHECK(count >= 0 && count % kDotBlock == 0, "activation rows are quantised in blocks of 32");
-    for (int64_t block = 0; block < count / kDotBlock; ++block) quantise_block(x + block * kDotBlock, out[block]);
+    for (int64_t block = 0; block < count / kDotBlock; ++block) quantize_block(x + block * kDotBlock, out[block]);
 }
 
 }  // namespace invar
