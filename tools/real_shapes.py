@@ -126,7 +126,7 @@ def synth(invar, case, layers, folder):
 
 
 def measure(invar, case, folder, *, seconds=8, emulated=None, emulated_layers=1, context=4096, most_weights=MOST_WEIGHTS,
-            with_audit=True, verify_layers=None):
+            with_audit=True, verify_layers=None, progress=None):
     """One line of the table; Failed says what was not as demanded. `folder` is a directory that is made."""
     row = {"shape": case[0], "format": case[1], "layers": case[2]}
     start = time.monotonic()
@@ -145,6 +145,8 @@ def measure(invar, case, folder, *, seconds=8, emulated=None, emulated_layers=1,
     row["peak"] = peak_memory(invar, "run", folder, PROMPT, "--raw", "--max-tokens", 8, "--temperature", 0, *limits)
     works = call_json(invar, "bench", folder, "--prompt", 64, "--generate", 16, "--runs", 1, *limits)["measurements"]
     row["bench"] = " / ".join(f"{one['tokens_per_second']:.1f}" for one in works)
+    if progress:
+        progress(row)
     made = case[2]
 
     def make_again(layers):
@@ -174,6 +176,10 @@ def table(rows):
     return text
 
 
+def show(row):
+    print(json.dumps(row), file=sys.stderr, flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("invar", type=pathlib.Path)
@@ -194,8 +200,8 @@ def main():
             continue
         try:
             rows.append(measure(arguments.invar, case, folder, seconds=arguments.seconds, emulated=arguments.emulated,
-                                with_audit=not arguments.no_audit, verify_layers=arguments.verify_layers))
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+                                with_audit=not arguments.no_audit, verify_layers=arguments.verify_layers, progress=show))
+            show(rows[-1])
         except Failed as error:
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             failed = True
