@@ -107,4 +107,14 @@ void pack_row(CodePacking packing, const Format& format, const PackingRow& row, 
     CHECK(false, "blocks are not packed again");
 }
 
+int64_t count_bad_scales(CodePacking packing, std::span<const std::byte> scales) {
+    int64_t bad = 0;
+    if (packing == CodePacking::nvfp4_pairs) {  // E4M3: minus zero is zero
+        for (const std::byte scale : scales) bad += scale > std::byte{0x80} || scale == std::byte{0x7F} ? 1 : 0;
+    } else if (packing == CodePacking::mxfp4_pairs) {  // E8M0 has no sign
+        for (const std::byte scale : scales) bad += scale == std::byte{0xFF} ? 1 : 0;
+    }
+    return bad;
+}
+
 }  // namespace invar

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "files/stored_weight.h"
@@ -25,5 +26,9 @@ int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t colu
 
 // Writes format.row_bytes(columns) bytes. `packing` is not CodePacking::blocks.
 void pack_row(CodePacking packing, const Format& format, const PackingRow& row, std::byte* out);
+
+// How many of the scales of blocks are no numbers, or negative: a block of NVFP4 has no room for a sign, and no writer
+// makes one. 0 for packings whose blocks hold every scale.
+int64_t count_bad_scales(CodePacking packing, std::span<const std::byte> scales);
 
 }  // namespace invar

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mapped_file.h"
 #include "files/block_packing.h"
+#include "files/printable.h"
 #include "formats/nvfp4/nvfp4.h"
 
 namespace invar {
@@ -93,6 +94,13 @@ Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix
         const int64_t scale_rows = scale_row(weight.packing, row + run - 1) - first_scale + 1;
         TRY_ASSIGN(const std::byte* scales,
                    bytes(*matrix.scales, first_scale * scale_bytes, scale_rows * scale_bytes, scales_));
+        const std::span<const std::byte> these(scales, static_cast<size_t>(scale_rows * scale_bytes));
+        if (access_ == Access::read && count_bad_scales(weight.packing, these) > 0) {
+            return fail(
+                "{}tensor '{}': a scale of a block in row {} or behind is negative or no number; the file is damaged",
+                matrix.scales->file == nullptr ? "" : matrix.scales->file->path().string() + ": ",
+                printable(matrix.scales->name), first_scale);
+        }
         for (int64_t i = 0; i < run; ++i) {
             const int64_t at = scale_row(weight.packing, row + i) - first_scale;
             pack_row(weight.packing, *weight.format,

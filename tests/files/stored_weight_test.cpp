@@ -8,6 +8,7 @@
 #include <random>
 
 #include "arithmetic/elementary.h"
+#include "files/block_packing.h"
 
 namespace invar {
 namespace {
@@ -169,6 +170,26 @@ TEST(StoredWeight, PacksNvfp4CodesAndScalesIntoBlocksOfTheSameNumbers) {
                 e2m1(stored.code(element)) * e4m3(stored.scales[static_cast<size_t>(element / 16)]) * 0.25f;
             ASSERT_EQ(row[c], expected) << r << " " << c;
         }
+    }
+}
+
+TEST(StoredWeight, RefusesScalesOfBlocksThatNoWriterMakes) {
+    for (const auto& [scale, bad] : {std::pair{0x7E, false}, {0x80, false}, {0x7F, true}, {0x81, true}, {0xFF, true}}) {
+        Codes stored(2, 64, 16, "F8_E4M3", 0x7E);
+        stored.scales[5] = static_cast<uint8_t>(scale);
+        const StoredWeight weight{.format = &format(FormatId::nvfp4),
+                                  .shape = {2, 64},
+                                  .matrices = {{.weights = &stored.code_tensor, .scales = &stored.scale_tensor}},
+                                  .packing = CodePacking::nvfp4_pairs};
+        const auto rows = RowReader(RowReader::Access::read).rows(weight, 0, 2);
+        EXPECT_EQ(rows.has_value(), !bad) << scale;
+        if (!rows) {
+            EXPECT_NE(rows.error().message.find("is negative or no number"), std::string::npos);
+        }
+        const std::span bytes(reinterpret_cast<const std::byte*>(stored.scales.data()), stored.scales.size());
+        EXPECT_EQ(count_bad_scales(CodePacking::nvfp4_pairs, bytes), bad ? 1 : 0);
+        EXPECT_EQ(count_bad_scales(CodePacking::mxfp4_pairs, bytes), scale == 0xFF ? 1 : 0);
+        EXPECT_EQ(count_bad_scales(CodePacking::f8_grid, bytes), 0);
     }
 }
 

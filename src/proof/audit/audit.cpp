@@ -7,10 +7,12 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "checkpoint/binding.h"
 #include "checkpoint/module_tensors.h"
 #include "checkpoint/quantization_config.h"
+#include "files/block_packing.h"
 #include "files/printable.h"
 #include "proof/audit/audit_text.h"
 #include "proof/audit/audit_weights.h"
@@ -92,6 +94,22 @@ void look_at_scales(const Bound& bound, const MatrixSizes& sizes, AuditReport& r
     }
 }
 
+// Scales of blocks that a block cannot hold.
+void look_at_block_scales(const Bound& bound, AuditReport& report) {
+    std::set<const TensorInfo*> seen;
+    for (const StoredWeight& weight : bound.weights) {
+        for (const StoredMatrix& matrix : weight.matrices) {
+            if (matrix.scales == nullptr || !seen.insert(matrix.scales).second) continue;
+            const TensorInfo& scales = *matrix.scales;
+            const int64_t bad = count_bad_scales(weight.packing, {scales.data, scales.bytes});
+            if (bad == 0) continue;
+            report.findings.push_back({.check = &audit_check("block-scale"),
+                                       .subject = printable(scales.name),
+                                       .what = fmt::format("{} of {}", bad, scales.bytes)});
+        }
+    }
+}
+
 void look_at_ignore_list(const Checkpoint& file, AuditReport& report) {
     const auto config = QuantizationConfig::read(file);
     if (!config || !*config) return;
@@ -119,6 +137,7 @@ class Audit {
         TRY(file_.dialect() == Dialect::gguf ? scan_tensors() : scan_weights(bound));
         weights_.compare_tensors();
         if (bound) look_at_scales(*bound, sizes_, report_);
+        if (bound) look_at_block_scales(*bound, report_);
         look_at_ignore_list(file_, report_);
         audit_text_support(file_, report_);
         std::stable_sort(

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "checkpoint/tiny_directory.h"
 #include "proof/specimen.h"
 
 namespace invar {
@@ -375,6 +376,27 @@ TEST(Audit, ReportSaysHowManyAndWhatToDo) {
     EXPECT_EQ(json["findings"][0]["check"], "non-finite-scale");
     EXPECT_EQ(json["findings"][0]["block"], 3);
     EXPECT_EQ(json["findings"][0]["offset"], specimen.offset(kUp) + 3 * 34);
+}
+
+TEST(Audit, FindsScalesOfBlocksThatNoWriterMakes) {
+    test::TinyDirectory tiny = test::tiny_directory();
+    const std::string down = "model.layers.0.mlp.down_proj.weight";
+    tiny.compress(down, 4096.0f);
+    const auto found = [&]() -> std::string {
+        const auto checkpoint = tiny.open();
+        EXPECT_TRUE(checkpoint);
+        for (const AuditFinding& finding : audited(*checkpoint).findings) {
+            if (finding.check->name == "block-scale") return finding.subject + " " + finding.what;
+        }
+        return "none";
+    };
+    EXPECT_EQ(found(), "none");
+    std::string& scales = tiny.tensors.at(down + "_scale").bytes;
+    scales[3] = static_cast<char>(0x80);  // minus zero is zero
+    EXPECT_EQ(found(), "none");
+    scales[3] = static_cast<char>(0x85);
+    scales[9] = static_cast<char>(0x7F);
+    EXPECT_EQ(found(), down + "_scale 2 of 512");
 }
 
 TEST(Audit, ReportShowsFiveOfAKindAndCountsTheRest) {
