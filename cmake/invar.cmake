@@ -24,14 +24,15 @@ if(INVAR_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${INVAR_CCACHE})
 endif()
 
-# The large headers that most files read, read once for the libraries and once for each program's own: a quarter of what a file takes.
-# Only what nearly all read pays: with JSON among them every file takes longer than without any. ccache keeps whole compilations instead
-# and would miss with them, so it is one or the other.
-set(precompile ON)
+# Without ccache a build is made to cost little as a whole: the large headers that most files read are read once, for the libraries and
+# once for the test programs (a quarter of what a file takes; only what nearly all read pays: with JSON among them every file takes longer),
+# and several light files are compiled at once (invar_light). ccache keeps whole compilations instead and would miss with either.
+set(whole ON)
 if(INVAR_CCACHE)
-  set(precompile OFF)
+  set(whole OFF)
 endif()
-option(INVAR_PRECOMPILE "precompile large headers; on where there is no ccache" ${precompile})
+option(INVAR_PRECOMPILE "precompile large headers; on where there is no ccache" ${whole})
+option(INVAR_UNITY "compile several light files at once; on where there is no ccache" ${whole})
 set(INVAR_LARGE_HEADERS <fmt/core.h> <tl/expected.hpp> <algorithm> <filesystem> <functional> <map> <memory>
     <optional> <span> <string> <string_view> <vector>)
 
@@ -95,33 +96,40 @@ function(invar_headers name)
   target_include_directories(invar_${name}_headers INTERFACE ${folder})
 endfunction()
 
-# invar_light_flags(SOURCES...): in a release build these files are compiled with -O1. They read, decide and write text, and a fifth to a
-# third of what a file takes to compile goes into making that faster.
-function(invar_light_flags)
-  set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
+# invar_light(TARGET SOURCES...): SOURCES are most of TARGET's and read, decide and write text. In a release build they are compiled with
+# -O1, since a fifth to a third of what a file takes went into making that faster, and where INVAR_UNITY is on several of them at once,
+# which halves the rest: they read the same large headers. The other sources of TARGET stay with -O3, alone.
+function(invar_light target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  get_target_property(heavy ${target} SOURCES)
+  list(REMOVE_ITEM heavy ${ARGN})
+  if(heavy)
+    set_property(SOURCE ${heavy} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
+    set_property(SOURCE ${heavy} PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${INVAR_UNITY} UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
 
-# invar_module(NAME [LIGHT] [HEAVY file...] USES target...): src/NAME/**.cpp -> static library invar_NAME. LIGHT: invar_light_flags() for all
-# but the files named after HEAVY (paths below src/NAME, or folders of it), in which a program spends time.
+# invar_module(NAME [LIGHT] [HEAVY file...] USES target...): src/NAME/**.cpp -> static library invar_NAME. LIGHT: invar_light() for all files
+# but those named after HEAVY (paths below src/NAME, or folders of it), in which a program spends time.
 function(invar_module name)
   cmake_parse_arguments(ARG "LIGHT" "" "HEAVY;USES" ${ARGN})
   invar_headers(${name})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
   if(sources)
     invar_isa_flags(${sources})
-    if(ARG_LIGHT)
-      set(light ${sources})
-      foreach(heavy ${ARG_HEAVY})
-        if(NOT EXISTS ${CMAKE_SOURCE_DIR}/src/${name}/${heavy})
-          message(FATAL_ERROR "CMakeLists.txt calls src/${name}/${heavy} HEAVY, which does not exist")
-        endif()
-        list(FILTER light EXCLUDE REGEX "/src/${name}/${heavy}(/|$)")
-      endforeach()
-      invar_light_flags(${light})
-    endif()
     add_library(invar_${name} STATIC ${sources})
     target_link_libraries(invar_${name} PUBLIC invar_flags invar_${name}_headers ${ARG_USES})
     invar_precompile(invar_${name} invar_base ${INVAR_LARGE_HEADERS})
+    if(ARG_LIGHT)
+      foreach(heavy ${ARG_HEAVY})
+        if(NOT EXISTS ${CMAKE_SOURCE_DIR}/src/${name}/${heavy})
+          message(FATAL_ERROR "CMakeLists.txt calls src/${name}/${heavy} HEAVY, but there is no such file or folder")
+        endif()
+        list(FILTER sources EXCLUDE REGEX "/src/${name}/${heavy}(/|$)")
+      endforeach()
+      invar_light(invar_${name} ${sources})
+    endif()
   else()
     add_library(invar_${name} INTERFACE)
     target_link_libraries(invar_${name} INTERFACE invar_flags invar_${name}_headers ${ARG_USES})
@@ -137,7 +145,7 @@ function(invar_app)
   add_library(invar_app STATIC ${sources})
   target_link_libraries(invar_app PUBLIC invar_flags invar_app_headers ${ARG_USES})
   invar_precompile(invar_app invar_base ${INVAR_LARGE_HEADERS})
-  invar_light_flags(${sources})
+  invar_light(invar_app ${sources})
 endfunction()
 
 # invar_program(NAME BACKEND target): the command line with the devices it can open (cuda/cuda_backend.h).

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no compiler checks: formatting, the direction of includes, that only src/app reads settings and prints, the sizes of files, and
-# that every file and section exists that a text mentions. Prints every finding and ends with 1 if there is one.
+# Checks what no compiler checks: formatting, the direction of includes, that only src/app reads settings and prints, names that
+# files compiled together share, the sizes of files, and that every file and section exists that a text mentions. Prints every finding and ends with 1 if there is one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -11,6 +11,7 @@ unformatted=$(clang-format --dry-run "${sources[@]}" 2>&1 | grep -oE '^[^:]+\.(c
 [ -z "$unformatted" ] || report "not formatted (clang-format -i): $unformatted"
 
 found=$(tools/lint_includes.py) || report "includes what CMakeLists.txt does not list: $found"
+found=$(tools/lint_names.py) || report "one name twice in files compiled together: $found"
 found=$(tools/lint_references.py) || report "mentions what is not there: $found"
 
 found=$(git grep -nE '\bgetenv\(' -- src ':!src/app' || true)

@@ -2,7 +2,6 @@
 // machine can read and multiply in the same time. Load time is shown apart and is no part of a speed. This file has the
 // flags and the order of work only: src/bench measures, bench_report.h prints, bench_compare.h compares.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 #include "app/bench_compare.h"
@@ -28,10 +27,6 @@ struct BenchFlags {
     int repetitions = 5;
     bool json = false, paced = false, once = false;
 };
-
-double seconds_now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::vector<Work> works_of(const BenchFlags& flags) {
     std::vector<Work> works;
@@ -66,13 +61,13 @@ Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& 
     return settings;
 }
 
-struct Opened {
+struct OpenedEngine {
     std::unique_ptr<Engine> engine;
     LoadTimes load;
 };
 
-Result<Opened> open(const EngineSettings& settings) {
-    Opened opened;
+Result<OpenedEngine> open(const EngineSettings& settings) {
+    OpenedEngine opened;
     double start = seconds_now();
     {
         // This planning is only timed; opening the engine repeats it.
@@ -108,7 +103,7 @@ void tell_run(const Work& work, const Run& run) {
 
 // For instruction counters: runs each work once and times nothing.
 Result<int> run_once(const EngineSettings& settings, const std::vector<Work>& works) {
-    TRY_ASSIGN(const Opened opened, open(settings));
+    TRY_ASSIGN(const OpenedEngine opened, open(settings));
     EngineSubject subject(*opened.engine, opened.engine->ops());
     for (const Work& work : works) {
         TRY(counted_run(work, subject));
@@ -137,7 +132,7 @@ Result<int> measure_all(const BenchFlags& flags, const EngineSettings& settings,
     if (settings.device != nullptr && settings.gpu_layers != 0) {
         TRY_ASSIGN(probes, settings.device->make_probes());
     }
-    TRY_ASSIGN(const Opened opened, open(settings));
+    TRY_ASSIGN(const OpenedEngine opened, open(settings));
     Engine& engine = *opened.engine;
     TRY_ASSIGN(MachineCeilings ceilings, MachineCeilings::create(engine, settings.kernel));
     BenchReport report{.load = opened.load,
@@ -177,7 +172,7 @@ Result<int> compare(const BenchFlags& flags, const EngineSettings& settings, con
     if (request.with.what == ComparedWith::What::build) {
         TRY_ASSIGN(report, compare_builds(arguments, request));
     } else {
-        TRY_ASSIGN(const Opened opened, open(settings));
+        TRY_ASSIGN(const OpenedEngine opened, open(settings));
         TRY_ASSIGN(report, compare_in_process(*opened.engine, settings, request));
     }
     if (flags.json) {

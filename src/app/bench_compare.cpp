@@ -19,10 +19,6 @@ using What = ComparedWith::What;
 constexpr std::array<std::pair<std::string_view, What>, 4> kWhats = {
     {{"kernel", What::kernel}, {"isa", What::isa}, {"threads", What::threads}, {"build", What::build}}};
 
-double seconds_now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 Result<EngineSettings> settings_of_second(EngineSettings settings, const ComparedWith& with) {
     if (with.what == What::kernel) settings.kernel = with.value;
     if (with.what == What::isa) {
@@ -51,6 +47,10 @@ bool ran(const CpuOps& ops, std::string_view kernel) {
 }
 
 }  // namespace
+
+double seconds_now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 Result<ComparedWith> parse_compared_with(const std::string& text) {
     const size_t equals = text.find('=');

@@ -8,6 +8,8 @@
 
 namespace invar::app {
 
+double seconds_now();  // of a clock that only moves forward
+
 // The other side, as given: "kernel=avx512_direct", "isa=avx2", "threads=1", "build=/path/to/invar".
 struct ComparedWith {
     enum class What : uint8_t { kernel, isa, threads, build };

@@ -30,18 +30,18 @@ struct EvalFlags {
 };
 
 // A runner that is ready: an engine or the reference.
-struct Opened {
+struct OpenedModel {
     std::unique_ptr<Engine> engine;
     std::unique_ptr<ModelRunner> runner;
 };
 
-Result<Opened> open_engine(const ModelSettings& given, const std::string& path, int64_t context) {
+Result<OpenedModel> open_engine(const ModelSettings& given, const std::string& path, int64_t context) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(given, path));
     settings.context = context;
     settings.chunk = std::min({settings.chunk, kMostChunk, context});
     settings.logits_rows = settings.chunk;
     ProgressBar bar("loading");
-    Opened opened;
+    OpenedModel opened;
     TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     say_placement(opened.engine->plan());
@@ -49,9 +49,9 @@ Result<Opened> open_engine(const ModelSettings& given, const std::string& path, 
     return opened;
 }
 
-Result<Opened> open_other(const EvalFlags& flags, int64_t context) {
+Result<OpenedModel> open_other(const EvalFlags& flags, int64_t context) {
     if (flags.against != kReference) return open_engine(flags.machine, flags.against, context);
-    Opened opened;
+    OpenedModel opened;
     TRY_ASSIGN(opened.runner,
                Reference64::open({.model = flags.model,
                                   .threads = flags.machine.engine.threads,
@@ -163,8 +163,8 @@ Result<int> evaluate(const EvalFlags& flags) {
     if (!flags.state.empty()) {
         TRY_ASSIGN(request.identity, identity_of(flags, file, request.text, settings));
     }
-    TRY_ASSIGN(const Opened model, open_engine(flags.machine, flags.model, settings.context));
-    Opened other;
+    TRY_ASSIGN(const OpenedModel model, open_engine(flags.machine, flags.model, settings.context));
+    OpenedModel other;
     if (!flags.against.empty()) {
         TRY_ASSIGN(other, open_other(flags, settings.context));
     }

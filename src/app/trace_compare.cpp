@@ -18,7 +18,7 @@ struct ReportFlags {
     bool all = false, json = false, allow_missing = false;
 };
 
-struct DiffFlags {
+struct TraceDiffFlags {
     ReportFlags report;
     std::string a, b;
 };
@@ -68,7 +68,7 @@ int report(const RecordingComparison& comparison, const ReportFlags& flags, cons
     return equal && (flags.allow_missing || comparison.complete()) ? kDone : kDifferent;
 }
 
-Result<int> trace_diff(const DiffFlags& flags) {
+Result<int> trace_diff(const TraceDiffFlags& flags) {
     TRY_ASSIGN(const Tolerances tolerances, tolerances_of(flags.report));
     TRY_ASSIGN(const Recording a, load_mapped(flags.a, flags.report.map));
     TRY_ASSIGN(const Recording b, load_mapped(flags.b, flags.report.map));
@@ -115,7 +115,7 @@ Result<int> trace_replay(const ReplayFlags& flags) {
 }  // namespace
 
 Command trace_diff_command() {
-    auto flags = std::make_shared<DiffFlags>();
+    auto flags = std::make_shared<TraceDiffFlags>();
     return {.name = "diff",
             .summary = "Compare two recordings, stage by stage, bit for bit",
             .settings = {{"",

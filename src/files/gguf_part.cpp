@@ -19,7 +19,6 @@ namespace invar {
 
 namespace {
 
-constexpr uint32_t kMagic = 0x46554747;                      // "GGUF"
 constexpr size_t kLeastEntryBytes = 8 + 1 + 4 + 1;           // key length, one byte of key, type, one byte of value
 constexpr size_t kLeastTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;  // name, dimension count, one dimension, type, offset
 
@@ -102,7 +101,7 @@ Result<GgufPart> Parser::parse() {
 Result<void> Parser::read_start() {
     reader_.set_place("header");
     TRY_ASSIGN(const uint32_t magic, reader_.read<uint32_t>("the magic number"));
-    if (magic != kMagic) {
+    if (magic != kGgufMagic) {
         const std::string_view start(reinterpret_cast<const char*>(bytes_.data()), sizeof(magic));
         return fail("{}: is not a GGUF file: it begins with '{}' and not with 'GGUF'", file_, printable(start));
     }

@@ -15,6 +15,8 @@
 
 namespace invar {
 
+inline constexpr uint32_t kGgufMagic = 0x46554747;  // "GGUF"
+
 struct GgufPart {
     uint32_t version;
     uint32_t alignment;

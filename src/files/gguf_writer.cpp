@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "files/gguf_part.h"
 #include "files/printable.h"
 
 namespace invar {
 
 namespace {
 
-constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint32_t kVersion = 3;
 constexpr std::string_view kAlignmentKey = "general.alignment";
 
@@ -113,7 +113,7 @@ Result<void> GgufWriter::add_tensor(std::string_view name, const Format& format,
 
 std::vector<std::byte> GgufWriter::header() const {
     std::vector<std::byte> bytes;
-    put(bytes, kMagic);
+    put(bytes, kGgufMagic);
     put(bytes, kVersion);
     put(bytes, static_cast<uint64_t>(tensors_.size()));
     put(bytes, static_cast<uint64_t>(entries_.size()));

@@ -27,7 +27,6 @@ constexpr std::array<DtypeRow, 20> kDtypes = {{
 static_assert(kDtypes.size() == static_cast<size_t>(Dtype::unknown));
 
 static_assert(std::endian::native == std::endian::little, "the length is read by copying its bytes");
-constexpr uint64_t kLengthBytes = 8;
 constexpr std::string_view kDamaged = "the file is damaged or incomplete";
 
 // The elements of the shape; nothing if they are 2^63 or more. A dimension of 0 makes it 0, whatever the others are.
@@ -98,26 +97,26 @@ struct Parts {
 };
 
 Result<Parts> split(std::span<const std::byte> bytes, const std::string& file) {
-    if (bytes.size() < kLengthBytes) {
+    if (bytes.size() < kHeaderLengthBytes) {
         return fail("{}: has {} bytes, but a SafeTensors file begins with a length of {}; {}", file, bytes.size(),
-                    kLengthBytes, kDamaged);
+                    kHeaderLengthBytes, kDamaged);
     }
     uint64_t length = 0;
-    std::memcpy(&length, bytes.data(), kLengthBytes);
+    std::memcpy(&length, bytes.data(), kHeaderLengthBytes);
     if (length > kSafeTensorsMostHeaderBytes) {
         return fail("{}: is not a SafeTensors file: its header would have {} bytes, the limit is {}", file, length,
                     kSafeTensorsMostHeaderBytes);
     }
-    if (length > bytes.size() - kLengthBytes) {
+    if (length > bytes.size() - kHeaderLengthBytes) {
         return fail("{}: the header has {} bytes, but {} are left in the file; {}", file, length,
-                    bytes.size() - kLengthBytes, kDamaged);
+                    bytes.size() - kHeaderLengthBytes, kDamaged);
     }
-    const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+    const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + kHeaderLengthBytes, length);
     if (header.empty() || header.front() != '{') {
         return fail("{}: is not a SafeTensors file: its header begins with '{}' and not with '{{'", file,
                     printable(header.substr(0, 1)));
     }
-    return Parts{header, kLengthBytes + length};
+    return Parts{header, kHeaderLengthBytes + length};
 }
 
 }  // namespace

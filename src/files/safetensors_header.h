@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +13,8 @@
 #include "base/result.h"
 
 namespace invar {
+
+inline constexpr size_t kHeaderLengthBytes = 8;  // before the header: its length, little endian
 
 struct SafeTensorsEntry {
     std::string name;

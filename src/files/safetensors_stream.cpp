@@ -9,12 +9,12 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "files/printable.h"
+#include "files/safetensors_header.h"
 
 namespace invar {
 namespace {
 
 constexpr size_t kAlignment = 64;  // of the data: a cache line
-constexpr size_t kLengthBytes = 8;
 
 // Makes a JSON string; bytes that are not UTF-8 become U+FFFD.
 std::string json_text(std::string_view text) {
@@ -32,7 +32,7 @@ uint64_t SafeTensorsDeclaration::bytes() const {
 // The header is written by hand, because a JSON tree looks up every key among the earlier ones.
 Result<std::string> safetensors_header(const std::map<std::string, std::string>& metadata,
                                        std::span<const SafeTensorsDeclaration> tensors) {
-    std::string text(kLengthBytes, '\0');
+    std::string text(kHeaderLengthBytes, '\0');
     std::unordered_set<std::string_view> names;
     text += '{';
     if (!metadata.empty()) {
@@ -51,12 +51,12 @@ Result<std::string> safetensors_header(const std::map<std::string, std::string>&
     if (text.back() == ',') text.pop_back();
     text += '}';
     text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
-    const uint64_t length = text.size() - kLengthBytes;
+    const uint64_t length = text.size() - kHeaderLengthBytes;
     if (length > kSafeTensorsMostHeaderBytes) {
         return fail("the header of {} tensors would have {} bytes, but the format allows {}; record fewer stages",
                     tensors.size(), length, kSafeTensorsMostHeaderBytes);
     }
-    std::memcpy(text.data(), &length, kLengthBytes);
+    std::memcpy(text.data(), &length, kHeaderLengthBytes);
     return text;
 }
 

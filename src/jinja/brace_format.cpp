@@ -9,10 +9,8 @@ namespace invar::jinja {
 
 namespace {
 
-constexpr size_t npos = std::string_view::npos;
-
 bool is_index(std::string_view text) {
-    return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == npos;
+    return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 int64_t to_index(std::string_view digits) {

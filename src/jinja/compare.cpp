@@ -58,7 +58,7 @@ bool holds(Operation operation, Order order) {
     }
 }
 
-const char* sign_of(Operation operation) {
+const char* sign_of_comparison(Operation operation) {
     switch (operation) {
         case Operation::kLess:
             return "<";
@@ -232,7 +232,8 @@ Result<bool> ordered(Runtime& runtime, Operation operation, const Value& left, c
         }
         return holds(operation, order_of(static_cast<int64_t>(a.size()), static_cast<int64_t>(b.size())));
     }
-    return fail("'{}' is not supported between {} and {}", sign_of(operation), type_name(left), type_name(right));
+    return fail("'{}' is not supported between {} and {}", sign_of_comparison(operation), type_name(left),
+                type_name(right));
 }
 
 Result<bool> contains(Runtime& runtime, const Value& container, const Value& item) {

@@ -290,7 +290,7 @@ Result<Value> items(Runtime& runtime, Arguments& arguments) {
     return runtime.generator(std::make_unique<ItemsOf>(bound[0]));
 }
 
-constexpr Builtin kFilters[] = {
+constexpr Builtin kLazyFilters[] = {
     {"map", map},
     {"select", select<false, true>},
     {"reject", select<false, false>},
@@ -304,7 +304,7 @@ constexpr Builtin kFilters[] = {
 
 }  // namespace
 
-std::span<const Builtin> lazy_filters() { return kFilters; }
+std::span<const Builtin> lazy_filters() { return kLazyFilters; }
 
 const Builtin* find_filter(std::string_view name) {
     for (const auto table : {text_filters(), number_filters(), sequence_filters(), lazy_filters()}) {

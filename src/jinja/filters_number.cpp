@@ -110,13 +110,13 @@ Result<Value> file_size(Runtime& runtime, Arguments& arguments) {
                           (binary ? "iB" : "B"));
 }
 
-constexpr Builtin kFilters[] = {
+constexpr Builtin kNumberFilters[] = {
     {"default", default_filter}, {"d", default_filter}, {"int", to_integer},           {"float", to_float},
     {"abs", absolute},           {"round", round},      {"filesizeformat", file_size},
 };
 
 }  // namespace
 
-std::span<const Builtin> number_filters() { return kFilters; }
+std::span<const Builtin> number_filters() { return kNumberFilters; }
 
 }  // namespace invar::jinja

@@ -67,7 +67,7 @@ Result<Value> reverse(Runtime& runtime, Arguments& arguments) {
     return runtime.generator(std::move(iterator));
 }
 
-Result<Value> join(Runtime& runtime, Arguments& arguments) {
+Result<Value> join_filter(Runtime& runtime, Arguments& arguments) {
     TRY_ASSIGN(const Bound bound, bind("join", arguments, {"value", "d", "attribute"}));
     TRY_ASSIGN(const std::unique_ptr<Iterator> iterator, iterate(runtime, bound[0]));
     std::string separator;
@@ -237,16 +237,16 @@ Result<Value> xml_attributes(Runtime& runtime, Arguments& arguments) {
     return runtime.string(out.take());
 }
 
-constexpr Builtin kFilters[] = {
+constexpr Builtin kSequenceFilters[] = {
     {"length", length},      {"count", length},      {"list", list},
     {"first", first},        {"last", last},         {"reverse", reverse},
-    {"join", join},          {"sort", sort},         {"sum", sum},
+    {"join", join_filter},   {"sort", sort},         {"sum", sum},
     {"min", extreme<false>}, {"max", extreme<true>}, {"groupby", group_by},
     {"dictsort", dict_sort}, {"attr", attribute},    {"xmlattr", xml_attributes},
 };
 
 }  // namespace
 
-std::span<const Builtin> sequence_filters() { return kFilters; }
+std::span<const Builtin> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace invar::jinja

@@ -64,7 +64,7 @@ Result<Value> trim(Runtime& runtime, Arguments& arguments) {
     return call_method(runtime, "strip", {{bound[0], bound.is_none(1) ? Value::none() : bound[1]}, {}});
 }
 
-Result<Value> replace(Runtime& runtime, Arguments& arguments) {
+Result<Value> replace_filter(Runtime& runtime, Arguments& arguments) {
     TRY_ASSIGN(const Bound bound, bind("replace", arguments, {"s", "old", "new", "count"}, 3));
     std::string parts[3];
     for (size_t i = 0; i < 3; ++i) {
@@ -249,13 +249,13 @@ Result<Value> to_json(Runtime& runtime, Arguments& arguments) {
     return runtime.string(out.take());
 }
 
-constexpr Builtin kFilters[] = {
+constexpr Builtin kTextFilters[] = {
     {"upper", upper_filter},
     {"lower", lower_filter},
     {"capitalize", capitalize_filter},
     {"title", title_filter},
     {"trim", trim},
-    {"replace", replace},
+    {"replace", replace_filter},
     {"string", string_filter},
     {"safe", safe},
     {"escape", escape},
@@ -272,6 +272,6 @@ constexpr Builtin kFilters[] = {
 
 }  // namespace
 
-std::span<const Builtin> text_filters() { return kFilters; }
+std::span<const Builtin> text_filters() { return kTextFilters; }
 
 }  // namespace invar::jinja

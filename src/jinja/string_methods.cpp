@@ -14,8 +14,6 @@ namespace invar::jinja {
 
 namespace {
 
-constexpr size_t npos = std::string_view::npos;
-
 Result<Value> like(Runtime& runtime, const Value& self, std::string text) {
     return runtime.string(std::move(text), self.is_markup());
 }
@@ -107,7 +105,7 @@ Result<int64_t> locate(Runtime& runtime, const Bound& bound) {
     TRY_ASSIGN(const Window part, window(runtime, bound));
     if (!part.is_valid) return -1;
     const size_t found = from_right ? rfind_bytes(part.text, wanted) : find_bytes(part.text, wanted);
-    if (found == npos) return -1;
+    if (found == std::string_view::npos) return -1;
     return count_characters(bound[0].text().substr(0, part.begin + found));
 }
 
@@ -126,7 +124,8 @@ Result<Value> count(Runtime& runtime, Arguments& arguments) {
     if (!part.is_valid) return Value::integer(0);
     if (wanted.empty()) return Value::integer(count_characters(part.text) + 1);
     int64_t found = 0;
-    for (size_t at = 0; (at = find_bytes(part.text, wanted, at)) != npos; at += wanted.size()) ++found;
+    for (size_t at = 0; (at = find_bytes(part.text, wanted, at)) != std::string_view::npos; at += wanted.size())
+        ++found;
     return Value::integer(found);
 }
 
@@ -293,7 +292,7 @@ Result<Value> replaced(Runtime& runtime, std::string_view text, std::string_view
     while (count != 0) {
         // An empty text is found before every character and at the end.
         const size_t at = old.empty() ? position : find_bytes(text, old, position);
-        if (at == npos) break;
+        if (at == std::string_view::npos) break;
         TRY(out.append(text.substr(position, at - position)));
         TRY(out.append(replacement));
         --count;

@@ -61,7 +61,7 @@ bool is_identifier(std::string_view text) {
     return all_of(text.substr(position), is_identifier_part);
 }
 
-constexpr Builtin kMethods[] = {
+constexpr Builtin kPredicates[] = {
     {"isalpha", all<is_alpha>},       {"isdigit", all<is_digit>},
     {"isdecimal", all<is_decimal>},   {"isnumeric", all<is_numeric>},
     {"isalnum", all<is_alnum>},       {"isspace", all<is_space>},
@@ -92,6 +92,6 @@ bool is_upper_text(std::string_view text) {
     return any;
 }
 
-std::span<const Builtin> string_predicates() { return kMethods; }
+std::span<const Builtin> string_predicates() { return kPredicates; }
 
 }  // namespace invar::jinja

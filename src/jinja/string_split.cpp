@@ -10,8 +10,6 @@ namespace invar::jinja {
 
 namespace {
 
-constexpr size_t npos = std::string_view::npos;
-
 Result<Value> to_list(Runtime& runtime, const std::vector<std::string_view>& parts, bool markup) {
     std::vector<Value> items;
     items.reserve(parts.size());
@@ -70,7 +68,7 @@ std::vector<std::string_view> split_at(std::string_view text, std::string_view s
     size_t begin = 0;
     while (limit != 0) {
         const size_t found = find_bytes(text, separator, begin);
-        if (found == npos) break;
+        if (found == std::string_view::npos) break;
         parts.push_back(text.substr(begin, found - begin));
         begin = found + separator.size();
         --limit;
@@ -86,7 +84,7 @@ std::vector<std::string_view> split_at_from_right(std::string_view text, std::st
     size_t end = text.size();
     while (limit != 0) {
         const size_t found = find_bytes(reversed, wanted, text.size() - end);
-        if (found == npos) break;
+        if (found == std::string_view::npos) break;
         const size_t begin = text.size() - found - separator.size();
         parts.push_back(text.substr(begin + separator.size(), end - begin - separator.size()));
         end = begin;
@@ -128,7 +126,7 @@ Result<Value> partition(Runtime& runtime, Arguments& arguments) {
     TRY(runtime.step_bytes(static_cast<int64_t>(text.size())));
     const size_t found = from_right ? rfind_bytes(text, separator) : find_bytes(text, separator);
     std::string_view parts[3] = {text.substr(0, found), separator, ""};
-    if (found != npos) {
+    if (found != std::string_view::npos) {
         parts[2] = text.substr(found + separator.size());
     } else {
         parts[0] = from_right ? "" : text;
@@ -143,11 +141,11 @@ Result<Value> partition(Runtime& runtime, Arguments& arguments) {
     return runtime.tuple(std::move(items));
 }
 
-constexpr Builtin kMethods[] = {{"split", split<false>},
-                                {"rsplit", split<true>},
-                                {"splitlines", split_lines},
-                                {"partition", partition<false>},
-                                {"rpartition", partition<true>}};
+constexpr Builtin kSplitMethods[] = {{"split", split<false>},
+                                     {"rsplit", split<true>},
+                                     {"splitlines", split_lines},
+                                     {"partition", partition<false>},
+                                     {"rpartition", partition<true>}};
 
 bool ends_line(char32_t c) {
     return (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
@@ -170,6 +168,6 @@ std::vector<std::string_view> lines_of(std::string_view text, bool keep_ends) {
     return lines;
 }
 
-std::span<const Builtin> string_split_methods() { return kMethods; }
+std::span<const Builtin> string_split_methods() { return kSplitMethods; }
 
 }  // namespace invar::jinja

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "files/gguf_writer.h"
 #include "make/quantize_mixes.h"
+#include "make/synth_documents.h"
 
 namespace invar {
 namespace {
@@ -67,19 +68,9 @@ std::vector<SynthTensor> tensors_of(const SynthShape& shape, int layers) {
     return tensors;
 }
 
-std::string utf8_of(uint32_t code) {
-    if (code < 0x80) return std::string(1, static_cast<char>(code));
-    return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
-}
-
 // The 256 byte tokens of byte-level BPE, then names that no text reaches. So any prompt has tokens.
 std::vector<std::string> vocabulary_of(const SynthShape& shape) {
-    std::vector<std::string> tokens;
-    uint32_t unprintable = 256;
-    for (uint32_t byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-        tokens.push_back(utf8_of(printable ? byte : unprintable++));
-    }
+    std::vector<std::string> tokens = byte_characters();
     while (static_cast<int64_t>(tokens.size()) < shape.vocabulary - 1) {
         tokens.push_back(fmt::format("<synthetic {}>", tokens.size()));
     }

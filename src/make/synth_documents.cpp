@@ -105,17 +105,6 @@ std::string utf8_of(uint32_t code) {
     return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
 }
 
-// The 256 characters that stand for bytes.
-std::vector<std::string> byte_characters() {
-    std::vector<std::string> characters;
-    uint32_t unprintable = 256;
-    for (uint32_t byte = 0; byte < 256; ++byte) {
-        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-        characters.push_back(utf8_of(printable ? byte : unprintable++));
-    }
-    return characters;
-}
-
 // The expression that cuts texts before merging, as published with models of the family.
 Json pre_tokenizer(bool qwen) {
     const std::string digits = qwen ? "\\p{N}" : "\\p{N}{1,3}";
@@ -133,6 +122,16 @@ Json added_token(int64_t id, const char* content) {
 }
 
 }  // namespace
+
+std::vector<std::string> byte_characters() {
+    std::vector<std::string> characters;
+    uint32_t unprintable = 256;
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+        const bool printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+        characters.push_back(utf8_of(printable ? byte : unprintable++));
+    }
+    return characters;
+}
 
 Json synth_config(const SynthShape& shape, int layers, const std::string& dtype, const Json& quantization) {
     Json config = {{"architectures", {family_of(shape).architecture}}};

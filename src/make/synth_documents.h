@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/json_fwd.h"
 #include "make/synth.h"
@@ -12,6 +13,8 @@ namespace invar {
 // Layers of Mistral-Small's vision tower, which has fewer than the text model.
 inline int synth_vision_layers(int layers) { return layers < 24 ? layers : 24; }
 
+// The 256 characters that stand for bytes in byte-level BPE.
+std::vector<std::string> byte_characters();
 // `dtype`: "bfloat16". `quantization`: the object quantization_config, or null.
 Json synth_config(const SynthShape& shape, int layers, const std::string& dtype, const Json& quantization);
 Json synth_generation_config(const SynthShape& shape);
