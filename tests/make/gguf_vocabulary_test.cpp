@@ -215,5 +215,38 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     contains(refusal(files), "normalises texts");
 }
 
+// Every file of the fixtures but config.json, cut and with a bit flipped at many places: a sentence or a file.
+TEST(GgufVocabulary, EndsInASentenceOrAFileForDamagedFiles) {
+    size_t tried = 0, refused = 0;
+    const auto give = [&](const TestFiles& files) {
+        const auto directory = open_files(files);
+        if (!directory) return;
+        ++tried;
+        const auto result = written(*directory);
+        if (result) return;
+        ++refused;
+        EXPECT_FALSE(result.error().message.empty());
+    };
+    for (const std::string name : {"model_with_added_tokens", "json"}) {
+        const TestFiles whole = files_of(name);
+        for (const auto& [file, bytes] : whole) {
+            if (file == "config.json" || file == "model.safetensors") continue;
+            const size_t step = std::max<size_t>(1, bytes.size() / 150);
+            for (size_t at = 0; at < bytes.size(); at += step) {
+                TestFiles damaged = whole;
+                damaged[file].resize(at);
+                give(damaged);
+                damaged[file] = bytes;
+                damaged[file][at] = static_cast<char>(damaged[file][at] ^ (1 << at % 8));
+                give(damaged);
+            }
+        }
+    }
+    EXPECT_GT(tried, 1000u);
+    EXPECT_GT(refused, tried / 4);
+    EXPECT_LT(refused, tried);
+    std::printf("[hostile] %zu damaged directories, %zu refused\n", tried, refused);
+}
+
 }  // namespace
 }  // namespace invar

@@ -1,6 +1,6 @@
 // Strings by the hundred thousand against ids and texts that independent code gave them. Jobs are folders that
-// tools/fixtures/tokenizer_oracle.py writes; INVAR_TOKENIZER_JOBS names the folder they lie in. Without it, the jobs
-// among the test data are run.
+// tools/tokenizer_oracle writes (jobs.py describes them); INVAR_TOKENIZER_JOBS names one, or the folder they lie in.
+// Without it, the jobs among the test data are run.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -24,6 +24,7 @@ std::vector<fs::path> jobs() {
     const fs::path root = folder != nullptr ? folder : INVAR_TEST_DATA "/tokenizer/jobs";
     std::vector<fs::path> found;
     if (!fs::exists(root)) return found;
+    if (fs::exists(root / "job.json")) return {root};
     for (const auto& entry : fs::directory_iterator(root)) {
         if (fs::exists(entry.path() / "job.json")) found.push_back(entry.path());
     }
@@ -70,6 +71,49 @@ std::string shown(const std::vector<int32_t>& ids) {
     return text;
 }
 
+struct Found {
+    size_t texts = 0, ids = 0, bytes = 0, ids_differ = 0, texts_differ = 0, broken = 0, broken_taken = 0;
+};
+
+// The strings of a job; the first three that differ are shown.
+void compare_texts(const fs::path& job, const Json& about, const Tokenizer& tokenizer, Found& found) {
+    const auto specials = about.value("specials", "parse") == "parse" ? Specials::parse : Specials::as_text;
+    const auto ends = about.value("ends", false) ? Tokenizer::Ends::add : Tokenizer::Ends::none;
+    const auto first_decoded = about.value("decoded_from", size_t{0});
+    Records strings(job / "strings.bin"), expected(job / "ids.bin"), decoded(job / "texts.bin");
+    while (!strings.done()) {
+        const std::string_view text = strings.next();
+        const std::vector<int32_t> wanted = ids_of(expected.next());
+        const std::string_view wanted_text = decoded.next();
+        const auto tokens = tokenizer.encode(text, specials, ends);
+        ++found.texts;
+        found.bytes += text.size();
+        const std::vector<int32_t> got = tokens.value_or(std::vector<int32_t>());
+        found.ids += got.size();
+        if (got != wanted && found.ids_differ++ < 3) {
+            ADD_FAILURE() << job.filename() << " text " << found.texts << ": '" << text << "'\n got    " << shown(got)
+                          << "\n wanted " << shown(wanted) << (tokens ? "" : tokens.error().message);
+        }
+        if (wanted_text == "\x01skip") continue;
+        const std::string back = streamed_at_once(tokenizer.decode(std::span(wanted).subspan(first_decoded), true));
+        if (back != wanted_text && found.texts_differ++ < 3) {
+            ADD_FAILURE() << job.filename() << " text " << found.texts << " decoded: '" << back << "' instead of '"
+                          << wanted_text << "' from " << shown(wanted);
+        }
+    }
+    EXPECT_TRUE(expected.done() && decoded.done()) << job << ": more ids or texts than strings";
+}
+
+void give_broken_texts(const fs::path& job, const Tokenizer& tokenizer, Found& found) {
+    Records broken(job / "broken.bin");
+    for (; !broken.done(); ++found.broken) {
+        const std::string_view text = broken.next();
+        const auto tokens = tokenizer.encode(text, Specials::parse, Tokenizer::Ends::none);
+        const bool refused = !tokens && tokens.error().message.find("UTF-8") != std::string::npos;
+        if (!refused && found.broken_taken++ < 3) ADD_FAILURE() << job << ": no UTF-8, but taken: '" << text << "'";
+    }
+}
+
 TEST(TokenizerOracle, GivesTheIdsAndTextsOfOtherImplementations) {
     const std::vector<fs::path> all = jobs();
     size_t texts_in_all = 0, differ_in_all = 0;
@@ -80,41 +124,25 @@ TEST(TokenizerOracle, GivesTheIdsAndTextsOfOtherImplementations) {
         const Result<Tokenizer> tokenizer = tokenizer_of_job(job);
         ASSERT_TRUE(tokenizer) << job << ": " << tokenizer.error().message;
         const auto read = std::chrono::steady_clock::now();
-        const bool parses = about->value("specials", "parse") == "parse";
-        const auto ends = about->value("ends", false) ? Tokenizer::Ends::add : Tokenizer::Ends::none;
-        Records strings(job / "strings.bin"), expected(job / "ids.bin"), decoded(job / "texts.bin");
-        size_t texts = 0, ids_differ = 0, texts_differ = 0, bytes = 0, ids = 0;
-        while (!strings.done()) {
-            const std::string_view text = strings.next();
-            const std::vector<int32_t> wanted = ids_of(expected.next());
-            const std::string_view wanted_text = decoded.done() ? std::string_view() : decoded.next();
-            const auto tokens = tokenizer->encode(text, parses ? Specials::parse : Specials::as_text, ends);
-            ++texts;
-            bytes += text.size();
-            const std::vector<int32_t> got = tokens.value_or(std::vector<int32_t>());
-            ids += got.size();
-            if (got != wanted && ids_differ++ < 3) {
-                ADD_FAILURE() << job.filename() << " text " << texts << ": '" << text << "'\n got    " << shown(got)
-                              << "\n wanted " << shown(wanted) << (tokens ? "" : tokens.error().message);
-            }
-            if (wanted_text == "\x01skip") continue;
-            const std::string back = streamed_at_once(tokenizer->decode(wanted, true));
-            if (back != wanted_text && texts_differ++ < 3) {
-                ADD_FAILURE() << job.filename() << " text " << texts << " decoded: '" << back << "' instead of '"
-                              << wanted_text << "' from " << shown(wanted);
-            }
-        }
+        Found found;
+        compare_texts(job, *about, *tokenizer, found);
         const auto done = std::chrono::steady_clock::now();
+        give_broken_texts(job, *tokenizer, found);
         using Seconds = std::chrono::duration<double>;
-        std::printf("[oracle] %s: %zu texts, %zu ids, %zu differ in ids, %zu in text; read %.3f s, %.1f MB/s\n",
-                    job.filename().c_str(), texts, ids, ids_differ, texts_differ, Seconds(read - start).count(),
-                    static_cast<double>(bytes) / 1e6 / Seconds(done - read).count());
-        EXPECT_GT(texts, 0u) << job;
-        EXPECT_EQ(ids_differ, 0u) << job;
-        EXPECT_EQ(texts_differ, 0u) << job;
+        std::printf(
+            "[oracle] %s: %zu texts, %zu ids, %zu differ in ids, %zu in text; %zu not UTF-8, %zu taken; read %.3f s, "
+            "%.1f MB/s\n",
+            job.filename().c_str(), found.texts, found.ids, found.ids_differ, found.texts_differ, found.broken,
+            found.broken_taken, Seconds(read - start).count(),
+            static_cast<double>(found.bytes) / 1e6 / Seconds(done - read).count());
+        EXPECT_GT(found.texts, 0u) << job;
+        EXPECT_GT(found.broken, 0u) << job;
+        EXPECT_EQ(found.ids_differ, 0u) << job;
+        EXPECT_EQ(found.texts_differ, 0u) << job;
+        EXPECT_EQ(found.broken_taken, 0u) << job;
         for (const std::string& note : tokenizer->notes()) std::printf("[oracle]   note: %s\n", note.c_str());
-        texts_in_all += texts;
-        differ_in_all += ids_differ + texts_differ;
+        texts_in_all += found.texts;
+        differ_in_all += found.ids_differ + found.texts_differ;
     }
     std::printf("[oracle] %zu jobs, %zu texts, %zu differ\n", all.size(), texts_in_all, differ_in_all);
     EXPECT_FALSE(all.empty());
