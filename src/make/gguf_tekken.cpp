@@ -15,7 +15,7 @@
 namespace invar {
 namespace {
 
-constexpr uint64_t kMostBytes = 256u << 20;
+constexpr uint64_t kMostTekkenBytes = 256u << 20;
 constexpr std::string_view kFile = "tekken.json";
 
 // The expression of the file, by which GGUF must have a name for how it cuts texts.
@@ -59,7 +59,7 @@ std::vector<std::string> merges_of(const VocabularySource& source) {
 
 Result<void> add_tekken_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
     const std::string file = directory.name_of(kFile);
-    TRY_ASSIGN(const std::string text, directory.read(kFile, kMostBytes));
+    TRY_ASSIGN(const std::string text, directory.read(kFile, kMostTekkenBytes));
     TRY_ASSIGN(const Json whole, parse_json_document(text, file));
     TRY(check_expression(whole, file));
     TRY_ASSIGN(const TokenizerParts parts, parts_from_tekken(text, file, {}));
