@@ -181,7 +181,7 @@ def check_without_a_row(copy, toy):
     copy.build("invar_emulated")
     parts = ("tensor '", "is toy", "linear", "--device cpu")
     sentences = [copy.refused("invar_emulated", command, toy, "--device", "cuda", *flags, naming=parts)
-                 for command in ("plan", "bench", "run") for flags in ((), ("--gpu-layers", "1"))]
+                 for command in ("plan", "bench") for flags in ((), ("--gpu-layers", "1"))]
     if copy.json("invar_emulated", "plan", toy)["entries"] != before["entries"]:
         raise Failure("without the row the plan for the CPU is another")
     copy.compared(len(sentences), f"refusals without a row for it, such as: {sentences[0]}")
