@@ -143,9 +143,8 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
     if (kind == Kind::characters) return character_tokens(tokenizer, file, rows);
     if (!directory.has("tokenizer.json")) {
         return fail(
-            "{}: has no tokenizer.json, no tekken.json and not sentencepiece's tokenizer.model, from which the "
-            "vocabulary of a GGUF "
-            "file is made",
+            "{}: has no tokenizer.json, no tekken.json and no tokenizer.model of SentencePiece, from one of which the "
+            "vocabulary of a GGUF file is made",
             directory.name());
     }
     return fail("{}: is not a BPE tokenizer, and others cannot be written into a GGUF file", file);

@@ -199,7 +199,7 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     contains(changed([](Json& t) { t["added_tokens"][0].erase("id"); }), "has no content or no id");
     TestFiles files = files_of("model");
     files.erase("tokenizer.model");
-    contains(refusal(files), "neither a tokenizer.json nor");
+    contains(refusal(files), "no tokenizer.json, no tekken.json and no tokenizer.model of SentencePiece");
     files = files_of("model_with_added_tokens");
     files["added_tokens.json"] = R"({"<far>": 641})";
     contains(refusal(files), "has the id 641, but the embedding has 640 rows");

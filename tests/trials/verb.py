@@ -5,7 +5,7 @@ SAYS = "a verb: gelu_multiply, with bodies for the CPU, CUDA and float64"
 LIMIT = 6
 
 EDITS = [
-    insert("src/ops/verbs.h", "    gelu_multiply,\n", before="    count,  // of the verbs"),
+    insert("src/ops/verbs.h", "    gelu_multiply,\n", before="    count,  // the number of verbs, not a verb"),
     insert("src/ops/verbs.h", """    {.verb = Verb::gelu_multiply,
      .name = "gelu_multiply",
      .law = "law::gelu_tanh (arithmetic/elementary.h), one product an element",
@@ -45,7 +45,7 @@ SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
     inspect(args.inspector, row, i, result);
 }
 
-""", before="// Rows `rows` of x. Grid:"),
+""", before="// Copies the rows `rows` of x. Grid:"),
     insert("src/cuda/cuda_ops.cu", """    static void gelu_multiply(CudaOps& cuda, const VerbCall& call) {
         check_same_shape(call.x, call.x2);
         check_same_shape(call.x, call.out);
