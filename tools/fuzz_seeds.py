@@ -126,7 +126,8 @@ def write_directories(corpus):
     shards = {2: safetensors_of("a", "b"), 3: safetensors_of("c")}
     directories = {"sharded": {0: config, 1: index, **shards, 5: hf_quant, 6: b"{}", 9: b"{}"},
                    "numbered": {0: b"{}", **shards}, "single": {0: config, 4: safetensors_of("a", "b")},
-                   "mistral": {7: b'{"dim": 4}', 8: safetensors_of("wq")}, "pytorch": {0: b"{}", 11: b"PK"}}
+                   "mistral": {7: b'{"dim": 4}', 8: safetensors_of("wq")},
+                   "mistral-beside-an-empty-config": {7: b'{"dim": 4}', 8: safetensors_of("wq"), 0: b""}, "pytorch": {0: b"{}", 11: b"PK"}}
     for name, files in directories.items():
         folder = corpus / "model_directory"
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,6 +154,31 @@ def write_checkpoint_directories(folder):
     params = json.dumps(json.loads((source / "params.json").read_text()), separators=(",", ":")).encode()
     (folder / "mistral-own").write_bytes(struct.pack("<H", len(params) | 0x8000) + params + (source / "consolidated.safetensors").read_bytes())
     print(folder / "mistral-own")
+
+
+def write_gguf_vocabularies(folder):
+    """The first byte says which file of a directory it is (fuzz/gguf_vocabulary.cpp): tokenizers of each kind that becomes a GGUF vocabulary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    added = [{"id": 5, "content": "<|end|>", "special": True}, {"id": 6, "content": "<x>", "special": False}]
+    bos = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|end|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+    pattern = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
+    byte_level = {"added_tokens": added, "post_processor": bos, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}, {"type": "ByteLevel", "use_regex": False}]},
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u0120": 3}, "merges": ["a b"]}}
+    vocab = {"<unk>": 0, "\u2581": 1, "a": 2, "b": 3, "ab": 4} | {f"<0x{byte:02X}>": 7 + byte for byte in range(256)}
+    characters = {"added_tokens": added, "normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "\u2581"}, {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
+        "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "fuse_unk": True, "vocab": vocab, "merges": [["a", "b"]]}}
+    config = {"add_bos_token": True, "add_prefix_space": False, "bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": "{{ x }}",
+              "added_tokens_decoder": {"7": {"content": "<y>", "special": True}}}
+    pieces = b"".join(b"\x0a" + bytes([len(piece)]) + piece for piece in (b"\x0a\x01a\x15\x00\x00\x80\xbf", b"\x0a\x01b", b"\x0a\x03<s>\x18\x03"))
+    seeds = {"byte_level": b"\0" + json.dumps(byte_level).encode(), "characters": b"\0" + json.dumps(characters).encode(),
+             "sentence_piece": b"\1" + pieces + b"\x12\x02\x18\x02\x1a\x02\x20\x00", "config": b"\2" + json.dumps(config).encode(),
+             "config_of_model": b"\2 " + json.dumps(config).encode(), "added": b"\3" + json.dumps({"<z>": 9}).encode()}
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
+        print(folder / name)
 
 
 def write_tokenizer_files(folder):
@@ -187,6 +213,7 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer_files(folder)
     write_directories(ROOT / "fuzz" / "corpus")
+    write_gguf_vocabularies(ROOT / "fuzz" / "corpus" / "gguf_vocabulary")
     write_checkpoint_directories(ROOT / "fuzz" / "corpus" / "checkpoint_directory")
     folder = ROOT / "fuzz" / "corpus" / "comparison_files"
     folder.mkdir(parents=True, exist_ok=True)
