@@ -96,10 +96,9 @@ Result<std::optional<QuantizationConfig>> read_mistral(const Json& params, const
     for (const auto& [key, value] : stated->items()) {
         if (value.is_null()) continue;
         const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-        const bool supported = std::any_of(std::begin(kKnown), std::end(kKnown), [&](const auto& one) {
-            return one.first == key && value.is_string() && one.second == text;
-        });
-        if (supported) continue;
+        const auto* const known =
+            std::find(std::begin(kKnown), std::end(kKnown), std::pair<std::string_view, std::string_view>(key, text));
+        if (value.is_string() && known != std::end(kKnown)) continue;
         return fail(ErrorKind::unsupported,
                     "{}: the key 'quantization.{}' is {}, which is not supported (supported: qformat_weight 'fp8_e4m3' "
                     "and qscheme_act 'TENSOR')",

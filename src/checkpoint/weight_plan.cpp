@@ -15,6 +15,8 @@
 namespace invar {
 namespace {
 
+constexpr double kBytesOfMiB = 1 << 20;
+
 constexpr int64_t kMostChunk = 65536;
 constexpr int64_t kDeviceAlignment = 256;  // of every weight in the device's block
 int64_t aligned(int64_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
@@ -294,13 +296,12 @@ namespace {
 
 // "weights 1.0 MiB + kv_cache 2.0 MiB = 3.0 MiB"
 std::string sum_text(const WeightPlan& plan, Place place) {
-    constexpr double kMiB = 1 << 20;
-    std::string sum = fmt::format("weights {:.1f} MiB", static_cast<double>(plan.weight_bytes(place)) / kMiB);
+    std::string sum = fmt::format("weights {:.1f} MiB", static_cast<double>(plan.weight_bytes(place)) / kBytesOfMiB);
     for (const PlanReserve& reserve : plan.reserves) {
         if (reserve.place == place)
-            sum += fmt::format(" + {} {:.1f} MiB", reserve.name, static_cast<double>(reserve.bytes) / kMiB);
+            sum += fmt::format(" + {} {:.1f} MiB", reserve.name, static_cast<double>(reserve.bytes) / kBytesOfMiB);
     }
-    return sum + fmt::format(" = {:.1f} MiB", static_cast<double>(plan.total_bytes(place)) / kMiB);
+    return sum + fmt::format(" = {:.1f} MiB", static_cast<double>(plan.total_bytes(place)) / kBytesOfMiB);
 }
 
 // "all 4 layers and the output are"
@@ -314,10 +315,9 @@ std::string parts_text(const WeightPlan& plan, const DeviceRequest& device) {
 // Explains the overhead. What the context takes cannot be told from what other programs take: the context exists before
 // memory can be asked about.
 std::string overhead_reason(const AcceleratorFacts& facts) {
-    constexpr double kMiB = 1 << 20;
     return fmt::format("{} (before that {:.1f} of {:.1f} MiB were taken, by this program's context and by others)",
-                       facts.overhead_source, static_cast<double>(facts.taken_bytes) / kMiB,
-                       static_cast<double>(facts.total_bytes) / kMiB);
+                       facts.overhead_source, static_cast<double>(facts.taken_bytes) / kBytesOfMiB,
+                       static_cast<double>(facts.total_bytes) / kBytesOfMiB);
 }
 
 void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t scratch) {
@@ -345,7 +345,6 @@ int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device
 Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBytes scratch) {
     const std::string of_pass = fmt::format("activations of a pass of {} tokens", plan.chunk);
     plan.reserves.push_back({.name = "scratch", .bytes = scratch.host, .reason = of_pass});
-    constexpr double kMiB = 1 << 20;
     if (request.device) {
         plan.reserves.push_back(
             {.name = "scratch", .bytes = scratch.device, .reason = of_pass, .place = Place::device});
@@ -357,21 +356,21 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
                 "{} does not fit on the device ({}): {}, but {} is {:.1f} MiB; keep fewer layers there (--gpu-layers), "
                 "or its experts on the CPU (--cpu-experts), or use a smaller --context or --chunk",
                 plan.model, plan.device, sum_text(plan, Place::device), request.device->memory_source,
-                static_cast<double>(request.device->memory_bytes) / kMiB);
+                static_cast<double>(request.device->memory_bytes) / kBytesOfMiB);
         }
     }
     if (request.device) {
         plan.placement = fmt::format(
             "{} on {} device {} ({}): {} of {:.1f} MiB ({})", parts_text(plan, *request.device),
             request.device->facts.kind, request.device->facts.index, plan.device, sum_text(plan, Place::device),
-            static_cast<double>(request.device->memory_bytes) / kMiB, request.device->memory_source);
+            static_cast<double>(request.device->memory_bytes) / kBytesOfMiB, request.device->memory_source);
     }
     if (!request.memory_bytes || plan.total_bytes(Place::host) <= *request.memory_bytes) return {};
     return fail(ErrorKind::out_of_memory,
                 "{} does not fit: {}, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
                 "or a smaller model",
                 plan.model, sum_text(plan, Place::host), request.memory_source,
-                static_cast<double>(*request.memory_bytes) / kMiB);
+                static_cast<double>(*request.memory_bytes) / kBytesOfMiB);
 }
 
 }  // namespace invar
