@@ -11,6 +11,7 @@
 #include "bench/counted_run.h"
 #include "bench/engine_subject.h"
 #include "bench/machine_ceilings.h"
+#include "models/architecture.h"
 
 namespace invar::app {
 namespace {
@@ -47,6 +48,19 @@ std::vector<Work> works_of(const BenchFlags& flags) {
     return works;
 }
 
+// Refuses works that are longer than the model's context, in words of the flags that asked for them.
+Result<void> check_context(const EngineSettings& settings, const std::vector<Work>& works) {
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
+    TRY_ASSIGN(const Architecture* const architecture, find_architecture(file));
+    TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
+    for (const Work& work : works) {
+        if (work.depth + work.tokens <= config.context_length) continue;
+        return fail("{}: a {} needs a context of {} tokens, but the model was trained for {}; ask for less",
+                    file.name(), describe(work), work.depth + work.tokens, config.context_length);
+    }
+    return {};
+}
+
 // Where the flags do not say, the context and the number of sequences are large enough for every work.
 Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& path, const std::vector<Work>& works) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, path));
@@ -57,7 +71,10 @@ Result<EngineSettings> settings_for(const BenchFlags& flags, const std::string& 
     }
     settings.logits_rows = settings.sequences;
     // A pass has at most as many rows as the context has positions, and each sequence needs a row.
-    if (settings.context == 0) settings.context = std::max<int64_t>(context, settings.sequences);
+    if (settings.context == 0) {
+        settings.context = std::max<int64_t>(context, settings.sequences);
+        TRY(check_context(settings, works));
+    }
     return settings;
 }
 

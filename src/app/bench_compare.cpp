@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "app/child_process.h"
+#include "app/output.h"
 #include "base/json.h"
 #include "bench/engine_subject.h"
 #include "bench/variant.h"
@@ -37,7 +38,8 @@ Result<EngineSettings> settings_of_second(EngineSettings settings, const Compare
 }
 
 std::string side_name(const ResolvedMachine& machine, const std::string& kernel) {
-    const std::string named = fmt::format("{} threads, {}", machine.threads, isa_name(machine.isa));
+    const std::string named =
+        fmt::format("{}, {}", counted(machine.threads, "thread", "threads"), isa_name(machine.isa));
     return kernel.empty() ? named : fmt::format("{}, kernel {}", named, kernel);
 }
 
@@ -110,7 +112,12 @@ Result<CompareReport> compare_builds(const std::vector<std::string>& arguments, 
 }
 
 Result<std::vector<double>> speeds_in(const std::string& output, const std::vector<Work>& works) {
-    TRY_ASSIGN(const Json json, parse_json(output));
+    const Result<Json> parsed = parse_json(output);
+    if (!parsed) {
+        return fail("what bench --json printed is {}, so this program is no invar; give the path of an invar",
+                    output.empty() ? std::string("empty") : parsed.error().message);
+    }
+    const Json& json = *parsed;
     const auto number = [](const Json& object, const char* key, int64_t otherwise) {
         const auto found = object.find(key);
         return found != object.end() && found->is_number() ? found->get<int64_t>() : otherwise;

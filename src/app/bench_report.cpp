@@ -4,6 +4,7 @@
 #include <fstream>
 #include <map>
 
+#include "app/output.h"
 #include "arithmetic/version.h"
 #include "base/json.h"
 
@@ -150,8 +151,9 @@ Ceilings median_ceilings(const BenchReport& report) {
 std::string bench_as_table(const Engine& engine, const BenchReport& report) {
     const std::vector<Measurement>& measurements = report.measurements;
     std::string text = report.device ? device_as_text(*report.device) : std::string();
-    text += fmt::format("{} ({}), {} threads, {}, arithmetic {}\n", engine.config().name, engine.config().architecture,
-                        engine.machine().threads, isa_name(engine.machine().isa), kArithmeticVersion);
+    text += fmt::format("{} ({}), {}, {}, arithmetic {}\n", engine.config().name, engine.config().architecture,
+                        counted(engine.machine().threads, "thread", "threads"), isa_name(engine.machine().isa),
+                        kArithmeticVersion);
     text += fmt::format("loaded in {:.3f} s: opened and planned {:.3f} s, weights {:.3f} s\n",
                         report.load.plan_seconds + report.load.weights_seconds, report.load.plan_seconds,
                         report.load.weights_seconds);

@@ -200,7 +200,8 @@ Command eval_command() {
                               {"model", text(flags->model), "GGUF file or model directory", kRequired},
                               {"text", text(flags->text), "UTF-8 text file", kRequired},
                               {"--against", text(flags->against),
-                               "Another GGUF file of the same vocabulary, or reference64: this file in float64 (slow)"},
+                               "Another GGUF file or model directory of the same vocabulary, or reference64: this "
+                               "model in float64 (slow)"},
                               {"--stride", number(flags->stride, 0),
                                "Tokens from one window to the next; 0: half of --context (default: 512)"},
                               {"--windows", number(flags->windows, 0), "Stop after so many windows; 0: all"},

@@ -26,6 +26,10 @@ void print_error(std::string_view sentence) {
     std::fprintf(stderr, "invar: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
 }
 
+std::string counted(int64_t count, std::string_view one, std::string_view many) {
+    return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
 bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }

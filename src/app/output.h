@@ -16,6 +16,8 @@ bool flush_results();                         // false if stdout could not be wr
 void print_note(std::string_view text);       // stderr, one line
 void print_error(std::string_view sentence);  // stderr, "invar: ..."
 
+std::string counted(int64_t count, std::string_view one, std::string_view many);  // "1 layer", "2 layers"
+
 bool stdout_is_terminal();
 bool stderr_is_terminal();
 bool stdin_is_terminal();

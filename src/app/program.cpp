@@ -13,7 +13,10 @@ constexpr const char* kExamples =
     "  invar plan model.gguf                              every byte that would be loaded, before loading any\n"
     "  invar bench model.gguf --threads 2                 speed, as shares of what the machine can do\n"
     "  invar quantize model-f16.gguf out.gguf q4_k_m      make a smaller file\n"
-    "  invar COMMAND --help                               all options of a command";
+    "  invar COMMAND --help                               all options of a command\n"
+    "Exit status: 0 done (equal), 1 different (or something found), 2 could not run, 3 too little memory, 4 a number "
+    "that "
+    "is not finite, 5 the device failed; docs/proof.md has the table.";
 
 }  // namespace
 

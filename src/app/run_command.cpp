@@ -93,14 +93,14 @@ void print_figures(const Chat& chat, const Generation& generation) {
     const int64_t computed = generation.prompt_tokens - generation.reused_tokens;
     const auto made = static_cast<int64_t>(generation.tokens.size());
     print_note(fmt::format(
-        "[prompt {} tokens ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} tokens in {:.2f} s, {:.1f} tok/s; {}; {}, "
-        "{} "
-        "threads, arithmetic {}{}]",
-        generation.prompt_tokens, generation.reused_tokens, generation.prompt_seconds,
-        static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), made, generation.generation_seconds,
-        static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9),
-        finish_reason_name(generation.reason), isa_name(chat.engine->machine().isa), chat.engine->machine().threads,
-        kArithmeticVersion, sampler.temperature == 0 ? "" : fmt::format(", seed {}", sampler.seed)));
+        "[prompt {} ({} reused) in {:.2f} s, {:.0f} tok/s; answer {} in {:.2f} s, {:.1f} tok/s; {}; {}, "
+        "{}, arithmetic {}{}]",
+        counted(generation.prompt_tokens, "token", "tokens"), generation.reused_tokens, generation.prompt_seconds,
+        static_cast<double>(computed) / std::max(generation.prompt_seconds, 1e-9), counted(made, "token", "tokens"),
+        generation.generation_seconds, static_cast<double>(made) / std::max(generation.generation_seconds, 1e-9),
+        finish_reason_name(generation.reason), isa_name(chat.engine->machine().isa),
+        counted(chat.engine->machine().threads, "thread", "threads"), kArithmeticVersion,
+        sampler.temperature == 0 ? "" : fmt::format(", seed {}", sampler.seed)));
 }
 
 Json as_json(const Chat& chat, const Answer& answer) {
@@ -302,6 +302,7 @@ Result<int> run(const RunSettings& flags) {
         return fail("--raw uses no chat template, so --system has no place; leave one out");
     const bool interactive = !prompt && flags.conversations.empty() && stdin_is_terminal();
     if (!prompt && flags.conversations.empty() && !interactive) {
+        if (!std::filesystem::exists(model)) TRY(Checkpoint::open(model));  // its error, before a prompt is waited for
         prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
     }
     if (prompt && prompt->empty())

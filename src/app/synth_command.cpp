@@ -27,8 +27,8 @@ Result<int> synth(const SynthFlags& flags) {
                                         : synthesize(*shape, flags.options, flags.out, show));
     bar.clear();
     const int layers = flags.options.layers > 0 ? flags.options.layers : shape->layers;
-    print_note(fmt::format("{}: {} with {} layers, {} weights, {:.1f} MiB; the weights are random, so is the text",
-                           flags.out, shape->name, layers, shape->weights(layers),
+    print_note(fmt::format("{}: {} with {}, {} weights, {:.1f} MiB; the weights are random, so is the text", flags.out,
+                           shape->name, counted(layers, "layer", "layers"), shape->weights(layers),
                            static_cast<double>(bytes) / (1 << 20)));
     return kDone;
 }

@@ -50,7 +50,8 @@ Result<int> tokenize(const TokenizeFlags& flags) {
         return kDone;
     }
     for (const int32_t id : ids) print_result(fmt::format("{:>8}  '{}'\n", id, printable(tokenizer.piece(id))));
-    print_note(fmt::format("{} tokens of {} bytes", ids.size(), text.size()));
+    print_note(fmt::format("{} of {}", counted(std::ssize(ids), "token", "tokens"),
+                           counted(std::ssize(text), "byte", "bytes")));
     return kDone;
 }
 

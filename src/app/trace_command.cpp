@@ -26,8 +26,9 @@ std::string description_of(const Recording& recording) {
         const auto found = recording.metadata.find(key);
         if (found != recording.metadata.end()) text += fmt::format("{}, ", found->second);
     }
-    const size_t stages = recording.stages.size();
-    return text + fmt::format("{} tokens, {} stages{}", recording.tokens.size(), stages,
+    const int64_t stages = std::ssize(recording.stages);
+    return text + fmt::format("{}, {}{}", counted(std::ssize(recording.tokens), "token", "tokens"),
+                              counted(stages, "stage", "stages"),
                               recording.statistics_only() ? ", statistics only" : "");
 }
 

@@ -29,14 +29,20 @@ class WatchedFault final : public VerbHook {
   public:
     WatchedFault(std::unique_ptr<FaultHook> fault, std::vector<FaultReport>& reports)
         : fault_(std::move(fault)), reports_(reports) {}
-    ~WatchedFault() override { reports_.push_back(fault_->report()); }
-    void begin_pass() override { fault_->begin_pass(); }
+    ~WatchedFault() override {
+        if (ran_) reports_.push_back(fault_->report());
+    }
+    void begin_pass() override {
+        ran_ = true;
+        fault_->begin_pass();
+    }
     void before(VerbCall& call) override { fault_->before(call); }
     void after(const VerbCall& call) override { fault_->after(call); }
 
   private:
     std::unique_ptr<FaultHook> fault_;
     std::vector<FaultReport>& reports_;
+    bool ran_ = false;
 };
 
 Result<int> try_all_faults(const VerifyFlags& flags, const EngineSettings& given) {

@@ -1,5 +1,7 @@
 // Shows the weight plan to people and to programs.
 #include <fmt/format.h>
+#include <algorithm>
+#include <array>
 
 #include <map>
 
@@ -35,6 +37,26 @@ std::map<std::string, Group> group_entries(const WeightPlan& plan) {
         scales.bytes += entry.scale_bytes();
     }
     return groups;
+}
+
+// Columns are as wide as their longest text: tensors of a directory have longer names than those of a GGUF file.
+std::string entries_as_table(const WeightPlan& plan) {
+    std::vector<std::array<std::string, 5>> rows = {{"weight", "tensor", "shape", "format", "form"}};
+    for (const PlanEntry& entry : plan.entries) {
+        rows.push_back({to_string(entry.id), entry.tensor, fmt::format("{}", fmt::join(entry.shape, " x ")),
+                        std::string(entry.source->name), std::string(stored_form_name(entry.form))});
+    }
+    std::array<size_t, 5> widths = {30, 28, 20, 7, 10};
+    for (const auto& row : rows) {
+        for (size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    }
+    std::string text;
+    for (size_t r = 0; r < rows.size(); ++r) {
+        for (size_t i = 0; i < widths.size(); ++i) text += fmt::format("{:<{}} ", rows[r][i], widths[i]);
+        text += r == 0 ? fmt::format("{:>12}  {}\n", "bytes", "why")
+                       : fmt::format("{:>12}  {}\n", plan.entries[r - 1].bytes, plan.entries[r - 1].reason);
+    }
+    return text;
 }
 
 }  // namespace
@@ -100,14 +122,7 @@ std::string plan_as_table(const WeightPlan& plan, bool every_tensor) {
     std::string text = fmt::format("{} ({}), context {}, prompt chunks of {}\n\n", plan.model, plan.architecture,
                                    plan.context, plan.chunk);
     if (every_tensor) {
-        text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", "weight", "tensor", "shape", "format",
-                            "form", "bytes", "why");
-        for (const PlanEntry& entry : plan.entries) {
-            text += fmt::format("{:<30} {:<28} {:<20} {:<7} {:<10} {:>12}  {}\n", to_string(entry.id), entry.tensor,
-                                fmt::format("{}", fmt::join(entry.shape, " x ")), entry.source->name,
-                                stored_form_name(entry.form), entry.bytes, entry.reason);
-        }
-        text += "\n";
+        text += entries_as_table(plan) + "\n";
     }
     text += fmt::format("{:<30} {:>8} {:>14} {:>12}\n", "kind", "entries", "bytes", "MiB");
     for (const auto& [name, group] : group_entries(plan)) {

@@ -367,10 +367,12 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
     }
     if (!request.memory_bytes || plan.total_bytes(Place::host) <= *request.memory_bytes) return {};
     return fail(ErrorKind::out_of_memory,
-                "{} does not fit: {}, but {} is {:.1f} MiB; use a smaller --context or --chunk, --form as-stored, "
+                "{} does not fit: {}, but {} is {}; use a smaller --context or --chunk, --form as-stored, "
                 "or a smaller model",
                 plan.model, sum_text(plan, Place::host), request.memory_source,
-                static_cast<double>(*request.memory_bytes) / kBytesOfMiB);
+                *request.memory_bytes < kBytesOfMiB
+                    ? fmt::format("{} bytes", *request.memory_bytes)
+                    : fmt::format("{:.1f} MiB", static_cast<double>(*request.memory_bytes) / kBytesOfMiB));
 }
 
 }  // namespace invar

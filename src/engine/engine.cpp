@@ -110,7 +110,7 @@ Result<void> Engine::check_finite(const Ops& verbs) const {
         failure->stage.layer < 0 ? std::string("outside the layers") : fmt::format("in layer {}", failure->stage.layer);
     return fail(ErrorKind::numeric,
                 "{}: the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged or the numbers "
-                "overflow, run invar inspect",
+                "overflow, run invar audit on the model",
                 checkpoint_.name(), failure->stage.name, failure->verb, where,
                 std::isnan(failure->value) ? std::string("nan")
                                            : fmt::format("{}", failure->value),  // a NaN's sign is not defined

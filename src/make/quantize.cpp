@@ -18,6 +18,11 @@ namespace invar {
 
 namespace {
 
+// The name of a tensor as its own container has it: a directory's, where the rows come from one.
+std::string spell(const SourceTensor& source) {
+    return printable(source.weight != nullptr ? source.weight->name : source.info.name);
+}
+
 constexpr int64_t kChunkWeights = int64_t{1} << 16;  // 256 KiB of binary32: stays in a core's cache
 constexpr int64_t kSlabBytes = int64_t{64} << 20;    // of output held in memory at once
 constexpr int kMostThreads = 256;                    // more would only fail to start
@@ -169,9 +174,12 @@ Result<void> Quantizer::encode_slab(const RowCoder& coder, int64_t first, int64_
                    coder.encode(begin, std::min(last, begin + chunk_rows), slab.data() + (begin - first) * row_bytes));
         const ChunkSums& each = sums[static_cast<size_t>(chunk)];
         if (each.bad_row < 0) return {};
-        return fail("{}: tensor '{}' holds {} at row {}, column {}, which {} cannot hold", in_.name(),
-                    printable(coder.source.info.name), each.bad_value, each.bad_row, each.bad_column,
-                    coder.target.name);
+        const std::string where = fmt::format("{}: tensor '{}' holds {} at row {}, column {}", in_.name(),
+                                              spell(coder.source), each.bad_value, each.bad_row, each.bad_column);
+        if (!std::isfinite(each.bad_value)) {
+            return fail("{}, which is no finite number: the weights are damaged, run invar audit on the model", where);
+        }
+        return fail("{}, which {} cannot hold; choose another format", where, coder.target.name);
     }));
     for (const ChunkSums& each : sums) {
         total.error += each.error;
@@ -188,8 +196,8 @@ Result<QuantizedTensor> plan_tensor(const GgufSource& in, const SourceTensor& so
     if (!tensor.format->is_float && !exact && !allow_requantize) {
         return fail(
             "{}: tensor '{}' is {} already, and quantising it again as {} loses accuracy twice; start from an F32, "
-            "F16 or BF16 file, or allow requantising",
-            in.name(), printable(tensor.name), tensor.format->name, choice.chosen->name);
+            "F16 or BF16 model, or give --allow-requantize",
+            in.name(), spell(source), tensor.format->name, choice.chosen->name);
     }
     return QuantizedTensor{.name = tensor.name,
                            .shape = tensor.shape,

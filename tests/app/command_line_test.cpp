@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "app/output.h"
 #include "app/program.h"
 
 namespace invar::app {
@@ -205,6 +206,23 @@ TEST(CommandLine, HelpNamesEveryRow) {
         }
     });
     EXPECT_GT(rows, 200);
+}
+
+TEST(Output, CountsOneThingInTheSingular) {
+    EXPECT_EQ(counted(1, "layer", "layers"), "1 layer");
+    EXPECT_EQ(counted(0, "layer", "layers"), "0 layers");
+    EXPECT_EQ(counted(2, "suspicious finding", "suspicious findings"), "2 suspicious findings");
+}
+
+TEST(CommandLine, HelpExplainsEveryExitStatus) {
+    const Outcome outcome = run(program(), {"--help"});
+    EXPECT_EQ(outcome.code, 0);
+    const size_t at = outcome.printed.find("Exit status: 0 done");
+    ASSERT_NE(at, std::string::npos) << outcome.printed;
+    const std::string line = outcome.printed.substr(at, outcome.printed.find('\n', at) - at);
+    for (const char* one :
+         {", 1 different", ", 2 could not run", ", 3 too little memory", ", 4 a number", ", 5 the device"})
+        EXPECT_NE(line.find(one), std::string::npos) << one << " in: " << line;
 }
 
 }  // namespace

@@ -158,6 +158,8 @@ def check_refusals(invar, path):
     for flags, message in ((("--compare", "kernel"), "write kernel=NAME"), (("--compare", "isa=mmx"), "choose one of scalar"),
                            (("--compare", "threads=none"), "between 1 and 4096"), (("--compare", "kernel=none"), "the kernels are"),
                            (("--compare", "build=/nowhere/invar"), "cannot be run"), (("--prompt", "0", "--generate", "0"), "nothing to measure"),
+                           (("--compare", "build=/bin/true"), "/bin/true: what bench --json printed is empty, so this program is no invar"),
+                           (("--prompt", "99999"), "a prompt of 99999 needs a context of 99999 tokens, but the model was trained for"),
                            (("--sequences", "0"), "between 1 and 4096"), (("--depth", "-1"), "between 0 and"), (("--runs", "0"), "--runs is"),
                            (("--prompt", "20", "--generate", "0", "--sequences", "40", "--chunk", "32"), "raise --chunk"),
                            (("--prompt", "0", "--generate", "2", "--compare", "kernel=avx2_tiles", "--isa", "scalar"), "")):

@@ -4,6 +4,7 @@ weights as their GGUF files.  The tiny models have no tokenizer, so the test add
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -100,6 +101,29 @@ def check_demo(invar, models, kind, folder):
     assert all(key.startswith("general.") or key.split(".", 1)[1] in OURS_ONLY for key in differ), (kind, differ)
 
 
+def check_refused(models, folder):
+    """The tool that writes directories refuses a quantised file in one sentence and leaves nothing behind."""
+    for given, wanted in ((models / "demo-dense-q8_0.gguf", "is Q8_0, but only"), (folder / "missing.gguf", "No such file"),
+                          (pathlib.Path(__file__), "this is no GGUF file")):
+        done = subprocess.run([sys.executable, ROOT / "tools" / "demo" / "directory.py", given, folder / "refused"], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and wanted in done.stderr and str(given) in done.stderr, done.stderr
+        assert not (folder / "refused").exists()
+
+
+def check_names(invar, folder):
+    """Tables and errors use a directory's own names of tensors: the columns of a plan stay columns, and quantize names what the user has."""
+    lines = invar.run("plan", folder / "moe").splitlines()
+    at, rows = lines[2].index("format"), lines[3:lines.index("", 3)]
+    assert len(rows) > 20 and max(len(row.split()[0]) for row in rows) > 0
+    for row in rows:
+        assert row[at - 1] == " " and row[at:at + 4] in ("bf16", "f32 "), row
+    packed = folder / "packed"
+    invar.run("synth", "tiny", "hf-int4-g128", packed, "--layers", "1")
+    done = invar.call("quantize", packed, folder / "never.gguf", "q4_k_m")
+    assert done.returncode == 2 and "tensor 'model.layers.0." in done.stderr and "--allow-requantize" in done.stderr, done.stderr
+    assert not (folder / "never.gguf").exists()
+
+
 def check_sources(invar, folder):
     """`inspect` and `run --verbose` name the files that the tokenizer, the template and the end tokens were taken from."""
     text = invar.json("inspect", folder, "--json")["text"]
@@ -126,6 +150,8 @@ def test(invar, arguments):
         for kind in ("moe", "dense"):
             check_demo(invar, pathlib.Path(arguments.models), kind, pathlib.Path(folder))
         check_sources(invar, pathlib.Path(folder) / "dense")
+        check_refused(pathlib.Path(arguments.models), pathlib.Path(folder))
+        check_names(invar, pathlib.Path(folder))
     print(f"{len(names)} directories, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
 
 

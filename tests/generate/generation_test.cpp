@@ -132,6 +132,7 @@ TEST(Engine, NamesTheVerbLayerAndElementOfTheFirstNonFiniteNumber) {
     EXPECT_NE(refused.error().message.find("the result of up (linear) in layer 1 is nan at row 0, element 17"),
               std::string::npos)
         << refused.error().message;
+    EXPECT_NE(refused.error().message.find("run invar audit on the model"), std::string::npos);
     std::filesystem::remove(path);
 }
 

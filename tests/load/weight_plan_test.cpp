@@ -74,6 +74,11 @@ TEST(WeightPlan, RefusesWhatDoesNotFitAndShowsTheSum) {
          {"does not fit", "weights ", " + kv_cache ", " + scratch 1.0 MiB", "but --memory is 1.0 MiB"}) {
         EXPECT_NE(error.find(part), std::string::npos) << part << " in: " << error;
     }
+    request.memory_bytes = 1 << 10;
+    const auto tiny_budget = finish_plan(planned.plan, request, {.host = 1 << 20});
+    ASSERT_FALSE(tiny_budget);
+    EXPECT_NE(tiny_budget.error().message.find("but --memory is 1024 bytes;"), std::string::npos)
+        << tiny_budget.error().message;
 }
 
 TEST(WeightPlan, RefusesAContextTheModelWasNotTrainedFor) {

@@ -421,10 +421,11 @@ std::string refusal(const TemporaryFolder& folder, std::vector<SourceTensor> ten
 TEST(Quantize, RefusesInputThatIsQuantizedAlready) {
     const TemporaryFolder folder;
     const std::vector<SourceTensor> model{{"blk.0.attn_k.weight", {4, 256}, FormatId::q8_0}};
-    EXPECT_EQ(refusal(folder, model, {.mix = "q4_k_m"}), (folder / "model.gguf").string() +
-                                                             ": tensor 'blk.0.attn_k.weight' is q8_0 already, and "
-                                                             "quantising it again as q4_k loses accuracy twice; start "
-                                                             "from an F32, F16 or BF16 file, or allow requantising");
+    EXPECT_EQ(refusal(folder, model, {.mix = "q4_k_m"}),
+              (folder / "model.gguf").string() +
+                  ": tensor 'blk.0.attn_k.weight' is q8_0 already, and "
+                  "quantising it again as q4_k loses accuracy twice; start "
+                  "from an F32, F16 or BF16 model, or give --allow-requantize");
     EXPECT_EQ(refusal(folder, model, {.mix = "q4_k_m", .allow_requantize = true}), "");
     EXPECT_EQ(refusal(folder, model, {.mix = "q8_0"}), "");  // a copy
     EXPECT_EQ(refusal(folder, model, {.mix = "f32"}), "");   // exact
@@ -436,11 +437,14 @@ TEST(Quantize, RefusesNumbersThatAFormatCannotHold) {
     values[256 + 7] = INFINITY;
     EXPECT_EQ(refusal(folder, {{"blk.0.attn_k.weight", {2, 256}, FormatId::f32, values}}, {.mix = "q8_0"}),
               (folder / "model.gguf").string() +
-                  ": tensor 'blk.0.attn_k.weight' holds inf at row 1, column 7, which q8_0 cannot hold");
+                  ": tensor 'blk.0.attn_k.weight' holds inf at row 1, column 7, which is no finite number: the "
+                  "weights are damaged, run invar audit on the model");
     values[256 + 7] = 70000.0f;
-    EXPECT_EQ(refusal(folder, {{"blk.0.attn_k.weight", {2, 256}, FormatId::f32, values}}, {.mix = "f16"}),
-              (folder / "model.gguf").string() +
-                  ": tensor 'blk.0.attn_k.weight' holds 70000 at row 1, column 7, which f16 cannot hold");
+    EXPECT_EQ(
+        refusal(folder, {{"blk.0.attn_k.weight", {2, 256}, FormatId::f32, values}}, {.mix = "f16"}),
+        (folder / "model.gguf").string() +
+            ": tensor 'blk.0.attn_k.weight' holds 70000 at row 1, column 7, which f16 cannot hold; choose another "
+            "format");
     EXPECT_EQ(refusal(folder, {{"blk.0.attn_k.weight", {2, 256}, FormatId::f32, values}}, {.mix = "bf16"}), "");
 }
 

@@ -15,7 +15,9 @@
 
 #include "arithmetic/float_types.h"
 #include "base/json.h"
+#include "files/checkpoint.h"
 #include "files/model_directory.h"
+#include "make/quantize.h"
 #include "make/synth_scheme.h"
 
 namespace invar {
@@ -204,6 +206,19 @@ TEST_F(SynthDirectoryTest, LeavesNothingWhereItStopsAndOverwritesNothing) {
     EXPECT_EQ(again.error().message, path_.string() + ": exists already; give another name");
     EXPECT_FALSE(synthesize_directory(shape, {.mix = "hf-fp7"}, path_, nullptr));
     EXPECT_FALSE(synthesize_directory(shape, {.mix = "hf-bf16", .layers = 9}, path_, nullptr));
+}
+
+// The user of a directory has its names before them, not those of the GGUF file that is not written.
+TEST_F(SynthDirectoryTest, QuantizeNamesTheDirectorysTensors) {
+    make("tiny", "hf-int4-g128");
+    const auto checkpoint = Checkpoint::open(path_);
+    ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+    const auto refused = plan_quantize(*checkpoint, {.mix = "q4_k_m"});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message.find(path_.string() + ": tensor 'model.layers.0."), 0u)
+        << refused.error().message;
+    EXPECT_NE(refused.error().message.find(" is int4_g128 already, and quantising it again as "), std::string::npos);
+    EXPECT_NE(refused.error().message.find(", or give --allow-requantize"), std::string::npos);
 }
 
 }  // namespace

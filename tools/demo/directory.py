@@ -81,9 +81,26 @@ def tokenizer_of(tokens, types, merges):
                       "merges": [merge.split(" ") for merge in merges]}}
 
 
+def check(path, reader):
+    """Refuses a file that this program cannot write as a directory, before anything is written."""
+    architecture = reader.fields["general.architecture"].contents() if "general.architecture" in reader.fields else None
+    if architecture not in ("qwen3", "qwen3moe"):
+        raise ValueError(f"{path}: the architecture is {architecture}, but only qwen3 and qwen3moe are written; give a demonstration model")
+    for tensor in reader.tensors:
+        if tensor.tensor_type not in DTYPES:
+            raise ValueError(f"{path}: tensor '{tensor.name}' is {tensor.tensor_type.name}, but only {', '.join(DTYPES.values())} are written; "
+                             "give the file that was not quantised, such as models/demo-dense.gguf")
+        if ("?." + tensor.name).split(".")[-2] not in NAMES:
+            raise ValueError(f"{path}: tensor '{tensor.name}' has no name in a directory; give a demonstration model")
+
+
 def write_directory(path, folder):
-    """`path`: a GGUF file of the architectures qwen3 or qwen3moe in F32 or BF16."""
-    reader = gguf.GGUFReader(path)
+    """`path`: a GGUF file of the architectures qwen3 or qwen3moe in F32, F16 or BF16. Raises ValueError for another, before it writes."""
+    try:
+        reader = gguf.GGUFReader(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: this is no GGUF file ({error})") from error
+    check(path, reader)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     arch = fields["general.architecture"]
 
@@ -113,4 +130,9 @@ if __name__ == "__main__":
     parser.add_argument("model", help="GGUF file")
     parser.add_argument("folder")
     arguments = parser.parse_args()
-    write_directory(arguments.model, arguments.folder)
+    try:
+        write_directory(arguments.model, arguments.folder)
+    except OSError as error:
+        raise SystemExit(f"directory.py: {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise SystemExit(f"directory.py: {error}") from None

@@ -295,12 +295,13 @@ void WeightAudit::look_for_duplicates(const TensorInfo& tensor, const TensorScan
     }
     if (const EqualPair& pair = found.blocks; pair.count > 0) {
         add("duplicated-blocks", tensor, scan, {pair.second, 0}, pair.count,
-            fmt::format(
-                "{} of {}{} repeat another; the first is block {}, {}, equal to block {}, {}; by chance 2^{:.0f} would",
-                times(pair.count, "block", "blocks"), scan.blocks,
-                scan.hashed_one_in > 1 ? fmt::format(" (one in {} was looked at)", scan.hashed_one_in) : "",
-                pair.second, spell_block(tensor, scan, pair.second), pair.first, spell_block(tensor, scan, pair.first),
-                found.log2_chance));
+            fmt::format("{} of {}{} repeat another; the first is block {}, {}, equal to block {}, {}; random blocks "
+                        "would be equal with a "
+                        "probability of 2^{:.0f}",
+                        times(pair.count, "block", "blocks"), scan.blocks,
+                        scan.hashed_one_in > 1 ? fmt::format(" (one in {} was looked at)", scan.hashed_one_in) : "",
+                        pair.second, spell_block(tensor, scan, pair.second), pair.first,
+                        spell_block(tensor, scan, pair.first), found.log2_chance));
     }
 }
 

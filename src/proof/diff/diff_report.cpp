@@ -70,6 +70,14 @@ std::string table_header(std::string_view first) {
                        "scale", "worst", "worst block");
 }
 
+// The order of tensors by the distance that is shown; one that is not a number counts as the farthest.
+bool nearer(const TensorDistance& x, const TensorDistance& y) {
+    const auto distance = [](const TensorDistance& tensor) {
+        return std::isnan(tensor.relative_rms) ? HUGE_VAL : tensor.relative_rms;
+    };
+    return distance(x) < distance(y);
+}
+
 std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
     std::string text;
     std::map<std::pair<std::string_view, std::string>, std::vector<const TensorDistance*>> roles;
@@ -78,12 +86,10 @@ std::string tensors_as_text(const CheckpointDiff& diff, bool every_tensor) {
         if (every_tensor) text += tensor_line(tensor);
     }
     if (every_tensor) return table_header("weight") + text;
-    // Each role is represented by the tensor that is farthest from its expectation.
-    const auto excess = [](const TensorDistance* tensor) { return tensor->relative_rms / (tensor->expected + 1e-9); };
     for (const auto& [role, tensors] : roles) {
         const TensorDistance* const most =
             *std::max_element(tensors.begin(), tensors.end(),
-                              [&](const TensorDistance* x, const TensorDistance* y) { return excess(x) < excess(y); });
+                              [](const TensorDistance* x, const TensorDistance* y) { return nearer(*x, *y); });
         text += tensor_line(*most);
     }
     return table_header("farthest of each kind") + text;
@@ -98,9 +104,7 @@ std::string equality_as_text(const CheckpointDiff& diff) {
     if (equal == count && count > 0) {
         text = fmt::format("all weights of {} tensors are equal to the bit\n", count);
     } else if (count > 0) {
-        const auto farthest = std::max_element(
-            diff.tensors.begin(), diff.tensors.end(),
-            [](const TensorDistance& x, const TensorDistance& y) { return x.relative_rms < y.relative_rms; });
+        const auto farthest = std::max_element(diff.tensors.begin(), diff.tensors.end(), nearer);
         text = fmt::format("{} of {} tensors are equal to the bit; the farthest is {} ({}) at a distance of {:.3g}\n",
                            equal, count, to_string(farthest->pair->id), formats_of(*farthest), farthest->relative_rms);
     }
@@ -173,7 +177,8 @@ std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
     text += "\n" + equality_as_text(diff);
     return text + fmt::format("{} tensors compared, {}\n", diff.tensors.size(),
                               diff.suspicions() == 0 ? std::string("0 suspicious: the formats explain every distance")
-                                                     : fmt::format("{} suspicious findings", diff.suspicions()));
+                                                     : fmt::format("{} suspicious finding{}", diff.suspicions(),
+                                                                   diff.suspicions() == 1 ? "" : "s"));
 }
 
 }  // namespace invar

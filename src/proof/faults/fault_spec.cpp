@@ -137,6 +137,12 @@ std::string layers_of(const std::vector<const VerbSite*>& sites) {
     return first < 0 ? "none: it is outside the layers" : fmt::format("{} to {}", first, last);
 }
 
+int last_layer(std::span<const VerbSite> sites) {
+    int last = -1;
+    for (const VerbSite& site : sites) last = std::max(last, site.key.layer);
+    return last;
+}
+
 Result<void> check_range(const FaultPlace& place, std::string_view part, std::optional<int64_t> value, int64_t count) {
     if (!value || *value < count) return {};
     return fail("fault {}: {}={} is not there; {} has {} 0 to {}", place.kind->name, part, *value,
@@ -200,6 +206,11 @@ Result<FaultPlace> resolve_fault(const FaultSpec& spec, std::span<const VerbSite
     if (spec.layer) {
         const auto kept = keep([&](const VerbSite* site) { return site->key.layer == *spec.layer; });
         if (kept.empty()) {
+            const int last = last_layer(sites);
+            if (*spec.layer > last) {
+                return fail("fault {}: there is no layer {}; the model has layers 0 to {}", kind->name, *spec.layer,
+                            last);
+            }
             return fail("fault {}: layer={} has no place for it; its layers in this model are {}", kind->name,
                         *spec.layer, layers_of(left));
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "files/printable.h"
 #include "proof/record/cache_rows.h"
 
 namespace invar {
@@ -146,6 +147,27 @@ Result<void> run(ModelRunner& runner, const ReplayRequest& request, int32_t sequ
     return first_failure;
 }
 
+// Another file of the same model may be compared (another format of its weights, say), another model may not.
+Result<void> check_model(const ModelConfig& config, const Recording& recording) {
+    constexpr std::string_view kAdvice = "replay it on the model that it was recorded from";
+    const auto architecture = recording.metadata.find("architecture");
+    if (architecture != recording.metadata.end() && architecture->second != config.architecture) {
+        return fail("the recording is of another model, of architecture '{}' and not '{}'; {}",
+                    printable(architecture->second), config.architecture, kAdvice);
+    }
+    for (const StageRecord& stage : recording.stages) {
+        if (stage.key.layer >= std::ssize(config.layers)) {
+            return fail("the recording is of another model: it has layer {}, but the last layer here is {}; {}",
+                        stage.key.layer, config.layers.size() - 1, kAdvice);
+        }
+        if (stage.key.name == "embedding" && stage.elements.empty() && stage.width() != config.width) {
+            return fail("the recording is of another model: its embeddings have {} numbers, but here {}; {}",
+                        stage.width(), config.width, kAdvice);
+        }
+    }
+    return {};
+}
+
 Result<void> check(const ModelRunner& runner, const Recording& recording) {
     if (recording.tokens.empty()) return fail("the recording has no tokens, so nothing can be run on them");
     if (recording.statistics_only()) return fail("the recording has statistics only; replay needs values");
@@ -158,7 +180,7 @@ Result<void> check(const ModelRunner& runner, const Recording& recording) {
             return fail("the recording has token {}, but the model knows {} tokens: it is of another model", token,
                         runner.config().vocabulary);
     }
-    return {};
+    return check_model(runner.config(), recording);
 }
 
 }  // namespace

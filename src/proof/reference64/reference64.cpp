@@ -57,7 +57,7 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
                                                            : fmt::format("in layer {}", failure->stage.layer);
         return fail(
             "{}: evaluated in float64, the result of {} ({}) {} is {} at row {}, element {}; the weights are damaged, "
-            "run invar inspect",
+            "run invar audit on the model",
             checkpoint_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row,
             failure->element);
     }

@@ -160,6 +160,8 @@ class Verification {
             TRY_ASSIGN(Opened opened, open(paths_[candidate]));
             const double expected = opened.seconds_of(probes_, schedules().front());
             if (candidate != candidates.back() && expected > settings_.seconds_of_path) continue;
+            // A fault that has no place in this model is an error of the request, and no path differs by it.
+            if (settings_.make_fault) TRY(settings_.make_fault(*opened.engine));
             book_path_ = candidate;
             report_.compared_with = fmt::format("{}, {}", paths_[candidate].name, schedules().front().name);
             std::vector<int32_t> sequence_of;

@@ -213,14 +213,14 @@ std::string verify_as_text(const VerifyReport& report, bool each_schedule) {
         probes += fmt::format("{}{} ({})", probes.empty() ? "" : ", ", name, positions);
     }
     std::string text = fmt::format(
-        "{} ({}, {} layers, {}), arithmetic version {}, cache {}\n"
+        "{} ({}, {} layer{}, {}), arithmetic version {}, cache {}\n"
         "probes: {} positions\n"
         "every path is compared with: {} ({} stages of positions)\n"
         "hash of all these stages: {}\n\n"
         "  {:<{}} {:>4} {:>10} {:>11} {:>13} {:>10} {:>8}\n",
-        report.model, report.architecture, report.layers, report.file_hash, report.arithmetic_version,
-        report.cache_type, probes, report.compared_with, thousands(report.reference_stages), report.stages_hash, "path",
-        kNameWidth, "ways", "positions", "stages", "values", "differing", "time");
+        report.model, report.architecture, report.layers, report.layers == 1 ? "" : "s", report.file_hash,
+        report.arithmetic_version, report.cache_type, probes, report.compared_with, thousands(report.reference_stages),
+        report.stages_hash, "path", kNameWidth, "ways", "positions", "stages", "values", "differing", "time");
     for (const std::string& skipped : report.skipped_probes) text += fmt::format("  skipped {}\n", skipped);
     text += path_lines(report, each_schedule);
     if (const PathResult* path = report.first_difference()) {
@@ -238,9 +238,9 @@ std::string verify_as_text(const VerifyReport& report, bool each_schedule) {
                                      : report.count(PathStatus::different) > 0 ? "DIFFERENT"
                                                                                : "FAILED";
     text += fmt::format(
-        "\n{}: {} stages of {} layers compared in {} runs, {} values; differing values: {}; runs different {}, failed "
+        "\n{}: {} stages of {} layer{} compared in {} runs, {} values; differing values: {}; runs different {}, failed "
         "{}; paths skipped {}; {:.1f} s\n",
-        verdict, thousands(totals.stages), report.layers,
+        verdict, thousands(totals.stages), report.layers, report.layers == 1 ? "" : "s",
         report.paths.size() - static_cast<size_t>(report.count(PathStatus::skipped)), thousands(totals.values),
         thousands(totals.differing_values), report.count(PathStatus::different), report.count(PathStatus::failed),
         report.count(PathStatus::skipped), report.seconds);

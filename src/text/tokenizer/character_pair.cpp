@@ -1,6 +1,7 @@
 // Unknown characters and bytes are appended in the order that the `tokenizers` library uses (character_pair.h).
 #include "text/tokenizer/character_pair.h"
 
+#include "files/printable.h"
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -47,7 +48,7 @@ Result<void> CharacterPairEncoder::append_characters(std::string_view text, Span
             if (rules_.unknown < 0) {
                 return fail(
                     "the vocabulary has no token for '{}', which is at byte {} of the text, and no unknown token",
-                    spelled, begin);
+                    printable(spelled), begin);
             }
             if (unknown_waits && !rules_.fuse_unknown) work.merges.append(at, 0, rules_.unknown);
             unknown_waits = true;

@@ -114,7 +114,8 @@ char32_t spaced_by_nmt(char32_t c) {
 
 Result<void> replace(Text& text, const Replace& step, Pattern::Workspace& workspace) {
     std::vector<Span> matches;
-    TRY(step.pattern.find_all(text.text, {0, text.text.size()}, workspace, matches));
+    const Result<void> found = step.pattern.find_all(text.text, {0, text.text.size()}, workspace, matches);
+    if (!found) return fail("the normalizer's Replace: {}", found.error().message);
     if (matches.empty()) return {};
     if (matches[0].begin == 0 && matches[0].end > 0 && step.content.empty()) text.keeps_start = false;
     std::string made;

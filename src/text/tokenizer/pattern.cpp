@@ -121,8 +121,8 @@ Result<void> Pattern::find_all(std::string_view text, Span piece, Workspace& wor
             continue;
         }
         if (found < 0) {
-            return fail("the pre-tokeniser gave up on {} bytes of text at byte {}: {}", size, piece.begin + from,
-                        message_of(found));
+            return fail("its expression gave up on {} bytes of text at byte {} ({}); use a shorter or another text",
+                        size, piece.begin + from, message_of(found));
         }
         const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(state.match.get());
         if (bounds[0] == bounds[1] && bounds[0] == last_end) {

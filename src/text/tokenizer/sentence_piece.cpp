@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "files/printable.h"
 #include "text/tokenizer/merge.h"
 #include "text/tokenizer/utf8.h"
 
@@ -150,7 +151,8 @@ Result<void> SentencePieceEncoder::emit_bytes(std::string_view character, std::v
         return {};
     }
     if (unknown_ < 0) {
-        return fail("the vocabulary has no token for '{}', none for its bytes, and no unknown token", character);
+        return fail("the vocabulary has no token for '{}', none for its bytes, and no unknown token",
+                    printable(character));
     }
     if (tokens.empty() || tokens.back() != unknown_) tokens.push_back(unknown_);  // a run gets one
     return {};

@@ -65,8 +65,9 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, Specials s
         if (segment.token >= 0) {
             tokens.push_back(segment.token);
         } else {
-            TRY(encode_text(text.substr(segment.begin, segment.end - segment.begin), segment.begin == 0, specials, work,
-                            tokens));
+            const Result<void> encoded = encode_text(text.substr(segment.begin, segment.end - segment.begin),
+                                                     segment.begin == 0, specials, work, tokens);
+            if (!encoded) return fail("{}: {}", parts.taken_from, encoded.error().message);
         }
     }
     if (ends == Ends::add) {

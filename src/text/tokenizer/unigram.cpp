@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "files/printable.h"
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -113,7 +114,7 @@ Result<void> UnigramEncoder::find_best(std::string_view word, std::vector<Best>&
         if (!has_character) {
             if (rules_.unknown < 0) {
                 return fail("the vocabulary has no token for '{}', and no unknown token",
-                            word.substr(begin, character));
+                            printable(word.substr(begin, character)));
             }
             offer(begin, begin + character, unknown_score_, rules_.unknown);
         }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "files/printable.h"
 #include "text/tokenizer/utf8.h"
 
 namespace invar {
@@ -41,7 +42,7 @@ Result<void> WordPieceEncoder::encode(std::string_view text, Span word, ModelWor
     if (is_spelled) return {};
     tokens.resize(first);
     if (rules_.unknown < 0)
-        return fail("the vocabulary has no tokens for the word '{}', and no unknown token", bytes.substr(0, 100));
+        return fail("the vocabulary has no tokens for the word '{}', and no unknown token", printable(bytes));
     tokens.push_back(rules_.unknown);
     return {};
 }

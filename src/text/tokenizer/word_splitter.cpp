@@ -95,7 +95,8 @@ Result<void> cut(WordSplitter::Work& work, const Pattern& pattern, SplitBehavior
     work.words.clear();
     for (const Span piece : work.pieces) {
         work.matches.clear();
-        TRY(pattern.find_all(work.text, piece, work.search, work.matches));
+        const Result<void> found = pattern.find_all(work.text, piece, work.search, work.matches);
+        if (!found) return fail("the pre-tokenizer: {}", found.error().message);
         make_words(piece, work.matches, behavior, invert, work.words);
     }
     const bool keeps_first = !work.pieces.empty() && !work.words.empty() && work.words[0].begin == work.pieces[0].begin;

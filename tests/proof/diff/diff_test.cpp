@@ -377,6 +377,30 @@ TEST(DiffDrift, MeasuresWhatAChangedLayerAdds) {
     EXPECT_NEAR(report.mean_kl(), expected / 3, 1e-12);
 }
 
+// The tensor with the largest distance is not the one with the largest multiple of what its format explains.
+TEST(Diff, TheTableAndTheLastLineCallTheSameTensorTheFarthest) {
+    Compared compared(specimen_of(FormatId::bf16), specimen_of(FormatId::q4_k));
+    double largest = 0;
+    for (TensorDistance& tensor : compared.diff.tensors) {
+        if (to_string(tensor.pair->id) == "layer 1 up") {
+            tensor.relative_rms = 0.875;
+            tensor.expected = 1.0;
+        } else {
+            largest = std::max(largest, tensor.relative_rms);
+            tensor.expected = 1e-3;
+        }
+    }
+    ASSERT_GT(largest, 0.01);
+    ASSERT_LT(largest, 0.875);
+    const std::string text = diff_as_text(compared.diff, false);
+    EXPECT_NE(text.find("the farthest is layer 1 up (bf16 / q4_k) at a distance of 0.875"), std::string::npos) << text;
+    const size_t row = text.find("\nlayer 1 up ");
+    ASSERT_NE(row, std::string::npos) << text;
+    EXPECT_NE(text.substr(row, text.find('\n', row + 1) - row).find(" 0.875 "), std::string::npos) << text;
+    EXPECT_EQ(text.find("\nlayer 0 up "), std::string::npos) << text;
+    EXPECT_EQ(text.find("\nlayer 2 up "), std::string::npos) << text;
+}
+
 TEST(Diff, ReportNamesTheFinding) {
     Specimen b = specimen_of(FormatId::q8_0);
     std::vector<float> values = b.decode(kUp);
@@ -385,7 +409,7 @@ TEST(Diff, ReportNamesTheFinding) {
     const Compared compared(specimen_of(FormatId::bf16), b);
     const std::string text = diff_as_text(compared.diff, false);
     EXPECT_NE(text.find("SUSPICIOUS: layer 1 up (blk.1.ffn_up.weight): A is 0.2499"), std::string::npos) << text;
-    EXPECT_NE(text.find("1 suspicious findings"), std::string::npos) << text;
+    EXPECT_NE(text.find("1 suspicious finding\n"), std::string::npos) << text;
     const Json json = diff_as_json(compared.diff);
     EXPECT_EQ(json["suspicions"], 1);
     EXPECT_EQ(json["tensors"].size(), compared.diff.tensors.size());

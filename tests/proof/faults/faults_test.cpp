@@ -112,7 +112,7 @@ TEST(FaultSpec, SaysWhatIsWrongAndWhatIsPossible) {
 TEST(FaultSpec, IsHeldAgainstTheModel) {
     const Opened dense("qwen2"), mixture("qwen3moe");
     EXPECT_EQ(dense.error("skipped_norm@layer=2"),
-              "fault skipped_norm: layer=2 has no place for it; its layers in this model are 0 to 1");
+              "fault skipped_norm: there is no layer 2; the model has layers 0 to 1");
     EXPECT_EQ(
         dense.error("skipped_norm@stage=query"),
         "fault skipped_norm: stage=query is no place for it in this model; its stages are attention_norm, ffn_norm, "

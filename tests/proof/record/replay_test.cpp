@@ -157,6 +157,24 @@ TEST(Replay, OfTheFloat64ReferenceShowsEachVerbsOwnErrorOnly) {
 TEST(Replay, RefusesWhatCannotBeReplayed) {
     TinyEngine engine("llama");
     Recording recording = test::record(engine.runner(), test::some_tokens(5), 5);
+    Recording other = recording;
+    other.metadata["architecture"] = "qwen3moe";
+    EXPECT_EQ(replay(engine.runner(), {other}, {}).error().message,
+              "the recording is of another model, of architecture 'qwen3moe' and not 'llama'; replay it on the model "
+              "that it was recorded from");
+    other.metadata["architecture"] = "llama";
+    EXPECT_TRUE(replay(engine.runner(), {other}, {}));
+    other.stages.back().key.layer = 2;
+    EXPECT_EQ(replay(engine.runner(), {other}, {}).error().message,
+              "the recording is of another model: it has layer 2, but the last layer here is 1; replay it on the model "
+              "that it was recorded from");
+    other = recording;
+    for (StageRecord& stage : other.stages) {
+        if (stage.key.name == "embedding") stage.shape = {128};
+    }
+    EXPECT_EQ(replay(engine.runner(), {other}, {}).error().message,
+              "the recording is of another model: its embeddings have 128 numbers, but here 256; replay it on the "
+              "model that it was recorded from");
     recording.tokens[2] = 260;
     EXPECT_EQ(replay(engine.runner(), {recording}, {}).error().message,
               "the recording has token 260, but the model knows 260 tokens: it is of another model");

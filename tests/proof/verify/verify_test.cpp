@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "files/gguf.h"
 #include "make/quantize.h"
+#include "proof/faults/faults.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify_report.h"
 
@@ -187,6 +188,22 @@ TEST_F(Verify, AnUlpIsFoundAtItsElementAndFloat64SupportsTheOtherSide) {
     }
     printf("found %d of %d, float64 supported the path that was right in %d\n", found, cases, supported);
     EXPECT_EQ(supported, cases);
+}
+
+TEST_F(Verify, AFaultWithoutAPlaceInTheModelIsAnErrorAndNoDifference) {
+    const auto error_of = [&](const std::string& model, const std::string& fault) -> std::string {
+        VerifySettings settings = settings_for(model);
+        settings.only = "scalar, 2 threads, repacked";
+        settings.make_fault = [&](Engine& engine) -> Result<std::unique_ptr<VerbHook>> {
+            TRY_ASSIGN(std::unique_ptr<FaultHook> hook, make_fault(fault, engine.config(), engine.plan()));
+            return hook;
+        };
+        const Result<VerifyReport> report = verify(settings);
+        return report ? "no error" : report.error().message;
+    };
+    EXPECT_EQ(error_of(dense(), "lost_branch@layer=99"),
+              "fault lost_branch: there is no layer 99; the model has layers 0 to 4");
+    EXPECT_EQ(error_of(dense(), "wrong_expert").find("fault wrong_expert fits nowhere in this model; "), 0u);
 }
 
 TEST_F(Verify, ANaNIsADifferenceEvenWhereTheEngineStops) {

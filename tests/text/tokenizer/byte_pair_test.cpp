@@ -139,7 +139,8 @@ TEST(BytePair, NamesAByteThatHasNoToken) {
     const Tokenizer tokenizer = tokenizer_of(source);
     const auto tokens = tokenizer.encode("ab\xC3\xA9", Specials::parse, Tokenizer::Ends::none);
     ASSERT_FALSE(tokens);
-    EXPECT_EQ(tokens.error().message, "the vocabulary has no token for byte 0xC3, which is at byte 2 of the text");
+    EXPECT_EQ(tokens.error().message,
+              "fixture: the vocabulary has no token for byte 0xC3, which is at byte 2 of the text");
 }
 
 TEST(BytePair, LeavesOutMergesThatNameNoTokensAndSaysSo) {
@@ -247,7 +248,9 @@ TEST(Pattern, GivesUpWithASentenceInsteadOfSearchingForever) {
     std::vector<Span> matches;
     const auto result = hard->find_all(std::string(40, 'a') + "cb", {0, 42}, workspace, matches);
     ASSERT_FALSE(result);
-    EXPECT_EQ(result.error().message, "the pre-tokeniser gave up on 42 bytes of text at byte 0: match limit exceeded");
+    EXPECT_EQ(
+        result.error().message,
+        "its expression gave up on 42 bytes of text at byte 0 (match limit exceeded); use a shorter or another text");
 }
 
 }  // namespace

@@ -131,7 +131,7 @@ TEST(SentencePiece, FallsBackToBytesAndThenToOneUnknownToken) {
     const auto tokens = tokenizer_of(source).encode("a\xC3\xA9", Specials::parse, Ends::none);
     ASSERT_FALSE(tokens);
     EXPECT_EQ(tokens.error().message,
-              "the vocabulary has no token for '\xC3\xA9', none for its bytes, and no unknown token");
+              "small: the vocabulary has no token for '\xC3\xA9', none for its bytes, and no unknown token");
 }
 
 TEST(SentencePiece, SwallowsWhiteSpaceBehindTokensThatAskForIt) {

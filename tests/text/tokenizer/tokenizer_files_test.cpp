@@ -85,6 +85,28 @@ TEST(TokenizerFiles, RefusesWhatDoesNotFitTogether) {
     EXPECT_TRUE(read_tokenizer(nothing).error().message.starts_with("folder: there is no tokenizer (tokenizer.json, "));
 }
 
+// The sentence is one line that names the file and its part, whatever the text holds.
+TEST(TokenizerFiles, NamesTheFileAndThePartThatCannotEncodeAText) {
+    const auto error_of_text = [](const std::string& members, const std::string& text) -> std::string {
+        const auto tokens = read(files_of(members)).encode(text, Specials::parse, Tokenizer::Ends::none);
+        return tokens ? "no error" : tokens.error().message;
+    };
+    EXPECT_EQ(error_of_text(with(R"("pre_tokenizer": null)"), "ab\nab"),
+              "tokenizer.json: the vocabulary has no token for '\\x0a', which is at byte 2 of the text, and no unknown "
+              "token");
+    EXPECT_EQ(error_of_text(R"({"model": {"type": "Unigram", "vocab": [["a", 0]], "unk_id": null}})", "\n"),
+              "tokenizer.json: the vocabulary has no token for '\\x0a', and no unknown token");
+    const std::string hard = R"({"Regex": "(?:a+)+b"})";
+    const std::string text = std::string(40, 'a') + "cb";
+    const char* const gave_up =
+        "its expression gave up on 42 bytes of text at byte 0 (match limit exceeded); use a shorter or another text";
+    EXPECT_EQ(error_of_text(with(R"("normalizer": {"type": "Replace", "content": "", "pattern": )" + hard + "}"), text),
+              fmt::format("tokenizer.json: the normalizer's Replace: {}", gave_up));
+    EXPECT_EQ(error_of_text(
+                  with(R"("pre_tokenizer": {"type": "Split", "behavior": "Isolated", "pattern": )" + hard + "}"), text),
+              fmt::format("tokenizer.json: the pre-tokenizer: {}", gave_up));
+}
+
 TEST(TokenizerFiles, UnitesTheEndsOfAllFiles) {
     TokenizerFiles files = files_of(with(R"("added_tokens": [{"id": 5, "content": "<|end|>", "special": true}])"));
     files.tokenizer_config = {"tokenizer_config.json", R"({"eos_token": {"content": "</s>"}, "bos_token": "<s>"})"};
