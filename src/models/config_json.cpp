@@ -56,6 +56,7 @@ const std::vector<NeutralValue>& neutral_values() {
         {"rotary_pct", 1},
         {"use_dynamic_ntk", false},
         {"rope_interleave", false},
+        {"rope_interleaved", false},
         {"no_rope_layers", nullptr},
         {"no_rope_layer_interval", nullptr},
         // The feed-forward part and the mixture
