@@ -78,6 +78,8 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
         std::string source;
         if (!flags.chat_template.empty()) {
             TRY_ASSIGN(source, read_file(flags.chat_template));
+            if (source.empty())
+                return fail("{}: is empty; give a file with a chat template, or use --raw", flags.chat_template);
         }
         TRY_ASSIGN(chat->format, ChatFormat::create(chat->engine->checkpoint(), *chat->tokenizer, std::move(source)));
     }

@@ -22,6 +22,17 @@ Result<void> refuse_pointer(std::span<const std::byte> bytes, const std::string&
         file, bytes.size());
 }
 
+// A model directory has no use for a subfolder with the name of one of its files; it stands where the file should be.
+Result<void> refuse_folder_for_file(const fs::path& path, const std::string& folder) {
+    const std::string extension = path.extension().string(), name = path.filename().string();
+    constexpr std::string_view kExtensions[] = {".json", ".safetensors", ".jinja"};
+    const bool file = std::find(std::begin(kExtensions), std::end(kExtensions), extension) != std::end(kExtensions) ||
+                      name == "tokenizer.model" || name == "merges.txt";
+    if (!file) return {};
+    return fail("{}/{}: is a directory, but a file of that name is needed; put the file in its place or remove it",
+                folder, printable(name, 1024));
+}
+
 }  // namespace
 
 Result<Folder> Folder::open(const fs::path& path) {
@@ -36,7 +47,10 @@ Result<Folder> Folder::open(const fs::path& path) {
     for (; entry != fs::directory_iterator(); entry.increment(error)) {
         if (error) break;
         std::error_code ignored;  // a link that leads nowhere counts as a file, so that opening it says so
-        if (entry->is_directory(ignored)) continue;
+        if (entry->is_directory(ignored)) {
+            TRY(refuse_folder_for_file(entry->path(), folder.name_));
+            continue;
+        }
         if (folder.names_.size() == kFolderMostEntries) {
             return fail("{}: has more than {} files and is no model directory", folder.name_, kFolderMostEntries);
         }

@@ -73,7 +73,7 @@ Result<ModelDirectory> ModelDirectory::open(const fs::path& path) {
                     printable(path.string(), 4096));
     }
     TRY_ASSIGN(Folder folder, Folder::open(path.has_parent_path() ? path.parent_path() : fs::path(".")));
-    return assemble(std::move(folder), weights ? std::string_view(file) : std::string_view());
+    return assemble(std::move(folder), file);
 }
 
 Result<ModelDirectory> ModelDirectory::from_files(std::vector<MemoryFile> files, std::string name) {

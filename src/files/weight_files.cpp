@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
+constexpr std::string_view kAdapterConfig = "adapter_config.json";
+constexpr std::string_view kAdapterWeights = "adapter_model.safetensors";
 
 // A name such as "model-00002-of-00003.safetensors", taken apart.
 struct Numbered {
@@ -113,8 +115,18 @@ std::string first_with(const Folder& folder, std::string_view suffix) {
     return {};
 }
 
+tl::unexpected<Error> is_adapter(const Folder& folder, std::string_view file) {
+    return fail(ErrorKind::unsupported,
+                "{}: is an adapter, which changes a base model and is not a model itself; merge it into its base model "
+                "(merge_and_unload of peft), save that and give its directory",
+                folder.name_of(file));
+}
+
 tl::unexpected<Error> no_weights(const Folder& folder) {
     if (folder.names().empty()) return fail("{}: has no files; a model directory is needed", folder.name());
+    for (const std::string_view file : {kAdapterConfig, kAdapterWeights}) {
+        if (folder.has(file)) return is_adapter(folder, file);
+    }
     for (const std::string_view suffix : {".gguf"}) {
         const std::string name = first_with(folder, suffix);
         if (name.empty()) continue;
@@ -138,10 +150,27 @@ tl::unexpected<Error> no_weights(const Folder& folder) {
                 folder.name());
 }
 
+// The weights that config.json, params.json or an index describes.
+Result<WeightFiles> of_description(const Folder& folder, std::string_view file) {
+    std::string stem(file.substr(0, file.size() - std::min(file.size(), kIndexSuffix.size())));
+    if (file == "config.json") stem = "model";
+    if (file == "params.json") stem = "consolidated";
+    TRY_ASSIGN(WeightFiles found, of_stem(folder, stem));
+    found.consolidated = stem == "consolidated";
+    if (!found.files.empty()) return found;
+    if (first_with(folder, kSuffix).empty()) return no_weights(folder);
+    return fail(
+        "{}: describes {}.safetensors, but the directory has neither that nor its shards; give the file that "
+        "describes '{}', or that file",
+        folder.name_of(file), stem, printable(first_with(folder, kSuffix)));
+}
+
 }  // namespace
 
 Result<WeightFiles> find_weight_files(const Folder& folder, std::string_view only) {
     const std::string named(only);
+    if (only == kAdapterWeights) return is_adapter(folder, only);
+    if (!only.empty() && !only.ends_with(kSuffix)) return of_description(folder, only);
     if (!only.empty()) {
         const auto parts = numbered(only);
         const std::string stem =

@@ -22,8 +22,8 @@ struct WeightFiles {
     ShardIndex index;
 };
 
-// `only` is one .safetensors file of the folder that the user named; empty: the whole folder. A file that is a shard of
-// a set stands for the set.
+// `only` is the file of the folder that the user named; empty: the whole folder. A .safetensors file that is a shard of
+// a set stands for the set; config.json, params.json or an index stands for the weights that it describes.
 Result<WeightFiles> find_weight_files(const Folder& folder, std::string_view only);
 
 }  // namespace invar

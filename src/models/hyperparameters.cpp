@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "base/json.h"
+#include "files/json_document.h"
 #include "files/model_directory.h"
+#include "files/printable.h"
 
 namespace invar {
 namespace {
@@ -50,7 +53,6 @@ const std::vector<Word>& words() {
          {"rope_parameters.llama_4_scaling_beta"},
          {"llama_4_scaling"}},
         {"rope width", "rope.dimension_count", {}},
-        {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"}},
         {"rope base", "rope.freq_base", {"rope_parameters.rope_theta", "rope_theta"}, {"rope_theta"}},
         {"rope scaling",
          "rope.scaling.type",
@@ -123,6 +125,10 @@ const Json* at_path(const Json& object, std::string_view path) {
     }
 }
 
+std::string shown(const Json& value) {
+    return value.is_string() ? "'" + printable(value.get_ref<const std::string&>()) + "'" : printable(value.dump());
+}
+
 std::optional<int64_t> as_integer(const Json& value) {
     if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
     if (value.is_number_integer()) return value.get<int64_t>();
@@ -140,6 +146,12 @@ Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) 
         return std::string(name);
     }
     if (checkpoint.dialect() == Dialect::mistral) return std::string("mistral");
+    const Json& whole = checkpoint.directory()->config();
+    const auto text = whole.find("text_config");
+    if (text != whole.end() && !text->is_null() && !text->is_object()) {
+        return fail("{}: the key 'text_config' is {}, but an object is needed", checkpoint.directory()->config_name(),
+                    kind_of(*text));
+    }
     const auto& config = checkpoint.config();
     const auto found = config.find("model_type");
     if (found == config.end() || !found->is_string()) {
@@ -198,6 +210,25 @@ bool Hyperparameters::has(std::string_view word) const {
     if (checkpoint_.dialect() != Dialect::gguf) return find(word) != nullptr;
     const std::string name = key(word);
     return !name.empty() && checkpoint_.metadata().has(name);
+}
+
+Result<void> Hyperparameters::check_spellings() const {
+    if (checkpoint_.dialect() != Dialect::hugging_face) return {};
+    for (const Word& word : words()) {
+        const Json* first = nullptr;
+        std::string_view first_path;
+        for (const std::string_view path : word.hugging_face) {
+            const Json* value = at_path(checkpoint_.config(), path);
+            if (value == nullptr || value->is_null()) continue;
+            if (first != nullptr && *first != *value) {
+                return fail("{}: the key '{}' is {}, but '{}' is {}; both mean the same, so only one can be right",
+                            checkpoint_.directory()->config_name(), first_path, shown(*first), path, shown(*value));
+            }
+            if (first == nullptr) first_path = path;
+            first = value;
+        }
+    }
+    return {};
 }
 
 std::vector<std::string> Hyperparameters::defaults_taken() const {
@@ -279,6 +310,11 @@ Result<double> Hyperparameters::positive(std::string_view word) const {
     }
     if (!(value > 0) || !std::isfinite(value))
         return fail("{}: {} is {}, but must be a positive number", file(), spell(word), value);
+    using Binary32 = std::numeric_limits<float>;
+    if (value > static_cast<double>(Binary32::max()) || value < static_cast<double>(Binary32::min())) {
+        return fail("{}: {} is {}, but must be a positive number that binary32 holds ({:.3g} to {:.3g})", file(),
+                    spell(word), value, Binary32::min(), Binary32::max());
+    }
     return value;
 }
 
@@ -296,6 +332,18 @@ Result<std::string> Hyperparameters::text(std::string_view word) const {
     if (found == nullptr || !found->is_string())
         return fail("{}: {} of the config must be a text", file(), spell(word));
     return found->get<std::string>();
+}
+
+Result<std::vector<std::string>> Hyperparameters::texts(std::string_view word) const {
+    const Json* found = find(word);
+    std::vector<std::string> all;
+    if (found == nullptr || !found->is_array())
+        return fail("{}: {} of the config must be a list of texts", file(), spell(word));
+    for (const Json& one : *found) {
+        if (!one.is_string()) return fail("{}: {} of the config must be a list of texts", file(), spell(word));
+        all.push_back(one.get<std::string>());
+    }
+    return all;
 }
 
 Result<bool> Hyperparameters::boolean_or(std::string_view word, bool otherwise) const {

@@ -11,6 +11,7 @@
 
 #include "files/printable.h"
 #include "files/stored_weight.h"
+#include "models/config_json.h"
 #include "models/hyperparameters.h"
 #include "models/mistral_params.h"
 #include "models/tensor_names.h"
@@ -115,20 +116,16 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
 // How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
-    std::string_view word = "rope width";
+    const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
-    } else if (keys.has("rope share")) {
-        word = "rope share";
-        TRY_ASSIGN(const double share, keys.positive("rope share"));
-        if (share > 1) return fail("{}: {} is {}, but a head turns 1 at most", keys.file(), keys.spell(word), share);
-        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
-        config.notes.push_back(fmt::format("{} is absent; the whole head of {} rotates", keys.spell(word), key_width));
+        config.notes.push_back(
+            fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
     }
     if (rotary % 2 == 0 && rotary > 0) return rotary;
-    return fail("{}: by {} {} elements turn, but rope turns pairs and needs an even number", keys.file(),
-                keys.spell(word), rotary);
+    return fail("{}: by {}{} {} elements of a head turn, but rope turns pairs and needs an even number", keys.file(),
+                keys.spell(word), keys.has(word) ? "" : " (absent; taken from the key projection)", rotary);
 }
 
 Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
@@ -201,14 +198,49 @@ Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t 
     return dense;
 }
 
+// Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
+Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
+    std::vector<bool> sliding;
+    if (!keys.has("layer kinds")) return sliding;
+    TRY_ASSIGN(const std::vector<std::string> kinds, keys.texts("layer kinds"));
+    if (kinds.size() != layers) {
+        return fail("{}: {} names the kinds of {} layers, but the model has {}", keys.file(), keys.spell("layer kinds"),
+                    kinds.size(), layers);
+    }
+    for (const std::string& kind : kinds) {
+        if (kind != "full_attention" && kind != "sliding_attention") {
+            return fail(ErrorKind::unsupported,
+                        "{}: {} has the kind '{}' for layer {}, but only full_attention and sliding_attention are "
+                        "supported",
+                        keys.file(), keys.spell("layer kinds"), printable(kind), sliding.size());
+        }
+        sliding.push_back(kind == "sliding_attention");
+    }
+    return sliding;
+}
+
 // The window of each layer; 0 means none.
 Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type) {
     std::vector<int64_t> windows(layers, 0);
     // Llama's code knows no windows, and Qwen's uses them only if it is told to.
     const bool qwen = model_type.starts_with("qwen");
     TRY_ASSIGN(const bool used, keys.boolean_or("windows used", is_gguf(keys) || !qwen));
-    if (!keys.has("window") || !used || (!is_gguf(keys) && model_type == "llama")) return windows;
-    TRY_ASSIGN(const int64_t window, keys.integer("window", 0, int64_t{1} << 30));
+    const bool possible = keys.has("window") && used && (is_gguf(keys) || model_type != "llama");
+    TRY_ASSIGN(const std::vector<bool> sliding, read_sliding_layers(keys, layers));
+    const bool slides = std::find(sliding.begin(), sliding.end(), true) != sliding.end();
+    if (slides && !possible) {
+        return fail("{}: {} names 'sliding_attention', but {}; the file contradicts itself", keys.file(),
+                    keys.spell("layer kinds"),
+                    model_type == "llama" ? "model type llama has no windows"
+                    : used                ? "no window is given by 'sliding_window'"
+                                          : "'use_sliding_window' is not true");
+    }
+    if (!possible || (!sliding.empty() && !slides)) return windows;
+    TRY_ASSIGN(const int64_t window, keys.integer("window", slides ? 1 : 0, int64_t{1} << 30));
+    if (slides) {
+        for (size_t i = 0; i < layers; ++i) windows[i] = sliding[i] ? window : 0;
+        return windows;
+    }
     int64_t first = 0;
     if (keys.has("first window layer")) {
         TRY_ASSIGN(first, keys.integer("first window layer", 0, int64_t{1} << 30));
@@ -303,8 +335,10 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
     return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Result<void> check_what_is_not_computed(const Hyperparameters& keys) {
+Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture));
+    TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
     if (keys.has("activation")) {
@@ -325,7 +359,7 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys) {
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY(check_what_is_not_computed(keys));
+    TRY(check_what_is_not_computed(keys, architecture));
     ModelConfig config;
     config.architecture = architecture;
     TRY_ASSIGN(config.name, read_name(checkpoint));

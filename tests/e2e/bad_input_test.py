@@ -29,6 +29,9 @@ def cases(folder, model, tiny):
     yield (str(folder), "has no SafeTensors weights"), ("inspect", folder)
     yield ("roles must alternate", "line 1"), ("run", tiny, "hello", "--chat-template", raising)
     yield ("line 2",), ("run", tiny, "hello", "--chat-template", broken)
+    blank = folder / "blank.jinja"
+    blank.write_text("")
+    yield ("blank.jinja", "is empty"), ("run", tiny, "hello", "--chat-template", blank)
     yield ("tokens", "context"), ("run", tiny, "word " * 2000, "--raw")
     yield ("UTF-8",), ("run", tiny, b"\xff\xfe broken", "--raw")
     yield ("--isa", "sse9"), ("run", tiny, "hello", "--isa", "sse9")

@@ -45,8 +45,13 @@ TEST(ModelDirectoryHostile, RefusesADirectoryWithoutWeights) {
     EXPECT_EQ(directory_refusal({{"consolidated.00.pth", "PK"}, {"params.json", "{}"}}),
               "model: has no SafeTensors weights but 'consolidated.00.pth" + advice);
     EXPECT_EQ(directory_refusal({{"config.json", "{}"}, {"adapter_model.safetensors", safetensors_with({"a"})}}),
-              "model: has no model.safetensors and no index, but 'adapter_model.safetensors'; give that file if it "
-              "holds the model");
+              "model/adapter_model.safetensors: is an adapter, which changes a base model and is not a model itself; "
+              "merge it into its base model (merge_and_unload of peft), save that and give its directory");
+    EXPECT_TRUE(directory_refusal({{"adapter_config.json", "{}"}, {"adapter_model.bin", "PK"}})
+                    .starts_with("model/adapter_config.json: is an adapter"));
+    EXPECT_EQ(directory_refusal({{"config.json", "{}"}, {"other.safetensors", safetensors_with({"a"})}}),
+              "model: has no model.safetensors and no index, but 'other.safetensors'; give that file if it holds the "
+              "model");
 }
 
 TEST(ModelDirectoryHostile, RefusesADirectoryWithoutADescription) {

@@ -82,6 +82,55 @@ TEST(ModelDirectory, OpensOneFileAloneThatIsNoShard) {
     EXPECT_NE(model->digest().value(), other->digest().value());
 }
 
+TEST(ModelDirectory, OpensTheLayoutOfTheFileThatIsGiven) {
+    const TemporaryFolder folder;
+    TestFiles files = single_directory();
+    files["params.json"] = R"({"dim": 64})";
+    files["consolidated.safetensors"] = safetensors_with({"c.weight"});
+    write_all(folder / "m", files);
+    const auto tensor_of = [&](const char* part) {
+        const auto opened = ModelDirectory::open(folder / "m" / part);
+        return opened ? opened->tensors()[0].name + " of " + opened->config_name().substr(folder.path().string().size())
+                      : opened.error().message;
+    };
+    EXPECT_EQ(tensor_of("params.json"), "c.weight of /m/params.json");
+    EXPECT_EQ(tensor_of("config.json"), "a.weight of /m/config.json");
+    EXPECT_EQ(tensor_of(""), "a.weight of /m/config.json");
+    write_text(folder / "m" / "consolidated.safetensors.index.json",
+               R"({"weight_map": {"c.weight": "consolidated.safetensors"}})");
+    EXPECT_EQ(tensor_of("consolidated.safetensors.index.json"), "c.weight of /m/params.json");
+    fs::remove(folder / "m" / "model.safetensors");
+    EXPECT_NE(
+        tensor_of("config.json").find("m/config.json: describes model.safetensors, but the directory has neither"),
+        std::string::npos)
+        << tensor_of("config.json");
+}
+
+TEST(ModelDirectory, NamesADirectoryThatStandsInPlaceOfAFile) {
+    for (const char* name : {"config.json", "tokenizer.json", "hf_quant_config.json", "model.safetensors.index.json"}) {
+        const TemporaryFolder folder;
+        write_all(folder / "m", single_directory());
+        fs::remove(folder / "m" / name);
+        fs::create_directories(folder / "m" / name);
+        fs::create_directories(folder / "m" / "original");
+        const auto opened = ModelDirectory::open(folder / "m");
+        ASSERT_FALSE(opened.has_value()) << name;
+        EXPECT_NE(opened.error().message.find(fmt::format("m/{}: is a directory, but a file", name)), std::string::npos)
+            << opened.error().message;
+    }
+}
+
+TEST(ModelDirectory, RefusesAnAdapterThatIsGivenByItsFile) {
+    const TemporaryFolder folder;
+    write_all(folder / "m", {{"adapter_config.json", "{}"}, {"adapter_model.safetensors", safetensors_with({"a"})}});
+    for (const char* part : {"", "adapter_model.safetensors"}) {
+        const auto opened = ModelDirectory::open(folder / "m" / part);
+        ASSERT_FALSE(opened.has_value());
+        EXPECT_NE(opened.error().message.find("is an adapter, which changes a base model"), std::string::npos)
+            << opened.error().message;
+    }
+}
+
 TEST(ModelDirectory, FollowsLinksAsACacheOfDownloadsHasThem) {
     const TemporaryFolder folder;
     write_all(folder / "blobs", sharded_directory());

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "text/tokenizer/from_checkpoint.h"
+#include "text/tokenizer/utf8.h"
 
 namespace invar {
 namespace {
@@ -13,6 +14,21 @@ void add_special(Json& specials, std::string_view variable, std::string_view key
     const auto id = file.metadata().signed_integer(key);
     if (!id || *id < 0 || *id >= tokenizer.size()) return;  // the tokenizer has already refused the ids that matter
     specials[std::string(variable)] = std::string(tokenizer.text(static_cast<int32_t>(*id)));
+}
+
+// Checks every text of the conversation, so that a text that is not UTF-8 is not taken for a fault of the template.
+Result<void> check_utf8(const Json& value, int depth = 0) {
+    constexpr int kMostDepth = 200;  // the template's own limit is lower
+    if (value.is_string()) {
+        const auto& text = value.get_ref<const std::string&>();
+        const std::optional<size_t> offset = find_invalid_utf8(text);
+        if (!offset) return {};
+        return fail("the prompt is not valid UTF-8 at byte {} (0x{:02X}) of a text of it: convert it to UTF-8", *offset,
+                    static_cast<uint8_t>(text[*offset]));
+    }
+    if (!value.is_structured() || depth == kMostDepth) return {};
+    for (const Json& item : value) TRY(check_utf8(item, depth + 1));
+    return {};
 }
 
 }  // namespace
@@ -27,6 +43,10 @@ Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& t
                                                     : "chat_template.jinja, or one in tokenizer_config.json");
         }
         source = std::move(*stored);
+        if (source.text.find_first_not_of(" \t\r\n") == std::string::npos) {
+            return fail("{}: the chat template is empty; use --raw, or give one with --chat-template",
+                        source.taken_from);
+        }
     }
     TRY_ASSIGN(ChatTemplate compiled, ChatTemplate::compile(std::move(source.text), std::move(source.taken_from)));
     Json specials = Json::object();
@@ -50,6 +70,7 @@ Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& t
 }
 
 Result<ChatPrompt> ChatFormat::prompt(const Json& messages, const ChatOptions& options) const {
+    TRY(check_utf8(messages));
     Json context = specials_;
     context["messages"] = messages;
     context["tools"] = options.tools;

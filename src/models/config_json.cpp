@@ -1,0 +1,197 @@
+// The table of keys that no supported architecture computes, and the checks of keys against each other and against the
+// tensors: see config_json.h.
+#include "models/config_json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "files/json_document.h"
+#include "files/model_directory.h"
+#include "files/printable.h"
+#include "models/tensor_names.h"
+
+namespace invar {
+namespace {
+
+// A key that changes the numbers of other architectures, and the value with which it changes nothing; null: there is no
+// such value.
+struct NeutralValue {
+    std::string_view key;
+    Json value;
+};
+
+const std::vector<NeutralValue>& neutral_values() {
+    static const std::vector<NeutralValue> kValues = {
+        // The embedding, the residual stream and the logits
+        {"embedding_multiplier", 1},
+        {"scale_emb", 1},
+        {"embedding_scale", 1},
+        {"residual_multiplier", 1},
+        {"scale_depth", nullptr},
+        {"dim_model_base", nullptr},
+        {"logit_scale", 1},
+        {"logits_scaling", 1},
+        {"lm_head_multiplier", 1},
+        {"final_logit_softcapping", nullptr},
+        {"use_parallel_residual", false},
+        {"parallel_attn", false},
+        // Attention
+        {"attn_logit_softcapping", nullptr},
+        {"attention_multiplier", nullptr},
+        {"query_pre_attn_scalar", nullptr},
+        {"key_multiplier", 1},
+        {"clip_qkv", nullptr},
+        {"attention_chunk_size", nullptr},
+        {"attn_temperature_tuning", false},
+        {"is_causal", true},
+        {"use_bidirectional_attention", false},
+        {"alibi", false},
+        {"use_logn_attn", false},
+        // Rope
+        {"partial_rotary_factor", 1},
+        {"rotary_pct", 1},
+        {"use_dynamic_ntk", false},
+        {"rope_interleave", false},
+        {"rope_interleaved", false},
+        {"no_rope_layers", nullptr},
+        {"no_rope_layer_interval", nullptr},
+        // The feed-forward part and the mixture
+        {"hidden_activation", "silu"},
+        {"mlp_bias", false},
+        {"swiglu_limit", nullptr},
+        {"scoring_func", "softmax"},
+        {"routed_scaling_factor", 1},
+    };
+    return kValues;
+}
+
+// The classes of a model type, without what follows: "LlamaForCausalLM".
+constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
+    {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+};
+
+std::string shown(const Json& value) {
+    if (value.is_string()) return "'" + printable(value.get_ref<const std::string&>()) + "'";
+    if (value.is_structured()) return std::string(kind_of(value));
+    return value.dump();
+}
+
+// The value of a key; null where it is absent or null.
+const Json* stated(const Json& config, std::string_view key) {
+    const auto found = config.find(std::string(key));
+    return found == config.end() || found->is_null() ? nullptr : &*found;
+}
+
+Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
+                           std::string_view architecture) {
+    for (const auto& [key, neutral] : neutral_values()) {
+        const Json* value = stated(config, key);
+        if (value == nullptr || *value == neutral) continue;
+        return fail(ErrorKind::unsupported,
+                    "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
+                    "compute it and it would be left out; such a model is not supported",
+                    file, inside, key, shown(*value), architecture);
+    }
+    // Qwen3 normalises queries and keys, whether a key says so or not.
+    for (const std::string_view key : {"use_qk_norm", "qk_layernorm"}) {
+        const Json* value = stated(config, key);
+        if (value == nullptr) continue;
+        const bool has = architecture.starts_with("qwen3");
+        if (value->is_boolean() && value->get<bool>() == has) continue;
+        return fail(ErrorKind::unsupported,
+                    "{}: the key '{}' is {}, but architecture {} {} norms of queries and keys, so the key would be "
+                    "left out; such a model is not supported",
+                    file, key, shown(*value), architecture, has ? "has" : "has no");
+    }
+    return {};
+}
+
+Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture) {
+    for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
+        const Json* value = stated(config, key);
+        if (value == nullptr) continue;
+        if (!value->is_object())
+            return fail("{}: the key '{}' is {}, but an object or null is needed", file, key, kind_of(*value));
+        for (const auto& [name, inner] : value->items()) {
+            if (!inner.is_object()) continue;
+            return fail(ErrorKind::unsupported,
+                        "{}: the key '{}.{}' is an object; a rope for each kind of layer is not supported", file, key,
+                        printable(name));
+        }
+        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture));
+    }
+    return {};
+}
+
+// Checks attention_bias, which these three model types have, against the biases.
+Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
+    const Json& config = checkpoint.config();
+    const Json* flag = stated(config, "attention_bias");
+    if (flag == nullptr || (model_type != "llama" && !model_type.starts_with("qwen3"))) return {};
+    if (!flag->is_boolean()) {
+        return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));
+    }
+    const TensorNames names(checkpoint);
+    // Every layer has the norm before attention, so the loop ends with the last layer.
+    for (int layer = 0; checkpoint.find(names.name(layer, "attn_norm.weight", "input_layernorm.weight")); ++layer) {
+        const std::string bias = names.name(layer, "attn_q.bias", "self_attn.q_proj.bias");
+        const bool there = checkpoint.find(bias) != nullptr;
+        if (there == flag->get<bool>()) continue;
+        return fail(
+            "{}: the key 'attention_bias' is {}, but tensor '{}' is {}; config.json and the weights must come "
+            "from one model",
+            file, flag->dump(), bias, there ? "there" : "missing");
+    }
+    return {};
+}
+
+// Whether a class is one of a model type's: its name and then "ForCausalLM", "Model" and so on.
+bool is_class_of(std::string_view name, std::string_view type) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    const auto equal = [&](char a, char b) { return lower(a) == lower(b); };
+    if (name.size() < type.size() || !std::equal(type.begin(), type.end(), name.begin(), equal)) return false;
+    name.remove_prefix(type.size());
+    return name.starts_with("For") || name.starts_with("Model") || name.starts_with("LM");
+}
+
+Result<void> check_classes(const std::string& file, const Json& config) {
+    const Json* classes = stated(config, "architectures");
+    if (classes == nullptr) return {};
+    const Json* model_type = stated(config, "model_type");
+    const auto* known = std::find_if(std::begin(kClasses), std::end(kClasses), [&](const auto& one) {
+        return model_type != nullptr && *model_type == std::string(one.first);
+    });
+    if (known == std::end(kClasses)) return {};
+    if (!classes->is_array())
+        return fail("{}: the key 'architectures' is {}, but a list of texts is needed", file, kind_of(*classes));
+    for (const Json& name : *classes) {
+        if (name.is_string() && is_class_of(name.get_ref<const std::string&>(), known->second)) continue;
+        return fail(
+            "{}: the key 'architectures' names {}, but 'model_type' is '{}', whose classes are called "
+            "'{}ForCausalLM' and the like; the file contradicts itself",
+            file, shown(name), known->first, known->second);
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture) {
+    const std::string& file = checkpoint.directory()->config_name();
+    const Json& whole = checkpoint.directory()->config();
+    const Json& config = checkpoint.config();
+    TRY(check_classes(file, whole));
+    if (&config != &whole) TRY(check_classes(file, config));
+    TRY(check_neutral(file, config, "", architecture));
+    TRY(check_rope_objects(file, config, architecture));
+    const Json* model_type = stated(config, "model_type");
+    if (model_type == nullptr || !model_type->is_string()) return {};
+    return check_biases(file, checkpoint, model_type->get_ref<const std::string&>());
+}
+
+}  // namespace invar

@@ -1,0 +1,15 @@
+// Decides whether config.json describes a model that is computed here in full: no key that changes the numbers is left
+// out, no two keys contradict each other, and keys that stand for tensors agree with the tensors.
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+#include "files/checkpoint.h"
+
+namespace invar {
+
+// For checkpoints with a config.json only. `architecture` is ours, for messages. Errors name the file and the key.
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture);
+
+}  // namespace invar
