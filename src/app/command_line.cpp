@@ -1,6 +1,7 @@
 #include "app/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <sstream>
 
 #include "app/output.h"
 #include "base/error_kind.h"
@@ -82,7 +83,10 @@ int run_command_line(const Program& program, int argc, const char* const* argv) 
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& help_or_version) {
-        return app.exit(help_or_version);
+        std::ostringstream text;
+        const int code = app.exit(help_or_version, text, text);
+        print_result(text.str());
+        return finish(code);
     } catch (const CLI::ParseError& error) {
         print_error(parsed.settings ? fmt::format("{}; see {} --help", error.what(), program.name)
                                     : parsed.settings.error().message);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/checkpoint_digest.h"
+#include "files/output_path.h"
 #include "files/printable.h"
 #include "proof/eval/eval_run.h"
 #include "proof/reference64/reference64.h"
@@ -153,8 +154,17 @@ Result<WindowSettings> window_settings(const EvalFlags& flags, const Checkpoint&
     return settings;
 }
 
+// Neither model may lose a file to the scores.
+Result<void> check_state(const EvalFlags& flags, const Checkpoint& file) {
+    TRY(check_output(file, flags.state));
+    if (flags.against.empty() || flags.against == kReference) return {};
+    TRY_ASSIGN(const Checkpoint other, Checkpoint::open(flags.against));
+    return check_output(other, flags.state);
+}
+
 Result<int> evaluate(const EvalFlags& flags) {
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
+    if (!flags.state.empty()) TRY(check_state(flags, file));
     EvalRequest request{.state = flags.state, .most_windows = flags.windows};
     TRY_ASSIGN(request.text, read_text(flags, file));
     TRY_ASSIGN(const WindowSettings settings, window_settings(flags, file));

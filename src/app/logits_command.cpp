@@ -9,6 +9,7 @@
 #include "app/settings.h"
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "files/output_path.h"
 #include "files/printable.h"
 #include "generate/session.h"
 #include "text/tokenizer/from_checkpoint.h"
@@ -84,6 +85,7 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
 Result<int> logits(const LogitsFlags& flags) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
+    if (!flags.out.empty()) TRY(check_output(file, flags.out));
     Result<Tokenizer> tokenizer = read_tokenizer(file);
     std::vector<int32_t> tokens = flags.tokens;
     if (tokens.empty()) {

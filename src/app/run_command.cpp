@@ -1,11 +1,9 @@
 // invar run [MODEL] [PROMPT]: answers one prompt, chats interactively, or answers a file of conversations.
 #include <csignal>
 #include <ctime>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 
 #include "app/describe_text.h"
+#include "app/input_text.h"
 #include "app/line_editor.h"
 #include "app/output.h"
 #include "app/run_settings.h"
@@ -46,12 +44,6 @@ struct Chat {
     ChatOptions options;
 };
 
-Result<std::string> read_file(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) return fail(ErrorKind::not_found, "{} cannot be read; check the path", path);
-    return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-}
-
 void say_text_sources(const Chat& chat) {
     Json text = {{"tokenizer", describe_tokenizer(*chat.tokenizer)}};
     if (chat.format) text["chat_template"] = describe_template(chat.format->chat_template());
@@ -77,7 +69,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     if (!flags.raw) {
         std::string source;
         if (!flags.chat_template.empty()) {
-            TRY_ASSIGN(source, read_file(flags.chat_template));
+            TRY_ASSIGN(source, read_text_file(flags.chat_template));
             if (source.empty())
                 return fail("{}: is empty; give a file with a chat template, or use --raw", flags.chat_template);
         }
@@ -258,7 +250,7 @@ Result<int> talk(Chat& chat, const RunSettings& flags) {
 
 // Each input line is {"id": ..., "turns": ["user text", ...]}; each output line is {"id": ..., "answers": [...]}.
 Result<int> answer_conversations(Chat& chat, const RunSettings& flags) {
-    TRY_ASSIGN(const std::string text, read_file(flags.conversations));
+    TRY_ASSIGN(const std::string text, read_text_file(flags.conversations));
     const InterruptGuard guard;
     ProgressBar bar("conversations");
     size_t start = 0;
@@ -295,7 +287,7 @@ Result<int> run(const RunSettings& flags) {
     std::optional<std::string> prompt = std::move(given.prompt);
     if (!flags.prompt_file.empty()) {
         if (prompt) return fail("a prompt and --prompt-file were given; choose one");
-        TRY_ASSIGN(prompt, read_file(flags.prompt_file));
+        TRY_ASSIGN(prompt, read_text_file(flags.prompt_file));
     }
     if (!flags.conversations.empty() && (prompt || flags.raw)) {
         return fail("--conversations brings its own prompts; leave out {}", prompt ? "the prompt" : "--raw");
@@ -305,7 +297,7 @@ Result<int> run(const RunSettings& flags) {
     const bool interactive = !prompt && flags.conversations.empty() && stdin_is_terminal();
     if (!prompt && flags.conversations.empty() && !interactive) {
         if (!std::filesystem::exists(model)) TRY(Checkpoint::open(model));  // its error, before a prompt is waited for
-        prompt = std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+        TRY_ASSIGN(prompt, read_standard_input());
     }
     if (prompt && prompt->empty())
         return fail("the prompt is empty; write it as the last argument or on standard input");

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "app/input_text.h"
 #include "app/output.h"
 #include "cuda/cuda_backend.h"
 
@@ -151,10 +152,8 @@ Result<std::string> model_path(const std::string& given) {
 
 Result<std::string> fault_text(const std::string& given) {
     if (!given.starts_with('@')) return given;
-    std::ifstream file(given.substr(1));
-    std::string line;
-    if (!std::getline(file, line)) return fail("--inject {}: the file cannot be read or is empty", given);
-    return line;
+    TRY_ASSIGN(const std::string text, read_text_file(given.substr(1)));
+    return text.substr(0, text.find('\n'));
 }
 
 ModelAndPrompt model_and_prompt(ModelAndPrompt given) {

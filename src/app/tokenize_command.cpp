@@ -1,10 +1,9 @@
 // invar tokenize MODEL [TEXT]: prints the ids and pieces of a text, or the text of ids.
 #include <fmt/format.h>
 
-#include <iostream>
-#include <iterator>
 #include <optional>
 
+#include "app/input_text.h"
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
@@ -21,8 +20,6 @@ struct TokenizeFlags {
     bool json = false, ids_only = false, no_specials = false, no_ends = false;
 };
 
-std::string standard_input() { return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()}; }
-
 Result<int> tokenize(const TokenizeFlags& flags) {
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
@@ -35,7 +32,10 @@ Result<int> tokenize(const TokenizeFlags& flags) {
         print_result("\n");
         return kDone;
     }
-    const std::string text = flags.text ? *flags.text : standard_input();
+    std::string text = flags.text.value_or("");
+    if (!flags.text) {
+        TRY_ASSIGN(text, read_standard_input());
+    }
     const auto specials = flags.no_specials ? Tokenizer::Specials::as_text : Tokenizer::Specials::parse;
     TRY_ASSIGN(const std::vector<int32_t> ids,
                tokenizer.encode(text, specials, flags.no_ends ? Tokenizer::Ends::none : Tokenizer::Ends::add));

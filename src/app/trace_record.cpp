@@ -10,6 +10,7 @@
 #include "arithmetic/version.h"
 #include "base/json.h"
 #include "files/checkpoint_digest.h"
+#include "files/output_path.h"
 #include "proof/record/recording_file.h"
 #include "proof/record/sampler_recorder.h"
 #include "proof/record/statistics_recorder.h"
@@ -277,6 +278,8 @@ void describe(const RecordFlags& flags, const Task& task, const OpenModel& model
 
 Result<int> trace_record(const RecordFlags& flags) {
     TRY_ASSIGN(const Task task, task_of(flags));
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(task.model));
+    TRY(check_output(file, flags.out));
     TRY_ASSIGN(const OpenModel model, open_model(flags, task));
     TRY(check_memory(flags, task, model));
     TRY_ASSIGN(Recording recording, record(flags, task, model));

@@ -8,6 +8,7 @@
 #include "app/settings.h"
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "files/output_path.h"
 #include "proof/faults/fault_suite.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify.h"
@@ -79,6 +80,8 @@ Result<int> verify_model(const VerifyFlags& flags) {
     TRY_ASSIGN(const std::string model, model_path(flags.model));
     std::optional<AtomicFile> page;  // opened before minutes of work, so that a wrong path is an error at once
     if (!flags.html.empty()) {
+        TRY_ASSIGN(const Checkpoint file, Checkpoint::open(model));
+        TRY(check_output(file, flags.html));
         TRY_ASSIGN(page, AtomicFile::create(flags.html));
     }
     VerifySettings settings;

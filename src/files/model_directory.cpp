@@ -191,15 +191,27 @@ Result<Json> ModelDirectory::read_json(std::string_view side_file, uint64_t most
 
 std::string ModelDirectory::name_of(std::string_view side_file) const { return folder_.name_of(side_file); }
 
-Result<std::string> ModelDirectory::digest() const {
-    Hasher hasher;
+std::vector<std::string_view> ModelDirectory::taken_beside_weights() const {
     // Mistral's layout reads params.json, which is a side file, and does not read a config.json beside it.
     std::vector<std::string_view> small;
     if (layout_ == Layout::hugging_face) small = {kConfig, kQuantConfig};
     small.insert(small.end(), kSideFiles.begin(), kSideFiles.end());
     if (!index_.empty()) small.push_back(index_);
-    for (const std::string_view file : small) {
-        if (!folder_.has(file)) continue;
+    std::erase_if(small, [this](std::string_view file) { return !folder_.has(file); });
+    return small;
+}
+
+std::vector<fs::path> ModelDirectory::paths() const {
+    std::vector<fs::path> paths;
+    if (mappings_.empty()) return paths;  // in memory
+    for (const std::string_view file : taken_beside_weights()) paths.push_back(folder_.path_of(file));
+    for (const std::string& file : files_) paths.push_back(folder_.path_of(file));
+    return paths;
+}
+
+Result<std::string> ModelDirectory::digest() const {
+    Hasher hasher;
+    for (const std::string_view file : taken_beside_weights()) {
         TRY_ASSIGN(const Folder::File found, folder_.map(file));
         add_to(hasher, file, found.bytes);
     }

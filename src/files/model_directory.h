@@ -94,7 +94,9 @@ class ModelDirectory {
     const std::string& name() const;                                         // the directory, as messages call it
     std::span<const std::string> file_names() const { return file_names_; }  // of the weights, as messages call them
     std::span<const MappedFile> mappings() const { return mappings_; }       // likewise; empty after from_files
-    uint64_t file_bytes() const { return file_bytes_; }                      // of the weights' files, headers included
+    // Of everything that is taken: weights, their index, configs and side files; empty after from_files.
+    std::vector<std::filesystem::path> paths() const;
+    uint64_t file_bytes() const { return file_bytes_; }  // of the weights' files, headers included
     uint64_t tensor_bytes() const { return tensor_bytes_; }
 
     // The identity of everything that is taken: weights, configs and side files, with their names (base/hash.h). Reads
@@ -107,6 +109,7 @@ class ModelDirectory {
 
     static Result<ModelDirectory> assemble(Folder folder, std::string_view only);
     Result<void> read_documents();
+    std::vector<std::string_view> taken_beside_weights() const;
     Result<void> add_file(const std::string& file);
     Result<void> check_index(const ShardIndex& index) const;
 

@@ -87,10 +87,6 @@ Result<GgufSource> GgufSource::of(const Checkpoint& in) {
 
 const std::string& GgufSource::name() const { return gguf_ != nullptr ? gguf_->name() : checkpoint_->name(); }
 
-std::span<const std::filesystem::path> GgufSource::paths() const {
-    return gguf_ != nullptr ? gguf_->paths() : checkpoint_->paths();
-}
-
 void GgufSource::advise_sequential() const {
     if (gguf_ == nullptr) return;  // experts of a directory lie in any order
     for (const MappedFile& mapping : gguf_->mappings()) mapping.advise(MappedFile::Advice::sequential);

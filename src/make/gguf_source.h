@@ -3,7 +3,6 @@
 // llama.cpp's converter, so that llama.cpp reads the result. quantize.h chooses the formats.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,7 +35,6 @@ class GgufSource {
 
     const std::string& name() const;
     std::span<const SourceTensor> tensors() const { return tensors_; }
-    std::span<const std::filesystem::path> paths() const;
     void advise_sequential() const;
     Result<void> add_metadata(GgufWriter& writer) const;
 

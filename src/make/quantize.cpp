@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "files/gguf_writer.h"
+#include "files/output_path.h"
 #include "files/printable.h"
 #include "machine/try_items.h"
 #include "make/gguf_source.h"
@@ -218,13 +219,8 @@ Result<void> declare(const GgufSource& in, const QuantizeReport& report, const M
     return {};
 }
 
-Result<void> check_target(const GgufSource& in, const std::filesystem::path& out, uint64_t bytes) {
+Result<void> check_room(const std::filesystem::path& out, uint64_t bytes) {
     std::error_code ignored;
-    for (const auto& path : in.paths()) {
-        if (std::filesystem::equivalent(path, out, ignored)) {
-            return fail("{}: is the file being read; give the output another name", printable(out.string(), 4096));
-        }
-    }
     const auto folder = out.has_parent_path() ? out.parent_path() : std::filesystem::path(".");
     const auto space = std::filesystem::space(folder, ignored);
     if (!ignored && space.available < bytes) {
@@ -295,7 +291,7 @@ Result<QuantizeReport> write(const GgufSource& in, const QuantizeOptions& option
                              const QuantizeProgressCallback& progress) {
     TRY_ASSIGN(QuantizeReport report, plan(in, options));
     TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
-    TRY(check_target(in, out, report.file_bytes));
+    TRY(check_room(out, report.file_bytes));
     in.advise_sequential();
     GgufWriter writer;
     TRY(declare(in, report, *mix, writer));
@@ -320,11 +316,13 @@ Result<QuantizeReport> plan_quantize(const Checkpoint& in, const QuantizeOptions
 
 Result<QuantizeReport> quantize(const GgufFile& in, const QuantizeOptions& options, const std::filesystem::path& out,
                                 const QuantizeProgressCallback& progress) {
+    TRY(check_output(in.paths(), out));
     return write(GgufSource::of(in), options, out, progress);
 }
 
 Result<QuantizeReport> quantize(const Checkpoint& in, const QuantizeOptions& options, const std::filesystem::path& out,
                                 const QuantizeProgressCallback& progress) {
+    TRY(check_output(in, out));
     TRY_ASSIGN(const GgufSource source, GgufSource::of(in));
     return write(source, options, out, progress);
 }

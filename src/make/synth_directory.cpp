@@ -25,7 +25,8 @@ class PartialFolder {
   public:
     static Result<PartialFolder> create(const fs::path& target) {
         std::error_code error;
-        if (fs::exists(target, error)) return fail("{}: exists already; give another name", target.string());
+        if (fs::exists(fs::symlink_status(target, error)))
+            return fail("{}: exists already; give another name", target.string());
         PartialFolder folder(target);
         if (!fs::create_directory(folder.partial_, error)) {
             return fail("{}: cannot be made ({})", folder.partial_.string(),

@@ -1,10 +1,13 @@
 """Bad input gives one sentence on stderr that says what and where, exit code 2 (3 for lack of memory), nothing on stdout, no file left behind."""
 import os
 import pathlib
+import shutil
+import subprocess
 
 import engine
 import tiny_models
 
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "data" / "goldens_hf" / "qwen3"
 
 def cases(folder, model, tiny):
     """(what the sentence must contain, arguments)"""
@@ -61,15 +64,77 @@ def cases(folder, model, tiny):
     yield ("empty.gguf", "empty"), ("eval", tiny, empty)
     yield ("--stride", "4096"), ("eval", tiny, text, "--stride", "4096")
     yield ("missing.gguf",), ("plan", missing, "--check")
+    yield from text_cases(folder, tiny)
+    yield from output_cases(folder, tiny)
+
+
+def text_cases(folder, tiny):
+    """A directory where a text file is needed."""
+    wanted = (str(folder), "is a directory", "a file is needed")
+    yield wanted, ("run", tiny, "--prompt-file", folder)
+    yield wanted, ("run", tiny, "--conversations", folder)
+    yield wanted, ("run", tiny, "hello", "--chat-template", folder)
+    yield wanted, ("eval", tiny, folder)
+    yield wanted, ("verify", tiny, "--inject", f"@{folder}")
+
+
+def output_cases(folder, tiny):
+    """Outputs that would take the place of the model's own files, or of something that is no file."""
+    model = folder / "directory"
+    shutil.copytree(GOLDEN, model)
+    (model / "tokenizer.json").write_text("{}")
+    weights = next(model.glob("*.safetensors"))
+    pipe, link, nowhere, alias = folder / "pipe", folder / "link", folder / "nowhere", folder / "alias"
+    os.mkfifo(pipe)
+    link.symlink_to("directory/config.json")
+    nowhere.symlink_to("missing")
+    alias.symlink_to(pathlib.Path(tiny).name if pathlib.Path(tiny).parent == folder else tiny)
+    own = ("is a file of the model", "another name")
+    for name in (model / "config.json", model / "tokenizer.json", weights, link):
+        yield (str(name), *own), ("quantize", model, name, "q8_0")
+        yield (str(name), *own), ("logits", model, "--tokens", "1", "--out", name)
+        yield (str(name), *own), ("trace", "record", model, "--tokens", "1", "--out", name)
+        yield (str(name), *own), ("verify", model, "--html", name)
+    yield own, ("quantize", tiny, alias, "q8_0")
+    for out, wanted in ((pipe, ("not a regular file", "a pipe")), (nowhere, ("link that leads to no file",))):
+        yield wanted, ("quantize", tiny, out, "q8_0")
+        yield wanted, ("logits", tiny, "--tokens", "1", "--out", out)
+        yield wanted, ("trace", "record", tiny, "--tokens", "1", "--out", out)
+        yield wanted, ("verify", tiny, "--html", out)
+        yield wanted, ("synth", "tiny", "q8_0", out, "--layers", "1")
+        yield ("exists already",), ("synth", "tiny", "hf-bf16", out, "--layers", "1")
+
+
+def snapshot(folder):
+    """What is in the folder: a file that was replaced has another inode, one that was written another time."""
+    status = {path: path.lstat() for path in folder.rglob("*")}
+    return {path: (one.st_mode, one.st_ino, one.st_size, one.st_mtime_ns) for path, one in status.items() if not path.is_dir()}
+
+
+def check_streams(invar, tiny):
+    """Standard input that is a directory, or a pipe under a file's name; standard output that takes no byte."""
+    binary, folder = str(invar.binary), invar.folder
+    directory = os.open(folder, os.O_RDONLY)
+    for command in (("tokenize", tiny), ("run", tiny, "--raw")):
+        done = subprocess.run([binary, *map(str, command)], stdin=directory, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout) == (2, "") and "standard input: cannot be read" in done.stderr, (command, done)
+    os.close(directory)
+    done = invar.call("run", tiny, "--raw", "-n", "1", "--prompt-file", "/dev/stdin", stdin="hello")
+    assert done.returncode == 0, f"a prompt from a pipe: {done.stderr}"
+    unwritable = folder / "unwritable"
+    unwritable.write_text("")
+    for command in (("--help",), ("run", "--help"), ("--version",), ("tokenize", tiny, "hello")):
+        with open(unwritable, "rb") as closed:
+            done = subprocess.run([binary, *map(str, command)], stdout=closed, stderr=subprocess.PIPE, text=True, timeout=120)
+        assert done.returncode == 2 and "standard output could not be written" in done.stderr, (command, done)
 
 
 def test(invar, arguments):
     tiny = tiny_models.write_all(invar.folder, ["llama"])["llama"]
     count = 0
     for wanted, command in cases(invar.folder, invar.folder, tiny):
-        before = set(os.listdir(invar.folder))
+        before = snapshot(invar.folder)
         encoded = [c if isinstance(c, bytes) else str(c).encode() for c in command]
-        import subprocess
         done = subprocess.run([invar.binary.encode(), *encoded], input=b"", capture_output=True, timeout=120)
         message = done.stderr.decode(errors="replace").strip()
         shown = " ".join(map(str, command))[:100]
@@ -79,9 +144,10 @@ def test(invar, arguments):
         assert message.startswith("invar: ") and "\n" not in message, f"{shown}: not one sentence: {message}"
         for word in wanted:
             assert word in message, f"{shown}: '{word}' is not in: {message}"
-        assert set(os.listdir(invar.folder)) == before, f"{shown}: left files behind"
+        assert snapshot(invar.folder) == before, f"{shown}: left files behind or changed one"
         print(f"  {message}")
         count += 1
+    check_streams(invar, tiny)
     print(f"[bad input] {count} commands, each ended with 2 and one sentence")
 
 
