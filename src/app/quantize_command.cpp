@@ -50,6 +50,7 @@ Result<int> quantize_model(const QuantizeFlags& flags) {
                        return true;
                    }));
     }
+    for (const std::string& note : report.notes) print_note("note: " + note);
     if (flags.json) {
         print_json(quantize_report_as_json(report));
         return kDone;

@@ -93,7 +93,7 @@ void GgufSource::advise_sequential() const {
 }
 
 // Copies a GGUF file's metadata except the keys that describe the file's own bytes.
-Result<void> GgufSource::add_metadata(GgufWriter& writer) const {
+Result<std::vector<std::string>> GgufSource::add_metadata(GgufWriter& writer) const {
     if (gguf_ == nullptr) {
         TRY(add_model_metadata(*checkpoint_, model_->config, writer));
         return add_vocabulary(*checkpoint_->directory(), model_->config.vocabulary, writer);
@@ -103,7 +103,7 @@ Result<void> GgufSource::add_metadata(GgufWriter& writer) const {
                                  entry.key.starts_with("quantize.imatrix.");
         if (!of_the_file) writer.add(entry.key, entry.value);
     }
-    return {};
+    return std::vector<std::string>();
 }
 
 Result<void> SourceReader::decode(const SourceTensor& tensor, int64_t row, float* out) {

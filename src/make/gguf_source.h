@@ -36,7 +36,8 @@ class GgufSource {
     const std::string& name() const;
     std::span<const SourceTensor> tensors() const { return tensors_; }
     void advise_sequential() const;
-    Result<void> add_metadata(GgufWriter& writer) const;
+    // The result is notes on what the file cannot say.
+    Result<std::vector<std::string>> add_metadata(GgufWriter& writer) const;
 
   private:
     struct Model;  // of a directory

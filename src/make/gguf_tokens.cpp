@@ -24,6 +24,16 @@ std::optional<std::string> text_of(const Json* value) {
     return value->get<std::string>();
 }
 
+std::vector<const Json*> steps_of(const Json& tokenizer, std::string_view key, std::string_view list_key) {
+    const Json* step = member(tokenizer, key);
+    if (step == nullptr || step->is_null()) return {};
+    const Json* list = member(*step, list_key);
+    if (list == nullptr || !list->is_array()) return {step};
+    std::vector<const Json*> steps;
+    for (const Json& each : *list) steps.push_back(&each);
+    return steps;
+}
+
 GgufTokens::GgufTokens(int64_t rows) {
     const auto count = static_cast<size_t>(rows);
     for (size_t id = 0; id < count; ++id) texts.push_back(fmt::format("[PAD{}]", id));

@@ -37,6 +37,8 @@ struct GgufTokens {
 // A member of an object, or null where there is none. Used for files of which most keys do not matter here.
 const Json* member(const Json& object, std::string_view key);
 std::optional<std::string> text_of(const Json* value);
+// Steps of a Sequence of tokenizer.json, or the one step there is.
+std::vector<const Json*> steps_of(const Json& tokenizer, std::string_view key, std::string_view list_key);
 
 // `file` names the file in errors; `rows` are the embedding's.
 

@@ -28,7 +28,19 @@ constexpr NamedPattern kPatterns[] = {
     {"tekken", kTekkenExpression},
 };
 
+// Marks that the model puts on parts of words: GGUF has none.
+Result<void> check_affixes(const Json& model, const std::string& file) {
+    for (const std::string_view key : {"end_of_word_suffix", "continuing_subword_prefix"}) {
+        const auto text = text_of(member(model, key));
+        if (!text || text->empty()) continue;
+        return fail("{}: the model has the {} '{}', which a GGUF file cannot say: use the directory itself", file, key,
+                    printable(*text, 60));
+    }
+    return {};
+}
+
 Result<void> add_vocabulary_of(const Json& model, const std::string& file, GgufTokens& tokens) {
+    TRY(check_affixes(model, file));
     const Json* vocabulary = member(model, "vocab");
     if (vocabulary == nullptr || !vocabulary->is_object()) return fail("{}: the model has no vocabulary", file);
     for (const auto& [text, id] : vocabulary->items()) {
@@ -55,16 +67,19 @@ Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, fl
     return {};
 }
 
-// Steps of a Sequence, or the one step there is.
-std::vector<const Json*> steps_of(const Json& tokenizer, std::string_view key, std::string_view list_key) {
-    const Json* step = member(tokenizer, key);
-    if (step == nullptr || step->is_null()) return {};
-    const Json* list = member(*step, list_key);
-    if (list == nullptr || !list->is_array()) return {step};
-    std::vector<const Json*> steps;
-    for (const Json& each : *list) steps.push_back(&each);
-    return steps;
+// Of normalizers, GGUF's byte-level BPE has none. NFC, which only changes texts that are not composed, is left out as
+// the converter does.
+Result<void> check_normalizers(const Json& tokenizer, const std::string& file) {
+    for (const Json* step : steps_of(tokenizer, "normalizer", "normalizers")) {
+        const std::string type = text_of(member(*step, "type")).value_or("");
+        if (type == "NFC") continue;
+        return fail("{}: normalizer '{}' cannot be said in a GGUF file: use the directory itself", file,
+                    printable(type));
+    }
+    return {};
 }
+
+bool is_true(const Json* flag) { return flag != nullptr && flag->is_boolean() && flag->get<bool>(); }
 
 // The one expression of a Split, or gpt-2's where ByteLevel cuts by itself.
 Result<std::string_view> pre_tokenizer(const Json& tokenizer, const std::string& file) {
@@ -73,13 +88,15 @@ Result<std::string_view> pre_tokenizer(const Json& tokenizer, const std::string&
     for (const Json* step : steps_of(tokenizer, "pre_tokenizer", "pretokenizers")) {
         const auto kind = text_of(member(*step, "type"));
         const Json* pattern = member(*step, "pattern");
-        const Json* own = member(*step, "use_regex");
         if (kind == "Split" && pattern != nullptr) {
             found = text_of(member(*pattern, "Regex")).value_or("");
             ++splits;
         } else if (kind != "ByteLevel") {
             return fail("{}: pre-tokenizer '{}' has no name in GGUF", file, printable(kind.value_or("")));
-        } else if (own != nullptr && own->is_boolean() && own->get<bool>() && splits == 0) {
+        } else if (is_true(member(*step, "add_prefix_space"))) {
+            return fail("{}: ByteLevel's add_prefix_space cannot be said in a GGUF file: use the directory itself",
+                        file);
+        } else if (is_true(member(*step, "use_regex")) && splits == 0) {
             return std::string_view("gpt-2");
         }
     }
@@ -213,6 +230,7 @@ Result<GgufTokens> byte_level_tokens(const Json& tokenizer, const std::string& f
     const Json& model = tokenizer["model"];
     TRY(add_vocabulary_of(model, file, tokens));
     TRY(add_added_tokens(tokenizer, file, 0, tokens));
+    TRY(check_normalizers(tokenizer, file));
     TRY_ASSIGN(tokens.pre, pre_tokenizer(tokenizer, file));
     TRY_ASSIGN(tokens.merges, merges_of(model, file));
     return tokens;

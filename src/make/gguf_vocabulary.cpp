@@ -3,73 +3,43 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "base/json.h"
 #include "make/gguf_tekken.h"
 #include "make/gguf_tokens.h"
+#include "make/gguf_vocabulary_check.h"
 #include "text/tokenizer/ranked_bytes.h"
 #include "text/tokenizer/sentence_piece_file.h"
+#include "text/tokenizer/tokenizer_files.h"
 
 namespace invar {
 namespace {
 
 constexpr uint64_t kMostBytes = 256u << 20;
 
-// The tokens that the post-processor puts before and behind a text; empty where it puts none.
-struct Ends {
-    std::string before, behind;
-};
-
-std::string special_name(const Json& piece) {
-    const Json* special = member(piece, "SpecialToken");
-    return special == nullptr ? "" : text_of(member(*special, "id")).value_or("");
-}
-
-Ends ends_of(const Json* processor) {
-    if (processor == nullptr) return {};
-    if (const Json* list = member(*processor, "processors"); list != nullptr && list->is_array()) {
-        Ends all;
-        for (const Json& each : *list) {
-            const Ends ends = ends_of(&each);
-            if (!ends.before.empty()) all.before = ends.before;
-            if (!ends.behind.empty()) all.behind = ends.behind;
-        }
-        return all;
-    }
-    const Json* single = member(*processor, "single");
-    if (text_of(member(*processor, "type")) != "TemplateProcessing" || single == nullptr || !single->is_array() ||
-        single->size() < 2) {
-        return {};
-    }
-    return {special_name(single->front()), special_name(single->back())};
-}
-
-// Reads a special token, which is a text or an object with one.
-std::optional<std::string> special_text(const Json& config, std::string_view key) {
-    const Json* value = member(config, key);
-    if (value == nullptr) return std::nullopt;
-    return value->is_object() ? text_of(member(*value, "content")) : text_of(value);
-}
-
 // Where no other file names a role: tokens that the post-processor adds, or the pieces that have sentencepiece's roles.
 struct Roles {
     std::string bos, eos, padding;
 };
 
-void add_special_ids(const Json& tokenizer_config, const Json& config, const Roles& roles, const GgufTokens& tokens,
+void add_special_ids(const SpecialTexts& texts, const Json& config, const Roles& roles, const GgufTokens& tokens,
                      GgufWriter& writer) {
-    const std::tuple<std::string_view, std::string_view, std::string_view> specials[] = {
-        {"bos", "bos", roles.bos},
-        {"eos", "eos", roles.eos},
-        {"unk", "unknown", ""},
-        {"pad", "padding", roles.padding}};
-    for (const auto& [name, key, role] : specials) {
+    struct Special {
+        std::string_view name, key;
+        const std::optional<std::string>& text;
+        std::string_view role;
+    };
+    const Special specials[] = {{"bos", "bos", texts.bos, roles.bos},
+                                {"eos", "eos", texts.eos, roles.eos},
+                                {"unk", "unknown", texts.unknown, ""},
+                                {"pad", "padding", texts.padding, roles.padding}};
+    for (const auto& [name, key, text, role] : specials) {
         std::optional<uint32_t> id;
-        if (const auto text = special_text(tokenizer_config, fmt::format("{}_token", name))) id = tokens.id_of(*text);
+        if (text) id = tokens.id_of(*text);
         if (!id) {
             const Json* number = member(config, fmt::format("{}_token_id", name));
             const bool usable = number != nullptr && number->is_number_unsigned();
@@ -80,25 +50,21 @@ void add_special_ids(const Json& tokenizer_config, const Json& config, const Rol
     }
 }
 
-// Takes chat_template.jinja, then chat_template.json, then tokenizer_config.json, whose template may be one of several.
-Result<std::optional<std::string>> chat_template(const ModelDirectory& directory, const Json& tokenizer_config) {
-    if (directory.has("chat_template.jinja")) {
-        TRY_ASSIGN(std::string text, directory.read("chat_template.jinja", kMostBytes));
-        return std::optional<std::string>(std::move(text));
+// What the directory's tokenizer puts before and behind a text; empty where it puts nothing.
+struct Ends {
+    std::vector<int32_t> before, behind;
+};
+
+Ends ends_of(const Tokenizer& tokenizer) {
+    for (const std::string_view text : {"a", ""}) {
+        const auto alone = tokenizer.encode(text, Specials::as_text, Tokenizer::Ends::none);
+        const auto whole = tokenizer.encode(text, Specials::as_text, Tokenizer::Ends::add);
+        if (!alone || !whole) continue;
+        const auto found = std::search(whole->begin(), whole->end(), alone->begin(), alone->end());
+        if (found == whole->end() && !alone->empty()) continue;
+        return {{whole->begin(), found}, {found + std::ssize(*alone), whole->end()}};
     }
-    const auto from = [](const Json& object) -> std::optional<std::string> {
-        const Json* value = member(object, "chat_template");
-        if (value == nullptr || !value->is_array()) return text_of(value);
-        for (const Json& each : *value) {
-            if (text_of(member(each, "name")) == "default") return text_of(member(each, "template"));
-        }
-        return std::nullopt;
-    };
-    if (directory.has("chat_template.json")) {
-        TRY_ASSIGN(const Json object, directory.read_json("chat_template.json", kMostBytes));
-        if (auto text = from(object)) return text;
-    }
-    return from(tokenizer_config);
+    return {};
 }
 
 enum class Kind : uint8_t { byte_level, characters, other };
@@ -150,39 +116,58 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
     return fail("{}: is not a BPE tokenizer, and others cannot be written into a GGUF file", file);
 }
 
-}  // namespace
-
-Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
-    if (!directory.has("tokenizer.json") && directory.has("tekken.json")) {
-        TRY(add_tekken_vocabulary(directory, rows, writer));
-        TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, Json::object()));
-        if (found) writer.add("tokenizer.chat_template", *found);
-        return {};
-    }
+// From the files beside the weights, where they are not Tekken's.
+Result<void> add_tokens_and_ids(const ModelDirectory& directory, const TokenizerFiles& files,
+                                const Tokenizer& of_directory, int64_t rows, GgufWriter& writer) {
     TRY_ASSIGN(const Json tokenizer, read_optional(directory, "tokenizer.json"));
     TRY_ASSIGN(const Json config, read_optional(directory, "tokenizer_config.json"));
-    const Ends ends = ends_of(member(tokenizer, "post_processor"));
-    Roles roles{ends.before, ends.behind, ""};
+    const Ends ends = ends_of(of_directory);
+    Roles roles;
+    if (!ends.before.empty()) roles.bos = of_directory.text(ends.before.front());
+    if (!ends.behind.empty()) roles.eos = of_directory.text(ends.behind.back());
     TRY_ASSIGN(GgufTokens tokens, read_tokens(directory, tokenizer, config, rows, roles));
-    const auto flag = [&](std::string_view key) -> std::optional<bool> {
-        const Json* value = member(config, key);
-        return value == nullptr || !value->is_boolean() ? std::nullopt : std::optional(value->get<bool>());
-    };
-    if (const auto prefix = flag("add_prefix_space"); prefix && tokens.model == "llama") {
-        tokens.add_space_prefix = prefix;
+    const Json* prefix = member(config, "add_prefix_space");
+    if (prefix != nullptr && prefix->is_boolean() && tokens.model == "llama") {
+        tokens.add_space_prefix = prefix->get<bool>();
     }
     tokens.write(writer);
-    const Json* text = member(directory.config(), "text_config");
-    add_special_ids(config, text != nullptr ? *text : directory.config(), roles, tokens, writer);
-    // sentencepiece's file says nothing of it, and its models have a BOS unless tokenizer_config.json says no.
-    const bool model_alone = !directory.has("tokenizer.json");
-    const bool bos_by_default = model_alone && flag("add_bos_token").value_or(tokens.id_of(roles.bos).has_value());
-    const bool adds_bos = !ends.before.empty() || bos_by_default || flag("add_bos_token").value_or(false);
-    writer.add("tokenizer.ggml.add_bos_token", adds_bos);
-    if (!ends.behind.empty() || flag("add_eos_token").value_or(false)) writer.add("tokenizer.ggml.add_eos_token", true);
-    TRY_ASSIGN(const std::optional<std::string> found, chat_template(directory, config));
-    if (found) writer.add("tokenizer.chat_template", *found);
+    TRY_ASSIGN(const SpecialTexts texts, read_special_texts(files));
+    const Json* text_config = member(directory.config(), "text_config");
+    add_special_ids(texts, text_config != nullptr ? *text_config : directory.config(), roles, tokens, writer);
+    writer.add("tokenizer.ggml.add_bos_token", !ends.before.empty());
+    if (!ends.behind.empty()) writer.add("tokenizer.ggml.add_eos_token", true);
     return {};
+}
+
+// Whether the directory's tokenizer normalises to NFC, which byte_level_tokens() lets pass.
+bool composes(const Json& tokenizer) {
+    const auto steps = steps_of(tokenizer, "normalizer", "normalizers");
+    return std::ranges::any_of(steps, [](const Json* step) { return text_of(member(*step, "type")) == "NFC"; });
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer) {
+    TRY_ASSIGN(const TokenizerFiles files, TokenizerFiles::of(directory));
+    TRY_ASSIGN(const Tokenizer of_directory, read_tokenizer(files));
+    TRY_ASSIGN(const auto chat_template, read_chat_template(files));
+    if (!directory.has("tokenizer.json") && directory.has("tekken.json")) {
+        TRY(add_tekken_vocabulary(directory, rows, writer));
+    } else {
+        TRY(add_tokens_and_ids(directory, files, of_directory, rows, writer));
+    }
+    if (chat_template) writer.add("tokenizer.chat_template", chat_template->text);
+    const std::string file(of_directory.taken_from());
+    TRY_ASSIGN(const Tokenizer of_file, read_back(writer, file));
+    TRY_ASSIGN(const Json tokenizer, read_optional(directory, "tokenizer.json"));
+    TRY(check_tokens(of_directory, of_file, composes(tokenizer), file));
+    std::vector<std::string> notes;
+    add_end_tokens(of_directory, of_file, writer, notes);
+    TRY_ASSIGN(const Json config, read_optional(directory, "tokenizer_config.json"));
+    const bool of_json = directory.has("tokenizer.json");
+    const Json* added = of_json ? member(tokenizer, "added_tokens") : member(config, "added_tokens_decoder");
+    if (added != nullptr) note_added_tokens(*added, of_directory, of_file, notes);
+    return notes;
 }
 
 }  // namespace invar

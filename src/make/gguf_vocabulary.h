@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "files/gguf_writer.h"
@@ -12,7 +14,8 @@
 namespace invar {
 
 // `rows`: of the embedding; ids without a token up to there become unused ones. Errors name the file: no tokenizer, one
-// of another kind, a way of cutting texts that GGUF cannot say.
-Result<void> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer);
+// of another kind or one that the reader of directories refuses, a damaged chat template, a way of cutting texts that
+// GGUF cannot say, a text whose tokens would differ. The result is notes: what was lost that no token depends on.
+Result<std::vector<std::string>> add_vocabulary(const ModelDirectory& directory, int64_t rows, GgufWriter& writer);
 
 }  // namespace invar

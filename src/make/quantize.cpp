@@ -209,8 +209,8 @@ Result<QuantizedTensor> plan_tensor(const GgufSource& in, const SourceTensor& so
                            .bytes = static_cast<uint64_t>(choice.chosen->row_bytes(tensor.columns()) * tensor.rows())};
 }
 
-Result<void> declare(const GgufSource& in, const QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
-    TRY(in.add_metadata(writer));
+Result<void> declare(const GgufSource& in, QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
+    TRY_ASSIGN(report.notes, in.add_metadata(writer));
     writer.add("general.file_type", mix.file_type);
     writer.add("general.quantization_version", kQuantizationVersion);
     for (const QuantizedTensor& tensor : report.tensors) {
@@ -256,6 +256,7 @@ Json quantize_report_as_json(const QuantizeReport& report) {
                 {"file_bytes", report.file_bytes},
                 {"bits_per_weight", report.bits_per_weight()},
                 {"fallbacks", report.fallbacks},
+                {"notes", report.notes},
                 {"tensors", std::move(tensors)}};
 }
 

@@ -42,10 +42,11 @@ struct QuantizeReport {
     std::string mix;
     std::vector<QuantizedTensor> tensors;
     uint64_t weights = 0;
-    uint64_t source_bytes = 0;  // of tensors
-    uint64_t bytes = 0;         // of tensors
-    uint64_t file_bytes = 0;    // of the file written
-    int fallbacks = 0;          // tensors whose target is not the wanted format
+    uint64_t source_bytes = 0;       // of tensors
+    uint64_t bytes = 0;              // of tensors
+    uint64_t file_bytes = 0;         // of the file written
+    int fallbacks = 0;               // tensors whose target is not the wanted format
+    std::vector<std::string> notes;  // what the directory's tokenizer says and a GGUF file cannot
 
     double bits_per_weight() const;
 };

@@ -49,12 +49,13 @@ Json expected_of(const std::string& name) {
 struct Written {
     std::vector<std::byte> bytes;
     std::optional<GgufFile> file;
+    std::vector<std::string> notes;
 };
 Result<Written> written(const ModelDirectory& directory) {
     GgufWriter writer;
     writer.add("general.architecture", "llama");
-    TRY(add_vocabulary(directory, kRows, writer));
-    Written result{writer.header(), std::nullopt};
+    TRY_ASSIGN(std::vector<std::string> notes, add_vocabulary(directory, kRows, writer));
+    Written result{writer.header(), std::nullopt, std::move(notes)};
     TRY_ASSIGN(GgufFile file, GgufFile::from_bytes(result.bytes, "vocabulary.gguf"));
     result.file.emplace(std::move(file));
     return result;
@@ -191,21 +192,26 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     contains(changed([](Json& t) { t["model"]["merges"].push_back(t["model"]["merges"][0]); }),
              "do not stand together");
     contains(changed([](Json& t) { t["model"]["merges"].erase(0); }), "no merge makes the token");
-    contains(changed([](Json& t) { t["model"]["merges"][3] = "abc"; }), "merge 3 is no pair");
+    contains(changed([](Json& t) { t["model"]["merges"][3] = "abc"; }), "merge 3 is not two texts");
     contains(changed([](Json& t) { t["model"]["vocab"]["x1"] = kRows; }), "the embedding has 640 rows");
-    contains(changed([](Json& t) { t["model"]["vocab"]["x1"] = -1; }), "is no number");
-    contains(changed([](Json& t) { t["model"]["type"] = "Unigram"; }), "is not a BPE tokenizer");
-    contains(changed([](Json& t) { t["model"].erase("merges"); }), "no list of merges");
-    contains(changed([](Json& t) { t["added_tokens"][0].erase("id"); }), "has no content or no id");
+    contains(changed([](Json& t) { t["model"]["vocab"]["x1"] = -1; }), "the id of 'x1' is not a number");
+    contains(changed([](Json& t) {
+                 t["model"] = {{"type", "WordLevel"}, {"vocab", {{"a", 0}}}, {"unk_token", "a"}};
+                 t["added_tokens"] = Json::array();
+                 t["post_processor"] = nullptr;
+             }),
+             "is not a BPE tokenizer");
+    contains(changed([](Json& t) { t["model"].erase("merges"); }), "has no 'merges'");
+    contains(changed([](Json& t) { t["added_tokens"][0].erase("id"); }), "added token 0: 'id' is not a number");
     TestFiles files = files_of("model");
     files.erase("tokenizer.model");
-    contains(refusal(files), "no tokenizer.json, no tekken.json and no tokenizer.model of SentencePiece");
+    contains(refusal(files), "there is no tokenizer (tokenizer.json");
     files = files_of("model_with_added_tokens");
     files["added_tokens.json"] = R"({"<far>": 641})";
     contains(refusal(files), "has the id 641, but the embedding has 640 rows");
     files = files_of("model_with_added_tokens");
     files["tokenizer_config.json"] = R"({"added_tokens_decoder": {"x": {"content": "y"}}})";
-    contains(refusal(files), "the entry 'x'");
+    contains(refusal(files), "the key 'x', which is no id");
     // Fields of the trainer and the normaliser are added behind: the last one counts.
     files = files_of("model");
     files["tokenizer.model"] += std::string("\x12\x02\x18\x01", 4);
@@ -213,6 +219,210 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     files = files_of("model");
     files["tokenizer.model"] += std::string("\x1a\x02\x20\x01", 4);
     contains(refusal(files), "normalises texts");
+}
+
+// Byte-level BPE with three merges, tokens that end answers under names that nobody knows, and Qwen's expression.
+Json byte_level_tokenizer() {
+    Json vocabulary = Json::object();
+    for (int byte = 0; byte < 256; ++byte) vocabulary[byte_level_text(std::string(1, static_cast<char>(byte)))] = byte;
+    const char* const merges[] = {"h e", "l l", "he ll"};
+    Json merge_list = Json::array();
+    int id = 256;
+    for (const std::string merge : merges) {
+        std::string result = merge;
+        vocabulary[result.erase(result.find(' '), 1)] = id++;
+        merge_list.push_back(merge);
+    }
+    Json added = Json::array();
+    for (const char* text : {"<s>", "<stop>", "<halt>", "<over>", "<quit>"}) {
+        added.push_back({{"id", id++}, {"content", text}, {"special", true}});
+    }
+    const char* const expression =
+        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+        R"(|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    const Json split = {
+        {"type", "Split"}, {"pattern", {{"Regex", expression}}}, {"behavior", "Isolated"}, {"invert", false}};
+    const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
+    return {{"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", merge_list}}},
+            {"added_tokens", added},
+            {"normalizer", nullptr},
+            {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {split, bytes}}}},
+            {"post_processor", nullptr},
+            {"decoder", {{"type", "ByteLevel"}}}};
+}
+
+TestFiles byte_level_files(const std::function<void(Json&)>& change = {}) {
+    Json tokenizer = byte_level_tokenizer();
+    if (change) change(tokenizer);
+    return {{"model.safetensors", safetensors_with({"a.weight"})},
+            {"config.json", R"({"model_type": "llama"})"},
+            {"tokenizer.json", tokenizer.dump()}};
+}
+
+TEST(GgufVocabulary, RefusesStepsOfByteLevelBpeThatItCannotSay) {
+    const auto with_normalizer = [](const Json& normalizer) {
+        return refusal(byte_level_files([&](Json& t) { t["normalizer"] = normalizer; }));
+    };
+    EXPECT_EQ(refusal(byte_level_files()), "");
+    EXPECT_EQ(with_normalizer({{"type", "NFC"}}), "");
+    const Json refused[] = {
+        {{"type", "Lowercase"}},
+        {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}},
+        {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "b"}},
+        {{"type", "Prepend"}, {"prepend", "a"}},
+        {{"type", "NFD"}},
+    };
+    for (const Json& normalizer : refused) {
+        const std::string wanted =
+            fmt::format("model/tokenizer.json: normalizer '{}' cannot be said in a GGUF file: use the directory itself",
+                        normalizer["type"].get<std::string>());
+        EXPECT_EQ(with_normalizer(normalizer), wanted);
+        const Json both = Json::array({{{"type", "NFC"}}, normalizer});
+        EXPECT_EQ(with_normalizer({{"type", "Sequence"}, {"normalizers", both}}), wanted);
+    }
+    const auto step = [](const char* key, const Json& value, int index) {
+        return refusal(byte_level_files([&](Json& t) { t["pre_tokenizer"]["pretokenizers"][index][key] = value; }));
+    };
+    EXPECT_EQ(step("add_prefix_space", true, 1),
+              "model/tokenizer.json: ByteLevel's add_prefix_space cannot be said in a GGUF file: use the directory "
+              "itself");
+    for (const char* key : {"end_of_word_suffix", "continuing_subword_prefix"}) {
+        const std::string got = refusal(byte_level_files([&](Json& t) { t["model"][key] = "</w>"; }));
+        EXPECT_NE(got.find("model/tokenizer.json"), std::string::npos) << got;
+        EXPECT_NE(got.find("</w>"), std::string::npos) << got;
+    }
+    // Nothing but the comparison of texts finds this one.
+    const std::string difference = step("behavior", "Removed", 0);
+    EXPECT_EQ(
+        difference.find("model/tokenizer.json: the text 'a' has the tokens [] by this file, but [97] by what a GGUF"),
+        0u)
+        << difference;
+}
+
+TEST(GgufVocabulary, RefusesWhatRunRefusesWithTheSameSentence) {
+    const std::function<void(Json&)> changes[] = {
+        [](Json& t) { t["model"]["vocab"]["he"] = 3; },
+        [](Json& t) { t["model"]["merges"].push_back("nope never"); },
+        [](Json& t) {
+            t["post_processor"] = {{"type", "Bananas"}};
+        },
+        [](Json& t) { t["added_tokens"][0]["content"] = ""; },
+        [](Json& t) { t["model"]["dropout"] = 0.5; },
+    };
+    size_t compared = 0;
+    const auto compare = [&](const TestFiles& files, bool of_template) {
+        const auto directory = open_files(files);
+        ASSERT_TRUE(directory);
+        const auto read = TokenizerFiles::of(*directory);
+        ASSERT_TRUE(read);
+        const auto tokenizer = read_tokenizer(*read);
+        const auto chat_template = read_chat_template(*read);
+        ASSERT_TRUE(of_template ? !chat_template : !tokenizer) << compared;
+        EXPECT_EQ(refusal(files), of_template ? chat_template.error().message : tokenizer.error().message);
+        ++compared;
+    };
+    for (const auto& change : changes) compare(byte_level_files(change), false);
+    for (const char* text : {R"({"chat_template": 5})", R"({"chat_template": [{"name": "x", "template": "y"}]})"}) {
+        TestFiles files = byte_level_files();
+        files["tokenizer_config.json"] = text;
+        compare(files, true);
+    }
+    EXPECT_EQ(compared, 7u);
+}
+
+TEST(GgufVocabulary, AddsBosWhereTheDirectoryDoes) {
+    const Json processor = {{"type", "TemplateProcessing"},
+                            {"single", Json::array({{{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}},
+                                                    {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}})},
+                            {"pair", Json::array({{{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
+                                                  {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}})},
+                            {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {259}}, {"tokens", {"<s>"}}}}}}};
+    const std::string configs[] = {R"({"bos_token": "<s>"})", R"({"bos_token": "<s>", "add_bos_token": null})",
+                                   R"({"bos_token": "<s>", "add_bos_token": false})",
+                                   R"({"bos_token": "<s>", "add_bos_token": true})"};
+    std::string added;
+    for (const bool has_processor : {false, true}) {
+        for (const std::string& config : configs) {
+            TestFiles files = byte_level_files([&](Json& t) {
+                if (has_processor) t["post_processor"] = processor;
+            });
+            files["tokenizer_config.json"] = config;
+            const auto directory = open_files(files);
+            ASSERT_TRUE(directory);
+            const auto result = written(*directory);
+            ASSERT_TRUE(result) << result.error().message;
+            const auto of_file = tokenizer_from_gguf(result->file->metadata());
+            const auto of_directory = read_tokenizer(TokenizerFiles::of(*directory).value());
+            ASSERT_TRUE(of_file && of_directory);
+            const auto got = of_file->encode("hell", Specials::as_text, Tokenizer::Ends::add);
+            const auto wanted = of_directory->encode("hell", Specials::as_text, Tokenizer::Ends::add);
+            ASSERT_TRUE(got && wanted);
+            EXPECT_EQ(*got, *wanted) << config << has_processor;
+            added += got->front() == 259 ? 'b' : '-';
+        }
+    }
+    EXPECT_EQ(added, "---bbb-b");  // the flag counts before the processor
+}
+
+TEST(GgufVocabulary, EndsAnswersWhereTheDirectoryDoes) {
+    struct Case {
+        TestFiles files;
+        std::vector<int32_t> ends;
+        size_t notes;
+    };
+    const Case cases[] = {
+        {{}, {}, 0},
+        {{{"special_tokens_map.json", R"({"eos_token": {"content": "<stop>"}})"}}, {260}, 0},
+        {{{"generation_config.json", R"({"eos_token_id": [261]})"}}, {261}, 0},
+        {{{"config.json", R"({"model_type": "llama", "eos_token_id": [260, 261]})"}}, {260, 261}, 0},
+        {{{"tokenizer_config.json", R"({"eos_token": "<stop>"})"},
+          {"generation_config.json", R"({"eos_token_id": [260, 261]})"},
+          {"config.json", R"({"model_type": "llama", "eos_token_id": 262})"}},
+         {260, 261, 262},
+         0},
+        {{{"tokenizer_config.json", R"({"eos_token": "<stop>"})"},
+          {"generation_config.json", R"({"eos_token_id": [261, 262, 263]})"}},
+         {260, 261, 262},
+         1},
+    };
+    for (const Case& given : cases) {
+        TestFiles files = byte_level_files();
+        for (const auto& [name, bytes] : given.files) files[name] = bytes;
+        const auto directory = open_files(files);
+        ASSERT_TRUE(directory);
+        const auto result = written(*directory);
+        ASSERT_TRUE(result) << result.error().message;
+        const auto of_file = tokenizer_from_gguf(result->file->metadata());
+        const auto of_directory = read_tokenizer(TokenizerFiles::of(*directory).value());
+        ASSERT_TRUE(of_file && of_directory);
+        std::vector<int32_t> ends;
+        for (const EndToken& end : of_file->end_tokens()) ends.push_back(end.token);
+        EXPECT_EQ(ends, given.ends);
+        EXPECT_EQ(result->notes.size(), given.notes);
+        EXPECT_EQ(of_directory->end_tokens().size(), given.ends.size() + given.notes);
+        if (given.notes == 0) continue;
+        EXPECT_EQ(result->notes[0],
+                  "token 263 '<quit>' ends an answer (eos_token_id of generation_config.json), which a GGUF file has "
+                  "no key left to say");
+    }
+}
+
+TEST(GgufVocabulary, NotesAddedTokensThatStripWhiteSpace) {
+    const auto notes = [](const char* flag) {
+        const TestFiles files = byte_level_files([&](Json& t) { t["added_tokens"][1][flag] = true; });
+        const auto directory = open_files(files);
+        if (!directory) return std::vector<std::string>();
+        const auto result = written(*directory);
+        EXPECT_TRUE(result) << result.error().message;
+        return result ? result->notes : std::vector<std::string>();
+    };
+    for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
+        ASSERT_EQ(notes(flag).size(), 1u) << flag;
+        EXPECT_EQ(notes(flag)[0],
+                  "the added token '<stop>' strips white space or stands for whole words only, which a GGUF file "
+                  "cannot say");
+    }
+    EXPECT_EQ(notes("normalized").size(), 0u);
 }
 
 // Every file of the fixtures but config.json, cut and with a bit flipped at many places: a sentence or a file.
