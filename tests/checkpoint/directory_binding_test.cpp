@@ -1,6 +1,8 @@
 // Weights of model directories: how each tool of the field stores a module, and what is refused by name.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "checkpoint/bound_directory.h"
 
 namespace invar {
@@ -69,6 +71,63 @@ TEST(DirectoryBinding, RefusesCodesWithoutAllTheirScales) {
     bent.compress(kDown, 8.0f);
     bent.tensors[kDown + "_scale"].shape = {128, 4};
     expect_refused(bent, {"[128, 4]", "[64, 8]"});
+}
+
+TEST(DirectoryBinding, RefusesScalesOfTensorsAndRowsThatAreNegativeOrNoFiniteNumbers) {
+    for (const float bad : {-3.0f, NAN, INFINITY, -INFINITY}) {
+        TinyDirectory tiny = tiny_directory(kCompressed);
+        tiny.compress(kDown, bad);
+        expect_refused(tiny, {kDown + "_global_scale", "not negative"});
+        TinyDirectory rows = tiny_directory();
+        rows.random_bytes(kDown, "F8_E4M3", {64, 128}, 0x7E);
+        std::vector<float> scales(64, 1.0f);
+        rows.floats(kDown + "_scale", {64, 1}, scales);
+        EXPECT_EQ(refusal(rows), "bound");
+        scales[63] = bad;
+        rows.floats(kDown + "_scale", {64, 1}, scales);
+        expect_refused(rows, {kDown + "_scale", "not negative"});
+    }
+    TinyDirectory zero = tiny_directory(kCompressed);
+    zero.compress(kDown, -0.0f);
+    EXPECT_EQ(refusal(zero), "bound");
+}
+
+TEST(DirectoryBinding, SaysWhetherTheDtypeOfAScaleOrItsShapeIsWrong) {
+    TinyDirectory tiny = tiny_directory(kCompressed);
+    tiny.compress(kDown, 8.0f);
+    tiny.tensors[kDown + "_global_scale"] = {"F64", {1}, std::string(8, '\0')};
+    expect_refused(tiny, {kDown + "_global_scale", "stored as F64", "F32, F16 or BF16"});
+    tiny.floats(kDown + "_global_scale", {2}, {1, 1});
+    expect_refused(tiny, {kDown + "_global_scale", "shape [2]", "1 scale is needed"});
+}
+
+// INT4 in groups of 32 with BF16 scales, as llm-compressor writes it.
+TinyDirectory tiny_int4(std::vector<int64_t> stated, std::string_view more_config = "") {
+    TinyDirectory tiny = tiny_directory(more_config);
+    tiny.tensors.erase(kDown);
+    tiny.random_bytes(kDown + "_packed", "I32", {64, 16}, 255);
+    tiny.tensors.at(kDown + "_packed").bytes.resize(64 * 16 * 4, '\x35');
+    tiny.tensors[kDown + "_scale"] = {"BF16", {64, 4}, std::string(64 * 4 * 2, '\x3c')};
+    std::string bytes(16, '\0');
+    std::memcpy(bytes.data(), stated.data(), bytes.size());
+    tiny.tensors[kDown + "_shape"] = {"I64", {2}, std::move(bytes)};
+    return tiny;
+}
+
+TEST(DirectoryBinding, ComparesTheShapeThatInt4StatesWithItsCodes) {
+    EXPECT_EQ(refusal(tiny_int4({64, 128})), "bound");
+    expect_refused(tiny_int4({128, 64}), {kDown + "_shape", "[128, 64]", "make [64, 128]"});
+    expect_refused(tiny_int4({64, 127}), {kDown + "_shape", "[64, 127]"});
+    TinyDirectory narrow = tiny_int4({64, 128});
+    const int32_t shape[] = {64, 128};
+    narrow.tensors[kDown + "_shape"] = {"I32", {2}, std::string(reinterpret_cast<const char*>(shape), 8)};
+    EXPECT_EQ(refusal(narrow), "bound");
+    narrow.tensors[kDown + "_shape"].shape = {1, 1, 2};
+    EXPECT_EQ(refusal(narrow), "bound");
+    narrow.tensors[kDown + "_shape"] = {"I32", {1}, std::string(4, '\1')};
+    expect_refused(narrow, {kDown + "_shape", "two numbers"});
+    narrow.tensors.erase(kDown + "_shape");
+    expect_refused(narrow, {kDown + "_shape", "missing"});
 }
 
 TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantized) {

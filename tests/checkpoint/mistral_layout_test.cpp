@@ -111,7 +111,7 @@ TEST(MistralLayout, TakesAScaleForEachTensorOfFp8) {
     const std::string module = "layers.0.feed_forward.w2.";
     tiny.tensors.erase(module + "weight");
     tiny.random_bytes(module + "weight", "F8_E4M3", {64, 128}, 0x7E);
-    expect_refused(tiny, {"layers.0.feed_forward.w2", "weight_scale", "is missing"});
+    expect_refused(tiny, {"layers.0.feed_forward.w2.qscale_weight", "is missing"});
     tiny.number(module + "qscale_weight", 0.25f);
     const auto checkpoint = tiny.open();
     const auto bound = bind(*checkpoint);
