@@ -130,6 +130,103 @@ TEST(DirectoryBinding, ComparesTheShapeThatInt4StatesWithItsCodes) {
     expect_refused(narrow, {kDown + "_shape", "missing"});
 }
 
+// A config of compressed-tensors with one group; `ignore` and `more` are JSON.
+std::string config_of(std::string_view format, std::string_view weights, std::string_view ignore = "null",
+                      std::string_view more = "") {
+    return fmt::format(
+        R"(,"quantization_config":{{"quant_method":"compressed-tensors","format":"{}","config_groups":{{"group_0":)"
+        R"({{"targets":["re:.*down_proj$"],"weights":{{{}}}}}}},"ignore":{}{}}})",
+        format, weights, ignore, more);
+}
+
+TEST(DirectoryBinding, RefusesAConfigThatContradictsTheTensors) {
+    const auto nvfp4 = [](std::string_view format, std::string_view weights) {
+        TinyDirectory tiny = tiny_directory(config_of(format, weights));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    const char* kRight = R"("num_bits":4,"type":"float","group_size":16,"symmetric":true)";
+    EXPECT_EQ(refusal(nvfp4("nvfp4-pack-quantized", kRight)), "bound");
+    EXPECT_EQ(refusal(nvfp4("mixed-precision", kRight)), "bound");
+    EXPECT_EQ(refusal(nvfp4("nvfp4-pack-quantized", R"("group_size":null)")), "bound");
+    for (const auto& [weights, word] : {std::pair{R"("num_bits":8)", "num_bits 8"},
+                                        {R"("type":"int")", "type 'int'"},
+                                        {R"("group_size":32)", "group_size 32"},
+                                        {R"("symmetric":false)", "symmetric false"}})
+        expect_refused(nvfp4("nvfp4-pack-quantized", weights), {word, "mlp.down_proj'", "stored as nvfp4"});
+    expect_refused(nvfp4("pack-quantized", kRight), {"format 'pack-quantized'", "stored as nvfp4"});
+    expect_refused(nvfp4("dense", kRight), {"format 'dense'"});
+
+    TinyDirectory two = tiny_directory(config_of("pack-quantized", R"(},"format":"nvfp4-pack-quantized","w":{)"));
+    two.compress(kDown, 8.0f);
+    expect_refused(two, {"'pack-quantized'", "'group_0' states 'nvfp4-pack-quantized'"});
+    for (const int size : {16, 32}) {
+        TinyDirectory modelopt = tiny_directory(fmt::format(
+            R"(,"quantization_config":{{"quant_method":"modelopt","quant_algo":"NVFP4","group_size":{}}})", size));
+        modelopt.compress(kDown, 8.0f);
+        if (size == 16) EXPECT_EQ(refusal(modelopt), "bound");
+        if (size == 32) expect_refused(modelopt, {"group_size 32", "mlp.down_proj'"});
+    }
+
+    const auto int4 = [](std::string_view weights) {
+        return tiny_int4({64, 128}, config_of("pack-quantized", weights));
+    };
+    EXPECT_EQ(refusal(int4(R"("num_bits":4,"type":"int","group_size":32,"symmetric":true)")), "bound");
+    for (const auto& [weights, word] : {std::pair{R"("num_bits":8)", "num_bits 8"},
+                                        {R"("type":"float")", "type 'float'"},
+                                        {R"("group_size":128)", "group_size 128"},
+                                        {R"("symmetric":false)", "symmetric false"}})
+        expect_refused(int4(weights), {word, "mlp.down_proj'", "stored as int4_g32"});
+}
+
+TEST(DirectoryBinding, RefusesAnIgnoreListThatNamesQuantizedModulesOrIsNoList) {
+    const auto with = [](std::string_view ignore) {
+        TinyDirectory tiny = tiny_directory(config_of("nvfp4-pack-quantized", "", ignore));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    EXPECT_EQ(refusal(with(R"(["lm_head"])")), "bound");
+    for (const char* names : {R"(["model.layers.0.mlp.down_proj"])", R"(["lm_head","re:.*mlp.*"])"})
+        expect_refused(with(names), {"not quantised", "model.layers.0.mlp.down_proj'", "nvfp4"});
+    for (const char* wrong : {R"("lm_head")", "[3]", "{}"})
+        expect_refused(with(wrong), {"config.json", "'ignore' must be a list of texts"});
+    expect_refused(with(R"(["re:((("])"), {"'ignore'", "broken regular expression 're:((('", "at byte 3"});
+}
+
+TEST(DirectoryBinding, RefusesGroupsThatAreNoObjects) {
+    for (const char* groups : {"[1]", R"({"group_0":1})", R"("Linear")"}) {
+        const std::string config =
+            fmt::format(R"(,"quantization_config":{{"quant_method":"compressed-tensors","config_groups":{}}})", groups);
+        expect_refused(tiny_directory(config), {"config_groups", "must be an object"});
+    }
+}
+
+TEST(DirectoryBinding, RefusesTransformedAndSparseWeightsByName) {
+    const auto with = [](std::string_view more) {
+        TinyDirectory tiny = tiny_directory(config_of("nvfp4-pack-quantized", "", "null", more));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    EXPECT_EQ(refusal(with(R"(,"transform_config":{},"sparsity_config":{})")), "bound");
+    EXPECT_EQ(refusal(with(R"(,"transform_config":{"config_groups":{}},"sparsity_config":null)")), "bound");
+    EXPECT_EQ(refusal(with(R"(,"sparsity_config":{"format":"dense","global_sparsity":0.1})")), "bound");
+    expect_refused(with(R"(,"transform_config":{"config_groups":{"R1":{"type":"hadamard"}}})"), {"'transform_config'"});
+    expect_refused(with(R"(,"sparsity_config":{"format":"sparse-24-bitmask"})"), {"'sparsity_config'"});
+    expect_refused(with(R"(,"sparsity_config":[1])"), {"'sparsity_config'"});
+}
+
+TEST(DirectoryBinding, RefusesBlocksAndTypesOfFp8ThatAreNotComputed) {
+    const auto with = [](std::string_view more) {
+        return refusal(tiny_directory(fmt::format(R"(,"quantization_config":{{"quant_method":"fp8"{}}})", more)));
+    };
+    EXPECT_EQ(with(R"(,"fmt":"e4m3","weight_block_size":[128,128],"modules_to_not_convert":null)"), "bound");
+    EXPECT_EQ(with(R"(,"weight_block_size":null)"), "bound");
+    EXPECT_NE(with(R"(,"weight_block_size":[64,64])").find("weight_block_size is [64,64]"), std::string::npos);
+    EXPECT_NE(with(R"(,"fmt":"e5m2")").find("'e5m2' is not supported"), std::string::npos);
+    EXPECT_NE(with(R"(,"modules_to_not_convert":"lm_head")").find("'modules_to_not_convert' must be"),
+              std::string::npos);
+}
+
 TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantized) {
     TinyDirectory tiny = tiny_directory(kCompressed);
     expect_refused(tiny, {kDown, "ignore list"});

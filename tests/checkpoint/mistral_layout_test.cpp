@@ -118,6 +118,12 @@ TEST(MistralLayout, TakesAScaleForEachTensorOfFp8) {
     ASSERT_TRUE(bound) << bound.error().message;
     EXPECT_EQ(bound->of("down").format->id, FormatId::f8_e4m3);
     EXPECT_EQ(bound->of("down").scales, std::vector<float>{0.25f});
+    for (const char* unstated : {"", R"(,"quantization":{})", R"(,"quantization":{"qscheme_act":"TENSOR"})"}) {
+        TinyDirectory other = tiny;
+        other.config = tiny_mistral(unstated).config;
+        expect_refused(other, {"params.json", "'quantization' is missing", "feed_forward.w2"});
+    }
+    expect_refused(tiny_mistral(R"(,"quantization":{"qformat_weight":"fp8_e4m3"})"), {"no weight is stored so"});
 }
 
 TEST(MistralLayout, HasTheHeadOfTheEmbeddingWhereParamsSaySo) {
