@@ -10,6 +10,7 @@
 
 #include "checkpoint/module_tensors.h"
 #include "checkpoint/quantization_config.h"
+#include "files/model_directory.h"
 #include "files/printable.h"
 #include "files/shape_text.h"
 
@@ -252,19 +253,54 @@ Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>
     return {};
 }
 
-// Every matrix that the config means to be quantised must be quantised; otherwise its scales were lost on the way. The
+std::string_view module_of(const StoredMatrix& matrix) {
+    const std::string_view name = matrix.weights->name;
+    for (const std::string_view end : {".weight", ".weight_packed", "_blocks"}) {
+        if (name.ends_with(end)) return name.substr(0, name.size() - end.size());
+    }
+    return name;
+}
+
+// Mistral's params.json states whether there are FP8 weights, without saying which.
+Result<void> check_mistral(bool stated, const Checkpoint& checkpoint, const Binding& binding) {
+    const auto f8 = std::find_if(binding.weights.begin(), binding.weights.end(), [](const StoredWeight& weight) {
+        return weight.format != nullptr && weight.format->id == FormatId::f8_e4m3;
+    });
+    const bool stored = f8 != binding.weights.end();
+    if (stored == stated) return {};
+    const std::string& file = checkpoint.directory()->config_name();
+    if (stated) {
+        return fail(
+            "{}: the key 'quantization.qformat_weight' is fp8_e4m3, but no weight is stored so; take the file "
+            "that was written with the weights",
+            file);
+    }
+    return fail(
+        "{}: the key 'quantization' is missing or empty, but tensor '{}' holds FP8 weights; take the file that was "
+        "written with the weights",
+        file, printable(f8->name));
+}
+
+// Every quantised matrix must be stored as the config states. Every matrix that it means to be quantised must be
+// quantised; otherwise its scales were lost on the way. The
 // tables of tokens are not multiplied with, and routers are often no modules of their own.
 Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
                              const Binding& binding) {
     TRY_ASSIGN(const std::optional<QuantizationConfig> config, QuantizationConfig::read(checkpoint));
-    if (!config || !config->ignore_is_complete) return {};
+    if (checkpoint.dialect() == Dialect::mistral) return check_mistral(config.has_value(), checkpoint, binding);
+    if (!config) return {};
     for (size_t i = 0; i < wanted.size(); ++i) {
         const WantedWeight& weight = wanted[i];
-        const bool meant = weight.kind != WeightShape::vector && !weight.looked_up_by_row && weight.id.role != "router";
-        if (!meant || weight.alias_of || !holds_plain_numbers(*binding.weights[i].format)) continue;
+        if (!weight.alias_of && !holds_plain_numbers(*binding.weights[i].format)) {
+            for (const StoredMatrix& matrix : binding.weights[i].matrices)
+                TRY(config->check(checkpoint.directory()->config_name(), module_of(matrix), binding.weights[i]));
+            continue;
+        }
+        const bool meant = config->ignore_is_complete && weight.kind != WeightShape::vector &&
+                           !weight.looked_up_by_row && weight.id.role != "router";
+        if (!meant || weight.alias_of) continue;
         for (const StoredMatrix& matrix : binding.weights[i].matrices) {
-            std::string_view module = matrix.weights->name;
-            if (module.ends_with(".weight")) module.remove_suffix(7);
+            const std::string_view module = module_of(matrix);
             if (!config->means(module) || config->ignores(module)) continue;
             return fail(
                 "{}: tensor '{}' is stored as {} without scales, but the config means it to be quantised and its "

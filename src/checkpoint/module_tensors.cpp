@@ -3,6 +3,7 @@
 #include "checkpoint/module_tensors.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "files/block_packing.h"
 #include "files/printable.h"
@@ -73,18 +74,25 @@ class Finder {
 
     // Reads the numbers of a small tensor; the caller states how many.
     Result<std::vector<float>> numbers(const TensorInfo& tensor, int64_t count) {
-        if (tensor.format == nullptr || !tensor.format->is_float || tensor.weights() != count) {
-            return fail("{}: tensor '{}' has shape {} in {}, but {} numbers are needed", checkpoint_.name(),
-                        printable(tensor.name), shape_text(tensor.shape),
-                        tensor.format == nullptr ? tensor.dtype : std::string(tensor.format->name), count);
+        if (tensor.format == nullptr || !holds_plain_numbers(*tensor.format)) {
+            return fail(ErrorKind::unsupported,
+                        "{}: tensor '{}' is stored as {}, but scales of a tensor or of rows must be F32, F16 or BF16",
+                        checkpoint_.name(), printable(tensor.name),
+                        tensor.format == nullptr ? tensor.dtype : std::string(tensor.format->name));
+        }
+        if (tensor.weights() != count) {
+            return fail("{}: tensor '{}' has shape {}, but {} scale{} needed", checkpoint_.name(),
+                        printable(tensor.name), shape_text(tensor.shape), count, count == 1 ? " is" : "s are");
         }
         std::vector<float> values(static_cast<size_t>(count));
         const StoredWeight vector{.format = tensor.format, .shape = {count}, .matrices = {{.weights = &tensor}}};
         TRY(RowReader(RowReader::Access::read).vector(vector, values.data()));
         for (const float value : values) {
-            if (!std::isnan(value) && std::fabs(value) != INFINITY) continue;
-            return fail("{}: tensor '{}' holds {}, but a scale is a number; the file is damaged", checkpoint_.name(),
-                        printable(tensor.name), value);
+            if (std::isfinite(value) && value >= 0) continue;
+            return fail(
+                "{}: tensor '{}' holds {}, but a scale is a number that is finite and not negative; the file is "
+                "damaged, fetch it again",
+                checkpoint_.name(), printable(tensor.name), value);
         }
         found_.read.push_back(&tensor);
         return values;
@@ -159,7 +167,10 @@ class Finder {
         const TensorInfo* scale = beside(".weight_scale");
         if (scale == nullptr) scale = beside(".weight_scale_inv");
         if (scale == nullptr) scale = beside(".qscale_weight");
-        if (scale == nullptr) return lacks(".weight_scale", "the scale of its weights");
+        if (scale == nullptr) {
+            return lacks(checkpoint_.dialect() == Dialect::mistral ? ".qscale_weight" : ".weight_scale",
+                         "the scale of its weights");
+        }
         if (weight.shape.size() != 2) return not_known(weight);
         const int64_t rows = weight.shape[0], columns = weight.shape[1];
         const std::vector<int64_t> grid = {(rows + 127) / 128, (columns + 127) / 128};
@@ -211,10 +222,15 @@ class Finder {
         const TensorInfo* scale = beside(".weight_scale");
         const TensorInfo* stated = beside(".weight_shape");
         if (scale == nullptr) return lacks(".weight_scale", "the scales of its groups");
+        if (stated == nullptr) {
+            return fail("{}: tensor '{}.weight_shape' is missing, which states the rows and columns of '{}'",
+                        checkpoint_.name(), printable(module_), printable(packed.name));
+        }
         if (packed.shape.size() != 2 || scale->shape.size() != 2 || scale->shape[0] != packed.shape[0] ||
             scale->shape[1] == 0)
             return not_known(*scale);
         const int64_t columns = packed.shape[1] * 8, group = columns / scale->shape[1];
+        TRY(check_shape(*stated, packed, columns));
         const Format* blocks = nullptr;
         if (group == 32 && scale->dtype == "BF16") blocks = &format(FormatId::int4_g32);
         if (group == 32 && scale->dtype == "F16") blocks = &format(FormatId::q4_0);
@@ -227,8 +243,27 @@ class Finder {
                   .weights = &packed,
                   .scales = scale,
                   .shape = {packed.shape[0], columns}};
-        if (stated != nullptr) found_.read.push_back(stated);
+        found_.read.push_back(stated);
         return {};
+    }
+
+    // X.weight_shape states the rows and columns of the words' codes once more.
+    Result<void> check_shape(const TensorInfo& stated, const TensorInfo& packed, int64_t columns) const {
+        const size_t each = stated.dtype == "I64" ? 8 : 4;
+        if ((stated.dtype != "I64" && stated.dtype != "I32") || stated.bytes != 2 * each) {
+            return fail("{}: tensor '{}' has shape {} in {}, but the two numbers of a shape in I64 or I32 are needed",
+                        checkpoint_.name(), printable(stated.name), shape_text(stated.shape), stated.dtype);
+        }
+        std::vector<int64_t> shape(2);
+        for (size_t i = 0; i < 2; ++i) {
+            int32_t narrow = 0;
+            std::memcpy(each == 8 ? static_cast<void*>(&shape[i]) : &narrow, stated.data + i * each, each);
+            if (each == 4) shape[i] = narrow;
+        }
+        if (shape == std::vector<int64_t>{packed.shape[0], columns}) return {};
+        return fail("{}: tensor '{}' states the shape {}, but the codes in '{}' make {}; the file contradicts itself",
+                    checkpoint_.name(), printable(stated.name), shape_text(shape), printable(packed.name),
+                    shape_text({packed.shape[0], columns}));
     }
 
     tl::unexpected<Error> refuse(const TensorInfo& tensor, std::string_view what) const {

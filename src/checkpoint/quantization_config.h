@@ -10,21 +10,32 @@
 
 #include "base/result.h"
 #include "files/checkpoint.h"
+#include "files/stored_weight.h"
 
 namespace invar {
 
-struct QuantizationConfig {
-    std::string method;                // "compressed-tensors", "modelopt", "fp8", "mxfp4"
+// A group of modules that are stored alike, as the config states it; what it does not state is empty or 0.
+struct QuantizationGroup {
     std::vector<std::string> targets;  // names, "re:..." (Python's re.match), or classes such as "Linear"
-    std::vector<std::string> ignore;   // likewise
-    bool ignore_is_complete = false;   // every module that is meant and not listed is quantised
+    std::string format, type;          // "nvfp4-pack-quantized", "float"
+    int64_t bits = 0, group_size = 0;
+    bool symmetric = true;
+};
 
-    // Returns nothing if the config declares no quantisation. Errors name a method, format or algorithm that is not
-    // supported.
+struct QuantizationConfig {
+    std::string method;  // "compressed-tensors", "modelopt", "fp8", "mxfp4"
+    std::vector<QuantizationGroup> groups;
+    std::vector<std::string> ignore;  // names, "re:...", or classes
+    bool ignore_is_complete = false;  // every module that is meant and not listed is quantised
+
+    // Returns nothing if the config declares no quantisation. Errors name a method, format, algorithm or transformation
+    // that is not supported, and lists that are no lists of texts or hold broken expressions.
     static Result<std::optional<QuantizationConfig>> read(const Checkpoint& checkpoint);
 
     bool ignores(std::string_view module) const;
     bool means(std::string_view module) const;
+    // Compares what the config states about a module with how its weights are stored. `file` is the config's.
+    Result<void> check(const std::string& file, std::string_view module, const StoredWeight& weight) const;
 };
 
 // Whether an entry of such a list means a module. The class name "Linear" means every module, any other class name

@@ -62,6 +62,20 @@ void pack_int4(const Format& format, const PackingRow& row, std::byte* out) {
     }
 }
 
+// Counts the numbers whose bits without the sign are at or above those of the first that is none, and those below 0.
+template <class Bits>
+int64_t count_bad(std::span<const std::byte> scales, Bits first_bad, ScaleSign sign) {
+    constexpr auto kMinusZero = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+    int64_t bad = 0;
+    for (size_t at = 0; at + sizeof(Bits) <= scales.size(); at += sizeof(Bits)) {
+        Bits bits = 0;
+        std::memcpy(&bits, scales.data() + at, sizeof bits);
+        const bool negative = bits > kMinusZero && sign == ScaleSign::none;
+        bad += negative || (bits & (kMinusZero - 1)) >= first_bad ? 1 : 0;
+    }
+    return bad;
+}
+
 }  // namespace
 
 float scale_number(std::string_view dtype, const std::byte* scales, int64_t at) {
@@ -107,14 +121,13 @@ void pack_row(CodePacking packing, const Format& format, const PackingRow& row, 
     CHECK(false, "blocks are not packed again");
 }
 
-int64_t count_bad_scales(CodePacking packing, std::span<const std::byte> scales) {
-    int64_t bad = 0;
-    if (packing == CodePacking::nvfp4_pairs) {  // E4M3: minus zero is zero
-        for (const std::byte scale : scales) bad += scale > std::byte{0x80} || scale == std::byte{0x7F} ? 1 : 0;
-    } else if (packing == CodePacking::mxfp4_pairs) {  // E8M0 has no sign
-        for (const std::byte scale : scales) bad += scale == std::byte{0xFF} ? 1 : 0;
-    }
-    return bad;
+int64_t count_bad_scales(std::string_view dtype, std::span<const std::byte> scales, ScaleSign sign) {
+    if (dtype == "F8_E4M3") return count_bad<uint8_t>(scales, 0x7F, sign);
+    if (dtype == "F8_E8M0" || dtype == "U8") return std::count(scales.begin(), scales.end(), std::byte{0xFF});
+    if (dtype == "BF16") return count_bad<uint16_t>(scales, 0x7F80, sign);
+    if (dtype == "F16") return count_bad<uint16_t>(scales, 0x7C00, sign);
+    if (dtype == "F32") return count_bad<uint32_t>(scales, 0x7F800000, sign);
+    return 0;
 }
 
 }  // namespace invar

@@ -27,8 +27,12 @@ int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t colu
 // Writes format.row_bytes(columns) bytes. `packing` is not CodePacking::blocks.
 void pack_row(CodePacking packing, const Format& format, const PackingRow& row, std::byte* out);
 
-// How many of the scales of blocks are no numbers, or negative: a block of NVFP4 has no room for a sign, and no writer
-// makes one. 0 for packings whose blocks hold every scale.
-int64_t count_bad_scales(CodePacking packing, std::span<const std::byte> scales);
+// Symmetric INT4 has scales with a sign: AutoRound gives the code -8, which has no positive twin, to the larger end of
+// a group's range. No other writer makes a negative scale.
+enum class ScaleSign : uint8_t { none, any };
+
+// How many scales are infinite, no numbers, or (where none has a sign) negative; minus zero is zero. The dtype is as
+// SafeTensors spells it, and U8 holds E8M0. Those of a dtype in which no scale is stored are not looked at.
+int64_t count_bad_scales(std::string_view dtype, std::span<const std::byte> scales, ScaleSign sign = ScaleSign::none);
 
 }  // namespace invar

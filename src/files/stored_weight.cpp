@@ -37,6 +37,23 @@ void decode_nvfp4(const std::byte* stored, int64_t columns, ScaleOrder order, fl
 
 int64_t bytes_of_row(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.bytes) / tensor.rows(); }
 
+// Refuses scales of blocks, which are rows [first, first + rows) of their tensor.
+Result<void> check_scales(CodePacking packing, const TensorInfo& tensor, const std::byte* scales, int64_t first,
+                          int64_t rows) {
+    const ScaleSign sign = packing == CodePacking::int4_words ? ScaleSign::any : ScaleSign::none;
+    const auto row_bytes = static_cast<size_t>(bytes_of_row(tensor));
+    for (int64_t row = 0; row < rows; ++row) {
+        const std::span<const std::byte> these(scales + static_cast<size_t>(row) * row_bytes, row_bytes);
+        if (count_bad_scales(tensor.dtype, these, sign) == 0) continue;
+        return fail(
+            "{}tensor '{}' holds a scale in row {} that is {}infinite or not a number; the file is damaged, fetch it "
+            "again",
+            tensor.file == nullptr ? "" : printable(tensor.file->path().string(), 4096) + ": ", printable(tensor.name),
+            first + row, sign == ScaleSign::any ? "" : "negative, ");
+    }
+    return {};
+}
+
 }  // namespace
 
 int64_t StoredWeight::rows() const {
@@ -94,13 +111,7 @@ Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix
         const int64_t scale_rows = scale_row(weight.packing, row + run - 1) - first_scale + 1;
         TRY_ASSIGN(const std::byte* scales,
                    bytes(*matrix.scales, first_scale * scale_bytes, scale_rows * scale_bytes, scales_));
-        const std::span<const std::byte> these(scales, static_cast<size_t>(scale_rows * scale_bytes));
-        if (access_ == Access::read && count_bad_scales(weight.packing, these) > 0) {
-            return fail(
-                "{}tensor '{}': a scale of a block in row {} or behind is negative or no number; the file is damaged",
-                matrix.scales->file == nullptr ? "" : matrix.scales->file->path().string() + ": ",
-                printable(matrix.scales->name), first_scale);
-        }
+        if (access_ == Access::read) TRY(check_scales(weight.packing, *matrix.scales, scales, first_scale, scale_rows));
         for (int64_t i = 0; i < run; ++i) {
             const int64_t at = scale_row(weight.packing, row + i) - first_scale;
             pack_row(weight.packing, *weight.format,

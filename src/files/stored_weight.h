@@ -98,7 +98,7 @@ class RowReader {
   public:
     enum class Access : uint8_t {
         read,    // copied from the file: a file that shrinks meanwhile is an error, and no page of it stays mapped; so
-                 // is a scale of a block that is negative or not a number
+                 // is a scale of a block that is negative, infinite or not a number
         mapped,  // through the mapping, in place if the rows are stored as wanted
     };
     explicit RowReader(Access access) : access_(access) {}

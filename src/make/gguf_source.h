@@ -49,10 +49,10 @@ class GgufSource {
     std::vector<SourceTensor> tensors_;
 };
 
-// Reads rows of a source: one for each thread.
+// Reads rows of a source: one for each thread. Errors name a tensor of a directory whose scales no model can have.
 class SourceReader {
   public:
-    SourceReader() : reader_(RowReader::Access::mapped) {}
+    SourceReader() : reader_(RowReader::Access::read) {}
 
     // The numbers of one of the file's rows, counted over all matrices.
     Result<void> decode(const SourceTensor& tensor, int64_t row, float* out);

@@ -1,6 +1,8 @@
 // Weights of model directories: how each tool of the field stores a module, and what is refused by name.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "checkpoint/bound_directory.h"
 
 namespace invar {
@@ -69,6 +71,160 @@ TEST(DirectoryBinding, RefusesCodesWithoutAllTheirScales) {
     bent.compress(kDown, 8.0f);
     bent.tensors[kDown + "_scale"].shape = {128, 4};
     expect_refused(bent, {"[128, 4]", "[64, 8]"});
+}
+
+TEST(DirectoryBinding, RefusesScalesOfTensorsAndRowsThatAreNegativeOrNoFiniteNumbers) {
+    for (const float bad : {-3.0f, NAN, INFINITY, -INFINITY}) {
+        TinyDirectory tiny = tiny_directory(kCompressed);
+        tiny.compress(kDown, bad);
+        expect_refused(tiny, {kDown + "_global_scale", "not negative"});
+        TinyDirectory rows = tiny_directory();
+        rows.random_bytes(kDown, "F8_E4M3", {64, 128}, 0x7E);
+        std::vector<float> scales(64, 1.0f);
+        rows.floats(kDown + "_scale", {64, 1}, scales);
+        EXPECT_EQ(refusal(rows), "bound");
+        scales[63] = bad;
+        rows.floats(kDown + "_scale", {64, 1}, scales);
+        expect_refused(rows, {kDown + "_scale", "not negative"});
+    }
+    TinyDirectory zero = tiny_directory(kCompressed);
+    zero.compress(kDown, -0.0f);
+    EXPECT_EQ(refusal(zero), "bound");
+}
+
+TEST(DirectoryBinding, SaysWhetherTheDtypeOfAScaleOrItsShapeIsWrong) {
+    TinyDirectory tiny = tiny_directory(kCompressed);
+    tiny.compress(kDown, 8.0f);
+    tiny.tensors[kDown + "_global_scale"] = {"F64", {1}, std::string(8, '\0')};
+    expect_refused(tiny, {kDown + "_global_scale", "stored as F64", "F32, F16 or BF16"});
+    tiny.floats(kDown + "_global_scale", {2}, {1, 1});
+    expect_refused(tiny, {kDown + "_global_scale", "shape [2]", "1 scale is needed"});
+}
+
+// INT4 in groups of 32 with BF16 scales, as llm-compressor writes it.
+TinyDirectory tiny_int4(std::vector<int64_t> stated, std::string_view more_config = "") {
+    TinyDirectory tiny = tiny_directory(more_config);
+    tiny.tensors.erase(kDown);
+    tiny.random_bytes(kDown + "_packed", "I32", {64, 16}, 255);
+    tiny.tensors.at(kDown + "_packed").bytes.resize(64 * 16 * 4, '\x35');
+    tiny.tensors[kDown + "_scale"] = {"BF16", {64, 4}, std::string(64 * 4 * 2, '\x3c')};
+    std::string bytes(16, '\0');
+    std::memcpy(bytes.data(), stated.data(), bytes.size());
+    tiny.tensors[kDown + "_shape"] = {"I64", {2}, std::move(bytes)};
+    return tiny;
+}
+
+TEST(DirectoryBinding, ComparesTheShapeThatInt4StatesWithItsCodes) {
+    EXPECT_EQ(refusal(tiny_int4({64, 128})), "bound");
+    expect_refused(tiny_int4({128, 64}), {kDown + "_shape", "[128, 64]", "make [64, 128]"});
+    expect_refused(tiny_int4({64, 127}), {kDown + "_shape", "[64, 127]"});
+    TinyDirectory narrow = tiny_int4({64, 128});
+    const int32_t shape[] = {64, 128};
+    narrow.tensors[kDown + "_shape"] = {"I32", {2}, std::string(reinterpret_cast<const char*>(shape), 8)};
+    EXPECT_EQ(refusal(narrow), "bound");
+    narrow.tensors[kDown + "_shape"].shape = {1, 1, 2};
+    EXPECT_EQ(refusal(narrow), "bound");
+    narrow.tensors[kDown + "_shape"] = {"I32", {1}, std::string(4, '\1')};
+    expect_refused(narrow, {kDown + "_shape", "two numbers"});
+    narrow.tensors.erase(kDown + "_shape");
+    expect_refused(narrow, {kDown + "_shape", "missing"});
+}
+
+// A config of compressed-tensors with one group; `ignore` and `more` are JSON.
+std::string config_of(std::string_view format, std::string_view weights, std::string_view ignore = "null",
+                      std::string_view more = "") {
+    return fmt::format(
+        R"(,"quantization_config":{{"quant_method":"compressed-tensors","format":"{}","config_groups":{{"group_0":)"
+        R"({{"targets":["re:.*down_proj$"],"weights":{{{}}}}}}},"ignore":{}{}}})",
+        format, weights, ignore, more);
+}
+
+TEST(DirectoryBinding, RefusesAConfigThatContradictsTheTensors) {
+    const auto nvfp4 = [](std::string_view format, std::string_view weights) {
+        TinyDirectory tiny = tiny_directory(config_of(format, weights));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    const char* kRight = R"("num_bits":4,"type":"float","group_size":16,"symmetric":true)";
+    EXPECT_EQ(refusal(nvfp4("nvfp4-pack-quantized", kRight)), "bound");
+    EXPECT_EQ(refusal(nvfp4("mixed-precision", kRight)), "bound");
+    EXPECT_EQ(refusal(nvfp4("nvfp4-pack-quantized", R"("group_size":null)")), "bound");
+    for (const auto& [weights, word] : {std::pair{R"("num_bits":8)", "num_bits 8"},
+                                        {R"("type":"int")", "type 'int'"},
+                                        {R"("group_size":32)", "group_size 32"},
+                                        {R"("symmetric":false)", "symmetric false"}})
+        expect_refused(nvfp4("nvfp4-pack-quantized", weights), {word, "mlp.down_proj'", "stored as nvfp4"});
+    expect_refused(nvfp4("pack-quantized", kRight), {"format 'pack-quantized'", "stored as nvfp4"});
+    expect_refused(nvfp4("dense", kRight), {"format 'dense'"});
+
+    TinyDirectory two = tiny_directory(config_of("pack-quantized", R"(},"format":"nvfp4-pack-quantized","w":{)"));
+    two.compress(kDown, 8.0f);
+    expect_refused(two, {"'pack-quantized'", "'group_0' states 'nvfp4-pack-quantized'"});
+    for (const int size : {16, 32}) {
+        TinyDirectory modelopt = tiny_directory(fmt::format(
+            R"(,"quantization_config":{{"quant_method":"modelopt","quant_algo":"NVFP4","group_size":{}}})", size));
+        modelopt.compress(kDown, 8.0f);
+        if (size == 16) EXPECT_EQ(refusal(modelopt), "bound");
+        if (size == 32) expect_refused(modelopt, {"group_size 32", "mlp.down_proj'"});
+    }
+
+    const auto int4 = [](std::string_view weights) {
+        return tiny_int4({64, 128}, config_of("pack-quantized", weights));
+    };
+    EXPECT_EQ(refusal(int4(R"("num_bits":4,"type":"int","group_size":32,"symmetric":true)")), "bound");
+    for (const auto& [weights, word] : {std::pair{R"("num_bits":8)", "num_bits 8"},
+                                        {R"("type":"float")", "type 'float'"},
+                                        {R"("group_size":128)", "group_size 128"},
+                                        {R"("symmetric":false)", "symmetric false"}})
+        expect_refused(int4(weights), {word, "mlp.down_proj'", "stored as int4_g32"});
+}
+
+TEST(DirectoryBinding, RefusesAnIgnoreListThatNamesQuantizedModulesOrIsNoList) {
+    const auto with = [](std::string_view ignore) {
+        TinyDirectory tiny = tiny_directory(config_of("nvfp4-pack-quantized", "", ignore));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    EXPECT_EQ(refusal(with(R"(["lm_head"])")), "bound");
+    for (const char* names : {R"(["model.layers.0.mlp.down_proj"])", R"(["lm_head","re:.*mlp.*"])"})
+        expect_refused(with(names), {"not quantised", "model.layers.0.mlp.down_proj'", "nvfp4"});
+    for (const char* wrong : {R"("lm_head")", "[3]", "{}"})
+        expect_refused(with(wrong), {"config.json", "'ignore' must be a list of texts"});
+    expect_refused(with(R"(["re:((("])"), {"'ignore'", "broken regular expression 're:((('", "at byte 3"});
+}
+
+TEST(DirectoryBinding, RefusesGroupsThatAreNoObjects) {
+    for (const char* groups : {"[1]", R"({"group_0":1})", R"("Linear")"}) {
+        const std::string config =
+            fmt::format(R"(,"quantization_config":{{"quant_method":"compressed-tensors","config_groups":{}}})", groups);
+        expect_refused(tiny_directory(config), {"config_groups", "must be an object"});
+    }
+}
+
+TEST(DirectoryBinding, RefusesTransformedAndSparseWeightsByName) {
+    const auto with = [](std::string_view more) {
+        TinyDirectory tiny = tiny_directory(config_of("nvfp4-pack-quantized", "", "null", more));
+        tiny.compress(kDown, 8.0f);
+        return tiny;
+    };
+    EXPECT_EQ(refusal(with(R"(,"transform_config":{},"sparsity_config":{})")), "bound");
+    EXPECT_EQ(refusal(with(R"(,"transform_config":{"config_groups":{}},"sparsity_config":null)")), "bound");
+    EXPECT_EQ(refusal(with(R"(,"sparsity_config":{"format":"dense","global_sparsity":0.1})")), "bound");
+    expect_refused(with(R"(,"transform_config":{"config_groups":{"R1":{"type":"hadamard"}}})"), {"'transform_config'"});
+    expect_refused(with(R"(,"sparsity_config":{"format":"sparse-24-bitmask"})"), {"'sparsity_config'"});
+    expect_refused(with(R"(,"sparsity_config":[1])"), {"'sparsity_config'"});
+}
+
+TEST(DirectoryBinding, RefusesBlocksAndTypesOfFp8ThatAreNotComputed) {
+    const auto with = [](std::string_view more) {
+        return refusal(tiny_directory(fmt::format(R"(,"quantization_config":{{"quant_method":"fp8"{}}})", more)));
+    };
+    EXPECT_EQ(with(R"(,"fmt":"e4m3","weight_block_size":[128,128],"modules_to_not_convert":null)"), "bound");
+    EXPECT_EQ(with(R"(,"weight_block_size":null)"), "bound");
+    EXPECT_NE(with(R"(,"weight_block_size":[64,64])").find("weight_block_size is [64,64]"), std::string::npos);
+    EXPECT_NE(with(R"(,"fmt":"e5m2")").find("'e5m2' is not supported"), std::string::npos);
+    EXPECT_NE(with(R"(,"modules_to_not_convert":"lm_head")").find("'modules_to_not_convert' must be"),
+              std::string::npos);
 }
 
 TEST(DirectoryBinding, NamesAMatrixThatTheConfigMeansToBeQuantized) {

@@ -111,13 +111,19 @@ TEST(MistralLayout, TakesAScaleForEachTensorOfFp8) {
     const std::string module = "layers.0.feed_forward.w2.";
     tiny.tensors.erase(module + "weight");
     tiny.random_bytes(module + "weight", "F8_E4M3", {64, 128}, 0x7E);
-    expect_refused(tiny, {"layers.0.feed_forward.w2", "weight_scale", "is missing"});
+    expect_refused(tiny, {"layers.0.feed_forward.w2.qscale_weight", "is missing"});
     tiny.number(module + "qscale_weight", 0.25f);
     const auto checkpoint = tiny.open();
     const auto bound = bind(*checkpoint);
     ASSERT_TRUE(bound) << bound.error().message;
     EXPECT_EQ(bound->of("down").format->id, FormatId::f8_e4m3);
     EXPECT_EQ(bound->of("down").scales, std::vector<float>{0.25f});
+    for (const char* unstated : {"", R"(,"quantization":{})", R"(,"quantization":{"qscheme_act":"TENSOR"})"}) {
+        TinyDirectory other = tiny;
+        other.config = tiny_mistral(unstated).config;
+        expect_refused(other, {"params.json", "'quantization' is missing", "feed_forward.w2"});
+    }
+    expect_refused(tiny_mistral(R"(,"quantization":{"qformat_weight":"fp8_e4m3"})"), {"no weight is stored so"});
 }
 
 TEST(MistralLayout, HasTheHeadOfTheEmbeddingWhereParamsSaySo) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -184,12 +185,64 @@ TEST(StoredWeight, RefusesScalesOfBlocksThatNoWriterMakes) {
         const auto rows = RowReader(RowReader::Access::read).rows(weight, 0, 2);
         EXPECT_EQ(rows.has_value(), !bad) << scale;
         if (!rows) {
-            EXPECT_NE(rows.error().message.find("is negative or no number"), std::string::npos);
+            EXPECT_NE(rows.error().message.find("holds a scale in row 1 that is negative, infinite or not a number"),
+                      std::string::npos)
+                << rows.error().message;
         }
         const std::span bytes(reinterpret_cast<const std::byte*>(stored.scales.data()), stored.scales.size());
-        EXPECT_EQ(count_bad_scales(CodePacking::nvfp4_pairs, bytes), bad ? 1 : 0);
-        EXPECT_EQ(count_bad_scales(CodePacking::mxfp4_pairs, bytes), scale == 0xFF ? 1 : 0);
-        EXPECT_EQ(count_bad_scales(CodePacking::f8_grid, bytes), 0);
+        EXPECT_EQ(count_bad_scales("F8_E4M3", bytes), bad ? 1 : 0);
+        EXPECT_EQ(count_bad_scales("F8_E8M0", bytes), scale == 0xFF ? 1 : 0);
+        EXPECT_EQ(count_bad_scales("U8", bytes), scale == 0xFF ? 1 : 0);
+        EXPECT_EQ(count_bad_scales("I32", bytes), 0);
+    }
+}
+
+TEST(StoredWeight, CountsScalesThatAreNegativeInfiniteOrNoNumbers) {
+    const auto of = [](std::string_view dtype, const auto& bits) {
+        return count_bad_scales(dtype, std::as_bytes(std::span(bits)));
+    };
+    // 1, 0, -0 and the largest number are scales; -1, the smallest one below 0, infinities and NaN are not.
+    EXPECT_EQ(of("BF16", std::array<uint16_t, 4>{0x3F80, 0, 0x8000, 0x7F7F}), 0);
+    EXPECT_EQ(of("BF16", std::array<uint16_t, 6>{0xBF80, 0x8001, 0x7F80, 0xFF80, 0x7FC0, 0xFFC0}), 6);
+    EXPECT_EQ(of("F16", std::array<uint16_t, 4>{0x3C00, 0, 0x8000, 0x7BFF}), 0);
+    EXPECT_EQ(of("F16", std::array<uint16_t, 6>{0xBC00, 0x8001, 0x7C00, 0xFC00, 0x7E00, 0xFE00}), 6);
+    const std::array<uint16_t, 4> bits{0xBF80, 0x8001, 0xFF80, 0x7FC0};
+    EXPECT_EQ(count_bad_scales("BF16", std::as_bytes(std::span(bits)), ScaleSign::any), 2) << "of INT4";
+    EXPECT_EQ(of("F32", std::array<float, 4>{1, 0, -0.0f, 3e38f}), 0);
+    EXPECT_EQ(of("F32", std::array<float, 5>{-1, -1e-45f, INFINITY, -INFINITY, NAN}), 5);
+}
+
+TEST(StoredWeight, RefusesScalesOfInt4GroupsAndOfFp8BlocksWhenRowsAreRead) {
+    for (const auto& [bits, bad] : {std::pair{0x3F80, false}, {0xBF80, false}, {0x7F80, true}, {0xFFC0, true}}) {
+        Codes stored(2, 64, 16, "BF16", 0);  // two bytes for a group of 32
+        stored.scales[6] = static_cast<uint8_t>(bits & 0xFF), stored.scales[7] = static_cast<uint8_t>(bits >> 8);
+        stored.scale_tensor.shape = {2, 2};
+        const StoredWeight weight{.format = &format(FormatId::int4_g32),
+                                  .shape = {2, 64},
+                                  .matrices = {{.weights = &stored.code_tensor, .scales = &stored.scale_tensor}},
+                                  .packing = CodePacking::int4_words};
+        const auto rows = RowReader(RowReader::Access::read).rows(weight, 1, 1);
+        EXPECT_EQ(rows.has_value(), !bad) << bits;
+        if (!rows) {
+            EXPECT_NE(rows.error().message.find("a scale in row 1 that"), std::string::npos) << rows.error().message;
+        }
+        EXPECT_TRUE(RowReader(RowReader::Access::read).rows(weight, 0, 1)) << "row 0 is good";
+        EXPECT_TRUE(RowReader(RowReader::Access::mapped).rows(weight, 1, 1)) << "audit reads it all the same";
+    }
+    std::array<float, 2> grid = {1, 2};
+    const std::vector<std::byte> codes(size_t{2} * 256);
+    const TensorInfo code_tensor = tensor_of({2, 256}, codes.data(), codes.size(), nullptr, "F8_E4M3");
+    const TensorInfo scale_tensor = tensor_of({1, 2}, grid.data(), sizeof grid, nullptr, "F32");
+    const StoredWeight weight{.format = &format(FormatId::f8_e4m3_b128),
+                              .shape = {2, 256},
+                              .matrices = {{.weights = &code_tensor, .scales = &scale_tensor}},
+                              .packing = CodePacking::f8_grid};
+    EXPECT_TRUE(RowReader(RowReader::Access::read).rows(weight, 0, 2));
+    for (const float bad : {-2.0f, INFINITY, NAN}) {
+        grid[1] = bad;
+        const auto rows = RowReader(RowReader::Access::read).rows(weight, 0, 2);
+        ASSERT_FALSE(rows) << bad;
+        EXPECT_NE(rows.error().message.find("'t' holds a scale in row 0"), std::string::npos);
     }
 }
 

@@ -7,7 +7,6 @@
 #include <deque>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "checkpoint/binding.h"
 #include "checkpoint/module_tensors.h"
@@ -94,19 +93,24 @@ void look_at_scales(const Bound& bound, const MatrixSizes& sizes, AuditReport& r
     }
 }
 
-// Scales of blocks that a block cannot hold.
-void look_at_block_scales(const Bound& bound, AuditReport& report) {
-    std::set<const TensorInfo*> seen;
-    for (const StoredWeight& weight : bound.weights) {
-        for (const StoredMatrix& matrix : weight.matrices) {
-            if (matrix.scales == nullptr || !seen.insert(matrix.scales).second) continue;
-            const TensorInfo& scales = *matrix.scales;
-            const int64_t bad = count_bad_scales(weight.packing, {scales.data, scales.bytes});
-            if (bad == 0) continue;
-            report.findings.push_back({.check = &audit_check("block-scale"),
-                                       .subject = printable(scales.name),
-                                       .what = fmt::format("{} of {}", bad, scales.bytes)});
-        }
+// Counts the scales that are negative or no finite numbers, of blocks, rows and whole tensors alike. Names tell them,
+// so that they are counted in files that the engine refuses, too.
+void look_at_stored_scales(const Checkpoint& file, AuditReport& report) {
+    constexpr std::string_view kEnds[] = {".weight_scale",        ".weight_scale_inv", ".weight_scale_2",
+                                          ".weight_global_scale", ".qscale_weight",    "_scales"};
+    if (file.dialect() == Dialect::gguf) return;
+    for (const TensorInfo& scales : file.tensors()) {
+        const bool of_weights = std::any_of(std::begin(kEnds), std::end(kEnds),
+                                            [&](std::string_view end) { return scales.name.ends_with(end); });
+        if (!of_weights) continue;
+        const std::string_view weight = std::string_view(scales.name).substr(0, scales.name.rfind("_scale"));
+        const TensorInfo* packed = file.find(fmt::format("{}_packed", weight));
+        const ScaleSign sign = packed != nullptr && packed->dtype == "I32" ? ScaleSign::any : ScaleSign::none;
+        const int64_t bad = count_bad_scales(scales.dtype, {scales.data, scales.bytes}, sign);
+        if (bad == 0) continue;
+        report.findings.push_back({.check = &audit_check("block-scale"),
+                                   .subject = printable(scales.name),
+                                   .what = fmt::format("{} of {}", bad, scales.weights())});
     }
 }
 
@@ -137,7 +141,7 @@ class Audit {
         TRY(file_.dialect() == Dialect::gguf ? scan_tensors() : scan_weights(bound));
         weights_.compare_tensors();
         if (bound) look_at_scales(*bound, sizes_, report_);
-        if (bound) look_at_block_scales(*bound, report_);
+        look_at_stored_scales(file_, report_);
         look_at_ignore_list(file_, report_);
         audit_text_support(file_, report_);
         std::stable_sort(

@@ -83,7 +83,7 @@ constexpr AuditCheck kChecks[] = {
      "The weights are of a size that no trained model has: the scale of the whole tensor is inverted or missing.",
      kLookAtOriginal},
     {"block-scale", error,
-     "Scales of blocks are negative or no numbers, which no writer makes: the file is damaged, and no engine loads it.",
+     "Scales are negative, infinite or no numbers, which no writer makes: the file is damaged, and it is not run.",
      kLookAtOriginal},
     {"dead-scale", warning,
      "The scale of a whole tensor is zero, and so are its weights: no calibration text reached this expert.",

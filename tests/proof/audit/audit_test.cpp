@@ -397,6 +397,9 @@ TEST(Audit, FindsScalesOfBlocksThatNoWriterMakes) {
     scales[3] = static_cast<char>(0x85);
     scales[9] = static_cast<char>(0x7F);
     EXPECT_EQ(found(), down + "_scale 2 of 512");
+    scales[3] = scales[9] = 0;
+    tiny.number(down + "_global_scale", -3);  // the engine refuses to bind it; it is counted all the same
+    EXPECT_EQ(found(), down + "_global_scale 1 of 1");
 }
 
 TEST(Audit, ReportShowsFiveOfAKindAndCountsTheRest) {
