@@ -11,7 +11,7 @@ packages=(
     libcli11-dev nlohmann-json3-dev libfmt-dev libexpected-dev libpcre2-dev libutf8proc-dev libxxhash-dev libedit-dev
 )
 [ "$purpose" = build ] || packages+=(libgtest-dev python3 python3-venv ca-certificates)
-[ "$purpose" != check ] || packages+=(git clang clang-format valgrind)
+[ "$purpose" != check ] || packages+=(git clang libclang-rt-dev clang-format valgrind)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
