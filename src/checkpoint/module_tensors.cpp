@@ -141,6 +141,12 @@ class Finder {
         if (global == nullptr) return lacks(".weight_global_scale", "the scale of the whole tensor");
         TRY_ASSIGN(const std::vector<float> divisor, numbers(*global, 1));
         found_.multipliers = {ScaleDivisor{divisor[0]}.multiplier().value};
+        if (!std::isfinite(found_.multipliers[0])) {
+            return fail(
+                "{}: tensor '{}' holds {}, a divisor so small that its inverse is infinite; the file is damaged, "
+                "fetch it again",
+                checkpoint_.name(), printable(global->name), divisor[0]);
+        }
         found_.divisors = divisor;
         found_.scale_order = ScaleOrder::divides_block_scales;
         return {};

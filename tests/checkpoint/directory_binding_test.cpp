@@ -87,6 +87,9 @@ TEST(DirectoryBinding, RefusesScalesOfTensorsAndRowsThatAreNegativeOrNoFiniteNum
         rows.floats(kDown + "_scale", {64, 1}, scales);
         expect_refused(rows, {kDown + "_scale", "not negative"});
     }
+    TinyDirectory subnormal = tiny_directory(kCompressed);
+    subnormal.compress(kDown, 0x1p-129f);
+    expect_refused(subnormal, {kDown + "_global_scale", "inverse is infinite"});
     TinyDirectory zero = tiny_directory(kCompressed);
     zero.compress(kDown, -0.0f);
     EXPECT_EQ(refusal(zero), "bound");
