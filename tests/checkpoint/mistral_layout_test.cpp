@@ -88,6 +88,12 @@ TEST(MistralLayout, RefusesKeysThatAreNotUnderstood) {
     TinyDirectory without = tiny_mistral();
     without.config.replace(without.config.find(R"("rope_theta":10000.0)"), 20, R"("rope_theta":null)");
     expect_refused(without, {"'rope_theta' is missing"});
+    TinyDirectory endless = tiny_mistral();
+    endless.config.replace(endless.config.find("1e-5"), 4, "1e300");
+    expect_refused(endless, {"'norm_eps' is 1e+300", "binary32"});
+    TinyDirectory odd = tiny_mistral();
+    odd.config.replace(odd.config.find(R"("head_dim":32)"), 13, R"("head_dim":31)");
+    expect_refused(odd, {"'head_dim' 31 elements of a head turn"});
 }
 
 TEST(MistralLayout, RefusesTensorsThatAreNotUnderstoodAndIgnoresThePictures) {
