@@ -104,7 +104,7 @@ def check_comparisons(invar, path):
             median = lambda runs: sorted(runs)[1]
             assert math.isclose(one["ratio_of_medians"], median(one["b_runs"]) / median(one["a_runs"]), rel_tol=1e-9)
             compared += 1
-    assert "1 threads" in invar.run("bench", path, *works, "--compare", "threads=1").split("\nb: ")[1].splitlines()[0]
+    assert "1 thread," in invar.run("bench", path, *works, "--compare", "threads=1").split("\nb: ")[1].splitlines()[0]
     return compared
 
 

@@ -259,7 +259,8 @@ def check_bad_input(invar, path):
              (("--context",), ("trace", "record", MODEL, "x", "--out", out, "--generate", "100000")),
              (("--reference",), ("trace", "record", MODEL, "x", "--out", out, "--reference", "--isa", "avx2")),
              (("directory",), ("trace", "record", MODEL, "x", "--out", invar.folder / "no" / "x.safetensors")),
-             (("other model",), ("trace", "replay", ROOT / "tests/data/goldens/qwen3.gguf", path))]
+             (("other model",), ("trace", "replay", ROOT / "tests/data/goldens/qwen3.gguf", path)),
+             (("another model", "of architecture"), ("trace", "replay", ROOT / "models" / "demo-dense.gguf", path))]
     for wanted, command in cases:
         done = invar.call(*command)
         message = done.stderr.strip().splitlines()[-1]
