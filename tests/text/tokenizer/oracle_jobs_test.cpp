@@ -52,7 +52,7 @@ class Records {
 
 std::vector<int32_t> ids_of(std::string_view record) {
     std::vector<int32_t> ids(record.size() / 4);
-    std::memcpy(ids.data(), record.data(), ids.size() * 4);
+    if (!ids.empty()) std::memcpy(ids.data(), record.data(), ids.size() * 4);
     return ids;
 }
 
