@@ -15,7 +15,7 @@ namespace {
 // left / right, correctly rounded: integers beyond 2^53 are not rounded before the division.
 double divide_integers(int64_t left, int64_t right) {
     constexpr int64_t kExact = int64_t{1} << 53;  // up to here every integer is a float
-    if (left <= kExact && left >= -kExact && right <= kExact && right >= -kExact)
+    if (left == 0 || (left <= kExact && left >= -kExact && right <= kExact && right >= -kExact))
         return static_cast<double>(left) / static_cast<double>(right);
     const auto magnitude = [](int64_t x) { return x < 0 ? 0 - static_cast<uint64_t>(x) : static_cast<uint64_t>(x); };
     const int shift = std::countl_zero(magnitude(left));

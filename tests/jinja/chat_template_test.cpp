@@ -103,6 +103,11 @@ TEST(ChatTemplate, FormatsTheTimeItIsGivenAndNoOther) {
     EXPECT_EQ(*render(source, Json::object(), 4102444799), "31 Dec 2099 23:59:59 365 52 53 2099");
 }
 
+// As CPython divides: zero by a number that no float holds keeps the sign.
+TEST(ChatTemplate, DividesZeroByALargeInteger) {
+    EXPECT_EQ(*render("{{ 0 / 9191111191111111111 }} {{ 0 / -9191111191111111111 }}", Json::object()), "0.0 -0.0");
+}
+
 TEST(ChatTemplate, CanBeRenderedByManyThreadsAtOnce) {
     const auto compiled =
         ChatTemplate::compile("{% for m in messages %}{{ m.role ~ ': ' ~ m.content }};{% endfor %}", "t");
