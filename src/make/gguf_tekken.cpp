@@ -1,7 +1,5 @@
 #include "make/gguf_tekken.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <string>
 #include <unordered_map>
@@ -10,6 +8,7 @@
 #include "base/json.h"
 #include "files/json_document.h"
 #include "files/printable.h"
+#include "make/gguf_tokens.h"
 #include "text/tokenizer/ranked_bytes.h"
 
 namespace invar {
@@ -66,20 +65,14 @@ Result<void> add_tekken_vocabulary(const ModelDirectory& directory, int64_t rows
     const VocabularySource& source = parts.vocabulary->source();
     if (static_cast<int64_t>(source.tokens.size()) > rows)
         return fail("{}: has {} tokens, but the embedding has {} rows", file, source.tokens.size(), rows);
-    std::vector<std::string> texts = source.tokens;
-    std::vector<int32_t> kinds = source.kinds;
-    while (static_cast<int64_t>(texts.size()) < rows) {
-        texts.push_back(fmt::format("[PAD{}]", texts.size()));
-        kinds.push_back(static_cast<int32_t>(TokenKind::unused));
+    GgufTokens tokens(rows);
+    tokens.model = "gpt2";
+    tokens.pre = "tekken";
+    for (size_t id = 0; id < source.tokens.size(); ++id) {
+        TRY(tokens.set(file, id, source.tokens[id], static_cast<TokenKind>(source.kinds[id])));
     }
-    const std::vector<std::string> merges = merges_of(source);
-    const std::vector<std::string_view> text_views(texts.begin(), texts.end()),
-        merge_views(merges.begin(), merges.end());
-    writer.add("tokenizer.ggml.model", "gpt2");
-    writer.add("tokenizer.ggml.pre", "tekken");
-    writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(text_views));
-    writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kinds));
-    writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merge_views));
+    tokens.merges = merges_of(source);
+    tokens.write(writer);
     constexpr std::pair<const char*, int32_t VocabularySource::*> kIds[] = {
         {"tokenizer.ggml.bos_token_id", &VocabularySource::bos},
         {"tokenizer.ggml.eos_token_id", &VocabularySource::eos},

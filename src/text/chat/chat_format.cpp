@@ -34,9 +34,14 @@ Result<void> check_utf8(const Json& value, int depth = 0) {
 }  // namespace
 
 Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& tokenizer, std::string override_source) {
+    std::optional<TokenizerFiles> files;  // read once: the template and the special tokens are among them
+    if (file.directory() != nullptr) {
+        TRY_ASSIGN(files, TokenizerFiles::of(*file.directory()));
+    }
     ChatTemplateText source{.text = std::move(override_source), .taken_from = "the chat template given"};
     if (source.text.empty()) {
-        TRY_ASSIGN(std::optional<ChatTemplateText> stored, read_chat_template(file));
+        TRY_ASSIGN(std::optional<ChatTemplateText> stored,
+                   files ? read_chat_template(*files) : read_chat_template(file));
         if (!stored) {
             return fail("{}: there is no chat template ({}); use --raw, or give one with --chat-template", file.name(),
                         file.directory() == nullptr ? "tokenizer.chat_template"
@@ -50,9 +55,8 @@ Result<ChatFormat> ChatFormat::create(const Checkpoint& file, const Tokenizer& t
     }
     TRY_ASSIGN(ChatTemplate compiled, ChatTemplate::compile(std::move(source.text), std::move(source.taken_from)));
     Json specials = Json::object();
-    if (file.directory() != nullptr) {
-        TRY_ASSIGN(const TokenizerFiles files, TokenizerFiles::of(*file.directory()));
-        TRY_ASSIGN(const SpecialTexts texts, read_special_texts(files));
+    if (files) {
+        TRY_ASSIGN(const SpecialTexts texts, read_special_texts(*files));
         const auto add = [&](const char* variable, const std::optional<std::string>& text) {
             if (text) specials[variable] = *text;
         };
