@@ -48,6 +48,16 @@ def logits(invar, model, tokens, folder):
     return np.load(out)
 
 
+def check_quantized(invar, directory, made, twin):
+    """`quantize` makes of a directory the tensors and the model's keys that llama.cpp's converter made."""
+    keys, tensors = read_gguf(twin)
+    invar.run("quantize", directory, made, "f32" if keys["general.file_type"] == 0 else "bf16", "--quiet")
+    our_keys, our_tensors = read_gguf(made)
+    assert our_tensors == tensors, (twin.name, [t for t in tensors.keys() | our_tensors.keys() if tensors.get(t) != our_tensors.get(t)])
+    theirs, mine = model_keys(keys), model_keys(our_keys)
+    assert theirs.items() <= mine.items() and set(mine) - set(theirs) <= OURS_ONLY, (twin.name, theirs.items() ^ mine.items())
+
+
 def check_golden(invar, name, folder):
     copy, made = folder / name, folder / f"{name}.gguf"
     shutil.copytree(GOLDENS / name, copy)
@@ -60,12 +70,7 @@ def check_golden(invar, name, folder):
     twin = GOLDENS / f"{name}.gguf"
     if not twin.exists():
         return
-    keys, tensors = read_gguf(twin)
-    invar.run("quantize", copy, made, "f32" if keys["general.file_type"] == 0 else "bf16", "--quiet")
-    our_keys, our_tensors = read_gguf(made)
-    assert our_tensors == tensors, (name, [t for t in tensors.keys() | our_tensors.keys() if tensors.get(t) != our_tensors.get(t)])
-    theirs, mine = model_keys(keys), model_keys(our_keys)
-    assert theirs.items() <= mine.items() and set(mine) - set(theirs) <= OURS_ONLY, (name, theirs.items() ^ mine.items())
+    check_quantized(invar, copy, made, twin)
     assert np.array_equal(logits(invar, made, tokens, folder), ours), name
 
 
@@ -77,12 +82,7 @@ def check_mistral_layout(invar, name, folder):
     with safe_open(GOLDENS / f"{name}.safetensors", "np") as file:
         tokens = json.loads(file.metadata()["tokens"])
     add_tokenizer(copy, 41)
-    keys, tensors = read_gguf(twin)
-    invar.run("quantize", copy, made, "f32" if keys["general.file_type"] == 0 else "bf16", "--quiet")
-    our_keys, our_tensors = read_gguf(made)
-    assert our_tensors == tensors, (name, [t for t in tensors.keys() | our_tensors.keys() if tensors.get(t) != our_tensors.get(t)])
-    theirs, mine = model_keys(keys), model_keys(our_keys)
-    assert theirs.items() <= mine.items() and set(mine) - set(theirs) <= OURS_ONLY, (name, theirs.items() ^ mine.items())
+    check_quantized(invar, copy, made, twin)
     assert np.array_equal(logits(invar, copy, tokens, folder), logits(invar, twin, tokens, folder)), name
     assert invar.json("diff", copy, twin, "--tokens", ",".join(map(str, tokens)))["drift"]["equal_bits"], name
     plan = invar.run("plan", copy)
