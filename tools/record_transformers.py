@@ -47,10 +47,10 @@ LAYER_STAGES = [
     ("query_norm", "rms_norm"), ("key_norm", "rms_norm"), ("query_rope", "rope"), ("key_rope", "rope"),
     ("attention_scores", "attention"), ("attention", "attention"), ("attention_output", "linear"),
     ("attention_output_biased", "add_bias"), ("residual_after_attention", "add"), ("ffn_norm", "rms_norm"),
-    ("gate", "linear"), ("up", "linear"), ("activation", "silu_multiply"), ("down", "linear"),
+    ("gate", "linear"), ("up", "linear"), ("activation", "activate"), ("down", "linear"),
     ("router", "linear"), ("router_probabilities", "route"), ("expert_weights", "route"), ("routing_margin", "route"),
     ("expert_ids", "route"), ("expert_gate", "expert_linear"), ("expert_up", "expert_linear"),
-    ("expert_activation", "silu_multiply"), ("expert_down", "expert_linear"), ("expert_sum", "combine_experts"),
+    ("expert_activation", "activate"), ("expert_down", "expert_linear"), ("expert_sum", "combine_experts"),
     ("residual_after_ffn", "add"),
 ]
 FIRST_STAGES = [("embedding", "embed")]

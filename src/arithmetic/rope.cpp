@@ -22,8 +22,13 @@ double yarn_pair_of(const RopeSpec& spec, double rotations) {
 
 // How far each pair is stretched: 0 below the first boundary, 1 above the second, linear in between.
 std::vector<double> yarn_ramp(const RopeSpec& spec) {
-    const double low = std::max(std::floor(yarn_pair_of(spec, spec.beta_fast)), 0.0);
-    double high = std::min(std::ceil(yarn_pair_of(spec, spec.beta_slow)), spec.rotary_width - 1.0);
+    double low = yarn_pair_of(spec, spec.beta_fast), high = yarn_pair_of(spec, spec.beta_slow);
+    if (spec.whole_boundaries) {
+        low = std::floor(low);
+        high = std::ceil(high);
+    }
+    low = std::max(low, 0.0);
+    high = std::min(high, spec.rotary_width - 1.0);
     if (low == high) high = high + 0.001;
     std::vector<double> ramp(spec.pairs());
     for (int i = 0; i < spec.pairs(); ++i) ramp[i] = std::clamp((i - low) / (high - low), 0.0, 1.0);
@@ -41,6 +46,8 @@ Result<void> validate(const RopeSpec& spec) {
         return fail(
             "rope turns {} of {} elements of a head, but the count must be even, at least 2 and at most the head",
             spec.rotary_width, spec.head_width);
+    if (spec.turning_pairs < 0 || spec.turning_pairs > spec.pairs())
+        return fail("rope turns {} of {} pairs, which are not so many", spec.turning_pairs, spec.pairs());
     if (!(spec.base > 1 && spec.base <= 1e30)) return fail("rope base {} is not between 1 and 1e30", spec.base);
     if (spec.scaling != RopeSpec::Scaling::none && !(spec.factor >= 1 && spec.factor <= 1e6))
         return fail("rope scaling factor {} is not between 1 and 1e6", spec.factor);
@@ -79,7 +86,7 @@ RopeTable::RopeTable(const RopeSpec& spec) : spec_(spec), frequencies_(spec.pair
             const double kept = (1.0 - ramp[i]) * spec.ext_factor;
             frequency = stretched * (1.0 - kept) + frequency * kept;
         }
-        frequencies_[i] = frequency;
+        frequencies_[i] = spec.turning_pairs > 0 && i >= spec.turning_pairs ? 0.0 : frequency;
     }
 }
 
@@ -112,6 +119,11 @@ std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Sc
         }
     }
     return factors;
+}
+
+float law::position_scale(double beta, int64_t length, int64_t position) {
+    const int64_t steps = position / length;
+    return steps == 0 ? 1.0f : static_cast<float>(1.0 + beta * log64(1.0 + static_cast<double>(steps)));
 }
 
 void law::rope(const RopeSpec& spec, const float* cosines, const float* sines, float* head) {

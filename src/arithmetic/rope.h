@@ -31,6 +31,9 @@ struct RopeSpec {
     double attn_factor = 1;  // multiplies the paper's 0.1 ln(factor) + 1
     double beta_fast = 32;   // pairs that turn more often than this in original_context keep their frequency
     double beta_slow = 1;    // pairs that turn less often are stretched fully
+    bool whole_boundaries = true;  // the ramp of yarn begins and ends at whole pairs
+    // Pairs from this one on do not turn, although the exponents count them (Gemma 4's proportional rope). 0: all turn.
+    int turning_pairs = 0;
     // One factor per pair, or empty: the pair's frequency is divided by it (rope_freqs.weight in GGUF).
     std::vector<float> frequency_factors;
 
@@ -77,6 +80,9 @@ struct Llama3Scaling {
 std::vector<float> llama3_frequency_factors(const RopeSpec& spec, const Llama3Scaling& scaling);
 
 namespace law {
+
+// 1 + beta ln(1 + floor(position / length)) in binary64, rounded once; 1 below `length` (Llama 4, Ministral 3).
+float position_scale(double beta, int64_t length, int64_t position);
 
 // Turns one head [head_width] in place. For pair (x0, x1): y0 = fma(-x1, sin, x0 * cos), y1 = fma(x0, sin, x1 * cos).
 void rope(const RopeSpec& spec, const float* cosines, const float* sines, float* head);

@@ -1,6 +1,10 @@
 // Ranks by insertion: n is at most a few hundred and k about eight.
 #include "arithmetic/routing.h"
 
+#include <limits>
+
+#include "arithmetic/elementary.h"
+#include "arithmetic/softmax.h"
 #include "base/check.h"
 
 namespace invar::law {
@@ -29,6 +33,68 @@ void renormalise(Routing& routing) {
     float total = routing.experts[0].weight;
     for (std::size_t i = 1; i < routing.experts.size(); ++i) total = total + routing.experts[i].weight;
     for (RoutedExpert& chosen : routing.experts) chosen.weight = chosen.weight / total;
+}
+
+namespace {
+
+// Marks the experts that cannot be chosen with -inf in `ranks`.
+void leave_out_groups(const RouteSpec& spec, int64_t n, std::vector<float>& ranks) {
+    const int64_t size = n / spec.groups;
+    std::vector<float> group_scores(static_cast<size_t>(spec.groups));
+    for (int64_t group = 0; group < spec.groups; ++group) {
+        const int64_t best_of = spec.group_score == RouteSpec::GroupScore::best || size == 1 ? 1 : 2;
+        const Routing best = top_k(ranks.data() + group * size, size, best_of);
+        float score = best.experts[0].weight;
+        if (best_of == 2) score = score + best.experts[1].weight;
+        group_scores[static_cast<size_t>(group)] = score;
+    }
+    std::vector<bool> used(static_cast<size_t>(spec.groups), false);
+    for (const RoutedExpert& group : top_k(group_scores.data(), spec.groups, spec.groups_used).experts)
+        used[static_cast<size_t>(group.expert)] = true;
+    for (int64_t i = 0; i < n; ++i) {
+        if (!used[static_cast<size_t>(i / size)]) ranks[static_cast<size_t>(i)] = -std::numeric_limits<float>::infinity();
+    }
+}
+
+}  // namespace
+
+Routing route(const RouteSpec& spec, const float* logits, const float* selection_bias, const float* factors, int64_t n,
+              float* scores) {
+    switch (spec.scoring) {
+        case RouteSpec::Scoring::softmax:
+            softmax(logits, n, scores);
+            break;
+        case RouteSpec::Scoring::softmax_of_chosen:
+            for (int64_t i = 0; i < n; ++i) scores[i] = logits[i];
+            break;
+        case RouteSpec::Scoring::sigmoid:
+            for (int64_t i = 0; i < n; ++i) scores[i] = sigmoid(logits[i]);
+            break;
+    }
+    std::vector<float> ranks(scores, scores + n);
+    for (int64_t i = 0; selection_bias != nullptr && i < n; ++i) ranks[static_cast<size_t>(i)] = scores[i] + selection_bias[i];
+    if (spec.groups > 1) leave_out_groups(spec, n, ranks);
+
+    Routing routing = top_k(ranks.data(), n, spec.experts_per_row);
+    // An expert that could not be chosen is no near tie.
+    if (routing.margin == std::numeric_limits<float>::infinity()) routing.margin = routing.experts.back().weight;
+    for (RoutedExpert& chosen : routing.experts) chosen.weight = scores[chosen.expert];
+    if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
+        std::vector<float> chosen_logits;
+        for (const RoutedExpert& chosen : routing.experts) chosen_logits.push_back(chosen.weight);
+        softmax(chosen_logits.data(), static_cast<int64_t>(chosen_logits.size()), chosen_logits.data());
+        for (size_t j = 0; j < chosen_logits.size(); ++j) routing.experts[j].weight = chosen_logits[j];
+    } else if (spec.renormalise) {
+        float total = routing.experts[0].weight;
+        for (size_t j = 1; j < routing.experts.size(); ++j) total = total + routing.experts[j].weight;
+        if (spec.sum_floor != 0) total = total + spec.sum_floor;
+        for (RoutedExpert& chosen : routing.experts) chosen.weight = chosen.weight / total;
+    }
+    for (RoutedExpert& chosen : routing.experts) {
+        if (spec.factor != 1) chosen.weight = chosen.weight * spec.factor;
+        if (factors != nullptr) chosen.weight = chosen.weight * factors[chosen.expert];
+    }
+    return routing;
 }
 
 }  // namespace invar::law

@@ -225,10 +225,7 @@ Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) 
 
 // Adds the lines of the KV cache, one for each place that has layers.
 Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
-    TRY_ASSIGN(const StateLayout layout, lay_out_state({.layers = config.kv_geometry(),
-                                                        .recurrences = {},
-                                                        .type = request.cache_type,
-                                                        .places = plan.layer_places}));
+    TRY_ASSIGN(const StateLayout layout, lay_out_state(config.state_geometry(request.cache_type, plan.layer_places)));
     const StateDemand demand{.context = plan.context,
                              .chunk = plan.chunk,
                              .sequences = std::max(1, request.sequences),

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <tuple>
 #include <utility>
 
+#include "arithmetic/elementary.h"
+#include "arithmetic/norm.h"
 #include "base/check.h"
 #include "cpu/linear.h"
 
@@ -158,7 +161,7 @@ void CpuOps::for_each_part(int64_t rows, int64_t width, PartBody body) {
 // ---- finding the body that computes a call
 
 const CpuOps::Body* CpuOps::body_of(Verb verb) {
-    static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
+    static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies(), recurrence_bodies()});
     return kTable.find(verb);
 }
 
@@ -200,6 +203,80 @@ float rank_experts(const float* probabilities, int64_t experts, int k, Ranked* r
     return experts > k ? last - ranked[k].probability : last;
 }
 
+// law::route of one row, in memory that is given.
+struct RouterRow {
+    const RouteSpec& spec;
+    const float *bias = nullptr, *factors = nullptr;
+    int64_t experts = 0;
+    float* scores = nullptr;   // [2 * experts + groups]: scores, then ranks, then those of groups
+    Ranked* ranked = nullptr;  // room for the most of k, groups_used and 2, and one
+
+    // Returns the margin.
+    float choose(const RowKernels& kernels, const float* logits, int32_t* chosen, float* weights) const {
+        make_scores(kernels, logits);
+        float* ranks = scores;
+        if (bias != nullptr || spec.groups > 1) {
+            ranks = scores + experts;
+            for (int64_t i = 0; i < experts; ++i) ranks[i] = bias == nullptr ? scores[i] : scores[i] + bias[i];
+        }
+        if (spec.groups > 1) leave_out_groups(ranks);
+        const int k = spec.experts_per_row;
+        float margin = rank_experts(ranks, experts, k, ranked);
+        if (margin == std::numeric_limits<float>::infinity()) margin = ranked[k - 1].probability;
+        for (int j = 0; j < k; ++j) {
+            chosen[j] = ranked[j].expert;
+            weights[j] = scores[chosen[j]];
+        }
+        weigh(kernels, chosen, weights);
+        return margin;
+    }
+
+  private:
+    void make_scores(const RowKernels& kernels, const float* logits) const {
+        switch (spec.scoring) {
+            case RouteSpec::Scoring::softmax:
+                return kernels.softmax(logits, experts, scores);
+            case RouteSpec::Scoring::softmax_of_chosen:
+                std::copy_n(logits, experts, scores);
+                return;
+            case RouteSpec::Scoring::sigmoid:
+                for (int64_t i = 0; i < experts; ++i) scores[i] = law::sigmoid(logits[i]);
+                return;
+        }
+    }
+    void leave_out_groups(float* ranks) const {
+        const int64_t size = experts / spec.groups;
+        const int best_of = spec.group_score == RouteSpec::GroupScore::best || size == 1 ? 1 : 2;
+        float* group_scores = scores + 2 * experts;
+        for (int64_t group = 0; group < spec.groups; ++group) {
+            rank_experts(ranks + group * size, size, best_of, ranked);
+            group_scores[group] = ranked[0].probability;
+            if (best_of == 2) group_scores[group] = group_scores[group] + ranked[1].probability;
+        }
+        rank_experts(group_scores, spec.groups, spec.groups_used, ranked);
+        for (int64_t group = 0; group < spec.groups; ++group) {
+            const bool used = std::any_of(ranked, ranked + spec.groups_used,
+                                          [&](const Ranked& one) { return one.expert == group; });
+            if (!used) std::fill_n(ranks + group * size, size, -std::numeric_limits<float>::infinity());
+        }
+    }
+    void weigh(const RowKernels& kernels, const int32_t* chosen, float* weights) const {
+        const int k = spec.experts_per_row;
+        if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
+            kernels.softmax(weights, k, weights);
+        } else if (spec.renormalise) {
+            float total = weights[0];
+            for (int j = 1; j < k; ++j) total = total + weights[j];
+            if (spec.sum_floor != 0) total = total + spec.sum_floor;
+            for (int j = 0; j < k; ++j) weights[j] = weights[j] / total;
+        }
+        for (int j = 0; j < k; ++j) {
+            if (spec.factor != 1) weights[j] = weights[j] * spec.factor;
+            if (factors != nullptr) weights[j] = weights[j] * factors[chosen[j]];
+        }
+    }
+};
+
 }  // namespace
 
 struct CpuOps::RowVerbs {
@@ -238,21 +315,43 @@ struct CpuOps::RowVerbs {
     }
 
     static void rms_norm(CpuOps& cpu, const VerbCall& call) {
+        const WeightVector* weight = call.vector;
+        const int64_t group = call.group;
+        CHECK(weight == nullptr || weight->size % group == 0, "a weight of a norm has whole groups");
+        normalise(cpu, call, [&](const float* x, int64_t element, float* y) {
+            const float* factors = weight == nullptr ? nullptr : weight->data + element % weight->size;
+            cpu.row_kernels_.rms_norm(x, factors, group, call.epsilon, y);
+        });
+    }
+
+    static void l2_norm(CpuOps& cpu, const VerbCall& call) {
+        normalise(cpu, call, [&](const float* x, int64_t, float* y) { law::l2_norm(x, call.group, call.epsilon, y); });
+    }
+
+    static void layer_norm(CpuOps& cpu, const VerbCall& call) {
+        const float* bias = call.vector2 == nullptr ? nullptr : call.vector2->data;
+        normalise(cpu, call, [&](const float* x, int64_t, float* y) {
+            law::layer_norm(x, call.vector->data, bias, call.group, call.epsilon, y);
+        });
+    }
+
+    // Calls norm(x, element of the row, y) for each group of call.group elements.
+    template <class Norm>
+    static void normalise(CpuOps& cpu, const VerbCall& call, const Norm& norm) {
         const Tensor x = call.x, y = call.out;
-        const WeightVector& weight = *call.vector;
+        const int64_t group = call.group;
         check_same_shape(x, y);
-        CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+        CHECK(group > 0 && x.width() % group == 0, "a row is a whole number of normalised groups");
         cpu.record_use(call.verb, "", x.rows(), cpu.row_kernels_.name);
         if (cpu.measuring()) return;
-        const int64_t groups = x.width() / weight.size;
-        cpu.pool_.parallel_for(x.rows() * groups, cpu.rows_for_a_thread(weight.size),
+        const int64_t groups = x.width() / group;
+        cpu.pool_.parallel_for(x.rows() * groups, cpu.rows_for_a_thread(group),
                                [&](int64_t first, int64_t last, int worker) {
                                    for (int64_t item = first; item < last; ++item) {
-                                       const int64_t row = item / groups, element = item % groups * weight.size;
+                                       const int64_t row = item / groups, element = item % groups * group;
                                        float* normalised = y.host_row(row) + element;
-                                       cpu.row_kernels_.rms_norm(x.host_row(row) + element, weight.data, weight.size,
-                                                                 call.epsilon, normalised);
-                                       cpu.inspect(worker, 0, row, element, normalised, weight.size);
+                                       norm(x.host_row(row) + element, element, normalised);
+                                       cpu.inspect(worker, 0, row, element, normalised, group);
                                    }
                                });
         cpu.report_finding(call);
@@ -272,18 +371,90 @@ struct CpuOps::RowVerbs {
         cpu.report_finding(call);
     }
 
-    static void silu_multiply(CpuOps& cpu, const VerbCall& call) {
-        const Tensor gate = call.x, up = call.x2, out = call.out;
-        check_same_shape(gate, up);
-        check_same_shape(gate, out);
-        cpu.record_use(call.verb, "", gate.rows(), cpu.row_kernels_.name);
+    // Calls part(row, first, count, out part) for parts of the rows of the result, and inspects what it made.
+    template <class Part>
+    static void element_by_element(CpuOps& cpu, const VerbCall& call, const Part& part) {
+        const Tensor out = call.out;
+        cpu.record_use(call.verb, "", out.rows(), cpu.row_kernels_.name);
         if (cpu.measuring()) return;
-        cpu.for_each_part(gate.rows(), gate.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
-            float* part = out.host_row(row) + first;
-            cpu.row_kernels_.silu_multiply(gate.host_row(row) + first, up.host_row(row) + first, count, part);
-            cpu.inspect(worker, 0, row, first, part, count);
+        cpu.for_each_part(out.rows(), out.width(), [&](int64_t row, int64_t first, int64_t count, int worker) {
+            float* made = out.host_row(row) + first;
+            part(row, first, count, made);
+            cpu.inspect(worker, 0, row, first, made, count);
         });
         cpu.report_finding(call);
+    }
+
+    static void activate(CpuOps& cpu, const VerbCall& call) {
+        const Tensor gate = call.x, up = call.x2;
+        const ActivationSpec& spec = *call.activation;
+        const bool has_up = up.rows() > 0;
+        check_same_shape(gate, call.out);
+        if (has_up) check_same_shape(gate, up);
+        element_by_element(cpu, call, [&](int64_t row, int64_t first, int64_t count, float* out) {
+            const float* x = gate.host_row(row) + first;
+            const float* y = has_up ? up.host_row(row) + first : nullptr;
+            if (spec.kind == Activation::silu && has_up) return cpu.row_kernels_.silu_multiply(x, y, count, out);
+            for (int64_t i = 0; i < count; ++i) out[i] = has_up ? law::activate(spec, x[i], y[i]) : law::activate(spec, x[i]);
+        });
+    }
+
+    static void scale(CpuOps& cpu, const VerbCall& call) {
+        element_by_element(cpu, call, [&](int64_t, int64_t, int64_t count, float* x) {
+            cpu.row_kernels_.scale(x, call.factor, count);
+        });
+    }
+
+    static void scale_by_position(CpuOps& cpu, const VerbCall& call) {
+        const Batch& batch = *call.batch;
+        const PositionScale& spec = *call.position_scale;
+        CHECK(call.out.rows() == batch.size(), "there is a row for each of the batch");
+        element_by_element(cpu, call, [&](int64_t row, int64_t, int64_t count, float* x) {
+            const int64_t position = batch.rows[static_cast<size_t>(row)].position;
+            cpu.row_kernels_.scale(x, law::position_scale(spec.beta, spec.length, position), count);
+        });
+    }
+
+    static void multiply(CpuOps& cpu, const VerbCall& call) {
+        const WeightVector& weight = *call.vector;
+        CHECK(weight.size > 0 && call.out.width() % weight.size == 0, "a row is a whole number of the weight");
+        element_by_element(cpu, call, [&](int64_t, int64_t first, int64_t count, float* x) {
+            if (weight.size == 1) return cpu.row_kernels_.scale(x, weight.data[0], count);
+            for (int64_t i = 0; i < count; ++i) x[i] = x[i] * weight.data[(first + i) % weight.size];
+        });
+    }
+
+    static void softcap(CpuOps& cpu, const VerbCall& call) {
+        element_by_element(cpu, call, [&](int64_t, int64_t, int64_t count, float* x) {
+            for (int64_t i = 0; i < count; ++i) x[i] = law::softcap(x[i], call.factor);
+        });
+    }
+
+    static void gate_rows(CpuOps& cpu, const VerbCall& call) {
+        const Tensor gates = call.x2;
+        CHECK(gates.rows() == call.out.rows() && gates.width() == 1, "a row has one gate");
+        element_by_element(cpu, call, [&](int64_t row, int64_t, int64_t count, float* x) {
+            cpu.row_kernels_.scale(x, law::sigmoid(gates.host_row(row)[0]), count);
+        });
+    }
+
+    static void copy(CpuOps& cpu, const VerbCall& call) {
+        const Tensor x = call.x;
+        check_same_shape(x, call.out);
+        element_by_element(cpu, call, [&](int64_t row, int64_t first, int64_t count, float* out) {
+            std::memcpy(out, x.host_row(row) + first, static_cast<size_t>(count) * sizeof(float));
+        });
+    }
+
+    static void add_slot_bias(CpuOps& cpu, const VerbCall& call) {
+        const Tensor y = call.out;
+        const ExpertSlots& routing = call.slots;
+        const WeightVector& bias = *call.vector;
+        CHECK(y.rows() == routing.rows * routing.experts_per_row && bias.size % y.width() == 0,
+              "a bias has a row for each expert");
+        element_by_element(cpu, call, [&](int64_t slot, int64_t first, int64_t count, float* part) {
+            cpu.row_kernels_.add(part, bias.data + routing.experts[slot] * y.width() + first, count);
+        });
     }
 
     static void add(CpuOps& cpu, const VerbCall& call) {
@@ -320,31 +491,32 @@ struct CpuOps::RowVerbs {
     static void route(CpuOps& cpu, const VerbCall& call) {
         const Tensor logits = call.x;
         const ExpertSlots& routing = call.slots;
-        const int k = call.route->experts_per_row;
+        const RouteSpec& spec = *call.route;
+        const int k = spec.experts_per_row;
         CHECK(k >= 1 && k <= logits.width(), "the loader refuses a model that chooses more experts than it has");
         CHECK(routing.rows == logits.rows() && routing.experts_per_row == k,
               "routing has k slots for each row of logits");
+        CHECK(spec.groups >= 1 && logits.width() % spec.groups == 0, "groups of experts have one size");
         const ArenaScope scope(cpu.arena_);
         const int64_t experts = logits.width();
-        float* all_probabilities = cpu.arena_.take<float>(experts * cpu.pool_.threads());
-        Ranked* all_ranked = cpu.arena_.take<Ranked>(int64_t{k + 1} * cpu.pool_.threads());
+        const int64_t worker_floats = 2 * experts + spec.groups;
+        float* all_scores = cpu.arena_.take<float>(worker_floats * cpu.pool_.threads());
+        const int64_t most_ranked = std::max<int64_t>({k, spec.groups_used, 2}) + 1;
+        Ranked* all_ranked = cpu.arena_.take<Ranked>(most_ranked * cpu.pool_.threads());
         cpu.record_use(call.verb, "", logits.rows(), cpu.row_kernels_.name);
         if (cpu.measuring()) return;
         cpu.pool_.parallel_for(
             logits.rows(), cpu.rows_for_a_thread(experts * 4), [&](int64_t first, int64_t last, int worker) {
-                float* probabilities = all_probabilities + worker * experts;
-                Ranked* ranked = all_ranked + int64_t{worker} * (k + 1);
+                const RouterRow row_of{.spec = spec,
+                                       .bias = call.vector == nullptr ? nullptr : call.vector->data,
+                                       .factors = call.vector2 == nullptr ? nullptr : call.vector2->data,
+                                       .experts = experts,
+                                       .scores = all_scores + worker * worker_floats,
+                                       .ranked = all_ranked + worker * most_ranked};
                 for (int64_t row = first; row < last; ++row) {
-                    cpu.row_kernels_.softmax(logits.host_row(row), experts, probabilities);
-                    cpu.inspect(worker, 0, row, 0, probabilities, experts);
-                    routing.margins[row] = rank_experts(probabilities, experts, k, ranked);
-                    float total = ranked[0].probability;
-                    for (int j = 1; j < k; ++j) total = total + ranked[j].probability;
-                    for (int j = 0; j < k; ++j) {
-                        const float weight = ranked[j].probability;
-                        routing.experts[row * k + j] = ranked[j].expert;
-                        routing.weights[row * k + j] = call.route->renormalise ? weight / total : weight;
-                    }
+                    routing.margins[row] = row_of.choose(cpu.row_kernels_, logits.host_row(row),
+                                                         routing.experts + row * k, routing.weights + row * k);
+                    cpu.inspect(worker, 0, row, 0, row_of.scores, experts);
                     cpu.inspect(worker, 0, row, experts, routing.weights + row * k, k);
                 }
             });
@@ -375,9 +547,14 @@ struct CpuOps::RowVerbs {
 std::span<const CpuOps::Body> CpuOps::row_bodies() {
     static constexpr Body kBodies[] = {
         {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
-        {Verb::add_bias, RowVerbs::add_bias}, {Verb::silu_multiply, RowVerbs::silu_multiply},
+        {Verb::add_bias, RowVerbs::add_bias}, {Verb::activate, RowVerbs::activate},
         {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
         {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
+        {Verb::scale, RowVerbs::scale},       {Verb::scale_by_position, RowVerbs::scale_by_position},
+        {Verb::multiply, RowVerbs::multiply}, {Verb::softcap, RowVerbs::softcap},
+        {Verb::l2_norm, RowVerbs::l2_norm},   {Verb::layer_norm, RowVerbs::layer_norm},
+        {Verb::copy, RowVerbs::copy},         {Verb::add_slot_bias, RowVerbs::add_slot_bias},
+        {Verb::gate_rows, RowVerbs::gate_rows},
     };
     return kBodies;
 }

@@ -75,6 +75,7 @@ class CpuOps final : public Ops {
     static std::span<const Body> row_bodies();       // cpu_ops.cpp
     static std::span<const Body> product_bodies();   // cpu_ops_linear.cpp
     static std::span<const Body> position_bodies();  // cpu_ops_attention.cpp
+    static std::span<const Body> recurrence_bodies();  // cpu_ops_recurrence.cpp
     static const Body* body_of(Verb verb);
 
     // The first non-finite output a worker met in a verb, by (job, row, element).
@@ -115,19 +116,23 @@ class CpuOps final : public Ops {
 
     void multiply(std::span<const LinearJob> jobs, Tensor x);
     const std::byte* prepare(ActivationForm form, Tensor x);
-    void run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x);
+    void run_experts(Verb verb, std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x);
     void multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> jobs, int64_t item, int worker);
     SlotOrder order_slots(const ExpertSlots& routing, int64_t experts);
     const std::byte* prepare_slots(ActivationForm form, const SlotOrder& order, const ExpertSlots& routing,
                                    SlotInput input, Tensor x);
 
+    void multiply_heads(const VerbCall& call);
+    void convolve(const VerbCall& call);
+    void recur(const VerbCall& call);
     void rotate(const VerbCall& call);
     void store(const VerbCall& call);
     void attend(const VerbCall& call);
     const float* angles_of(const RopeTable& table, const Batch& batch);
     void attend_tiles(const AttentionPlan& plan);
     void attend_in_waves(const AttentionPlan& plan, int64_t most_chunks);
-    void finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, float l, const float* o, int worker);
+    struct ChunkState;  // of some queries (cpu_ops_attention.cpp)
+    void finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, const ChunkState& state, int worker);
 
     ThreadPool& pool_;
     const Isa highest_;

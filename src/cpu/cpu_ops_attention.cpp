@@ -40,24 +40,23 @@ Visible visible_from(int64_t position, int window) {
     return {.first = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0, .last = position + 1};
 }
 
+}  // namespace
+
 // The result of one chunk for each query, or of the chunks merged so far.
-struct ChunkState {
+struct CpuOps::ChunkState {
     float* m = nullptr;  // [queries]
     float* l = nullptr;  // [queries]
     float* o = nullptr;  // [queries][value_width]
+
+    static ChunkState take(Arena& arena, int64_t queries, int64_t value_width) {
+        return {.m = arena.take<float>(queries),
+                .l = arena.take<float>(queries),
+                .o = arena.take<float>(queries * value_width)};
+    }
+    ChunkState from_query(int64_t query, int64_t value_width) const {
+        return {.m = m + query, .l = l + query, .o = o + query * value_width};
+    }
 };
-
-ChunkState take_state(Arena& arena, int64_t queries, int64_t value_width) {
-    return {.m = arena.take<float>(queries),
-            .l = arena.take<float>(queries),
-            .o = arena.take<float>(queries * value_width)};
-}
-
-ChunkState from_query(ChunkState state, int64_t query, int64_t value_width) {
-    return {.m = state.m + query, .l = state.l + query, .o = state.o + query * value_width};
-}
-
-}  // namespace
 
 // ---- rope
 
@@ -92,7 +91,9 @@ void CpuOps::rotate(const VerbCall& call) {
     const Batch& batch = *call.batch;
     const Tensor x = call.out;
     const RopeSpec& spec = call.rope->spec();
-    CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
+    CHECK(batch.size() > 0 && x.rows() % batch.size() == 0 && x.width() % spec.head_width == 0,
+          "a row is a whole number of heads");
+    const int64_t rows_of_token = x.rows() / batch.size();
     const float* angles = angles_of(*call.rope, batch);
     record_use(call.verb, "", x.rows(), row_kernels_.name);
     if (measuring()) return;
@@ -103,7 +104,7 @@ void CpuOps::rotate(const VerbCall& call) {
                            for (int64_t item = first; item < last; ++item) {
                                const int64_t row = item / heads, element = item % heads * spec.head_width;
                                float* head = x.host_row(row) + element;
-                               const float* cosines = angles + row * 2 * pairs;
+                               const float* cosines = angles + row / rows_of_token * 2 * pairs;
                                turn(head, pairs, cosines, cosines + pairs);
                                inspect(worker, 0, row, element, head, spec.head_width);
                            }
@@ -197,6 +198,8 @@ struct CpuOps::AttentionPlan {
     Tensor queries, out;
     const SequenceState& cache;
     KvGeometry geometry;
+    const float* sinks = nullptr;  // [heads], or none
+    const float* zeros = nullptr;  // [value_width]
     int group = 0;             // query heads that share a key head
     int64_t most_queries = 0;  // of a tile
 
@@ -294,16 +297,17 @@ void CpuOps::attend(const VerbCall& call) {
     const int64_t threads = pool_.threads(), enough_items = threads == 1 ? 1 : kItemsOfAThread * threads;
 
     // Takes all memory that any split of this batch needs, so that a measuring pass need not know the split.
+    float* zeros = arena_.take<float>(geometry.value_width);
     plan.tile_first = arena_.take<int32_t>(batch.size() + 1);
     plan.workers = arena_.take<AttentionPlan::Worker>(threads);
     const int64_t items_in_waves = enough_items;  // an upper bound
     plan.waiting =
-        take_state(arena_, threads == 1 ? 0 : items_in_waves * kWaveChunks * plan.group, geometry.value_width);
-    plan.merged = take_state(arena_, threads == 1 ? 0 : items_in_waves * plan.group, geometry.value_width);
+        ChunkState::take(arena_, threads == 1 ? 0 : items_in_waves * kWaveChunks * plan.group, geometry.value_width);
+    plan.merged = ChunkState::take(arena_, threads == 1 ? 0 : items_in_waves * plan.group, geometry.value_width);
     std::vector<AttentionPlan::Worker> memory(static_cast<size_t>(threads));
     for (AttentionPlan::Worker& worker : memory) {
-        worker.state = take_state(arena_, plan.most_queries, geometry.value_width);
-        worker.next = take_state(arena_, plan.most_queries, geometry.value_width);
+        worker.state = ChunkState::take(arena_, plan.most_queries, geometry.value_width);
+        worker.next = ChunkState::take(arena_, plan.most_queries, geometry.value_width);
         worker.scores = arena_.take<float>(plan.most_queries * kChunkLanes);
         worker.query = arena_.take<const float*>(plan.most_queries);
         worker.visible = arena_.take<VisibleLanes>(plan.most_queries);
@@ -311,6 +315,12 @@ void CpuOps::attend(const VerbCall& call) {
     record_use(call.verb, cache_type_name(cache.type()), batch.size(), attention_kernels_.name);
     if (measuring()) return;
     std::copy(memory.begin(), memory.end(), plan.workers);
+    std::fill_n(zeros, geometry.value_width, 0.0f);
+    plan.zeros = zeros;
+    if (call.vector != nullptr) {
+        CHECK(call.vector->size == spec.heads, "there is a sink for each head");
+        plan.sinks = call.vector->data;
+    }
 
     const int64_t items = batch.size() * geometry.kv_heads;
     int64_t most_chunks = 0;
@@ -336,12 +346,23 @@ void CpuOps::attend(const VerbCall& call) {
     report_finding(call);
 }
 
-// Computes out of one query from its merged state.
-void CpuOps::finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, float l, const float* o,
+// Computes out of one query from its merged state. A sink merges first, as a chunk of one score whose value is zero.
+void CpuOps::finish_query(const AttentionPlan& plan, int64_t row, int64_t query_head, const ChunkState& state,
                           int worker) {
     const int64_t width = plan.geometry.value_width, element = query_head * width;
+    if (plan.sinks != nullptr) {
+        const float one = 1.0f;
+        attention_kernels_.merge({.queries = 1,
+                                  .value_width = width,
+                                  .m = state.m,
+                                  .l = state.l,
+                                  .o = state.o,
+                                  .next_m = plan.sinks + query_head,
+                                  .next_l = &one,
+                                  .next_o = plan.zeros});
+    }
     float* out = plan.out.host_row(row) + element;
-    attention_kernels_.finish(l, o, width, out);
+    attention_kernels_.finish(*state.l, state.o, width, out);
     inspect(worker, 0, row, element, out, width);
 }
 
@@ -368,14 +389,14 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
             for (int64_t row = from, end = from; row < to; row = end) {
                 while (end < to && is_first(end) == is_first(row)) ++end;
                 plan.take(attention_kernels_, is_first(row), (end - row) * plan.group,
-                          from_query(worker.state, (row - first) * plan.group, width),
-                          from_query(worker.next, (row - from) * plan.group, width));
+                          worker.state.from_query((row - first) * plan.group, width),
+                          worker.next.from_query((row - from) * plan.group, width));
             }
         }
         for (int64_t row = first; row < last; ++row) {
             for (int64_t g = 0; g < plan.group; ++g) {
-                const ChunkState state = from_query(worker.state, (row - first) * plan.group + g, width);
-                finish_query(plan, row, head * plan.group + g, *state.l, state.o, worker_index);
+                const ChunkState state = worker.state.from_query((row - first) * plan.group + g, width);
+                finish_query(plan, row, head * plan.group + g, state, worker_index);
             }
         }
     });
@@ -399,20 +420,20 @@ void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
             for (int64_t chunk = first; chunk < std::min(first + kClaimedChunks, chunks.last); ++chunk) {
                 const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group;
                 plan.compute(attention_kernels_, plan.workers[worker_index], row, row + 1, head, chunk,
-                             from_query(plan.waiting, place, width));
+                             plan.waiting.from_query(place, width));
             }
         });
         pool_.parallel_items(items * group, [&](int64_t query, int worker_index) {
             const int64_t item = query / group, row = item / heads, head = item % heads;
             const Visible chunks = chunks_of(row);
-            const ChunkState state = from_query(plan.merged, query, width);
+            const ChunkState state = plan.merged.from_query(query, width);
             for (int64_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
                 const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group + query % group;
                 plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, 1, state,
-                          from_query(plan.waiting, place, width));
+                          plan.waiting.from_query(place, width));
             }
             if ((wave + 1) * kWaveChunks < most_chunks) return;
-            finish_query(plan, row, head * group + query % group, *state.l, state.o, worker_index);
+            finish_query(plan, row, head * group + query % group, state, worker_index);
         });
     }
 }

@@ -234,7 +234,7 @@ struct CpuOps::ExpertPlan {
 };
 
 // Runs one job, or two that read the same rows of x.
-void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
+void CpuOps::run_experts(Verb verb, std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
     CHECK(!jobs.empty() && jobs.size() <= kMostExpertJobs, "experts are multiplied by one stack or by two");
     const int64_t slots = routing.rows * routing.experts_per_row;
     CHECK(x.rows() == (input == SlotInput::slot ? slots : routing.rows),
@@ -254,7 +254,7 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
         // The kernel is chosen for the average number of tokens per expert.
         const int64_t tokens = std::max<int64_t>(1, slots / std::max<int64_t>(1, plan.order.actives));
         plan.kernels[i] = &choose_linear_kernel(problem_of(weight, tokens), highest_, forced_linear_);
-        record_use(Verb::expert_linear, weight.format->name, tokens, plan.kernels[i]->name);
+        record_use(verb, weight.format->name, tokens, plan.kernels[i]->name);
         plan.rows[i] =
             RowItems(pool_.row_homes(), weight.rows,
                      std::min(kMostExpertRows, rows_of_item(weight.rows * plan.order.actives, pool_.threads())));
@@ -272,7 +272,7 @@ void CpuOps::run_experts(std::span<const ExpertJob> jobs, const ExpertSlots& rou
     if (measuring()) return;
     const auto home_of = [&](int64_t item) { return plan.rows_of(item).rows.home; };
     pool_.parallel_items(items, home_of, [&](int64_t item, int worker) { multiply_expert(plan, jobs, item, worker); });
-    report_finding("expert_linear", std::span<const Stage>(stages, jobs.size()));
+    report_finding(verb_name(verb), std::span<const Stage>(stages, jobs.size()));
 }
 
 // An item is some rows of an expert that has slots. It multiplies the tokens a few at a time and scatters the results
@@ -303,6 +303,20 @@ void CpuOps::multiply_expert(const ExpertPlan& plan, std::span<const ExpertJob> 
     }
 }
 
+// Each head of a row is a slot of the expert that has its number.
+void CpuOps::multiply_heads(const VerbCall& call) {
+    const int64_t heads = call.stack->count, slots = call.x.rows();
+    CHECK(heads > 0 && slots % heads == 0, "each row has all heads");
+    const ArenaScope scope(arena_);
+    const ExpertSlots routing{.rows = slots / heads,
+                              .experts_per_row = static_cast<int>(heads),
+                              .experts = arena_.take<int32_t>(slots)};
+    for (int64_t slot = 0; slot < slots && !measuring(); ++slot)
+        routing.experts[slot] = static_cast<int32_t>(slot % heads);
+    const ExpertJob job{.stage = call.stage, .experts = call.stack, .out = call.out};
+    run_experts(call.verb, std::span(&job, 1), routing, SlotInput::slot, call.x);
+}
+
 // ---- the bodies
 
 std::span<const CpuOps::Body> CpuOps::product_bodies() {
@@ -320,14 +334,16 @@ std::span<const CpuOps::Body> CpuOps::product_bodies() {
                 const auto some = calls.subspan(done, std::min(kMostExpertJobs, calls.size() - done));
                 for (size_t i = 0; i < some.size(); ++i)
                     jobs[i] = {.stage = some[i].stage, .experts = some[i].stack, .out = some[i].out};
-                cpu.run_experts(std::span(jobs).first(some.size()), first.slots, first.slot_input, first.x);
+                cpu.run_experts(first.verb, std::span(jobs).first(some.size()), first.slots, first.slot_input, first.x);
             }
         }
+        static void heads(CpuOps& cpu, const VerbCall& call) { cpu.multiply_heads(call); }
         static void one_linear(CpuOps& cpu, const VerbCall& call) { linear(cpu, std::span(&call, 1)); }
         static void one_expert(CpuOps& cpu, const VerbCall& call) { experts(cpu, std::span(&call, 1)); }
     };
     static constexpr Body kBodies[] = {{Verb::linear, Products::one_linear, Products::linear},
-                                       {Verb::expert_linear, Products::one_expert, Products::experts}};
+                                       {Verb::expert_linear, Products::one_expert, Products::experts},
+                                       {Verb::head_linear, Products::heads}};
     return kBodies;
 }
 

@@ -248,11 +248,29 @@ const CudaOps::Body* CudaOps::body_of(Verb verb) {
     return kTable.find(verb);
 }
 
-// A verb without a body here, or weights in a format without products here.
+// The forms of a verb that have a kernel here.
+static bool has_form(const VerbCall& call) {
+    switch (call.verb) {
+        case Verb::activate:
+            return call.activation->kind == Activation::silu && call.x2.rows() > 0;
+        case Verb::rms_norm:
+            return call.vector != nullptr && call.vector->size == call.group;
+        case Verb::attention:
+            return call.vector == nullptr;
+        case Verb::route:
+            return *call.route == RouteSpec{.experts_per_row = call.route->experts_per_row,
+                                            .renormalise = call.route->renormalise} &&
+                   call.vector == nullptr && call.vector2 == nullptr;
+        default:
+            return true;
+    }
+}
+
+// A verb or a form of one without a kernel here, or weights in a format without products here.
 bool CudaOps::lacks(const VerbCall& call) {
     const WeightMatrix* weights = call.weights();
     const bool has_format = weights == nullptr || has_products(weights->format->id);
-    if (body_of(call.verb) != nullptr && has_format) return false;
+    if (body_of(call.verb) != nullptr && has_form(call) && has_format) return false;
     keep(fail(ErrorKind::unsupported, "the CUDA device has no kernel for {}; use --device cpu", describe(call)));
     return true;
 }
@@ -320,7 +338,8 @@ struct CudaOps::RowVerbs {
         const Tensor x = call.x, y = call.out;
         const WeightVector& weight = *call.vector;
         check_same_shape(x, y);
-        CHECK(weight.size > 0 && x.width() % weight.size == 0, "a row is a whole number of normalised groups");
+        CHECK(call.group == weight.size && x.width() % weight.size == 0,
+              "a row is a whole number of normalised groups");
         if (cuda.settings_.measuring) return;
         const NormArgs args{.x = rows_of(x),
                             .y = rows_of(y),
@@ -351,7 +370,7 @@ struct CudaOps::RowVerbs {
         simt::launch(stream_of(cuda.settings_.device), parts_grid(y, "add_bias"), add_kernel, args);
     }
 
-    static void silu_multiply(CudaOps& cuda, const VerbCall& call) {
+    static void activate(CudaOps& cuda, const VerbCall& call) {
         const Tensor gate = call.x, up = call.x2, out = call.out;
         check_same_shape(gate, up);
         check_same_shape(gate, out);
@@ -437,7 +456,7 @@ struct CudaOps::RowVerbs {
 std::span<const CudaOps::Body> CudaOps::row_bodies() {
     static constexpr Body kBodies[] = {
         {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
-        {Verb::add_bias, RowVerbs::add_bias}, {Verb::silu_multiply, RowVerbs::silu_multiply},
+        {Verb::add_bias, RowVerbs::add_bias}, {Verb::activate, RowVerbs::activate},
         {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
         {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
     };

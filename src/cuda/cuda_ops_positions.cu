@@ -56,13 +56,15 @@ void CudaOps::rotate(const VerbCall& call) {
     const Batch& batch = *call.batch;
     const Tensor x = call.out;
     const RopeSpec& spec = call.rope->spec();
-    CHECK(x.rows() == batch.size() && x.width() % spec.head_width == 0, "a row is a whole number of heads");
+    CHECK(batch.size() > 0 && x.rows() % batch.size() == 0 && x.width() % spec.head_width == 0,
+          "a row is a whole number of heads");
     const float* const angles = angles_of(*call.rope, batch);
     if (settings_.measuring) return;
     const RopeArgs args{.x = rows_of(x),
                         .angles = simt::global(angles, batch.size() * 2 * spec.pairs()),
                         .head_width = spec.head_width,
                         .pairs = spec.pairs(),
+                        .rows_of_token = static_cast<int>(x.rows() / batch.size()),
                         .adjacent = spec.pairing == RopePairing::adjacent ? 1 : 0,
                         .inspector = Inspector::of(control_->failure.global(), next_call(call))};
     simt::launch(stream_of(settings_.device),

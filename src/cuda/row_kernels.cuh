@@ -195,6 +195,7 @@ struct RopeArgs {
     Rows x;
     Global<const float> angles;
     int head_width = 0, pairs = 0;
+    int rows_of_token = 1;  // consecutive rows of x that have one position
     int adjacent = 0;  // 1: pair i is elements 2 i, 2 i + 1; 0: i, i + pairs
     Inspector inspector;
 };
@@ -202,7 +203,7 @@ struct RopeArgs {
 SIMT_KERNEL(64) rope_kernel(RopeArgs args) {
     const int64_t row = simt::block_index_y(), element = int64_t{simt::block_index()} * args.head_width;
     const Global<float> head = args.x.row(row) + element;
-    const Global<const float> angles = args.angles + row * 2 * args.pairs;
+    const Global<const float> angles = args.angles + row / args.rows_of_token * 2 * args.pairs;
     for (int i = simt::thread_index(); i < args.pairs; i += 64) {
         const int first = args.adjacent != 0 ? 2 * i : i, second = args.adjacent != 0 ? 2 * i + 1 : i + args.pairs;
         const float cosine = angles[i], sine = angles[args.pairs + i];

@@ -55,12 +55,8 @@ std::optional<RecordedPasses::Counts> Engine::recorded_passes() const {
 }
 
 Result<void> Engine::make_cache(CacheType type) {
-    StateGeometry geometry;
-    geometry.layers = config().kv_geometry();
-    geometry.type = type;
-    geometry.places = plan().layer_places;
     SequenceState::Settings settings{
-        .geometry = std::move(geometry),
+        .geometry = config().state_geometry(type, plan().layer_places),
         .units = plan().cache_units,
         .sequences = std::numeric_limits<int32_t>::max(),
         .digest = fmt::format("{}, arithmetic {}, {}", config().name, kArithmeticVersion, cache_type_name(type))};

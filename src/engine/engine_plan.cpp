@@ -85,7 +85,7 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
     const WeightRegistry shapes = WeightRegistry::without_memory(planned.plan);
     TRY_ASSIGN(const std::unique_ptr<Model> model, planned.architecture->build(planned.config, shapes));
     const std::unique_ptr<SequenceState> cache =
-        SequenceState::without_memory(planned.config.kv_geometry(), settings.cache_type, planned.plan.layer_places);
+        SequenceState::without_memory(planned.config.state_geometry(settings.cache_type, planned.plan.layer_places));
     const int32_t sequence = cache->add_sequence();
     for (const int64_t rows : {planned.plan.chunk, int64_t{1}}) {
         Batch batch;

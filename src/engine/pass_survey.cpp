@@ -33,7 +33,7 @@ Result<PassSurvey> PassSurvey::of(const ModelConfig& config, const WeightPlan& p
     auto parts = std::make_unique<Parts>();
     parts->shapes = WeightRegistry::without_memory(plan);
     TRY_ASSIGN(parts->model, (*found)->build(config, parts->shapes));
-    parts->cache = SequenceState::without_memory(config.kv_geometry(), plan.cache_type, plan.layer_places);
+    parts->cache = SequenceState::without_memory(config.state_geometry(plan.cache_type, plan.layer_places));
     int32_t last = -1;
     for (const BatchRow& row : batch.rows) last = std::max(last, row.sequence);
     for (int32_t sequence = 0; sequence <= last; ++sequence) parts->cache->add_sequence();

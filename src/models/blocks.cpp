@@ -1,5 +1,5 @@
-// The verbs of a decoder layer, in order. The config and the weights of a model decide which verbs it has, never its
-// name.
+// Scratch, norms and the composition of a layer: see blocks.h. Attention: attention.cpp; recurrences: recurrences.cpp;
+// feed-forward parts: feed_forward.cpp.
 #include "models/blocks.h"
 
 #include <algorithm>
@@ -8,138 +8,161 @@
 namespace invar {
 namespace {
 
-// The largest of a kind of width over all layers; 0 if no layer has it.
-template <class Width>
-int64_t widest(const ModelConfig& config, const Width& width) {
-    int64_t most = 0;
-    for (const LayerSpec& layer : config.layers) most = std::max<int64_t>(most, width(layer));
-    return most;
+// The most elements of each kind that a layer needs, by row (or by expert slot).
+struct Widths {
+    int64_t projected = 0, query = 0, key = 0, value = 0, attended = 0, mixed = 0, gates = 0;
+    int64_t ffn = 0, expert = 0, expert_result = 0, latent = 0, shared = 0, shared_gate = 0;
+};
+
+void raise(int64_t& most, int64_t width) { most = std::max(most, width); }
+
+void add(Widths& most, const AttentionGeometry& spec, int64_t) {
+    const int64_t query = int64_t{spec.heads} * spec.key_width;
+    raise(most.projected, spec.gated ? 2 * query : 0);
+    raise(most.query, query);
+    raise(most.key, int64_t{spec.kv_heads} * spec.key_width);
+    raise(most.value, int64_t{spec.kv_heads} * spec.value_width);
+    raise(most.attended, int64_t{spec.heads} * spec.value_width);
 }
 
-template <class Width>
-int64_t widest_attention(const ModelConfig& config, const Width& width) {
-    return widest(config, [&](const LayerSpec& layer) {
-        return layer.attention() == nullptr ? int64_t{0} : width(*layer.attention());
-    });
+void add(Widths& most, const LatentGeometry& spec, int64_t) {
+    const int64_t cached = spec.latent + spec.rope_width;
+    raise(most.projected, spec.query_rank);
+    raise(most.mixed, int64_t{spec.heads} * (spec.plain_width + spec.rope_width));
+    raise(most.query, spec.heads * cached);
+    raise(most.key, cached);
+    raise(most.attended, int64_t{spec.heads} * std::max(spec.latent, spec.value_width));
+    raise(most.value, int64_t{spec.heads} * spec.value_width);
+}
+
+void add(Widths& most, const DeltaGeometry& spec, int64_t) {
+    const int64_t values = int64_t{spec.heads.value_heads} * spec.heads.value_width;
+    const int64_t channels = int64_t{2} * spec.heads.key_heads * spec.heads.key_width + values;
+    raise(most.projected, channels);
+    raise(most.mixed, channels);
+    raise(most.gates, int64_t{2} * spec.heads.value_heads);
+    raise(most.value, values);
+    raise(most.attended, values);
+}
+
+void add(Widths& most, const StateSpaceGeometry& spec, int64_t) {
+    const int64_t values = int64_t{spec.heads.value_heads} * spec.heads.value_width;
+    const int64_t channels = int64_t{2} * spec.heads.key_heads * spec.heads.key_width + values;
+    raise(most.projected, values + channels + spec.heads.value_heads);
+    raise(most.mixed, channels);
+    raise(most.attended, values);
+}
+
+void add(Widths& most, const DenseGeometry& spec, int64_t) { raise(most.ffn, spec.width); }
+
+void add(Widths& most, const MixtureGeometry& spec, int64_t width) {
+    raise(most.expert, spec.width);
+    raise(most.expert_result, spec.latent > 0 ? spec.latent : width);
+    raise(most.latent, spec.latent);
+    raise(most.ffn, spec.shared_width);
+    raise(most.shared, spec.shared_width > 0 ? width : 0);
+    raise(most.shared_gate, spec.shared_gated ? 1 : 0);
+}
+
+void add(Widths&, const NoBranch&, int64_t) {}
+
+// What a layer adds to the residual stream, behind its scale.
+void add_branch(const LayerCall& call, std::string_view scaled, std::string_view sum, Tensor residual) {
+    if (call.config.residual_scale != 1) call.ops.scale({call.layer, scaled}, call.scratch.branch, call.config.residual_scale);
+    call.ops.add({call.layer, sum}, residual, call.scratch.branch);
 }
 
 }  // namespace
 
 DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows) {
+    Widths most;
+    for (const LayerSpec& layer : config.layers) {
+        std::visit([&](const auto& mixer) { add(most, mixer, config.width); }, layer.mixer);
+        std::visit([&](const auto& ffn) { add(most, ffn, config.width); }, layer.ffn);
+    }
     DecoderScratch scratch;
-    scratch.normed = ops.scratch(rows, config.width);
-    scratch.branch = ops.scratch(rows, config.width);
-    const auto attention = [&](auto&& width) { return ops.scratch(rows, widest_attention(config, width)); };
-    scratch.query = attention([](const AttentionGeometry& a) { return int64_t{a.heads} * a.key_width; });
-    scratch.key = attention([](const AttentionGeometry& a) { return int64_t{a.kv_heads} * a.key_width; });
-    scratch.value = attention([](const AttentionGeometry& a) { return int64_t{a.kv_heads} * a.value_width; });
-    scratch.attended = attention([](const AttentionGeometry& a) { return int64_t{a.heads} * a.value_width; });
-    const int64_t dense =
-        widest(config, [](const LayerSpec& layer) { return layer.dense() ? layer.dense()->width : 0; });
-    const int64_t expert =
-        widest(config, [](const LayerSpec& layer) { return layer.mixture() ? layer.mixture()->width : 0; });
-    const int per_token = config.most_experts_per_token();
-    if (per_token > 0) {
+    const auto take = [&](Tensor& tensor, int64_t count, int64_t width) {
+        if (width > 0) tensor = ops.scratch(count, width);
+    };
+    take(scratch.normed, rows, config.width);
+    take(scratch.branch, rows, config.width);
+    take(scratch.projected, rows, most.projected);
+    take(scratch.query, rows, most.query);
+    take(scratch.key, rows, most.key);
+    take(scratch.value, rows, most.value);
+    take(scratch.attended, rows, most.attended);
+    take(scratch.mixed, rows, most.mixed);
+    take(scratch.gates, rows, most.gates);
+    if (const int per_token = config.most_experts_per_token(); per_token > 0) {
         const int64_t slots = rows * per_token;
         scratch.router = ops.scratch(rows, config.most_experts());
         scratch.routing = ops.scratch_slots(rows, per_token);
-        scratch.expert_gate = ops.scratch(slots, expert);
-        scratch.expert_up = ops.scratch(slots, expert);
-        scratch.slots = ops.scratch(slots, config.width);
+        scratch.expert_gate = ops.scratch(slots, most.expert);
+        scratch.expert_up = ops.scratch(slots, most.expert);
+        scratch.slots = ops.scratch(slots, most.expert_result);
+        take(scratch.latent, rows, most.latent);
+        take(scratch.shared, rows, most.shared);
+        take(scratch.shared_gate, rows, most.shared_gate);
     }
-    if (dense > 0) {
-        scratch.gate = ops.scratch(rows, dense);
-        scratch.up = ops.scratch(rows, dense);
-    }
+    take(scratch.gate, rows, most.ffn);
+    take(scratch.up, rows, most.ffn);
     return scratch;
 }
 
-namespace {
-
-// scratch.branch = the mixer's output for scratch.normed.
-void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const AttentionWeights& weights) {
-    const auto& [ops, config, ropes, layer, batch, cache, scratch] = call;
-    const float epsilon = config.layers[static_cast<size_t>(layer)].norm_epsilon;
-    const Tensor query = scratch.query.columns(0, int64_t{spec.heads} * spec.key_width);
-    const Tensor key = scratch.key.columns(0, int64_t{spec.kv_heads} * spec.key_width);
-    const Tensor value = scratch.value.columns(0, int64_t{spec.kv_heads} * spec.value_width);
-    const Tensor attended = scratch.attended.columns(0, int64_t{spec.heads} * spec.value_width);
-
-    const LinearJob projections[] = {{{layer, "query"}, &weights.query, query},
-                                     {{layer, "key"}, &weights.key, key},
-                                     {{layer, "value"}, &weights.value, value}};
-    ops.linear_many(projections, scratch.normed);
-    if (weights.query_bias) ops.add_bias({layer, "query_biased"}, query, *weights.query_bias);
-    if (weights.key_bias) ops.add_bias({layer, "key_biased"}, key, *weights.key_bias);
-    if (weights.value_bias) ops.add_bias({layer, "value_biased"}, value, *weights.value_bias);
-    if (weights.query_norm) ops.rms_norm({layer, "query_norm"}, query, *weights.query_norm, epsilon, query);
-    if (weights.key_norm) ops.rms_norm({layer, "key_norm"}, key, *weights.key_norm, epsilon, key);
-    if (spec.rope >= 0) {
-        const RopeTable& rope = ropes[static_cast<size_t>(spec.rope)];
-        ops.rope({layer, "query_rope"}, rope, batch, query);
-        ops.rope({layer, "key_rope"}, rope, batch, key);
-    }
-    ops.store_kv({layer, "kv_stored"}, layer, batch, key, value, cache);
-    const AttentionCall attention{.layer = layer, .heads = spec.heads, .scale = spec.scale, .softcap = 0.0f};
-    ops.attention({layer, "attention"}, attention, batch, query, cache, attended);
-    ops.linear({layer, "attention_output"}, weights.output, attended, scratch.branch);
-    if (weights.output_bias) ops.add_bias({layer, "attention_output_biased"}, scratch.branch, *weights.output_bias);
+void run_norm(const LayerCall& call, std::string_view stage, Tensor x, const StreamNorm& norm, Tensor y) {
+    const float epsilon = call.layer < 0 ? call.config.norm_epsilon : call.spec().norm_epsilon;
+    if (!call.config.layer_norms) return call.ops.rms_norm({call.layer, stage}, x, *norm.weight, epsilon, y);
+    call.ops.layer_norm({call.layer, stage}, x, *norm.weight, norm.bias ? &*norm.bias : nullptr, epsilon, y);
 }
-
-// scratch.branch = the feed-forward part's output for scratch.normed.
-void run_ffn(const LayerCall& call, const DenseGeometry&, const DenseFfn& weights) {
-    const DecoderScratch& scratch = call.scratch;
-    const int layer = call.layer;
-    const LinearJob pair[] = {{{layer, "gate"}, &weights.gate, scratch.gate.columns(0, weights.gate.rows)},
-                              {{layer, "up"}, &weights.up, scratch.up.columns(0, weights.up.rows)}};
-    call.ops.linear_many(pair, scratch.normed);
-    call.ops.silu_multiply({layer, "activation"}, pair[0].out, pair[1].out, pair[0].out);
-    call.ops.linear({layer, "down"}, weights.down, pair[0].out, scratch.branch);
-}
-
-void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights) {
-    Ops& ops = call.ops;
-    const DecoderScratch& scratch = call.scratch;
-    const int layer = call.layer;
-    const Tensor logits = scratch.router.columns(0, spec.experts);
-    const Tensor gate = scratch.expert_gate.columns(0, spec.width), up = scratch.expert_up.columns(0, spec.width);
-    ops.linear({layer, "router"}, weights.router, scratch.normed, logits);
-    const RouteSpec route{.experts_per_row = spec.per_token, .renormalise = spec.renormalise};
-    ops.route({layer, "routing"}, route, logits, scratch.routing);
-    ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, gate, {layer, "expert_up"}, weights.up, up,
-                           scratch.routing, SlotInput::row_of_slot, scratch.normed);
-    ops.silu_multiply({layer, "expert_activation"}, gate, up, gate);
-    ops.expert_linear({layer, "expert_down"}, weights.down, scratch.routing, SlotInput::slot, gate, scratch.slots);
-    ops.combine_experts({layer, "expert_sum"}, scratch.routing, scratch.slots, scratch.branch);
-}
-
-}  // namespace
 
 void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
-    const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
-    call.ops.rms_norm({call.layer, "attention_norm"}, residual, weights.mixer_norm, layer.norm_epsilon,
-                      call.scratch.normed);
-    run_mixer(call, std::get<AttentionGeometry>(layer.mixer), std::get<AttentionWeights>(weights.mixer));
+    const DecoderScratch& scratch = call.scratch;
+    const LayerSpec& layer = call.spec();
+    if (weights.mixer_norm.weight) {
+        run_norm(call, "attention_norm", residual, weights.mixer_norm, scratch.normed);
+    } else {
+        call.ops.copy({call.layer, "attention_input"}, residual, scratch.normed);
+    }
+    if (const AttentionGeometry* attention = layer.attention()) {
+        run_mixer(call, *attention, std::get<AttentionWeights>(weights.mixer));
+    } else if (const LatentGeometry* latent = layer.latent()) {
+        run_mixer(call, *latent, std::get<LatentWeights>(weights.mixer));
+    } else if (const DeltaGeometry* delta = layer.delta()) {
+        run_mixer(call, *delta, std::get<DeltaWeights>(weights.mixer));
+    } else {
+        run_mixer(call, *layer.state_space(), std::get<StateSpaceWeights>(weights.mixer));
+    }
+    if (weights.mixer_post_norm.weight)
+        run_norm(call, "attention_post_norm", scratch.branch, weights.mixer_post_norm, scratch.branch);
 }
 
 void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
-    const LayerSpec& layer = call.config.layers[static_cast<size_t>(call.layer)];
-    call.ops.rms_norm({call.layer, "ffn_norm"}, residual, weights.ffn_norm, layer.norm_epsilon, call.scratch.normed);
+    const DecoderScratch& scratch = call.scratch;
+    const LayerSpec& layer = call.spec();
+    if (weights.ffn_norm.weight) {
+        run_norm(call, "ffn_norm", residual, weights.ffn_norm, scratch.normed);
+    } else {
+        call.ops.copy({call.layer, "ffn_input"}, residual, scratch.normed);
+    }
     if (const DenseGeometry* dense = layer.dense()) {
         run_ffn(call, *dense, std::get<DenseFfn>(weights.ffn));
     } else {
         run_ffn(call, *layer.mixture(), std::get<MixtureFfn>(weights.ffn));
     }
+    if (weights.ffn_post_norm.weight)
+        run_norm(call, "ffn_post_norm", scratch.branch, weights.ffn_post_norm, scratch.branch);
 }
 
 void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    if (!call.spec().has_mixer()) return;
     mixer_branch(call, weights, residual);
-    call.ops.add({call.layer, "residual_after_attention"}, residual, call.scratch.branch);
+    add_branch(call, "attention_scaled", "residual_after_attention", residual);
 }
 
 void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
+    if (!call.spec().has_ffn()) return;
     ffn_branch(call, weights, residual);
-    call.ops.add({call.layer, "residual_after_ffn"}, residual, call.scratch.branch);
+    add_branch(call, "ffn_scaled", "residual_after_ffn", residual);
 }
 
 }  // namespace invar

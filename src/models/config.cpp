@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace invar {
 namespace {
@@ -33,6 +34,8 @@ void visit_rope(const RopeSpec& rope, const Visit& visit) {
     visit("attention factor", rope.attn_factor);
     visit("fast turns", rope.beta_fast);
     visit("slow turns", rope.beta_slow);
+    visit("whole boundaries", rope.whole_boundaries);
+    visit("turning pairs", rope.turning_pairs);
     visit("frequency factors", fmt::format("[{}]", fmt::join(rope.frequency_factors, ", ")));
 }
 
@@ -46,21 +49,110 @@ void visit_mixer(const AttentionGeometry& attention, const Visit& visit) {
     visit("window", attention.window);
     visit("rope", attention.rope);
     visit("scale of scores", attention.scale);
+    visit("soft cap of scores", attention.softcap);
+    visit("gated attention", attention.gated);
+    visit("sinks", attention.sinks);
+    visit("values are keys", attention.values_are_keys);
+    visit("normalised values", attention.unit_values);
+    visit("layer of shared keys", attention.shares);
+    visit("query temperature", attention.temperature.beta);
+    visit("query temperature's length", attention.temperature.length);
+}
+
+template <class Visit>
+void visit_mixer(const LatentGeometry& latent, const Visit& visit) {
+    visit("mixer", "latent attention");
+    visit("query heads", latent.heads);
+    visit("query rank", latent.query_rank);
+    visit("latent width", latent.latent);
+    visit("plain width of keys", latent.plain_width);
+    visit("rotated width of keys", latent.rope_width);
+    visit("value width", latent.value_width);
+    visit("rope", latent.rope);
+    visit("scale of scores", latent.scale);
+    visit("inner norms' epsilon", latent.inner_epsilon);
+}
+
+template <class Visit>
+void visit_heads(const RecurrenceHeads& heads, const Visit& visit) {
+    visit("key heads", heads.key_heads);
+    visit("value heads", heads.value_heads);
+    visit("key width", heads.key_width);
+    visit("value width", heads.value_width);
+}
+
+template <class Visit>
+void visit_mixer(const DeltaGeometry& delta, const Visit& visit) {
+    visit("mixer", "gated delta net");
+    visit_heads(delta.heads, visit);
+    visit("taps of the convolution", delta.taps);
+    visit("scale of queries", delta.scale);
+    visit("inner norms' epsilon", delta.inner_epsilon);
+}
+
+template <class Visit>
+void visit_mixer(const StateSpaceGeometry& space, const Visit& visit) {
+    visit("mixer", "Mamba 2");
+    visit_heads(space.heads, visit);
+    visit("taps of the convolution", space.taps);
+}
+
+template <class Visit>
+void visit_mixer(const NoBranch&, const Visit& visit) {
+    visit("mixer", "none");
+}
+
+template <class Visit>
+void visit_activation(const ActivationSpec& activation, bool gated, const Visit& visit) {
+    visit("activation", activation_name(activation.kind));
+    visit("activation's alpha", activation.alpha);
+    visit("activation's limit", activation.limit);
+    visit("gated feed-forward part", gated);
 }
 
 template <class Visit>
 void visit_ffn(const DenseGeometry& dense, const Visit& visit) {
     visit("feed-forward part", "dense");
     visit("feed-forward width", dense.width);
+    visit_activation(dense.activation, dense.gated, visit);
+}
+
+std::string_view scoring_name(RouteSpec::Scoring scoring) {
+    switch (scoring) {
+        case RouteSpec::Scoring::softmax:
+            return "softmax";
+        case RouteSpec::Scoring::softmax_of_chosen:
+            return "softmax of the chosen";
+        case RouteSpec::Scoring::sigmoid:
+            return "sigmoid";
+    }
+    return "unknown";
 }
 
 template <class Visit>
 void visit_ffn(const MixtureGeometry& mixture, const Visit& visit) {
+    const RouteSpec& route = mixture.route;
     visit("feed-forward part", "mixture of experts");
     visit("experts", mixture.experts);
-    visit("experts per token", mixture.per_token);
+    visit("experts per token", route.experts_per_row);
     visit("experts' width", mixture.width);
-    visit("renormalised expert weights", mixture.renormalise);
+    visit("router's scores", scoring_name(route.scoring));
+    visit("renormalised expert weights", route.renormalise);
+    visit("groups of experts", route.groups);
+    visit("used groups of experts", route.groups_used);
+    visit("groups' scores",
+          route.group_score == RouteSpec::GroupScore::best ? "the best expert" : "the best two experts");
+    visit("floor of the sum of expert weights", route.sum_floor);
+    visit("factor of expert weights", route.factor);
+    visit("latent width of experts", mixture.latent);
+    visit("shared expert's width", mixture.shared_width);
+    visit("gated shared expert", mixture.shared_gated);
+    visit_activation(mixture.activation, mixture.gated, visit);
+}
+
+template <class Visit>
+void visit_ffn(const NoBranch&, const Visit& visit) {
+    visit("feed-forward part", "none");
 }
 
 template <class Visit>
@@ -68,6 +160,11 @@ void visit_config(const ModelConfig& config, const Visit& visit) {
     visit("the width", config.width);
     visit("the number of layers", config.layers.size());
     visit("the last norm's epsilon", config.norm_epsilon);
+    visit("the kind of norms", config.layer_norms ? "LayerNorm" : "RMSNorm");
+    visit("the scale of embeddings", config.embedding_scale);
+    visit("the scale of branches", config.residual_scale);
+    visit("the scale of logits", config.logit_scale);
+    visit("the soft cap of logits", config.logit_softcap);
     for (size_t i = 0; i < config.ropes.size(); ++i) {
         visit_rope(config.ropes[i], [&](std::string_view name, const auto& value) {
             visit(config.ropes.size() == 1 ? fmt::format("rope's {}", name) : fmt::format("rope {}'s {}", i, name),
@@ -98,13 +195,49 @@ std::vector<ConfigField> fields_of(const ModelConfig& config) {
 std::vector<KvGeometry> ModelConfig::kv_geometry() const {
     std::vector<KvGeometry> geometry;
     for (const LayerSpec& layer : layers) {
-        const AttentionGeometry& attention = std::get<AttentionGeometry>(layer.mixer);
-        geometry.push_back({.kv_heads = attention.kv_heads,
-                            .key_width = attention.key_width,
-                            .value_width = attention.value_width,
-                            .window = attention.window});
+        KvGeometry& kept = geometry.emplace_back();
+        if (const LatentGeometry* latent = layer.latent()) {
+            kept = {.kv_heads = 1,
+                    .key_width = latent->latent + latent->rope_width,
+                    .value_width = latent->latent,
+                    .values_in_keys = true};
+        }
+        const AttentionGeometry* attention = layer.attention();
+        if (attention == nullptr || attention->shares >= 0) continue;
+        kept = {.kv_heads = attention->kv_heads,
+                .key_width = attention->key_width,
+                .value_width = attention->value_width,
+                .window = attention->window};
     }
     return geometry;
+}
+
+std::vector<RecurrenceGeometry> ModelConfig::recurrences() const {
+    std::vector<RecurrenceGeometry> all;
+    bool any = false;
+    for (const LayerSpec& layer : layers) {
+        RecurrenceGeometry& kept = all.emplace_back();
+        const RecurrenceHeads* heads = nullptr;
+        int64_t taps = 0;
+        if (const DeltaGeometry* delta = layer.delta()) {
+            heads = &delta->heads;
+            taps = delta->taps;
+        } else if (const StateSpaceGeometry* space = layer.state_space()) {
+            heads = &space->heads;
+            taps = space->taps;
+        }
+        if (heads == nullptr) continue;
+        any = true;
+        const int64_t channels = int64_t{2} * heads->key_heads * heads->key_width +
+                                 int64_t{heads->value_heads} * heads->value_width;
+        kept = {.state_elements = heads->state_elements(), .column_elements = (taps - 1) * channels};
+    }
+    if (!any) all.clear();
+    return all;
+}
+
+StateGeometry ModelConfig::state_geometry(CacheType type, std::vector<Place> places) const {
+    return {.layers = kv_geometry(), .recurrences = recurrences(), .type = type, .places = std::move(places)};
 }
 
 int ModelConfig::most_experts() const {
@@ -115,7 +248,7 @@ int ModelConfig::most_experts() const {
 
 int ModelConfig::most_experts_per_token() const {
     int most = 0;
-    for (const LayerSpec& layer : layers) most = std::max(most, layer.mixture() ? layer.mixture()->per_token : 0);
+    for (const LayerSpec& layer : layers) most = std::max(most, layer.mixture() ? layer.mixture()->route.experts_per_row : 0);
     return most;
 }
 

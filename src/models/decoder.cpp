@@ -1,5 +1,6 @@
-// The decoder that the llama, qwen2, qwen3 and qwen3moe files share: the weights it wants, found and filled by visiting
-// the list of decoder_weights.h, and its forward pass. The parts of a layer are in blocks.cpp.
+// Declaring, filling and running the shared decoder: see decoder.h. The parts of a layer are in blocks.cpp.
+#include "models/decoder.h"
+
 #include <utility>
 
 #include "models/decoder_weights.h"
@@ -22,6 +23,7 @@ class Decoder final : public Model {
         const Tensor logits = ops.scratch(wanted, config_.vocabulary);
 
         ops.embed({-1, "embedding"}, weights_.embedding, batch, residual);
+        if (config_.embedding_scale != 1) ops.scale({-1, "embedding_scaled"}, residual, config_.embedding_scale);
         for (int layer = 0; layer < static_cast<int>(weights_.layers.size()); ++layer) {
             const DecoderLayer& weights = weights_.layers[static_cast<size_t>(layer)];
             const LayerCall call{ops, config_, ropes_, layer, batch, cache, scratch};
@@ -29,9 +31,10 @@ class Decoder final : public Model {
             ffn_block(call, weights, residual);
         }
         if (wanted == 0) return logits;
+        const LayerCall whole{ops, config_, ropes_, -1, batch, cache, scratch};
         ops.gather_rows({-1, "final_rows"}, residual, batch.logits_rows, last);
-        ops.rms_norm({-1, "output_norm"}, last, weights_.output_norm, config_.norm_epsilon, last);
-        ops.linear({-1, "logits"}, weights_.head, last, logits);
+        run_norm(whole, "output_norm", last, weights_.output_norm, last);
+        make_logits(ops, config_, weights_.head, last, logits);
         return logits;
     }
 
@@ -43,6 +46,12 @@ class Decoder final : public Model {
 
 }  // namespace
 
+void make_logits(Ops& ops, const ModelConfig& config, const WeightMatrix& head, Tensor last, Tensor logits) {
+    ops.linear({-1, "logits"}, head, last, logits);
+    if (config.logit_scale != 1) ops.scale({-1, "logits_scaled"}, logits, config.logit_scale);
+    if (config.logit_softcap != 0) ops.softcap({-1, "logits_capped"}, logits, config.logit_softcap);
+}
+
 std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Checkpoint& checkpoint,
                                           const DecoderTraits& traits) {
     Declaration declaration(checkpoint);
@@ -51,11 +60,16 @@ std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Check
     return declaration.take();
 }
 
-Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights) {
+Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights,
+                                             const DecoderTraits& traits) {
     DecoderWeights parts;
     Filling filling(weights);
-    visit_decoder(filling, config, {}, parts);
+    visit_decoder(filling, config, traits, parts);
     return std::make_unique<Decoder>(config, std::move(parts));
+}
+
+Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights) {
+    return build_decoder(config, weights, {});
 }
 
 }  // namespace invar

@@ -11,101 +11,329 @@
 #include <string_view>
 #include <vector>
 
-#include "models/blocks.h"
+#include "models/decoder.h"
 
 namespace invar {
 
 struct DecoderWeights {
     WeightMatrix embedding, head;
-    WeightVector output_norm;
+    StreamNorm output_norm;
     std::vector<DecoderLayer> layers;
-};
-
-struct WeightNames {
-    std::string_view role;          // "query"
-    std::string_view gguf;          // "attn_q.weight", behind "blk.N." for a weight of a layer
-    std::string_view hugging_face;  // "self_attn.q_proj.weight", likewise (tensor_names.h)
 };
 
 enum class Need : uint8_t { wanted, if_present, never };
 
 struct VectorOptions {
     Need need = Need::wanted;
-    RowOrder gguf_order;  // of its elements in a GGUF file, and in Mistral's own layout
+    HeldAs gguf = {};          // how a GGUF file holds it; Mistral's own layout has the same order
+    HeldAs hugging_face = {};  // how Hugging Face's files hold it
+};
+
+// Another tensor that may hold a weight, as older files or other writers have it.
+struct OtherTensor {
+    Dialect dialect;
+    std::string_view tensor;
+    HeldAs as = {};
 };
 
 struct MatrixOptions {
-    RowOrder gguf_order;  // of its rows in a GGUF file and in Mistral's own; in Hugging Face's they are as wanted
+    HeldAs gguf = {};  // as in VectorOptions
+    HeldAs hugging_face = {};
     // Tensors whose rows hold those of this one from fused_row on; "": there is none.
     std::string_view gguf_fused = {}, hugging_face_fused = {};
     int64_t fused_row = 0;
     int64_t head_width = 0;  // its rows belong to heads of so many
     enum class Use : uint8_t { product, table /* rows are looked up */, logits } use = Use::product;
     std::string_view alias_of = {};  // a role: where this tensor is absent, its storage is that one's
+    std::vector<OtherTensor> others = {};  // tried in this order where there is neither its own tensor nor a fused one
 };
+
+// How the norms of the residual stream are held: their weights may be stored less one.
+inline VectorOptions norm_options(const DecoderTraits& traits, Need need = Need::wanted) {
+    return {need, {}, {.law = traits.norms_less_one ? VectorLaw::plus_one : VectorLaw::as_stored}};
+}
+
+template <class Visitor>
+void visit_stream_norm(Visitor& visit, const ModelConfig& config, const NormNames& names, const DecoderTraits& traits,
+                       StreamNorm& norm) {
+    if (names.weight.role.empty()) return;
+    visit.vector(norm.weight, names.weight, config.width, norm_options(traits));
+    if (config.layer_norms) visit.vector(norm.bias, names.bias, config.width, {Need::if_present, {}, {}});
+}
+
+template <class Visitor>
+void visit_attention_vectors(Visitor& visit, const ModelConfig& config, const AttentionGeometry& spec,
+                             const DecoderTraits& traits, const RowOrder& turned, AttentionWeights& weights) {
+    const AttentionNames& names = traits.attention;
+    const int64_t query = int64_t{spec.heads} * spec.key_width * (spec.gated ? 2 : 1);
+    const int64_t key = int64_t{spec.kv_heads} * spec.key_width, value = int64_t{spec.kv_heads} * spec.value_width;
+    const Need biases = traits.attention_biases ? Need::wanted : Need::if_present;
+    const bool own_keys = spec.shares < 0;
+    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", names.query_bias}, query, {biases, {turned}, {}});
+    if (own_keys) {
+        visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", names.key_bias}, key, {biases, {turned}, {}});
+        if (!spec.values_are_keys)
+            visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", names.value_bias}, value, {biases, {}, {}});
+    }
+    visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", names.output_bias}, config.width,
+                 {Need::if_present, {}, {}});
+    const Need norms = traits.head_norms || traits.whole_norms ? Need::wanted : Need::never;
+    const int64_t heads = int64_t{spec.heads} * spec.key_width;
+    visit.vector(weights.query_norm, {"query_norm", "attn_q_norm.weight", names.query_norm},
+                 traits.whole_norms ? heads : spec.key_width, norm_options(traits, norms));
+    if (own_keys) {
+        visit.vector(weights.key_norm, {"key_norm", "attn_k_norm.weight", names.key_norm},
+                     traits.whole_norms ? key : spec.key_width, norm_options(traits, norms));
+    }
+    if (spec.sinks) visit.vector(weights.sinks, {"sinks", "attn_sinks.weight", names.sinks}, spec.heads, {});
+}
 
 template <class Visitor>
 void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeometry& spec, const DecoderTraits& traits,
                  AttentionWeights& weights) {
-    const int64_t query = int64_t{spec.heads} * spec.key_width, key = int64_t{spec.kv_heads} * spec.key_width;
-    const int64_t value = int64_t{spec.kv_heads} * spec.value_width;
+    const AttentionNames& names = traits.attention;
+    const int64_t query = int64_t{spec.heads} * spec.key_width * (spec.gated ? 2 : 1);
+    const int64_t key = int64_t{spec.kv_heads} * spec.key_width, value = int64_t{spec.kv_heads} * spec.value_width;
     RowOrder turned;
     if (traits.gguf_rope_neighbours && spec.rope >= 0) {
         turned.head_width = spec.key_width;
         turned.rotary_width = config.ropes[static_cast<size_t>(spec.rope)].rotary_width;
     }
-    const Need biases = traits.attention_biases ? Need::wanted : Need::if_present;
-    const Need norms = traits.head_norms ? Need::wanted : Need::never;
-    const auto fused = [](RowOrder order, int64_t first, int head_width) {
-        return MatrixOptions{.gguf_order = order,
+    const auto fused = [&](RowOrder order, int64_t first, int head_width) {
+        return MatrixOptions{.gguf = {.order = order},
                              .gguf_fused = "attn_qkv.weight",
-                             .hugging_face_fused = "self_attn.qkv_proj.weight",
+                             .hugging_face_fused = names.fused,
                              .fused_row = first,
                              .head_width = head_width};
     };
-    visit.matrix(weights.query, {"query", "attn_q.weight", "self_attn.q_proj.weight"}, query, config.width,
+    visit.matrix(weights.query, {"query", "attn_q.weight", names.query}, query, config.width,
                  fused(turned, 0, spec.key_width));
-    visit.matrix(weights.key, {"key", "attn_k.weight", "self_attn.k_proj.weight"}, key, config.width,
-                 fused(turned, query, spec.key_width));
-    visit.matrix(weights.value, {"value", "attn_v.weight", "self_attn.v_proj.weight"}, value, config.width,
-                 fused({}, query + key, spec.value_width));
-    visit.matrix(weights.output, {"attention_output", "attn_output.weight", "self_attn.o_proj.weight"}, config.width,
+    if (spec.shares < 0) {
+        visit.matrix(weights.key, {"key", "attn_k.weight", names.key}, key, config.width,
+                     fused(turned, query, spec.key_width));
+        if (!spec.values_are_keys) {
+            visit.matrix(weights.value, {"value", "attn_v.weight", names.value}, value, config.width,
+                         fused({}, query + key, spec.value_width));
+        }
+    }
+    visit.matrix(weights.output, {"attention_output", "attn_output.weight", names.output}, config.width,
                  int64_t{spec.heads} * spec.value_width, {});
-    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", "self_attn.q_proj.bias"}, query, {biases, turned});
-    visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", "self_attn.k_proj.bias"}, key, {biases, turned});
-    visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", "self_attn.v_proj.bias"}, value, {biases, {}});
-    visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", "self_attn.o_proj.bias"},
-                 config.width, {Need::if_present, {}});
-    visit.vector(weights.query_norm, {"query_norm", "attn_q_norm.weight", "self_attn.q_norm.weight"}, spec.key_width,
-                 {norms, {}});
-    visit.vector(weights.key_norm, {"key_norm", "attn_k_norm.weight", "self_attn.k_norm.weight"}, spec.key_width,
-                 {norms, {}});
+    visit_attention_vectors(visit, config, spec, traits, turned, weights);
 }
 
 template <class Visitor>
-void visit_ffn(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits&,
+void visit_mixer(Visitor& visit, const ModelConfig& config, const LatentGeometry& spec, const DecoderTraits&,
+                 LatentWeights& weights) {
+    const int64_t query = int64_t{spec.heads} * (spec.plain_width + spec.rope_width);
+    if (spec.query_rank > 0) {
+        visit.matrix(weights.query_down, {"query_down", "attn_q_a.weight", "self_attn.q_a_proj.weight"},
+                     spec.query_rank, config.width, {});
+        visit.vector(weights.query_norm, {"query_down_norm", "attn_q_a_norm.weight", "self_attn.q_a_layernorm.weight"},
+                     spec.query_rank, {});
+        visit.matrix(weights.query, {"query", "attn_q_b.weight", "self_attn.q_b_proj.weight"}, query, spec.query_rank,
+                     {});
+    } else {
+        visit.matrix(weights.query, {"query", "attn_q.weight", "self_attn.q_proj.weight"}, query, config.width, {});
+    }
+    visit.matrix(weights.latent, {"latent", "attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight"},
+                 spec.latent + spec.rope_width, config.width, {});
+    visit.vector(weights.latent_norm, {"latent_norm", "attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight"},
+                 spec.latent, {});
+    const int64_t of_head = spec.plain_width + spec.value_width;
+    const HeldAs key{.matrix_rows = of_head, .transposed = Transposed::yes};
+    const HeldAs value{.order = {.first = spec.plain_width}, .matrix_rows = of_head};
+    constexpr std::string_view kBoth = "self_attn.kv_b_proj.weight", kOldBoth = "attn_kv_b.weight";
+    visit.stack(weights.key_up, {"key_up", "attn_k_b.weight", kBoth}, {spec.heads, spec.latent, spec.plain_width},
+                {.hugging_face = key, .others = {{Dialect::gguf, kOldBoth, key}}});
+    visit.stack(weights.value_up, {"value_up", "attn_v_b.weight", kBoth}, {spec.heads, spec.value_width, spec.latent},
+                {.hugging_face = value, .others = {{Dialect::gguf, kOldBoth, value}}});
+    visit.matrix(weights.output, {"attention_output", "attn_output.weight", "self_attn.o_proj.weight"}, config.width,
+                 int64_t{spec.heads} * spec.value_width, {});
+}
+
+// The value heads of Qwen3.5 are kept as GGUF files have them: head h reads key head h mod key heads. In Hugging Face's
+// files those of one key head lie together. `of_head` is how many rows (or columns) a value head has, `before` how many
+// lie in front of all of them.
+inline GroupOrder value_head_order(const RecurrenceHeads& heads, int64_t of_head, int64_t before = 0) {
+    if (!heads.interleaved) return {};
+    return {.count = heads.key_heads,
+            .rows = heads.value_heads / heads.key_heads * of_head,
+            .sections = {of_head},
+            .unmoved = before};
+}
+
+template <class Visitor>
+void visit_delta_vectors(Visitor& visit, const DeltaGeometry& spec, DeltaWeights& weights) {
+    const RecurrenceHeads& heads = spec.heads;
+    const int64_t keys = int64_t{heads.key_heads} * heads.key_width, taps = spec.taps;
+    const int64_t channels = 2 * keys + int64_t{heads.value_heads} * heads.value_width;
+    const RowOrder channel_order{.groups = value_head_order(heads, heads.value_width * taps, 2 * keys * taps)};
+    const RowOrder head_order{.groups = value_head_order(heads, 1)};
+    visit.vector(weights.convolution, {"delta_convolution", "ssm_conv1d.weight", "linear_attn.conv1d.weight"},
+                 channels * taps,
+                 {Need::wanted, {.shape = {channels, taps}}, {.order = channel_order, .shape = {channels, 1, taps}}});
+    visit.vector(weights.a, {"delta_a", "ssm_a", "linear_attn.A_log"}, heads.value_heads,
+                 {Need::wanted, {}, {.order = head_order, .law = VectorLaw::minus_exp}});
+    visit.vector(weights.dt_bias, {"delta_dt_bias", "ssm_dt.bias", "linear_attn.dt_bias"}, heads.value_heads,
+                 {Need::wanted, {}, {.order = head_order}});
+    visit.vector(weights.norm, {"delta_norm", "ssm_norm.weight", "linear_attn.norm.weight"}, heads.value_width, {});
+}
+
+template <class Visitor>
+void visit_mixer(Visitor& visit, const ModelConfig& config, const DeltaGeometry& spec, const DecoderTraits& traits,
+                 DeltaWeights& weights) {
+    const RecurrenceHeads& heads = spec.heads;
+    const int64_t keys = int64_t{heads.key_heads} * heads.key_width;
+    const int64_t values = int64_t{heads.value_heads} * heads.value_width, width = config.width;
+    const int64_t of_key = heads.value_heads / heads.key_heads;  // value heads
+    constexpr std::string_view kGate = "attn_gate.weight", kInputs = "attn_qkv.weight";
+    if (traits.delta_fused) {
+        // Each key head has its query, its key, and the values and gates of its value heads.
+        const int64_t rows = 2 * heads.key_width + 2 * of_key * heads.value_width;
+        constexpr std::string_view kBoth = "linear_attn.in_proj_qkvz.weight", kGates = "linear_attn.in_proj_ba.weight";
+        const RowOrder inputs{
+            .groups = {heads.key_heads, rows, {heads.key_width, heads.key_width, of_key * heads.value_width}}};
+        const RowOrder gate{.first = 2 * heads.key_width + of_key * heads.value_width,
+                            .groups = {heads.key_heads, rows, {of_key * heads.value_width}}};
+        visit.matrix(weights.inputs, {"delta_inputs", kInputs, kBoth}, 2 * keys + values, width,
+                     {.hugging_face = {.order = inputs}});
+        visit.matrix(weights.gate, {"delta_gate", kGate, kBoth}, values, width, {.hugging_face = {.order = gate}});
+        const HeldAs decay{.order = {.first = of_key, .groups = {heads.key_heads, 2 * of_key, {of_key}}}};
+        const HeldAs beta{.order = {.groups = {heads.key_heads, 2 * of_key, {of_key}}}};
+        visit.matrix(weights.decay, {"delta_decay", "ssm_ba.weight", kGates}, heads.value_heads, width,
+                     {.gguf = decay, .hugging_face = decay});
+        visit.matrix(weights.beta, {"delta_beta", "ssm_ba.weight", kGates}, heads.value_heads, width,
+                     {.gguf = beta, .hugging_face = beta});
+    } else {
+        const RowOrder inputs{.groups = value_head_order(heads, heads.value_width, 2 * keys)};
+        const RowOrder of_values{.groups = value_head_order(heads, heads.value_width)};
+        const RowOrder of_heads{.groups = value_head_order(heads, 1)};
+        visit.matrix(weights.inputs, {"delta_inputs", kInputs, "linear_attn.in_proj_qkv.weight"}, 2 * keys + values,
+                     width, {.hugging_face = {.order = inputs}});
+        visit.matrix(weights.gate, {"delta_gate", kGate, "linear_attn.in_proj_z.weight"}, values, width,
+                     {.hugging_face = {.order = of_values}});
+        visit.matrix(weights.decay, {"delta_decay", "ssm_alpha.weight", "linear_attn.in_proj_a.weight"},
+                     heads.value_heads, width, {.hugging_face = {.order = of_heads}});
+        visit.matrix(weights.beta, {"delta_beta", "ssm_beta.weight", "linear_attn.in_proj_b.weight"},
+                     heads.value_heads, width, {.hugging_face = {.order = of_heads}});
+    }
+    visit_delta_vectors(visit, spec, weights);
+    visit.matrix(weights.output, {"attention_output", "ssm_out.weight", "linear_attn.out_proj.weight"}, width, values,
+                 {.hugging_face = {.columns = value_head_order(heads, heads.value_width)}});
+}
+
+template <class Visitor>
+void visit_mixer(Visitor& visit, const ModelConfig& config, const StateSpaceGeometry& spec, const DecoderTraits& traits,
+                 StateSpaceWeights& weights) {
+    const RecurrenceHeads& heads = spec.heads;
+    const StateSpaceNames& names = traits.state_space;
+    const int64_t values = int64_t{heads.value_heads} * heads.value_width, taps = spec.taps;
+    const int64_t channels = int64_t{2} * heads.key_heads * heads.key_width + values;
+    const VectorOptions of_heads{Need::wanted, {.shape = {heads.value_heads, 1}}, {}};
+    visit.matrix(weights.inputs, {"state_inputs", "ssm_in.weight", names.inputs}, values + channels + heads.value_heads,
+                 config.width, {});
+    visit.vector(weights.convolution, {"state_convolution", "ssm_conv1d.weight", names.convolution}, channels * taps,
+                 {Need::wanted, {.shape = {channels, taps}}, {.shape = {channels, 1, taps}}});
+    visit.vector(weights.convolution_bias, {"state_convolution_bias", "ssm_conv1d.bias", names.convolution_bias},
+                 channels, {Need::if_present, {}, {}});
+    visit.vector(weights.a, {"state_a", "ssm_a", names.a}, heads.value_heads,
+                 {Need::wanted, {.shape = {heads.value_heads, 1}}, {.law = VectorLaw::minus_exp}});
+    visit.vector(weights.dt_bias, {"state_dt_bias", "ssm_dt.bias", names.dt_bias}, heads.value_heads, {});
+    visit.vector(weights.d, {"state_d", "ssm_d", names.d}, heads.value_heads, of_heads);
+    visit.vector(weights.norm, {"state_norm", "ssm_norm.weight", names.norm}, values,
+                 {Need::wanted, {.shape = {heads.key_heads, values / heads.key_heads}}, {}});
+    visit.matrix(weights.output, {"attention_output", "ssm_out.weight", names.output}, config.width, values, {});
+}
+
+template <class Visitor>
+void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DenseNames& names,
+                 DenseFfn& weights) {
+    const auto fused = [&](int64_t first) {
+        return MatrixOptions{
+            .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
+    };
+    if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
+    visit.matrix(weights.up, names.up, spec.width, config.width, spec.gated ? fused(spec.width) : MatrixOptions());
+    visit.matrix(weights.down, names.down, config.width, spec.width, {});
+    if (names.up_bias.role.empty()) return;
+    if (spec.gated) visit.vector(weights.gate_bias, names.gate_bias, spec.width, {Need::if_present, {}, {}});
+    visit.vector(weights.up_bias, names.up_bias, spec.width, {Need::if_present, {}, {}});
+    visit.vector(weights.down_bias, names.down_bias, config.width, {Need::if_present, {}, {}});
+}
+
+template <class Visitor>
+void visit_ffn(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits& traits,
                DenseFfn& weights) {
-    visit.matrix(weights.gate, {"gate", "ffn_gate.weight", "mlp.gate_proj.weight"}, spec.width, config.width, {});
-    visit.matrix(weights.up, {"up", "ffn_up.weight", "mlp.up_proj.weight"}, spec.width, config.width, {});
-    visit.matrix(weights.down, {"down", "ffn_down.weight", "mlp.down_proj.weight"}, config.width, spec.width, {});
+    visit_dense(visit, config, spec, traits.dense, weights);
+}
+
+// The stacks of a mixture and their biases. gpt-oss interleaves the rows of gate and up in one tensor, and stores
+// weights that are not quantised by column.
+template <class Visitor>
+void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeometry& spec, const DecoderTraits& traits,
+                   MixtureFfn& weights) {
+    const MixtureNames& names = traits.mixture;
+    const int64_t width = spec.latent > 0 ? spec.latent : config.width, experts = spec.experts;
+    const bool interleaved = traits.experts_interleaved;
+    const Transposed turned = interleaved ? Transposed::where_plain : Transposed::no;
+    const auto half = [&](int64_t which) {
+        MatrixOptions options{.gguf_fused = "ffn_gate_up_exps.weight", .fused_row = which * spec.width};
+        if (interleaved) {
+            options.hugging_face = {.order = {.first = which, .step = 2}, .transposed = turned};
+        } else {
+            options.hugging_face_fused = names.fused;
+        }
+        return options;
+    };
+    if (spec.gated) {
+        visit.stack(weights.gate, {"expert_gate", "ffn_gate_exps.weight", names.gate}, {experts, spec.width, width},
+                    half(0));
+    }
+    visit.stack(weights.up, {"expert_up", "ffn_up_exps.weight", names.up}, {experts, spec.width, width},
+                spec.gated ? half(1) : MatrixOptions());
+    visit.stack(weights.down, {"expert_down", "ffn_down_exps.weight", names.down}, {experts, width, spec.width},
+                {.gguf = {.factors = traits.expert_factors.gguf},
+                 .hugging_face = {.transposed = turned, .factors = traits.expert_factors.hugging_face},
+                 .hugging_face_fused = names.down_fused});
+    if (!traits.expert_biases) return;
+    const auto bias_half = [&](int64_t first) {
+        return VectorOptions{Need::wanted,
+                             {.shape = {experts, spec.width}},
+                             {.order = {.first = first, .step = 2}, .shape = {experts, 2 * spec.width}}};
+    };
+    visit.vector(weights.gate_bias, {"expert_gate_bias", "ffn_gate_exps.bias", "mlp.experts.gate_up_proj_bias"},
+                 experts * spec.width, bias_half(0));
+    visit.vector(weights.up_bias, {"expert_up_bias", "ffn_up_exps.bias", "mlp.experts.gate_up_proj_bias"},
+                 experts * spec.width, bias_half(1));
+    visit.vector(weights.down_bias, {"expert_down_bias", "ffn_down_exps.bias", "mlp.experts.down_proj_bias"},
+                 experts * width, {Need::wanted, {.shape = {experts, width}}, {.shape = {experts, width}}});
 }
 
 template <class Visitor>
 void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry& spec, const DecoderTraits& traits,
                MixtureFfn& weights) {
-    const auto fused = [](int64_t first) {
-        return MatrixOptions{.gguf_fused = "ffn_gate_up_exps.weight",
-                             .hugging_face_fused = "mlp.experts.gate_up_proj",
-                             .fused_row = first};
-    };
-    visit.matrix(weights.router, {"router", "ffn_gate_inp.weight", traits.mixture.router}, spec.experts, config.width,
-                 {});
-    visit.stack(weights.gate, {"expert_gate", "ffn_gate_exps.weight", traits.mixture.gate},
-                {spec.experts, spec.width, config.width}, fused(0));
-    visit.stack(weights.up, {"expert_up", "ffn_up_exps.weight", traits.mixture.up},
-                {spec.experts, spec.width, config.width}, fused(spec.width));
-    visit.stack(weights.down, {"expert_down", "ffn_down_exps.weight", traits.mixture.down},
-                {spec.experts, config.width, spec.width}, {});
+    const MixtureNames& names = traits.mixture;
+    visit.matrix(weights.router, {"router", "ffn_gate_inp.weight", names.router}, spec.experts, config.width, {});
+    visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
+                 {Need::if_present, {}, {}});
+    if (spec.route.scoring == RouteSpec::Scoring::sigmoid) {
+        visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
+                     {Need::if_present, {}, {}});
+    }
+    visit_experts(visit, config, spec, traits, weights);
+    if (spec.latent > 0) {
+        visit.matrix(weights.latent_down, {"expert_latent_down", "ffn_latent_down.weight", names.latent_down},
+                     spec.latent, config.width, {});
+        visit.matrix(weights.latent_up, {"expert_latent_up", "ffn_latent_up.weight", names.latent_up}, config.width,
+                     spec.latent, {});
+    }
+    if (spec.shared_width == 0) return;
+    const DenseGeometry shared{.width = spec.shared_width, .activation = spec.activation, .gated = spec.gated};
+    visit_dense(visit, config, shared, names.shared, weights.shared);
+    if (spec.shared_gated) {
+        visit.matrix(weights.shared_gate, {"shared_expert_gate", "ffn_gate_inp_shexp.weight", names.shared_gate}, 1,
+                     config.width, {});
+    }
 }
 
 // Makes the alternative of `weights` that belongs to the one of `spec`, and visits it.
@@ -118,18 +346,31 @@ void visit_kind(Variant& weights, const Visit& visit) {
 template <class Visitor>
 void visit_layer(Visitor& visit, const ModelConfig& config, const LayerSpec& spec, const DecoderTraits& traits,
                  DecoderLayer& layer) {
-    visit.vector(layer.mixer_norm, {"attention_norm", "attn_norm.weight", "input_layernorm.weight"}, config.width, {});
-    if (const AttentionGeometry* attention = spec.attention()) {
-        visit_kind<AttentionWeights>(
-            layer.mixer, [&](AttentionWeights& weights) { visit_mixer(visit, config, *attention, traits, weights); });
+    const auto mixer = [&](const auto& geometry) {
+        return [&](auto& weights) { visit_mixer(visit, config, geometry, traits, weights); };
+    };
+    const auto ffn = [&](const auto& geometry) {
+        return [&](auto& weights) { visit_ffn(visit, config, geometry, traits, weights); };
+    };
+    if (spec.has_mixer()) visit_stream_norm(visit, config, traits.norms.mixer, traits, layer.mixer_norm);
+    if (const auto* attention = spec.attention()) {
+        visit_kind<AttentionWeights>(layer.mixer, mixer(*attention));
+    } else if (const auto* latent = spec.latent()) {
+        visit_kind<LatentWeights>(layer.mixer, mixer(*latent));
+    } else if (const auto* delta = spec.delta()) {
+        visit_kind<DeltaWeights>(layer.mixer, mixer(*delta));
+    } else if (const auto* space = spec.state_space()) {
+        visit_kind<StateSpaceWeights>(layer.mixer, mixer(*space));
     }
-    visit.vector(layer.ffn_norm, {"ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight"}, config.width, {});
-    if (const DenseGeometry* dense = spec.dense()) {
-        visit_kind<DenseFfn>(layer.ffn, [&](DenseFfn& weights) { visit_ffn(visit, config, *dense, traits, weights); });
-    } else if (const MixtureGeometry* mixture = spec.mixture()) {
-        visit_kind<MixtureFfn>(layer.ffn,
-                               [&](MixtureFfn& weights) { visit_ffn(visit, config, *mixture, traits, weights); });
+    if (spec.has_mixer()) visit_stream_norm(visit, config, traits.norms.mixer_post, traits, layer.mixer_post_norm);
+    if (!spec.has_ffn()) return;
+    visit_stream_norm(visit, config, traits.norms.ffn, traits, layer.ffn_norm);
+    if (const auto* dense = spec.dense()) {
+        visit_kind<DenseFfn>(layer.ffn, ffn(*dense));
+    } else {
+        visit_kind<MixtureFfn>(layer.ffn, ffn(*spec.mixture()));
     }
+    visit_stream_norm(visit, config, traits.norms.ffn_post, traits, layer.ffn_post_norm);
 }
 
 template <class Visitor>
@@ -137,7 +378,7 @@ void visit_decoder(Visitor& visit, const ModelConfig& config, const DecoderTrait
     visit.layer(-1);
     visit.matrix(weights.embedding, {"token_embedding", "token_embd.weight", "embed_tokens.weight"}, config.vocabulary,
                  config.width, {.use = MatrixOptions::Use::table});
-    visit.vector(weights.output_norm, {"output_norm", "output_norm.weight", "norm.weight"}, config.width, {});
+    visit_stream_norm(visit, config, traits.norms.output, traits, weights.output_norm);
     visit.matrix(weights.head, {"output_head", "output.weight", "lm_head.weight"}, config.vocabulary, config.width,
                  {.use = MatrixOptions::Use::logits, .alias_of = "token_embedding"});
     weights.layers.resize(config.layers.size());

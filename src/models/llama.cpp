@@ -3,7 +3,7 @@
 // the order of Hugging Face's files, in which the pairs are the halves of a head. Llama 3's scaled frequencies come as
 // the tensor rope_freqs.weight. Biases are used if the file has them; a model with experts is a Mixtral.
 #include "models/architectures.h"
-#include "models/blocks.h"
+#include "models/decoder.h"
 #include "models/read_config.h"
 
 namespace invar {

@@ -1,7 +1,7 @@
 // Architecture "qwen2": Qwen2 and Qwen2.5, dense.
 // Query, key and value have biases; rope pairs the halves of a head.
 #include "models/architectures.h"
-#include "models/blocks.h"
+#include "models/decoder.h"
 #include "models/read_config.h"
 
 namespace invar {

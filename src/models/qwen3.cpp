@@ -1,7 +1,7 @@
 // Architecture "qwen3": Qwen3, dense.
 // Query and key are normalised per head before rope, which pairs the halves of a head. There are no biases.
 #include "models/architectures.h"
-#include "models/blocks.h"
+#include "models/decoder.h"
 #include "models/read_config.h"
 
 namespace invar {

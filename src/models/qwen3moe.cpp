@@ -1,7 +1,7 @@
 // Architecture "qwen3moe": Qwen3 mixture of experts.
 // It is qwen3 with a mixture of experts in every layer: softmax over all experts, the best k renormalised.
 #include "models/architectures.h"
-#include "models/blocks.h"
+#include "models/decoder.h"
 #include "models/read_config.h"
 
 namespace invar {

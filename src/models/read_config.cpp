@@ -166,7 +166,7 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
     if (count == 0) return std::optional<MixtureGeometry>();
     MixtureGeometry mixture{.experts = static_cast<int>(count)};
     TRY_ASSIGN(const int64_t used, keys.integer("experts per token", 1, count));
-    mixture.per_token = static_cast<int>(used);
+    mixture.route.experts_per_row = static_cast<int>(used);
     TRY_ASSIGN(mixture.width, keys.integer(keys.has("expert width") ? "expert width" : "ffn width", 1, kMaximumWidth));
     for (const char* word : {"shared experts", "shared expert width"}) {
         if (!keys.has(word)) continue;
@@ -178,7 +178,7 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
     }
     // GGUF has no key for this, and all of its families here renormalise. transformers does not unless config.json says
     // so, except for Mixtral, which always does.
-    TRY_ASSIGN(mixture.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
+    TRY_ASSIGN(mixture.route.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
     return std::optional<MixtureGeometry>(mixture);
 }
 

@@ -55,7 +55,34 @@ class Ops {
     }
     // law::rms_norm on each group of weight.size elements of a row (a row may hold several heads). x and y may be one.
     void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-        run({.verb = Verb::rms_norm, .stage = stage, .x = x, .out = y, .vector = &weight, .epsilon = epsilon});
+        rms_norm_groups(stage, x, &weight, weight.size, epsilon, y);
+    }
+    // The same on each group of `group` elements; element i of a row is multiplied by weight i mod weight->size, or by
+    // nothing without a weight. The size of the weight is a multiple of the group.
+    void rms_norm_groups(Stage stage, Tensor x, const WeightVector* weight, int64_t group, float epsilon, Tensor y) {
+        run({.verb = Verb::rms_norm,
+             .stage = stage,
+             .x = x,
+             .out = y,
+             .vector = weight,
+             .epsilon = epsilon,
+             .group = group});
+    }
+    // law::l2_norm on each group of `group` elements of a row. x and y may be one.
+    void l2_norm(Stage stage, Tensor x, int64_t group, float epsilon, Tensor y) {
+        run({.verb = Verb::l2_norm, .stage = stage, .x = x, .out = y, .epsilon = epsilon, .group = group});
+    }
+    // law::layer_norm on each group of weight.size elements of a row. Without a bias: nullptr. x and y may be one.
+    void layer_norm(Stage stage, Tensor x, const WeightVector& weight, const WeightVector* bias, float epsilon,
+                    Tensor y) {
+        run({.verb = Verb::layer_norm,
+             .stage = stage,
+             .x = x,
+             .out = y,
+             .vector = &weight,
+             .vector2 = bias,
+             .epsilon = epsilon,
+             .group = weight.size});
     }
     // y[t, r] = the dot law of row r of the weight and row t of x.
     void linear(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
@@ -65,7 +92,8 @@ class Ops {
     void add_bias(Stage stage, Tensor y, const WeightVector& bias) {
         run({.verb = Verb::add_bias, .stage = stage, .x = y, .out = y, .vector = &bias});
     }
-    // law::rope on every head of every row, at the row's position. In place.
+    // law::rope on every head of every row, at the row's position. In place. x may have several rows for each of the
+    // batch (Tensor::pieces).
     void rope(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
         run({.verb = Verb::rope, .stage = stage, .x = x, .out = x, .rope = &table, .batch = &batch});
     }
@@ -81,26 +109,102 @@ class Ops {
              .cache_read = &cache});
     }
     // law::attention: each row sees positions 0 .. its own of its sequence (or its window), through the cache.
+    // sinks: [spec.heads], or nullptr.
     void attention(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                   const SequenceState& cache, Tensor out) {
+                   const SequenceState& cache, Tensor out, const WeightVector* sinks = nullptr) {
         run({.verb = Verb::attention,
              .stage = stage,
              .x = queries,
              .out = out,
+             .vector = sinks,
              .batch = &batch,
              .attention = spec,
              .cache_layer = spec.layer,
              .cache_read = &cache});
     }
-    // out = silu(gate) * up, element by element. out may be gate.
-    void silu_multiply(Stage stage, Tensor gate, Tensor up, Tensor out) {
-        run({.verb = Verb::silu_multiply, .stage = stage, .x = gate, .x2 = up, .out = out});
+    // out = law::activate(gate, up), element by element. Without `up` (an empty tensor): law::activate(gate). out may
+    // be gate or up.
+    void activate(Stage stage, const ActivationSpec& spec, Tensor gate, Tensor up, Tensor out) {
+        run({.verb = Verb::activate, .stage = stage, .x = gate, .x2 = up, .out = out, .activation = spec});
     }
     // x = x + y
     void add(Stage stage, Tensor x, Tensor y) { run({.verb = Verb::add, .stage = stage, .x = x, .x2 = y, .out = x}); }
-    // Softmax over each row of logits, then law::top_k.
-    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
-        run({.verb = Verb::route, .stage = stage, .x = logits, .route = spec, .slots = routing});
+    // x = x * factor
+    void scale(Stage stage, Tensor x, float factor) {
+        run({.verb = Verb::scale, .stage = stage, .x = x, .out = x, .factor = factor});
+    }
+    // Multiplies each row by law::position_scale of its position.
+    void scale_by_position(Stage stage, const PositionScale& spec, const Batch& batch, Tensor x) {
+        run({.verb = Verb::scale_by_position,
+             .stage = stage,
+             .x = x,
+             .out = x,
+             .batch = &batch,
+             .position_scale = spec});
+    }
+    // x[r, i] = x[r, i] * weight[i mod weight.size]
+    void multiply(Stage stage, Tensor x, const WeightVector& weight) {
+        run({.verb = Verb::multiply, .stage = stage, .x = x, .out = x, .vector = &weight});
+    }
+    // x = law::softcap(x)
+    void softcap(Stage stage, Tensor x, float cap) {
+        run({.verb = Verb::softcap, .stage = stage, .x = x, .out = x, .factor = cap});
+    }
+    // x[r, i] = x[r, i] * sigmoid(gates[r, 0])
+    void gate_rows(Stage stage, Tensor x, Tensor gates) {
+        run({.verb = Verb::gate_rows, .stage = stage, .x = x, .x2 = gates, .out = x});
+    }
+    void copy(Stage stage, Tensor x, Tensor out) { run({.verb = Verb::copy, .stage = stage, .x = x, .out = out}); }
+    // law::route on each row of logits. The selection bias and the factors, [experts], may be nullptr.
+    void route(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing,
+               const WeightVector* selection_bias = nullptr, const WeightVector* factors = nullptr) {
+        run({.verb = Verb::route,
+             .stage = stage,
+             .x = logits,
+             .vector = selection_bias,
+             .vector2 = factors,
+             .route = spec,
+             .slots = routing});
+    }
+    // y[slot, i] = y[slot, i] + bias[expert of the slot * y.width + i]; the bias is [experts, y.width].
+    void add_slot_bias(Stage stage, const ExpertSlots& routing, Tensor y, const WeightVector& bias) {
+        run({.verb = Verb::add_slot_bias, .stage = stage, .x = y, .out = y, .vector = &bias, .slots = routing});
+    }
+    // Row r of x and out belongs to head r mod heads.count: out[r] = the dot law of that head's matrix and x[r].
+    void head_linear(Stage stage, const WeightStack& heads, Tensor x, Tensor out) {
+        run({.verb = Verb::head_linear, .stage = stage, .x = x, .out = out, .stack = &heads});
+    }
+    // law::causal_convolution of each channel with the row's and the last taps - 1 rows of its sequence, then
+    // law::silu. weight: [channels, taps]; bias: [channels] or nullptr. x and out: [rows, channels], not the same. The
+    // state keeps the last inputs, [taps - 1][channels], the oldest first.
+    void causal_convolution(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x,
+                            const WeightVector& weight, const WeightVector* bias, SequenceState& cache, Tensor out) {
+        VerbCall call = recurrence_call(Verb::causal_convolution, stage, spec, batch, x, {}, cache, out);
+        call.vector = &weight;
+        call.vector2 = bias;
+        run(call);
+    }
+    // law::delta_step of every head. x: [rows, key heads * key width (queries), the same (keys), value heads * value
+    // width], queries and keys normalised and scaled. gates: [rows, 2 value heads], the decays' arguments, then those of
+    // beta, which is sigmoid of it. a, dt_bias: [value heads] (law::decay). The state is [value heads][key width][value
+    // width].
+    void delta_rule(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x, Tensor gates,
+                    const WeightVector& a, const WeightVector& dt_bias, SequenceState& cache, Tensor out) {
+        VerbCall call = recurrence_call(Verb::delta_rule, stage, spec, batch, x, gates, cache, out);
+        call.vector = &a;
+        call.vector2 = &dt_bias;
+        run(call);
+    }
+    // law::state_space_step of every head. x: [rows, value heads * value width (x), key heads * key width (B), the same
+    // (C)]. steps: [rows, value heads]; dt = softplus(step + dt_bias), decay = law::decay. a, dt_bias, d: [value heads].
+    void state_space(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x, Tensor steps,
+                     const WeightVector& a, const WeightVector& dt_bias, const WeightVector& d, SequenceState& cache,
+                     Tensor out) {
+        VerbCall call = recurrence_call(Verb::state_space, stage, spec, batch, x, steps, cache, out);
+        call.vector = &a;
+        call.vector2 = &dt_bias;
+        call.vector3 = &d;
+        run(call);
     }
     // out[slot] = the dot law of the slot's expert and its row of x.
     void expert_linear(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input, Tensor x,
@@ -153,6 +257,19 @@ class Ops {
     virtual Result<void> finish() { return {}; }
 
   private:
+    static VerbCall recurrence_call(Verb verb, Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x,
+                                    Tensor x2, SequenceState& cache, Tensor out) {
+        return {.verb = verb,
+                .stage = stage,
+                .x = x,
+                .x2 = x2,
+                .out = out,
+                .batch = &batch,
+                .recurrence = spec,
+                .cache_layer = spec.layer,
+                .cache = &cache,
+                .cache_read = &cache};
+    }
     static VerbCall expert_call(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
                                 Tensor x, Tensor out) {
         return {.verb = Verb::expert_linear,

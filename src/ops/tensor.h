@@ -32,6 +32,17 @@ class Tensor {
     }
 
     Tensor columns(int64_t first, int64_t count) const { return {data_ + first, place_, rows_, count, stride_}; }
+    // The same memory with narrower rows that lie without gaps, as those of this tensor must.
+    Tensor packed(int64_t width) const {
+        CHECK(stride_ == width_ && width <= width_, "rows without gaps become narrower");
+        return {data_, place_, rows_, width, width};
+    }
+    // Cuts each row into `count` equal pieces, each a row of the result: the heads of a query, say. The rows must lie
+    // without gaps.
+    Tensor pieces(int64_t count) const {
+        CHECK(stride_ == width_ && count > 0 && width_ % count == 0, "rows without gaps are cut into equal pieces");
+        return {data_, place_, rows_ * count, width_ / count, width_ / count};
+    }
     Tensor row_range(int64_t first, int64_t count) const {
         return {data_ + first * stride_, place_, count, width_, stride_};
     }

@@ -9,7 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include "arithmetic/activation.h"
+#include "arithmetic/recurrence.h"
 #include "arithmetic/rope.h"
+#include "arithmetic/routing.h"
 #include "ops/batch.h"
 #include "ops/tensor.h"
 #include "ops/verbs.h"
@@ -31,9 +34,19 @@ struct AttentionCall {
     float softcap = 0;  // 0: none
 };
 
-struct RouteSpec {
-    int experts_per_row = 0;
-    bool renormalise = true;
+// The factor of a row by its position: 1 + beta ln(1 + floor(position / length)), and 1 below `length`.
+struct PositionScale {
+    double beta = 0;
+    int64_t length = 0;
+};
+
+inline constexpr int kMostTaps = 16;  // of a convolution
+
+// A convolution over the last inputs of each channel, or one step of a recurrence.
+struct RecurrenceCall {
+    int layer = 0;  // of the sequence state
+    int taps = 0;   // of causal_convolution, at most kMostTaps
+    RecurrenceHeads heads;
 };
 
 // Which row of x an expert slot reads.
@@ -51,16 +64,24 @@ struct VerbCall {
     const WeightMatrix* matrix = nullptr;
     const WeightStack* stack = nullptr;
     const WeightVector* vector = nullptr;
+    // The second and third: a bias, the selection bias and the factors of a router, the numbers of a recurrence.
+    const WeightVector* vector2 = nullptr;
+    const WeightVector* vector3 = nullptr;
     float epsilon = 0;
+    int64_t group = 0;  // elements that a norm takes together
+    float factor = 0;   // of scale; the cap of softcap
     const RopeTable* rope = nullptr;
-    const Batch* batch = nullptr;  // for embed, rope, store_kv and attention
+    const Batch* batch = nullptr;  // for embed, scale_by_position, and the verbs that use the sequence state
     std::optional<AttentionCall> attention;
+    std::optional<ActivationSpec> activation;
+    std::optional<PositionScale> position_scale;
+    std::optional<RecurrenceCall> recurrence;
     std::optional<RouteSpec> route;
     ExpertSlots slots;  // made by route, read by the expert verbs
     SlotInput slot_input = SlotInput::row_of_slot;
-    int cache_layer = -1;                       // for store_kv and attention
-    SequenceState* cache = nullptr;             // for store_kv
-    const SequenceState* cache_read = nullptr;  // for store_kv and attention
+    int cache_layer = -1;                       // for the verbs that use the sequence state
+    SequenceState* cache = nullptr;             // for those that change it: store_kv and the recurrences
+    const SequenceState* cache_read = nullptr;  // for all of them
     std::span<const int32_t> gathered;          // for gather_rows
 
     // Filled for observers (proof/record/hooked_ops.h): the batch row to which each row of the result belongs. With

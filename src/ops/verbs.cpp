@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "ops/verb_call.h"
@@ -31,10 +32,19 @@ int64_t positions_read(const Batch& batch, int window) {
     return positions;
 }
 
+int64_t sequences_of(const Batch& batch) {
+    std::set<int32_t> sequences;
+    for (const BatchRow& row : batch.rows) sequences.insert(row.sequence);
+    return static_cast<int64_t>(sequences.size());
+}
+
 }  // namespace
 
 VerbCost cost_of_rows(const VerbCall& call) {
-    return {.weight_bytes = call.vector == nullptr ? 0 : call.vector->size * 4,
+    int64_t numbers = 0;
+    for (const WeightVector* vector : {call.vector, call.vector2, call.vector3})
+        numbers += vector == nullptr ? 0 : vector->size;
+    return {.weight_bytes = numbers * 4,
             .activation_bytes = bytes_of(call.x) + bytes_of(call.x2) + bytes_of(call.out)};
 }
 
@@ -55,6 +65,31 @@ VerbCost cost_of_expert_linear(const VerbCall& call) {
     VerbCost cost = cost_of_rows(call);
     cost.expert_bytes = call.stack->first.bytes;
     cost.multiply_adds = call.out.rows() * call.stack->first.rows * call.stack->first.columns;
+    return cost;
+}
+
+VerbCost cost_of_head_linear(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    cost.weight_bytes = call.stack->first.bytes * call.stack->count;
+    cost.multiply_adds = call.out.rows() * call.stack->first.rows * call.stack->first.columns;
+    return cost;
+}
+
+// Each sequence's columns are read and written once in a pass.
+VerbCost cost_of_convolution(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    const RecurrenceCall& spec = *call.recurrence;
+    cost.cache_bytes = 2 * sequences_of(*call.batch) * (spec.taps - 1) * call.x.width() * 4;
+    cost.multiply_adds = call.x.rows() * call.x.width() * spec.taps;
+    return cost;
+}
+
+// So are its states. A step takes three products for each element: of what is kept, what is added, and the result.
+VerbCost cost_of_recurrence(const VerbCall& call) {
+    VerbCost cost = cost_of_rows(call);
+    const int64_t elements = call.recurrence->heads.state_elements();
+    cost.cache_bytes = 2 * sequences_of(*call.batch) * elements * 4;
+    cost.multiply_adds = 3 * call.batch->size() * elements;
     return cost;
 }
 

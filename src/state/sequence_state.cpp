@@ -41,9 +41,7 @@ Result<std::unique_ptr<SequenceState>> SequenceState::create(std::vector<KvGeome
     return create({.geometry = std::move(geometry), .units = std::vector(layout.groups.size(), units), .digest = {}});
 }
 
-std::unique_ptr<SequenceState> SequenceState::without_memory(std::vector<KvGeometry> layers, CacheType type,
-                                                             std::vector<Place> places) {
-    StateGeometry geometry{.layers = std::move(layers), .recurrences = {}, .type = type, .places = std::move(places)};
+std::unique_ptr<SequenceState> SequenceState::without_memory(StateGeometry geometry) {
     Result<StateLayout> layout = lay_out_state(geometry);
     CHECK(layout.has_value(), "the plan has checked the geometry");
     StateMemory memory = StateMemory::without_memory(std::move(*layout));

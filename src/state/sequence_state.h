@@ -36,8 +36,7 @@ class SequenceState {
     // Creates `units` units of each group, all on the host.
     static Result<std::unique_ptr<SequenceState>> create(std::vector<KvGeometry> layers, CacheType type, int64_t units);
     // Creates the geometry without memory, for planning passes.
-    static std::unique_ptr<SequenceState> without_memory(std::vector<KvGeometry> layers, CacheType type,
-                                                         std::vector<Place> places = {});
+    static std::unique_ptr<SequenceState> without_memory(StateGeometry geometry);
 
     CacheType type() const { return geometry_.type; }
     std::span<const KvGeometry> layers() const { return geometry_.layers; }

@@ -109,7 +109,8 @@ TEST(CpuOpsPass, ScratchMeasuredForTheLargestBatchServesEveryOther) {
     for (const Isa isa : supported_isas()) {
         if (isa == Isa::scalar) continue;
         const Backend measuring = make_backend(isa, 3, 0, true);
-        const auto shapes = SequenceState::without_memory(SmallModel::geometry(), CacheType::f16);
+        const auto shapes = SequenceState::without_memory(
+            {.layers = SmallModel::geometry(), .recurrences = {}, .type = CacheType::f16, .places = {}});
         for (const int64_t rows : {1, 64}) {
             measuring.ops->begin_pass();
             model.forward(*measuring.ops, rows_of(shapes->add_sequence(), 1000 - rows, rows), *shapes);

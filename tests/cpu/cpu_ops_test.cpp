@@ -43,7 +43,7 @@ TEST(CpuOps, ElementwiseVerbsEqualTheLawAtEveryThreadCount) {
                     const Tensor biased = make_tensor(ops, rows, width, y);
                     ops.add_bias(kStage, biased, {.id = {}, .data = bias.data(), .size = width});
                     const Tensor activated = make_tensor(ops, rows, width, x);
-                    ops.silu_multiply(kStage, activated, other, activated);
+                    ops.activate(kStage, {}, activated, other, activated);
                     const Tensor gathered = ops.scratch(3, width);
                     const int32_t wanted[3] = {static_cast<int32_t>(rows - 1), 0, static_cast<int32_t>(rows / 2)};
                     ops.gather_rows(kStage, other, wanted, gathered);
@@ -194,7 +194,7 @@ TEST(CpuOps, VerbsAcceptColumnsOfAWiderTensor) {
             std::fill_n(out.host(), 300, 0.0f);
             ops.linear(kStage, weight.view, wide.columns(40, 96), out.columns(9, 24));
             ops.add(kStage, wide.columns(10, 24), out.columns(9, 24));
-            ops.silu_multiply(kStage, wide.columns(10, 24), wide.columns(100, 24), out.columns(20, 24));
+            ops.activate(kStage, {}, wide.columns(10, 24), wide.columns(100, 24), out.columns(20, 24));
             return std::vector<Tensor>{wide, out};
         },
         comparison);
@@ -337,7 +337,7 @@ std::vector<Injection> injections(const InjectionWeights& w) {
             ops.add({1, "sum"}, fine, bad);
         },
         [](Ops& ops, Tensor bad, Tensor fine) {
-            ops.silu_multiply({2, "gate"}, fine, bad, fine);
+            ops.activate({2, "gate"}, {}, fine, bad, fine);
         },
         [=](Ops& ops, Tensor bad, Tensor fine) {
             ops.rms_norm({3, "norm"}, bad, head_norm, 1e-6f, fine);

@@ -119,7 +119,7 @@ void ReferenceOps::run(const VerbCall& call) {
             return store(stage, call.cache_layer, *call.batch, call.x, call.x2, *call.cache);
         case Verb::attention:
             return attend(stage, *call.attention, *call.batch, call.x, *call.cache_read, call.out);
-        case Verb::silu_multiply:
+        case Verb::activate:
             return gate(stage, call.x, call.x2, call.out);
         case Verb::add:
             return add_rows(stage, call.out, call.x2);
@@ -254,7 +254,7 @@ void ReferenceOps::gate(Stage stage, Tensor gate, Tensor up, Tensor out) {
             out.host_row(row)[i] = law::silu(gate.host_row(row)[i]) * up.host_row(row)[i];
         }
     }
-    inspect("silu_multiply", stage, out);
+    inspect("activate", stage, out);
 }
 
 void ReferenceOps::add_rows(Stage stage, Tensor x, Tensor y) {

@@ -86,14 +86,14 @@ class SmallModel {
                 const LinearJob pair[2] = {{{i, "gate"}, &layer.gate.view, gate.row_range(0, rows)},
                                            {{i, "up"}, &layer.up.view, up.row_range(0, rows)}};
                 ops.linear_many(pair, normed);
-                ops.silu_multiply({i, "activation"}, pair[0].out, pair[1].out, pair[0].out);
+                ops.activate({i, "activation"}, {}, pair[0].out, pair[1].out, pair[0].out);
                 ops.linear({i, "down"}, layer.down.view, pair[0].out, branch);
             } else {
                 ops.linear({i, "router"}, layer.router.view, normed, logits);
                 ops.route({i, "routing"}, {.experts_per_row = kExpertsPerRow, .renormalise = true}, logits, slots);
                 ops.expert_linear_pair({i, "expert_gate"}, layer.expert_gate.view, gate, {i, "expert_up"},
                                        layer.expert_up.view, up, slots, SlotInput::row_of_slot, normed);
-                ops.silu_multiply({i, "expert_activation"}, gate, up, gate);
+                ops.activate({i, "expert_activation"}, {}, gate, up, gate);
                 ops.expert_linear({i, "expert_down"}, layer.expert_down.view, slots, SlotInput::slot, gate, slots_out);
                 ops.combine_experts({i, "expert_sum"}, slots, slots_out, branch);
             }

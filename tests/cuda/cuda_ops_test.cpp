@@ -61,12 +61,12 @@ TEST(CudaOps, RowVerbsEqualTheReference) {
                 backend,
                 [&](Ops& ops, const MakeTensor& make) {
                     const Tensor x = make(3, width, a), y = make(3, width, b);
-                    ops.silu_multiply({0, "activation"}, x, y, x);
+                    ops.activate({0, "activation"}, {}, x, y, x);
                     ops.add({0, "sum"}, y, x);
                     ops.add_bias({0, "biased"}, y, weight);
                     return y;
                 },
-                comparison, what + ", silu_multiply, add, add_bias");
+                comparison, what + ", activate, add, add_bias");
             const std::vector<int32_t> rows = {2, 0};
             compare_verb(
                 backend,

@@ -116,7 +116,7 @@ TEST(VerbSpeed, RowVerbs) {
         const Tensor a = make_tensor(ops, rows, width, x), b = make_tensor(ops, rows, width, x),
                      out = ops.scratch(rows, width);
         const double elements = static_cast<double>(rows * width);
-        const double silu = best_seconds(5, [&] { ops.silu_multiply({0, "activation"}, a, b, out); });
+        const double silu = best_seconds(5, [&] { ops.activate({0, "activation"}, {}, a, b, out); });
         const double norm = best_seconds(5, [&] {
             ops.rms_norm({0, "norm"}, a, {.id = {}, .data = weight.data(), .size = width}, 1e-6f, out);
         });

@@ -128,7 +128,8 @@ TEST(Pages, GoingBackKeepsThePagesOfTheRemainingPositions) {
 }
 
 TEST(Pages, WithoutMemoryKnowsItsGeometryAndHoldsNoPages) {
-    const auto cache = SequenceState::without_memory(mixed_layers(), CacheType::bf16);
+    const auto cache = SequenceState::without_memory(
+        {.layers = mixed_layers(), .recurrences = {}, .type = CacheType::bf16, .places = {}});
     EXPECT_EQ(cache->bytes(), 0);
     EXPECT_EQ(cache->units(), 0);
     EXPECT_EQ(cache->layers().size(), 3u);

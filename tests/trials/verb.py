@@ -34,7 +34,7 @@ EDITS = [
 
 """, before="    static void add(CpuOps& cpu,"),
     insert("src/cpu/cpu_ops.cpp", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},",
-           after="{Verb::silu_multiply, RowVerbs::silu_multiply},"),
+           after="{Verb::activate, RowVerbs::activate},"),
     insert("src/cuda/row_kernels.cuh", """// law::gelu_tanh(gate) * up
 SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
     const int64_t row = simt::block_index_y();
@@ -61,7 +61,7 @@ SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
 
 """, before="    static void add(CudaOps& cuda,"),
     insert("src/cuda/cuda_ops.cu", "\n        {Verb::gelu_multiply, RowVerbs::gelu_multiply},",
-           after="{Verb::silu_multiply, RowVerbs::silu_multiply},"),
+           after="{Verb::activate, RowVerbs::activate},"),
     insert("src/proof/reference64/float64_rows.cpp", """void gelu_multiply(const RowInputs& in, double* out) {
     const double *gate = in.x(in.row), *up = in.x2(in.row);
     for (int64_t i = 0; i < in.call.out.width(); ++i) {
@@ -73,7 +73,7 @@ SIMT_KERNEL(kPartThreads) gelu_multiply_kernel(ElementArgs args) {
 """, before="void add(const RowInputs& in"),
     replace("src/proof/reference64/float64_rows.cpp", "#include <algorithm>\n", "#include <algorithm>\n#include <cmath>\n#include <numbers>\n"),
     insert("src/proof/reference64/float64_rows.cpp", "\n    {Verb::gelu_multiply, gelu_multiply},",
-           after="{Verb::silu_multiply, silu_multiply},"),
+           after="{Verb::activate, activate},"),
 ]
 
 

@@ -16,7 +16,7 @@ constexpr unsigned kPosition = fault_part::position, kSlot = fault_part::slot, k
 bool is_norm(const VerbSite& site) { return site.verb == Verb::rms_norm; }
 bool is_bias(const VerbSite& site) { return site.verb == Verb::add_bias; }
 bool is_rope(const VerbSite& site) { return site.verb == Verb::rope; }
-bool is_activation(const VerbSite& site) { return site.verb == Verb::silu_multiply; }
+bool is_activation(const VerbSite& site) { return site.verb == Verb::activate; }
 bool is_residual(const VerbSite& site) { return site.verb == Verb::add; }
 bool is_embedding(const VerbSite& site) { return site.verb == Verb::embed; }
 bool is_gather(const VerbSite& site) { return site.verb == Verb::gather_rows; }

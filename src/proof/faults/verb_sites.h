@@ -25,7 +25,7 @@ struct VerbSite {
     int64_t experts = 0;             // of a stack
     int heads = 0, kv_heads = 0;     // of attention and store_kv
     CacheType cache_type = CacheType::f16;
-    int experts_per_row = 0;   // of verbs with expert slots, including silu_multiply between them
+    int experts_per_row = 0;   // of verbs with expert slots, including the activation between them
     int64_t routed = 0;        // how many experts route chooses among
     bool renormalise = false;  // of route
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <numbers>
 #include <numeric>
 
@@ -56,8 +58,13 @@ double pair_that_turns(const RopeSpec& spec, double turns) {
 
 // The share of its own frequency that pair i keeps under YaRN: 1 if it turns often, 0 if it turns rarely.
 double yarn_kept(const RopeSpec& spec, int pair) {
-    const double low = std::max(0.0, std::floor(pair_that_turns(spec, spec.beta_fast)));
-    double high = std::min(spec.rotary_width - 1.0, std::ceil(pair_that_turns(spec, spec.beta_slow)));
+    double low = pair_that_turns(spec, spec.beta_fast), high = pair_that_turns(spec, spec.beta_slow);
+    if (spec.whole_boundaries) {
+        low = std::floor(low);
+        high = std::ceil(high);
+    }
+    low = std::max(0.0, low);
+    high = std::min(spec.rotary_width - 1.0, high);
     if (high == low) high += 0.001;
     return (1 - std::clamp((pair - low) / (high - low), 0.0, 1.0)) * spec.ext_factor;
 }
@@ -133,18 +140,61 @@ void embed(const WeightMatrix& table, int64_t row, RowDecoder& decoder, double* 
     for (int64_t i = 0; i < table.columns; ++i) out[i] *= scale_of_row(table, row);
 }
 
-void rms_norm(const double* x, const WeightVector& weight, double epsilon, double* y) {
+void rms_norm(const double* x, const float* weight, int64_t group, double epsilon, double* y) {
     double squares = 0;
-    for (int64_t i = 0; i < weight.size; ++i) squares += x[i] * x[i];
-    const double root = std::sqrt(squares / static_cast<double>(weight.size) + epsilon);
-    for (int64_t i = 0; i < weight.size; ++i) y[i] = x[i] / root * weight.data[i];
+    for (int64_t i = 0; i < group; ++i) squares += x[i] * x[i];
+    const double root = std::sqrt(squares / static_cast<double>(group) + epsilon);
+    for (int64_t i = 0; i < group; ++i) y[i] = x[i] / root * (weight == nullptr ? 1.0 : weight[i]);
 }
 
-double silu(double x) { return x / (1 + std::exp(-x)); }
+void l2_norm(const double* x, int64_t group, double epsilon, double* y) {
+    double squares = 0;
+    for (int64_t i = 0; i < group; ++i) squares += x[i] * x[i];
+    const double root = std::sqrt(squares + epsilon);
+    for (int64_t i = 0; i < group; ++i) y[i] = x[i] / root;
+}
+
+void layer_norm(const double* x, const float* weight, const float* bias, int64_t group, double epsilon, double* y) {
+    const auto count = static_cast<double>(group);
+    const double mean = std::accumulate(x, x + group, 0.0) / count;
+    double squares = 0;
+    for (int64_t i = 0; i < group; ++i) squares += (x[i] - mean) * (x[i] - mean);
+    const double root = std::sqrt(squares / count + epsilon);
+    for (int64_t i = 0; i < group; ++i) y[i] = (x[i] - mean) / root * weight[i] + (bias == nullptr ? 0.0 : bias[i]);
+}
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+
+double activate(const ActivationSpec& spec, double x, const double* up) {
+    const double factor = up == nullptr ? 1.0 : *up;
+    switch (spec.kind) {
+        case Activation::silu:
+            return x * sigmoid(x) * factor;
+        case Activation::gelu_tanh:
+            return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))) * factor;
+        case Activation::relu_squared:
+            return x > 0 || std::isnan(x) ? x * x * factor : 0.0;
+        case Activation::sigmoid:
+            return sigmoid(x) * factor;
+        case Activation::clamped_swiglu: {
+            const double limit = spec.limit, alpha = spec.alpha;
+            const double gate = x > limit ? limit : x;
+            const double linear = factor > limit ? limit : factor < -limit ? -limit : factor;
+            return (linear + 1) * gate * sigmoid(alpha * gate);
+        }
+    }
+    return std::numeric_limits<double>::quiet_NaN();
+}
+
+double position_scale(const PositionScale& spec, int64_t position) {
+    return 1 + spec.beta * std::log1p(static_cast<double>(position / spec.length));
+}
 
 Rope::Rope(const RopeSpec& spec) : spec_(spec) {
     for (int pair = 0; pair < spec.pairs(); ++pair) {
         double frequency = std::pow(spec.base, -2.0 * pair / spec.rotary_width);
+        if (spec.turning_pairs > 0 && pair >= spec.turning_pairs) frequency = 0;
         if (!spec.frequency_factors.empty()) frequency /= spec.frequency_factors[static_cast<size_t>(pair)];
         if (spec.scaling == RopeSpec::Scaling::linear) frequency /= spec.factor;
         if (spec.scaling == RopeSpec::Scaling::yarn) {
@@ -199,8 +249,9 @@ void attention_scores(const AttentionHead& head, const double* query, RowAt key_
 void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt value_at, std::vector<double>& scores,
             double* out) {
     attention_scores(head, query, key_at, scores);
-    const double largest = *std::max_element(scores.begin(), scores.end());
-    double total = 0;
+    double largest = *std::max_element(scores.begin(), scores.end());
+    if (head.sink != nullptr) largest = std::max<double>(largest, *head.sink);
+    double total = head.sink == nullptr ? 0.0 : std::exp(*head.sink - largest);
     for (double& score : scores) {
         score = std::exp(score - largest);
         total += score;
@@ -213,25 +264,76 @@ void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt 
     }
 }
 
-Routing route(const double* logits, int64_t experts, const RouteSpec& spec) {
-    Routing routing;
-    const double largest = *std::max_element(logits, logits + experts);
-    for (int64_t i = 0; i < experts; ++i) routing.probabilities.push_back(std::exp(logits[i] - largest));
-    const double total = std::accumulate(routing.probabilities.begin(), routing.probabilities.end(), 0.0);
-    for (double& probability : routing.probabilities) probability /= total;
+namespace {
 
-    const auto at = [&](int32_t expert) { return routing.probabilities[static_cast<size_t>(expert)]; };
-    const auto rank = [&](int32_t expert) { return std::isnan(at(expert)) ? -1.0 : at(expert); };
-    std::vector<int32_t> order(static_cast<size_t>(experts));
+std::vector<double> scores_of(const double* logits, int64_t experts, RouteSpec::Scoring scoring) {
+    std::vector<double> scores(logits, logits + experts);
+    if (scoring == RouteSpec::Scoring::softmax_of_chosen) return scores;
+    if (scoring == RouteSpec::Scoring::sigmoid) {
+        for (double& score : scores) score = sigmoid(score);
+        return scores;
+    }
+    const double largest = *std::max_element(logits, logits + experts);
+    for (double& score : scores) score = std::exp(score - largest);
+    const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
+    for (double& score : scores) score /= total;
+    return scores;
+}
+
+// Indices by (value descending, index ascending); a NaN is last.
+std::vector<int32_t> ranking(const std::vector<double>& values) {
+    const auto rank = [&](int32_t i) {
+        const double value = values[static_cast<size_t>(i)];
+        return std::isnan(value) ? -std::numeric_limits<double>::infinity() : value;
+    };
+    std::vector<int32_t> order(values.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return rank(a) > rank(b); });
+    return order;
+}
+
+// Gives the experts of groups that are not used the rank -infinity.
+void leave_out_groups(const RouteSpec& spec, std::vector<double>& ranks) {
+    const size_t size = ranks.size() / static_cast<size_t>(spec.groups);
+    std::vector<double> groups;
+    for (size_t first = 0; first < ranks.size(); first += size) {
+        std::vector<double> members(ranks.begin() + static_cast<int64_t>(first),
+                                    ranks.begin() + static_cast<int64_t>(first + size));
+        std::sort(members.begin(), members.end(), std::greater<>());
+        const bool two = spec.group_score == RouteSpec::GroupScore::sum_of_best_two && size > 1;
+        groups.push_back(two ? members[0] + members[1] : members[0]);
+    }
+    const std::vector<int32_t> order = ranking(groups);
+    for (size_t i = static_cast<size_t>(spec.groups_used); i < order.size(); ++i) {
+        const size_t first = static_cast<size_t>(order[i]) * size;
+        for (size_t j = first; j < first + size; ++j) ranks[j] = -std::numeric_limits<double>::infinity();
+    }
+}
+
+}  // namespace
+
+Routing route(const double* logits, int64_t experts, const RouteSpec& spec, const float* bias, const float* factors) {
+    Routing routing{.probabilities = scores_of(logits, experts, spec.scoring)};
+    std::vector<double> ranks = routing.probabilities;
+    for (size_t i = 0; bias != nullptr && i < ranks.size(); ++i) ranks[i] += bias[i];
+    if (spec.groups > 1) leave_out_groups(spec, ranks);
+    const std::vector<int32_t> order = ranking(ranks);
     const auto chosen = static_cast<size_t>(spec.experts_per_row);
-    routing.margin = at(order[chosen - 1]) - (chosen < order.size() ? at(order[chosen]) : 0.0);
+    const auto rank_at = [&](size_t place) { return ranks[static_cast<size_t>(order[place])]; };
+    const bool another = chosen < order.size() && !std::isinf(rank_at(chosen));
+    routing.margin = rank_at(chosen - 1) - (another ? rank_at(chosen) : 0.0);
     routing.experts.assign(order.begin(), order.begin() + spec.experts_per_row);
-    for (const int32_t expert : routing.experts) routing.weights.push_back(at(expert));
-    if (spec.renormalise) {
-        const double sum = std::accumulate(routing.weights.begin(), routing.weights.end(), 0.0);
+    for (const int32_t expert : routing.experts)
+        routing.weights.push_back(routing.probabilities[static_cast<size_t>(expert)]);
+    if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
+        routing.weights = scores_of(routing.weights.data(), spec.experts_per_row, RouteSpec::Scoring::softmax);
+    } else if (spec.renormalise) {
+        const double sum = std::accumulate(routing.weights.begin(), routing.weights.end(), 0.0) + spec.sum_floor;
         for (double& weight : routing.weights) weight /= sum;
+    }
+    for (size_t j = 0; j < chosen; ++j) {
+        routing.weights[j] *= spec.factor;
+        if (factors != nullptr) routing.weights[j] *= factors[routing.experts[j]];
     }
     return routing;
 }

@@ -54,9 +54,15 @@ void multiply(const Products& products, ProductRoom& room);
 
 // out = row `row` of an embedding table, multiplied by its tensor scale.
 void embed(const WeightMatrix& table, int64_t row, RowDecoder& decoder, double* out);
-// Normalises one group of weight.size elements. y may be x.
-void rms_norm(const double* x, const WeightVector& weight, double epsilon, double* y);
-double silu(double x);
+// Normalise one group of elements. y may be x; weight and bias may be nullptr.
+void rms_norm(const double* x, const float* weight, int64_t group, double epsilon, double* y);
+void l2_norm(const double* x, int64_t group, double epsilon, double* y);
+void layer_norm(const double* x, const float* weight, const float* bias, int64_t group, double epsilon, double* y);
+double sigmoid(double x);
+double softplus(double x);
+// up: nullptr for an activation of one operand
+double activate(const ActivationSpec& spec, double x, const double* up);
+double position_scale(const PositionScale& spec, int64_t position);
 
 // Rotary angles from their definition: the frequencies of Su et al. 2021 with linear, YaRN (Peng et al. 2023) or
 // per-pair scaling.
@@ -79,6 +85,7 @@ struct AttentionHead {
     int64_t key_width = 0, value_width = 0;
     double scale = 0, softcap = 0;
     int64_t first = 0, last = 0;  // positions, both included
+    const float* sink = nullptr;  // a logit without a value, if there is one
 };
 // The exact scale: 1 / sqrt(key_width) if `given` is that number rounded to binary32, otherwise `given`.
 double meant_scale(float given, int64_t key_width);
@@ -91,11 +98,12 @@ void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt 
             double* out);
 
 struct Routing {
-    std::vector<double> probabilities;  // [experts]
-    std::vector<int32_t> experts;       // the chosen experts, by (probability descending, index ascending)
-    std::vector<double> weights;        // of the chosen experts, after renormalisation
-    double margin = 0;                  // probability of the last chosen minus the best not chosen; 0 if all are chosen
+    std::vector<double> probabilities;  // [experts], or the scores that stand for them (RouteSpec::Scoring)
+    std::vector<int32_t> experts;       // the chosen experts, by (rank descending, index ascending)
+    std::vector<double> weights;        // of the chosen experts, as the model uses them
+    double margin = 0;                  // rank of the last chosen minus the best not chosen; its own if there is none
 };
-Routing route(const double* logits, int64_t experts, const RouteSpec& spec);
+// bias and factors: [experts], or nullptr.
+Routing route(const double* logits, int64_t experts, const RouteSpec& spec, const float* bias, const float* factors);
 
 }  // namespace invar::float64

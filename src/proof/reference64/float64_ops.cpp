@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "proof/reference64/float64_recurrence.h"
+
 namespace invar {
 namespace {
 
@@ -97,6 +99,12 @@ void Float64Ops::run(const VerbCall& call) {
             return route(call);
         case Verb::expert_linear:
             return expert_linear(call);
+        case Verb::head_linear:
+            return head_linear(call);
+        case Verb::causal_convolution:
+        case Verb::delta_rule:
+        case Verb::state_space:
+            return recur(call);
         default:
             if (lacking_)
                 lacking_ = fail(ErrorKind::unsupported, "the float64 reference has no body for {}", describe(call));
@@ -111,6 +119,7 @@ void Float64Ops::run_rows(const VerbCall& call, float64::RowBody body) {
     const auto x_row = [&](int64_t row) -> const double* { return x.row(row); };
     const auto x2_row = [&](int64_t row) -> const double* { return x2.row(row); };
     const auto slot_weight = [&](int64_t slot) { return weights[static_cast<size_t>(slot)]; };
+    const auto slot_expert = [&](int64_t slot) { return call.slots.experts[slot]; };
     pool_.parallel_items(call.out.rows(), [&](int64_t row, int worker) {
         body({.call = call,
               .row = row,
@@ -148,6 +157,41 @@ void Float64Ops::linear(const VerbCall& call) {
         to.push_back(wide.row(row));
     }
     multiply(*call.matrix, from, to);
+    finish(call, wide);
+}
+
+void Float64Ops::head_linear(const VerbCall& call) {
+    const Wide in = input(call.x), wide = output(call.out);
+    for (int64_t head = 0; head < call.stack->count; ++head) {
+        std::vector<const double*> from;
+        std::vector<double*> to;
+        for (int64_t row = head; row < call.x.rows(); row += call.stack->count) {
+            from.push_back(in.row(row));
+            to.push_back(wide.row(row));
+        }
+        multiply(call.stack->at(head), from, to);
+    }
+    finish(call, wide);
+}
+
+// The doubles of a state. One is valid while the float in the state is its rounding; a state that was begun anew or
+// copied has other floats, which are taken.
+std::vector<double>& Float64Ops::follow_recurrence(std::span<const float> stored) {
+    std::vector<double>& wide = recurrences_[stored.data()];
+    wide.resize(stored.size());
+    follow(wide.data(), stored.data(), static_cast<int64_t>(stored.size()));
+    return wide;
+}
+
+void Float64Ops::recur(const VerbCall& call) {
+    const Wide x = input(call.x), x2 = input(call.x2), wide = output(call.out);
+    for (int64_t row = 0; row < call.out.rows(); ++row) {
+        const std::span<float> stored =
+            call.cache->recurrence(call.batch->rows[static_cast<size_t>(row)].sequence, call.cache_layer);
+        std::vector<double>& state = follow_recurrence(stored);
+        float64::step_recurrence(call, x.row(row), call.x2.rows() == 0 ? nullptr : x2.row(row), state, wide.row(row));
+        std::copy(state.begin(), state.end(), stored.begin());
+    }
     finish(call, wide);
 }
 

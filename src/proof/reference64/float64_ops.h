@@ -78,6 +78,9 @@ class Float64Ops final : public Ops {
     void attend(const VerbCall& call);
     void route(const VerbCall& call);
     void expert_linear(const VerbCall& call);
+    void head_linear(const VerbCall& call);
+    void recur(const VerbCall& call);
+    std::vector<double>& follow_recurrence(std::span<const float> stored);
     Slots* find_slots(const ExpertSlots& routing);
     std::vector<double> slot_weights(const ExpertSlots& routing);
     void multiply(const WeightMatrix& matrix, std::span<const double* const> x, std::span<double* const> y);
@@ -93,6 +96,7 @@ class Float64Ops final : public Ops {
     std::vector<std::unique_ptr<double[]>> foreign_;  // doubles of tensors made elsewhere, kept for one verb
     std::vector<Slots> slots_;
     std::map<std::pair<int, int32_t>, WidePage> pages_;  // by (layer, page)
+    std::map<const float*, std::vector<double>> recurrences_;  // by the place of the state that they belong to
     std::optional<NonFinite> failure_;
     Result<void> lacking_;  // an error for the first call that has no body here
 };

@@ -131,7 +131,8 @@ void Float64Ops::attend(const VerbCall& verb_call) {
                                           .scale = float64::meant_scale(spec.scale, geometry.key_width),
                                           .softcap = spec.softcap,
                                           .first = float64::first_visible(token.position, geometry.window),
-                                          .last = token.position};
+                                          .last = token.position,
+                                          .sink = verb_call.vector == nullptr ? nullptr : verb_call.vector->data + head};
         std::vector<double> scores;
         float64::attend(call, in.row(row) + head * geometry.key_width, key_at, value_at, scores,
                         wide.row(row) + head * geometry.value_width);

@@ -1,6 +1,7 @@
 #include "proof/reference64/float64_rows.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace invar::float64 {
 namespace {
@@ -8,10 +9,57 @@ namespace {
 void embed(const RowInputs& in, double* out) { float64::embed(*in.call.matrix, in.token().token, in.decoder, out); }
 
 void rms_norm(const RowInputs& in, double* out) {
-    const WeightVector& weight = *in.call.vector;
+    const WeightVector* weight = in.call.vector;
     const double* x = in.x(in.row);
-    for (int64_t i = 0; i < in.call.out.width(); i += weight.size)
-        float64::rms_norm(x + i, weight, in.call.epsilon, out + i);
+    for (int64_t i = 0; i < in.call.out.width(); i += in.call.group) {
+        const float* factors = weight == nullptr ? nullptr : weight->data + i % weight->size;
+        float64::rms_norm(x + i, factors, in.call.group, in.call.epsilon, out + i);
+    }
+}
+
+void l2_norm(const RowInputs& in, double* out) {
+    const double* x = in.x(in.row);
+    for (int64_t i = 0; i < in.call.out.width(); i += in.call.group)
+        float64::l2_norm(x + i, in.call.group, in.call.epsilon, out + i);
+}
+
+void layer_norm(const RowInputs& in, double* out) {
+    const double* x = in.x(in.row);
+    const float* bias = in.call.vector2 == nullptr ? nullptr : in.call.vector2->data;
+    for (int64_t i = 0; i < in.call.out.width(); i += in.call.group)
+        float64::layer_norm(x + i, in.call.vector->data, bias, in.call.group, in.call.epsilon, out + i);
+}
+
+// out = x times one factor
+void scaled_by(const RowInputs& in, double factor, double* out) {
+    const double* x = in.x(in.row);
+    for (int64_t i = 0; i < in.call.out.width(); ++i) out[i] = x[i] * factor;
+}
+
+void scale(const RowInputs& in, double* out) { scaled_by(in, in.call.factor, out); }
+void scale_by_position(const RowInputs& in, double* out) {
+    scaled_by(in, float64::position_scale(*in.call.position_scale, in.token().position), out);
+}
+void gate_rows(const RowInputs& in, double* out) { scaled_by(in, sigmoid(in.x2(in.row)[0]), out); }
+
+void multiply(const RowInputs& in, double* out) {
+    const double* x = in.x(in.row);
+    const WeightVector& weight = *in.call.vector;
+    for (int64_t i = 0; i < in.call.out.width(); ++i) out[i] = x[i] * weight.data[i % weight.size];
+}
+
+void softcap(const RowInputs& in, double* out) {
+    const double *x = in.x(in.row), cap = in.call.factor;
+    for (int64_t i = 0; i < in.call.out.width(); ++i) out[i] = cap * std::tanh(x[i] / cap);
+}
+
+void copy(const RowInputs& in, double* out) { std::copy_n(in.x(in.row), in.call.out.width(), out); }
+
+void add_slot_bias(const RowInputs& in, double* out) {
+    const double* x = in.x(in.row);
+    const int64_t width = in.call.out.width();
+    const float* bias = in.call.vector->data + in.slot_expert(in.row) * width;
+    for (int64_t i = 0; i < width; ++i) out[i] = x[i] + bias[i];
 }
 
 void add_bias(const RowInputs& in, double* out) {
@@ -24,9 +72,11 @@ void rope(const RowInputs& in, double* out) {
     Rope(in.call.rope->spec()).turn(in.token().position, out, in.call.out.width());
 }
 
-void silu_multiply(const RowInputs& in, double* out) {
-    const double *gate = in.x(in.row), *up = in.x2(in.row);
-    for (int64_t i = 0; i < in.call.out.width(); ++i) out[i] = silu(gate[i]) * up[i];
+void activate(const RowInputs& in, double* out) {
+    const double* gate = in.x(in.row);
+    const double* up = in.call.x2.rows() == 0 ? nullptr : in.x2(in.row);
+    for (int64_t i = 0; i < in.call.out.width(); ++i)
+        out[i] = float64::activate(*in.call.activation, gate[i], up == nullptr ? nullptr : up + i);
 }
 
 void add(const RowInputs& in, double* out) {
@@ -56,10 +106,19 @@ constexpr Body kBodies[] = {
     {Verb::rms_norm, rms_norm},
     {Verb::add_bias, add_bias},
     {Verb::rope, rope},
-    {Verb::silu_multiply, silu_multiply},
+    {Verb::activate, activate},
     {Verb::add, add},
     {Verb::combine_experts, combine_experts},
     {Verb::gather_rows, gather_rows},
+    {Verb::scale, scale},
+    {Verb::scale_by_position, scale_by_position},
+    {Verb::multiply, multiply},
+    {Verb::softcap, softcap},
+    {Verb::l2_norm, l2_norm},
+    {Verb::layer_norm, layer_norm},
+    {Verb::gate_rows, gate_rows},
+    {Verb::copy, copy},
+    {Verb::add_slot_bias, add_slot_bias},
 };
 
 }  // namespace

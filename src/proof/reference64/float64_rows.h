@@ -14,9 +14,14 @@ struct RowInputs {
     int64_t row = 0;       // the row of the result
     FunctionRef<const double*(int64_t row)> x, x2;  // give a row of an input, valid until the body ends
     FunctionRef<double(int64_t slot)> slot_weight;
+    FunctionRef<int32_t(int64_t slot)> slot_expert;
     RowDecoder& decoder;
 
-    const BatchRow& token() const { return call.batch->rows[static_cast<size_t>(row)]; }
+    // The row of the batch that it belongs to; each may have several.
+    const BatchRow& token() const {
+        const int64_t of_token = call.out.rows() / call.batch->size();
+        return call.batch->rows[static_cast<size_t>(row / of_token)];
+    }
 };
 
 // out: [call.out.width()]. It must not overlap a row of an input unless the verb works in place.

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "proof/record/cache_rows.h"
+#include "proof/reference64/float64_recurrence.h"
 #include "proof/reference64/float64_rows.h"
 
 namespace invar {
@@ -35,9 +36,17 @@ Row by_rows(const VerbCall& call, const VerbInputs& inputs, int64_t row, float64
     };
     const auto x = row_of_input(inputs.x()), x2 = row_of_input(inputs.x2());
     const auto slot_weight = [&](int64_t slot) { return double{inputs.slots().weights[slot]}; };
+    const auto slot_expert = [&](int64_t slot) { return inputs.slots().experts[slot]; };
     Row y(static_cast<size_t>(call.out.width()));
     float64::RowDecoder decoder;
-    body({.call = call, .row = row, .x = x, .x2 = x2, .slot_weight = slot_weight, .decoder = decoder}, y.data());
+    body({.call = call,
+          .row = row,
+          .x = x,
+          .x2 = x2,
+          .slot_weight = slot_weight,
+          .slot_expert = slot_expert,
+          .decoder = decoder},
+         y.data());
     return y;
 }
 
@@ -59,11 +68,13 @@ class StoredAttention {
                  .softcap = spec_.softcap,
                  .first = float64::first_visible(token_.position, geometry_.window),
                  .last = token_.position};
+        sinks_ = call.vector == nullptr ? nullptr : call.vector->data;
     }
 
     Row result() {
         Row out(static_cast<size_t>(spec_.heads * head_.value_width)), scores;
         for (int head = 0; head < spec_.heads; ++head) {
+            if (sinks_ != nullptr) head_.sink = sinks_ + head;
             float64::attend(
                 head_, query_.data() + head * head_.key_width, [&](int64_t p) { return key(p, head); },
                 [&](int64_t p) { return value(p, head); }, scores, out.data() + head * head_.value_width);
@@ -103,13 +114,30 @@ class StoredAttention {
     const BatchRow& token_;
     Row query_;
     float64::AttentionHead head_;
+    const float* sinks_ = nullptr;
     std::vector<float> stored_;
     Row wide_;
 };
 
 float64::Routing routing(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
     const Row logits = widened(inputs.x(), row);
-    return float64::route(logits.data(), static_cast<int64_t>(logits.size()), *call.route);
+    return float64::route(logits.data(), static_cast<int64_t>(logits.size()), *call.route,
+                          call.vector == nullptr ? nullptr : call.vector->data,
+                          call.vector2 == nullptr ? nullptr : call.vector2->data);
+}
+
+// Runs the recurrence from the state before the call over the rows of the row's sequence up to it.
+Row recurrence(const VerbCall& call, const VerbInputs& inputs, int64_t row) {
+    const int32_t sequence = call.batch->rows[static_cast<size_t>(row)].sequence;
+    const std::vector<float>& before = inputs.state(sequence);
+    Row state(before.begin(), before.end()), y(static_cast<size_t>(call.out.width()));
+    for (int64_t at = 0; at <= row; ++at) {
+        if (call.batch->rows[static_cast<size_t>(at)].sequence != sequence) continue;
+        const Row x = widened(inputs.x(), at);
+        const Row x2 = inputs.x2().rows() == 0 ? Row() : widened(inputs.x2(), at);
+        float64::step_recurrence(call, x.data(), x2.data(), state, y.data());
+    }
+    return y;
 }
 
 int64_t rows_of(const VerbCall& call, const VerbInputs& inputs) {
@@ -135,6 +163,13 @@ VerbInputs VerbInputs::copy_of(const VerbCall& call) {
     };
     inputs.x_ = copy(call.x);
     inputs.x2_ = copy(call.x2);
+    if (call.recurrence) {
+        for (const BatchRow& row : call.batch->rows) {
+            if (inputs.states_.contains(row.sequence)) continue;
+            const std::span<const float> state = call.cache_read->recurrence(row.sequence, call.cache_layer);
+            inputs.states_[row.sequence].assign(state.begin(), state.end());
+        }
+    }
     // route writes its slots, and their contents before it are undefined.
     if (call.slots.rows > 0 && call.verb != Verb::route) {
         const int64_t count = call.slots.rows * call.slots.experts_per_row;
@@ -170,6 +205,12 @@ Result<std::vector<double>> float64_of(const VerbCall& call, const VerbInputs& i
             const int64_t from = call.slot_input == SlotInput::slot ? row : row / slots.experts_per_row;
             return product(call.stack->at(slots.experts[row]), widened(inputs.x(), from), activations);
         }
+        case Verb::head_linear:
+            return product(call.stack->at(row % call.stack->count), widened(inputs.x(), row), activations);
+        case Verb::causal_convolution:
+        case Verb::delta_rule:
+        case Verb::state_space:
+            return recurrence(call, inputs, row);
         default:
             return fail(ErrorKind::unsupported, "the float64 reference has no body for {}", describe(call));
     }

@@ -4,6 +4,7 @@
 // errors of earlier verbs.
 #pragma once
 
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -13,8 +14,8 @@
 
 namespace invar {
 
-// The inputs of a call, copied in before(), because verbs that work in place overwrite them. Host tensors only. Keys
-// and values are not copied: attention reads the call's SequenceState as it is stored.
+// The inputs of a call, copied in before(), because verbs that work in place overwrite them, and recurrences their
+// state. Host tensors only. Keys and values are not copied: attention reads the call's SequenceState as it is stored.
 class VerbInputs {
   public:
     static VerbInputs copy_of(const VerbCall& call);
@@ -25,12 +26,15 @@ class VerbInputs {
     const Tensor& x() const { return x_; }
     const Tensor& x2() const { return x2_; }
     const ExpertSlots& slots() const { return slots_; }
+    // The state of the recurrence, followed by its columns, of a sequence of the batch before the call.
+    const std::vector<float>& state(int32_t sequence) const { return states_.at(sequence); }
 
   private:
     std::vector<std::vector<float>> floats_;
     std::vector<int32_t> experts_;
     Tensor x_, x2_;
     ExpertSlots slots_;
+    std::map<int32_t, std::vector<float>> states_;
 };
 
 // Row `row` of the call's result, [width of the result]; for an expert verb, a row is a slot. For route it is the

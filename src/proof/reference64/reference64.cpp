@@ -25,7 +25,7 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
     TRY_ASSIGN(
         reference->cache_,
         SequenceState::create(
-            {.geometry = {.layers = config.kv_geometry(), .recurrences = {}, .type = request.cache_type, .places = {}},
+            {.geometry = config.state_geometry(request.cache_type),
              .units = reference->plan_.cache_units,
              .digest = "float64 " + config.name}));
     TRY_ASSIGN(reference->model_, architecture->build(config, reference->weights_));
