@@ -1,6 +1,7 @@
 // Ranks by insertion: n is at most a few hundred and k about eight.
 #include "arithmetic/routing.h"
 
+#include <cstddef>
 #include <limits>
 
 #include "arithmetic/elementary.h"
@@ -40,19 +41,19 @@ namespace {
 // Marks the experts that cannot be chosen with -inf in `ranks`.
 void leave_out_groups(const RouteSpec& spec, int64_t n, std::vector<float>& ranks) {
     const int64_t size = n / spec.groups;
-    std::vector<float> group_scores(static_cast<size_t>(spec.groups));
+    std::vector<float> group_scores(static_cast<std::size_t>(spec.groups));
     for (int64_t group = 0; group < spec.groups; ++group) {
         const int64_t best_of = spec.group_score == RouteSpec::GroupScore::best || size == 1 ? 1 : 2;
         const Routing best = top_k(ranks.data() + group * size, size, best_of);
         float score = best.experts[0].weight;
         if (best_of == 2) score = score + best.experts[1].weight;
-        group_scores[static_cast<size_t>(group)] = score;
+        group_scores[static_cast<std::size_t>(group)] = score;
     }
-    std::vector<bool> used(static_cast<size_t>(spec.groups), false);
+    std::vector<bool> used(static_cast<std::size_t>(spec.groups), false);
     for (const RoutedExpert& group : top_k(group_scores.data(), spec.groups, spec.groups_used).experts)
-        used[static_cast<size_t>(group.expert)] = true;
+        used[static_cast<std::size_t>(group.expert)] = true;
     for (int64_t i = 0; i < n; ++i) {
-        if (!used[static_cast<size_t>(i / size)]) ranks[static_cast<size_t>(i)] = -std::numeric_limits<float>::infinity();
+        if (!used[static_cast<std::size_t>(i / size)]) ranks[static_cast<std::size_t>(i)] = -std::numeric_limits<float>::infinity();
     }
 }
 
@@ -72,7 +73,7 @@ Routing route(const RouteSpec& spec, const float* logits, const float* selection
             break;
     }
     std::vector<float> ranks(scores, scores + n);
-    for (int64_t i = 0; selection_bias != nullptr && i < n; ++i) ranks[static_cast<size_t>(i)] = scores[i] + selection_bias[i];
+    for (int64_t i = 0; selection_bias != nullptr && i < n; ++i) ranks[static_cast<std::size_t>(i)] = scores[i] + selection_bias[i];
     if (spec.groups > 1) leave_out_groups(spec, n, ranks);
 
     Routing routing = top_k(ranks.data(), n, spec.experts_per_row);
@@ -83,10 +84,10 @@ Routing route(const RouteSpec& spec, const float* logits, const float* selection
         std::vector<float> chosen_logits;
         for (const RoutedExpert& chosen : routing.experts) chosen_logits.push_back(chosen.weight);
         softmax(chosen_logits.data(), static_cast<int64_t>(chosen_logits.size()), chosen_logits.data());
-        for (size_t j = 0; j < chosen_logits.size(); ++j) routing.experts[j].weight = chosen_logits[j];
+        for (std::size_t j = 0; j < chosen_logits.size(); ++j) routing.experts[j].weight = chosen_logits[j];
     } else if (spec.renormalise) {
         float total = routing.experts[0].weight;
-        for (size_t j = 1; j < routing.experts.size(); ++j) total = total + routing.experts[j].weight;
+        for (std::size_t j = 1; j < routing.experts.size(); ++j) total = total + routing.experts[j].weight;
         if (spec.sum_floor != 0) total = total + spec.sum_floor;
         for (RoutedExpert& chosen : routing.experts) chosen.weight = chosen.weight / total;
     }

@@ -36,7 +36,7 @@ class Finder {
         const TensorInfo* weight = checkpoint_.find(tensor_);
         if (weight != nullptr && weight->format != nullptr) {
             found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
-            if (weight->format->id == FormatId::nvfp4) TRY(read_gguf_scales());
+            if (checkpoint_.dialect() == Dialect::gguf && !holds_plain_numbers(*weight->format)) TRY(read_gguf_scales());
         } else if (weight != nullptr) {
             TRY(weight->dtype == "F8_E4M3" ? f8(*weight) : modelopt(*weight));
         } else if (const TensorInfo* packed = beside(".weight_packed")) {

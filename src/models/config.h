@@ -100,6 +100,12 @@ struct LayerSpec {
     bool has_ffn() const { return !std::holds_alternative<NoBranch>(ffn); }
 };
 
+// Tensors that a checkpoint may have and that the model does not use. "*" in the pattern matches any text.
+struct UnusedTensors {
+    std::string pattern;  // of names: "model.layers.46.*"
+    std::string because;  // a clause: "a layer that predicts further tokens, which is not computed"
+};
+
 struct ModelConfig {
     std::string architecture;  // "qwen3moe"
     std::string name;          // general.name, or the checkpoint's name
@@ -116,6 +122,7 @@ struct ModelConfig {
     std::vector<LayerSpec> layers;
     std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe
     std::vector<std::string> tensors_read;  // tensors whose numbers are in this config
+    std::vector<UnusedTensors> tensors_unused;
 
     // What a sequence keeps for each layer. Layers without keys, or without a recurrence, have zeros.
     std::vector<KvGeometry> kv_geometry() const;

@@ -126,6 +126,7 @@ void Float64Ops::run_rows(const VerbCall& call, float64::RowBody body) {
               .x = x_row,
               .x2 = x2_row,
               .slot_weight = slot_weight,
+              .slot_expert = slot_expert,
               .decoder = rooms_[static_cast<size_t>(worker)].decoder},
              wide.row(row));
     });
