@@ -1,5 +1,5 @@
-// Tries the ways in which each weight may be stored, counts the rows that weights use of each tensor, and applies the
-// rules for tensors that are left over: see binding.h.
+// Binds every weight, counts what the weights use of each tensor, and applies the rules for tensors that are left over:
+// see binding.h. weight_search.cpp finds one weight.
 #include "checkpoint/binding.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "checkpoint/ignore_rules.h"
 #include "checkpoint/module_tensors.h"
 #include "checkpoint/quantization_config.h"
 #include "files/model_directory.h"
@@ -17,238 +18,99 @@
 namespace invar {
 namespace {
 
-// A rule matches a part of a name: its end, its beginning, or a tensor that shares its storage.
-struct IgnoreRule {
-    enum class Where : uint8_t { end, start } where;
-    std::string_view rule, text, because;
-};
-constexpr std::string_view kActivations = "scales of quantised activations: here activations get scales of their own";
-constexpr std::string_view kCacheScales = "scales of a quantised cache: here the cache is not";
-constexpr std::string_view kOtherSenses = "not part of the text model";
-using Where = IgnoreRule::Where;
-constexpr IgnoreRule kGgufRules[] = {{Where::end, "*.input_scale", ".input_scale", kActivations}};
-constexpr IgnoreRule kHuggingFaceRules[] = {
-    {Where::end, "*.input_scale", ".input_scale", kActivations},
-    {Where::end, "*.input_global_scale", ".input_global_scale", kActivations},
-    {Where::end, "*.activation_scale", ".activation_scale", kActivations},
-    {Where::end, "*.k_scale", ".k_scale", kCacheScales},
-    {Where::end, "*.v_scale", ".v_scale", kCacheScales},
-    {Where::end, "*.rotary_emb.inv_freq", ".rotary_emb.inv_freq", "rope's frequencies, which the config gives"},
-    {Where::start, "vision_tower.*", "vision_tower.", kOtherSenses},
-    {Where::start, "model.vision_tower.*", "model.vision_tower.", kOtherSenses},
-    {Where::start, "visual.*", "visual.", kOtherSenses},
-    {Where::start, "model.visual.*", "model.visual.", kOtherSenses},
-    {Where::start, "multi_modal_projector.*", "multi_modal_projector.", kOtherSenses},
-    {Where::start, "model.multi_modal_projector.*", "model.multi_modal_projector.", kOtherSenses},
-    {Where::start, "audio_tower.*", "audio_tower.", kOtherSenses},
-    {Where::start, "mtp.*", "mtp.", "a head that predicts several tokens, which is not computed"},
-};
-
-// Of Mistral's own layout.
-constexpr IgnoreRule kMistralRules[] = {
-    {Where::end, "*.qscale_act", ".qscale_act", kActivations},
-    {Where::start, "vision_encoder.*", "vision_encoder.", kOtherSenses},
-    {Where::start, "vision_language_adapter.*", "vision_language_adapter.", kOtherSenses},
-    {Where::start, "patch_merger.*", "patch_merger.", kOtherSenses},
-    {Where::start, "pre_mm_projector_norm.*", "pre_mm_projector_norm.", kOtherSenses},
-};
-
-std::span<const IgnoreRule> rules_of(Dialect dialect) {
-    switch (dialect) {
-        case Dialect::gguf:
-            return kGgufRules;
-        case Dialect::hugging_face:
-            return kHuggingFaceRules;
-        case Dialect::mistral:
-            return kMistralRules;
-    }
-    return {};
-}
-
-const IgnoreRule* rule_for(std::string_view name, Dialect dialect) {
-    const std::span<const IgnoreRule> rules = rules_of(dialect);
-    const auto found = std::find_if(rules.begin(), rules.end(), [&](const IgnoreRule& rule) {
-        return rule.where == Where::end ? name.ends_with(rule.text) : name.starts_with(rule.text);
-    });
-    return found == rules.end() ? nullptr : &*found;
-}
-
-// The rows of a module that belong to each matrix of a weight of this shape.
-struct Slices {
-    int64_t rows = 0;    // in the module, for one matrix
-    int64_t wanted = 0;  // how many of them
-    bool fits = false;
-};
-
-Slices slices_of(const std::vector<int64_t>& stored, const std::vector<int64_t>& wanted, const RowOrder& order) {
-    const auto rows_of = [](const std::vector<int64_t>& shape) {
-        return shape.size() == 1 ? shape[0] : shape[shape.size() - 2];
-    };
-    Slices slices{.wanted = rows_of(wanted)};
-    if (stored.size() != wanted.size()) return slices;
-    slices.rows = rows_of(stored);
-    const bool same_matrices = wanted.size() < 3 || stored[0] == wanted[0];
-    const bool same_columns = wanted.size() == 1 || stored.back() == wanted.back();
-    const bool enough = order.first + (slices.wanted - 1) * order.step < slices.rows;
-    slices.fits = same_matrices && same_columns && enough;
-    return slices;
-}
-
-std::string recipe_of(const ModuleTensors& module, const TensorChoice& choice, const Slices& slices, int64_t experts) {
-    std::vector<std::string> parts;
-    if (experts > 1) parts.push_back(fmt::format("{} experts joined", experts));
-    if (slices.rows != slices.wanted) {
-        parts.push_back(fmt::format("rows {} to {} of '{}'", choice.order.first,
-                                    choice.order.first + (slices.wanted - 1) * choice.order.step,
-                                    printable(module.weights->name)));
-    }
-    if (choice.order.head_width > 0)
-        parts.emplace_back("rope's pairs are neighbouring rows and become halves of a head");
-    if (module.scales != nullptr) parts.emplace_back("codes and scales put into blocks");
-    if (!module.multipliers.empty()) parts.emplace_back("scale of the whole tensor beside it");
-    if (!module.row_multipliers.empty()) parts.emplace_back("scale of each row beside it");
-    return fmt::format("{}", fmt::join(parts, "; "));
-}
-
-tl::unexpected<Error> misshapen(const Checkpoint& checkpoint, const TensorInfo& tensor,
-                                const std::vector<int64_t>& stored, const std::vector<int64_t>& wanted) {
-    return fail("{}: tensor '{}' has shape {}, but the {} asks for {}; the file contradicts itself", checkpoint.name(),
-                printable(tensor.name), shape_text(stored),
-                checkpoint.dialect() == Dialect::gguf ? "metadata" : "config", shape_text(wanted));
-}
-
-// Adds one module's matrices and scales to a weight. `shape` is the shape of the part of the weight that they make.
-Result<void> add_module(const ModuleTensors& module, const TensorChoice& choice, const std::vector<int64_t>& shape,
-                        const Checkpoint& checkpoint, bool whole, StoredWeight& stored) {
-    const Slices slices = slices_of(module.shape, shape, choice.order);
-    if (!slices.fits || (whole && module.shape != shape))
-        return misshapen(checkpoint, *module.weights, module.shape, shape);
-    if (stored.format != nullptr &&
-        (stored.format != module.format || stored.packing != module.packing ||
-         stored.scale_order != module.scale_order || stored.scales.empty() != module.multipliers.empty() ||
-         stored.row_scales.empty() != module.row_multipliers.empty())) {
-        return fail(ErrorKind::unsupported,
-                    "{}: tensor '{}' is stored as {} and the experts before it as {}; experts of one layer must be "
-                    "stored alike",
-                    checkpoint.name(), printable(module.weights->name), module.format->name, stored.format->name);
-    }
-    stored.format = module.format;
-    stored.packing = module.packing;
-    stored.scale_order = module.scale_order;
-    const int64_t count = shape.size() == 3 ? shape[0] : 1;
-    for (int64_t i = 0; i < count; ++i) {
-        StoredMatrix matrix{.weights = module.weights, .scales = module.scales, .order = choice.order};
-        matrix.order.first += i * slices.rows;
-        stored.matrices.push_back(matrix);
-        if (!module.multipliers.empty())
-            stored.scales.push_back(module.multipliers[module.multipliers.size() == 1 ? 0 : static_cast<size_t>(i)]);
-        if (!module.divisors.empty()) stored.divisors.push_back(module.divisors.front());
-        for (int64_t row = 0; row < slices.wanted && !module.row_multipliers.empty(); ++row)
-            stored.row_scales.push_back(module.row_multipliers[static_cast<size_t>(matrix.order.at(row))]);
-    }
-    stored.read.insert(stored.read.end(), module.read.begin(), module.read.end());
-    return {};
-}
-
-// The name of an expert's tensor.
-std::string expert_name(const std::string& pattern, int64_t expert) {
-    const size_t place = pattern.find("{}");
-    return pattern.substr(0, place) + std::to_string(expert) + pattern.substr(place + 2);
-}
-
-// Finds the weight in one of the ways in which it may be stored; nothing if none of its tensors is there.
-Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, const TensorChoice& choice,
-                                                const Checkpoint& checkpoint) {
-    StoredWeight stored{.name = weight.tensor(), .shape = weight.shape, .law = choice.law};
-    const bool whole = &choice == &weight.choices.front();
-    const bool apart = choice.tensor.find("{}") != std::string::npos;
-    const int64_t experts = apart ? weight.shape[0] : 1;
-    const std::vector<int64_t> shape =
-        apart ? std::vector<int64_t>(weight.shape.begin() + 1, weight.shape.end()) : weight.shape;
-    for (int64_t expert = 0; expert < experts; ++expert) {
-        const std::string name = apart ? expert_name(choice.tensor, expert) : choice.tensor;
-        TRY_ASSIGN(const std::optional<ModuleTensors> module, find_module(checkpoint, name));
-        if (!module && expert == 0) return std::optional<StoredWeight>();
-        if (!module) {
-            return fail("{}: tensor '{}' ({}, expert {} of {}) is missing; the file is incomplete", checkpoint.name(),
-                        name, to_string(weight.id), expert, experts);
-        }
-        TRY(add_module(*module, choice, shape, checkpoint, whole, stored));
-        if (expert == 0)
-            stored.recipe = recipe_of(*module, choice, slices_of(module->shape, shape, choice.order), experts);
-    }
-    if (weight.kind == WeightShape::vector && !holds_plain_numbers(*stored.format)) {
-        return fail("{}: tensor '{}' is a vector stored as {}, but norms and biases must be f32, f16 or bf16",
-                    checkpoint.name(), choice.tensor, stored.format->name);
-    }
-    return std::optional<StoredWeight>(std::move(stored));
-}
-
-// Counts how many rows of each tensor the weights use.
-class RowsUsed {
+// Counts how many elements of each tensor the weights use.
+class ElementsUsed {
   public:
     void add(const StoredWeight& stored) {
         if (stored.matrices.empty()) return;
-        const int64_t rows = stored.shape.size() == 1 ? stored.shape[0] : stored.rows_of_matrix();
+        const bool vector = stored.shape.size() == 1;
         for (const StoredMatrix& matrix : stored.matrices) {
-            used_[matrix.weights->name] += rows;
+            const TensorInfo& tensor = *matrix.weights;
+            const bool codes = stored.packing != CodePacking::blocks || matrix.source != nullptr;
+            const int64_t rows = vector ? stored.shape[0] : stored.rows_of_matrix();
+            if (stored.transposed) {
+                used_[tensor.name] += codes ? stored.columns() * of_row(tensor) : stored.columns() * rows;
+            } else {
+                used_[tensor.name] += vector ? rows : rows * (codes ? of_row(tensor) : stored.columns());
+            }
             if (matrix.scales != nullptr) read_.insert(matrix.scales->name);
+            if (matrix.source != nullptr) add_scales(*matrix.source);
         }
         for (const TensorInfo* tensor : stored.read) read_.insert(tensor->name);
     }
     void add_read(const std::string& tensor) { read_.insert(tensor); }
 
     bool unused(const TensorInfo& tensor) const { return !used_.contains(tensor.name) && !read_.contains(tensor.name); }
-    int64_t rows(const TensorInfo& tensor) const {
-        return read_.contains(tensor.name) ? all_rows(tensor) : used_.at(tensor.name);
+    int64_t of(const TensorInfo& tensor) const {
+        return read_.contains(tensor.name) ? tensor.weights() : used_.at(tensor.name);
     }
+    static int64_t of_row(const TensorInfo& tensor) { return tensor.weights() / rows(tensor); }
+
+  private:
     // With four dimensions the tensor holds blocks of codes, [matrices, rows, blocks, bytes].
-    static int64_t all_rows(const TensorInfo& tensor) {
+    static int64_t rows(const TensorInfo& tensor) {
         if (tensor.shape.size() == 4) return tensor.shape[0] * tensor.shape[1];
         return tensor.shape.size() == 1 ? tensor.shape[0] : tensor.rows();
     }
+    void add_scales(const StoredWeight& source) {
+        for (const StoredMatrix& matrix : source.matrices) {
+            if (matrix.scales != nullptr) read_.insert(matrix.scales->name);
+        }
+    }
 
-  private:
     std::map<std::string_view, int64_t> used_;
     std::set<std::string> read_;
 };
 
-RowsUsed count_rows(const ModelConfig& config, const std::vector<StoredWeight>& weights) {
-    RowsUsed used;
+ElementsUsed count_elements(const ModelConfig& config, const std::vector<StoredWeight>& weights) {
+    ElementsUsed used;
     for (const StoredWeight& stored : weights) used.add(stored);
     for (const std::string& tensor : config.tensors_read) used.add_read(tensor);
     return used;
 }
 
 // A head that is tied but stored all the same.
-constexpr IgnoreRule kTied{Where::end, "the head", "", "the config says that it is the embedding"};
+constexpr IgnoreRule kTied{"the head", "the config says that it is the embedding"};
 
-Result<void> check_used_up(const RowsUsed& used, const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint,
-                           Binding& binding) {
+// Counts a tensor that a rule allows. What an architecture leaves out for one reason is one row, however many patterns
+// name it.
+void note_ignored(const IgnoreRule& rule, const TensorInfo& tensor, Binding& binding) {
+    auto row = std::find_if(binding.ignored.begin(), binding.ignored.end(), [&](const IgnoredTensors& one) {
+        return rule.of_config ? one.because == rule.because : one.rule == rule.pattern;
+    });
+    if (row == binding.ignored.end()) {
+        row = binding.ignored.insert(row, {.rule = std::string(rule.pattern), .because = std::string(rule.because)});
+    } else if (row->rule != rule.pattern && !row->rule.ends_with(", ...")) {
+        row->rule += ", ...";
+    }
+    ++row->tensors;
+    row->bytes += static_cast<int64_t>(tensor.bytes);
+}
+
+Result<void> check_used_up(const ModelConfig& config, const ElementsUsed& used, const std::vector<WantedWeight>& wanted,
+                           const Checkpoint& checkpoint, Binding& binding) {
     std::set<std::string_view> tied;
     for (const WantedWeight& weight : wanted) {
         if (weight.alias_of) tied.insert(weight.tensor());
     }
     for (const TensorInfo& tensor : checkpoint.tensors()) {
         if (!used.unused(tensor)) {
-            const int64_t all = RowsUsed::all_rows(tensor), rows = used.rows(tensor);
-            if (rows == all) continue;
-            return fail("{}: of tensor '{}' {} of {} rows are used by weights of the model; each must be used once",
-                        checkpoint.name(), printable(tensor.name), rows, all);
+            const int64_t all = tensor.weights(), some = used.of(tensor);
+            if (some == all) continue;
+            const int64_t row = some % ElementsUsed::of_row(tensor) == 0 ? ElementsUsed::of_row(tensor) : 1;
+            return fail("{}: of tensor '{}' {} of {} {} are used by weights of the model; each must be used once",
+                        checkpoint.name(), printable(tensor.name), some / row, all / row,
+                        row == 1 && tensor.shape.size() > 1 ? "numbers" : "rows");
         }
-        const IgnoreRule* rule = tied.contains(tensor.name) ? &kTied : rule_for(tensor.name, checkpoint.dialect());
-        if (rule == nullptr) {
+        const std::optional<IgnoreRule> rule =
+            tied.contains(tensor.name) ? std::optional(kTied) : ignore_rule(tensor.name, checkpoint.dialect(), config);
+        if (!rule) {
             return fail(
                 "{}: tensor '{}' (shape {}) is used by no weight of the model; running without it could change the "
                 "answers",
                 checkpoint.name(), printable(tensor.name), shape_text(tensor.shape));
         }
-        auto row = std::find_if(binding.ignored.begin(), binding.ignored.end(),
-                                [&](const IgnoredTensors& one) { return one.rule == rule->rule; });
-        if (row == binding.ignored.end())
-            row = binding.ignored.insert(row, {.rule = rule->rule, .because = rule->because});
-        ++row->tensors;
-        row->bytes += static_cast<int64_t>(tensor.bytes);
+        note_ignored(*rule, tensor, binding);
     }
     return {};
 }
@@ -291,9 +153,12 @@ Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Chec
     if (!config) return {};
     for (size_t i = 0; i < wanted.size(); ++i) {
         const WantedWeight& weight = wanted[i];
-        if (!weight.alias_of && !holds_plain_numbers(*binding.weights[i].format)) {
+        const auto in_file = [&](const StoredMatrix& matrix) -> const StoredWeight& {
+            return matrix.source != nullptr ? *matrix.source : binding.weights[i];
+        };
+        if (!weight.alias_of && !holds_plain_numbers(*in_file(binding.weights[i].matrices.front()).format)) {
             for (const StoredMatrix& matrix : binding.weights[i].matrices)
-                TRY(config->check(checkpoint.directory()->config_name(), module_of(matrix), binding.weights[i]));
+                TRY(config->check(checkpoint.directory()->config_name(), module_of(matrix), in_file(matrix)));
             continue;
         }
         const bool meant = config->ignore_is_complete && weight.kind != WeightShape::vector &&
@@ -313,14 +178,6 @@ Result<void> check_partition(const std::vector<WantedWeight>& wanted, const Chec
 
 }  // namespace
 
-Result<std::optional<StoredWeight>> find_stored(const WantedWeight& weight, const Checkpoint& checkpoint) {
-    for (const TensorChoice& choice : weight.choices) {
-        TRY_ASSIGN(std::optional<StoredWeight> stored, find_choice(weight, choice, checkpoint));
-        if (stored) return stored;
-    }
-    return std::optional<StoredWeight>();
-}
-
 Result<Binding> bind_weights(const ModelConfig& config, const std::vector<WantedWeight>& wanted,
                              const Checkpoint& checkpoint) {
     Binding binding;
@@ -338,7 +195,7 @@ Result<Binding> bind_weights(const ModelConfig& config, const std::vector<Wanted
         stored = std::move(*found);
     }
     TRY(check_partition(wanted, checkpoint, binding));
-    TRY(check_used_up(count_rows(config, binding.weights), wanted, checkpoint, binding));
+    TRY(check_used_up(config, count_elements(config, binding.weights), wanted, checkpoint, binding));
     return binding;
 }
 
@@ -349,10 +206,10 @@ std::vector<const TensorInfo*> unused_tensors(const ModelConfig& config, const s
         auto found = find_stored(weight, checkpoint);
         if (found && *found) weights.push_back(std::move(**found));
     }
-    const RowsUsed used = count_rows(config, weights);
+    const ElementsUsed used = count_elements(config, weights);
     std::vector<const TensorInfo*> unused;
     for (const TensorInfo& tensor : checkpoint.tensors()) {
-        if (used.unused(tensor) && rule_for(tensor.name, checkpoint.dialect()) == nullptr) unused.push_back(&tensor);
+        if (used.unused(tensor) && !ignore_rule(tensor.name, checkpoint.dialect(), config)) unused.push_back(&tensor);
     }
     return unused;
 }

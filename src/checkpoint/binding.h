@@ -15,8 +15,8 @@ namespace invar {
 
 // Tensors that no weight uses, with the rule that allows this.
 struct IgnoredTensors {
-    std::string_view rule;     // "*.input_scale"
-    std::string_view because;  // a sentence
+    std::string rule;     // "*.input_scale"
+    std::string because;  // a clause
     int64_t tensors = 0, bytes = 0;
 };
 

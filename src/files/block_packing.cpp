@@ -105,6 +105,22 @@ int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t colu
     return 0;
 }
 
+ColumnUnit weight_unit(CodePacking packing, const Format& format) {
+    switch (packing) {
+        case CodePacking::blocks:
+            return {format.block_weights, format.block_bytes};
+        case CodePacking::nvfp4_pairs:
+            return {16, 8};
+        case CodePacking::mxfp4_pairs:
+            return {32, 16};
+        case CodePacking::f8_grid:
+            return {128, 128};
+        case CodePacking::int4_words:
+            return {format.block_weights, format.block_weights / 2};
+    }
+    return {};
+}
+
 void pack_row(CodePacking packing, const Format& format, const PackingRow& row, std::byte* out) {
     switch (packing) {
         case CodePacking::nvfp4_pairs:

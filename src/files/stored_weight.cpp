@@ -37,6 +37,22 @@ void decode_nvfp4(const std::byte* stored, int64_t columns, ScaleOrder order, fl
 
 int64_t bytes_of_row(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.bytes) / tensor.rows(); }
 
+// Puts the columns of rows into the wanted order. A unit is stored and moved as a whole.
+const std::byte* order_columns(const GroupOrder& order, const ColumnUnit& unit, const std::byte* rows, int64_t count,
+                               int64_t columns, std::vector<std::byte>& room) {
+    const int64_t row_bytes = columns / unit.columns * unit.bytes;
+    room.resize(std::max(room.size(), static_cast<size_t>(count * row_bytes)));
+    const auto byte_of = [&](int64_t column) { return column / unit.columns * unit.bytes; };
+    for (int64_t column = 0, run = 0; column < columns; column += run) {
+        run = order.run(column, columns - column);
+        const int64_t from = byte_of(order.at(column)), to = byte_of(column);
+        for (int64_t row = 0; row < count; ++row)
+            std::memcpy(room.data() + row * row_bytes + to, rows + row * row_bytes + from,
+                        static_cast<size_t>(byte_of(run)));
+    }
+    return room.data();
+}
+
 // Refuses scales of blocks, which are rows [first, first + rows) of their tensor.
 Result<void> check_scales(CodePacking packing, const TensorInfo& tensor, const std::byte* scales, int64_t first,
                           int64_t rows) {
@@ -63,7 +79,7 @@ int64_t StoredWeight::rows() const {
 }
 
 const std::byte* StoredWeight::in_place() const {
-    if (packing != CodePacking::blocks) return nullptr;
+    if (packing != CodePacking::blocks || transposed || columns_order.moves()) return nullptr;
     const StoredMatrix& first = matrices.front();
     const int64_t each = rows_of_matrix();
     for (size_t i = 0; i < matrices.size(); ++i) {
@@ -79,6 +95,10 @@ StoredWeight::Place StoredWeight::place_of(int64_t row) const {
     const int64_t each = rows_of_matrix();
     const StoredMatrix& matrix = matrices[static_cast<size_t>(row / each)];
     const TensorInfo& tensor = *matrix.weights;
+    if (transposed) {
+        const int64_t at = matrix.first_row * bytes_of_row(tensor);
+        return {tensor.file_index, static_cast<int64_t>(tensor.file_offset) + at};
+    }
     return {tensor.file_index, static_cast<int64_t>(tensor.file_offset) +
                                    matrix.order.at(row % each) * packed_row_bytes(packing, *format, columns())};
 }
@@ -98,11 +118,16 @@ Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix
                                   std::byte* out) {
     const int64_t columns = weight.columns(), row_bytes = weight.row_bytes();
     const int64_t stored_bytes = packed_row_bytes(weight.packing, *weight.format, columns);
+    const bool moves = weight.columns_order.moves();
     // Consecutive rows are read at once.
-    const int64_t run = matrix.order.consecutive() ? count : 1;
-    for (int64_t done = 0; done < count; done += run) {
+    for (int64_t done = 0, run = 0; done < count; done += run) {
         const int64_t row = matrix.order.at(first + done);
+        run = matrix.order.run(first + done, count - done);
         TRY_ASSIGN(const std::byte* stored, bytes(*matrix.weights, row * stored_bytes, run * stored_bytes, weights_));
+        if (moves) {
+            const ColumnUnit unit = weight_unit(weight.packing, *weight.format);
+            stored = order_columns(weight.columns_order, unit, stored, run, columns, ordered_weights_);
+        }
         if (weight.packing == CodePacking::blocks) {
             std::memcpy(out + done * row_bytes, stored, static_cast<size_t>(run * row_bytes));
             continue;
@@ -112,6 +137,11 @@ Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix
         TRY_ASSIGN(const std::byte* scales,
                    bytes(*matrix.scales, first_scale * scale_bytes, scale_rows * scale_bytes, scales_));
         if (access_ == Access::read) TRY(check_scales(weight.packing, *matrix.scales, scales, first_scale, scale_rows));
+        if (moves) {
+            const int64_t width = weight_unit(weight.packing, *weight.format).columns;
+            const ColumnUnit unit{width, scale_bytes / (columns / width)};
+            scales = order_columns(weight.columns_order, unit, scales, scale_rows, columns, ordered_scales_);
+        }
         for (int64_t i = 0; i < run; ++i) {
             const int64_t at = scale_row(weight.packing, row + i) - first_scale;
             pack_row(weight.packing, *weight.format,
@@ -125,10 +155,81 @@ Result<void> RowReader::make_rows(const StoredWeight& weight, const StoredMatrix
     return {};
 }
 
+// Makes rows [first, first + count) of one matrix from columns of the tensor, which has plain numbers.
+Result<void> RowReader::transpose(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
+                                  std::byte* out) {
+    if (matrix.source != nullptr) return transpose_decoded(weight, matrix, first, count, out);
+    const auto element = static_cast<size_t>(weight.format->block_bytes);
+    const auto row_bytes = static_cast<size_t>(weight.row_bytes());
+    std::vector<int64_t> from(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) from[static_cast<size_t>(i)] = matrix.order.at(first + i);
+    const auto [low, high] = std::minmax_element(from.begin(), from.end());
+    const int64_t begin = *low, width = *high - *low + 1, stored_bytes = bytes_of_row(*matrix.weights);
+    for (int64_t column = 0; column < weight.columns(); ++column) {
+        const int64_t row = matrix.first_row + weight.columns_order.at(column);
+        TRY_ASSIGN(const std::byte* stored,
+                   bytes(*matrix.weights, row * stored_bytes + begin * static_cast<int64_t>(element),
+                         width * static_cast<int64_t>(element), weights_));
+        std::byte* to = out + static_cast<size_t>(column) * element;
+        for (const int64_t at : from) {
+            std::memcpy(to, stored + static_cast<size_t>(at - begin) * element, element);
+            to += row_bytes;
+        }
+    }
+    return {};
+}
+
+Result<void> RowReader::transpose_decoded(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first,
+                                          int64_t count, std::byte* out) {
+    if (source_reader_ == nullptr) source_reader_ = std::make_unique<RowReader>(access_);
+    std::vector<float> stored(static_cast<size_t>(matrix.source->columns()));
+    for (int64_t column = 0; column < weight.columns(); ++column) {
+        const int64_t row = matrix.first_row + weight.columns_order.at(column);
+        TRY(source_reader_->decode(*matrix.source, row, stored.data()));
+        for (int64_t i = 0; i < count; ++i) {
+            const float value = stored[static_cast<size_t>(matrix.order.at(first + i))];
+            std::memcpy(out + (i * weight.columns() + column) * static_cast<int64_t>(sizeof value), &value,
+                        sizeof value);
+        }
+    }
+    return {};
+}
+
+Result<const std::byte*> RowReader::transposed_rows(const StoredWeight& weight, int64_t first, int64_t count) {
+    constexpr int64_t kPanelBytes = int64_t{1} << 20;
+    const int64_t each = weight.rows_of_matrix(), row_bytes = weight.row_bytes();
+    buffer_.resize(std::max(buffer_.size(), static_cast<size_t>(count * row_bytes)));
+    for (int64_t done = 0, some = 0; done < count; done += some) {
+        const StoredMatrix& matrix = weight.matrices[static_cast<size_t>((first + done) / each)];
+        const int64_t row = (first + done) % each;
+        if (!panel_.of(weight, matrix) || row < panel_.first || row >= panel_.first + panel_.count) {
+            const bool many = count == 1 || matrix.source != nullptr;
+            const int64_t size = std::max(count - done, many ? kPanelBytes / row_bytes : 0);
+            panel_ = {.matrix = matrix,
+                      .columns = weight.columns(),
+                      .columns_order = weight.columns_order,
+                      .first = row,
+                      .count = std::min(size, each - row),
+                      .rows = std::move(panel_.rows)};
+            panel_.rows.resize(static_cast<size_t>(panel_.count * row_bytes));
+            const Result<void> made = transpose(weight, matrix, row, panel_.count, panel_.rows.data());
+            if (!made) panel_.count = 0;
+            TRY(made);
+        }
+        const int64_t in_panel = row - panel_.first;
+        some = std::min(count - done, panel_.count - in_panel);
+        std::memcpy(buffer_.data() + done * row_bytes, panel_.rows.data() + in_panel * row_bytes,
+                    static_cast<size_t>(some * row_bytes));
+    }
+    return buffer_.data();
+}
+
 Result<const std::byte*> RowReader::rows(const StoredWeight& weight, int64_t first, int64_t count) {
+    if (weight.transposed) return transposed_rows(weight, first, count);
     const int64_t each = weight.rows_of_matrix(), row_bytes = weight.row_bytes();
     const StoredMatrix& at_first = weight.matrices[static_cast<size_t>(first / each)];
-    if (weight.packing == CodePacking::blocks && at_first.order.consecutive() && first % each + count <= each)
+    if (weight.packing == CodePacking::blocks && !weight.columns_order.moves() && at_first.order.consecutive() &&
+        first % each + count <= each)
         return bytes(*at_first.weights, at_first.order.at(first % each) * row_bytes, count * row_bytes, buffer_);
     if (static_cast<int64_t>(buffer_.size()) < count * row_bytes)
         buffer_.resize(static_cast<size_t>(count * row_bytes));

@@ -1,39 +1,24 @@
 // How a checkpoint holds one weight, and its rows as blocks of a Format. This covers every container and every form: a
-// tensor, a slice of one, rows in another order, codes beside their scales, or one tensor per expert. Rows are handed
-// out a few at a time, so that no expanded copy of a weight ever exists. checkpoint/binding.h decides which tensors
-// make up a weight.
+// tensor, a slice of one, rows or columns in another order (row_order.h), a transposed tensor, codes beside their
+// scales, or one tensor per expert. Rows are handed out a few at a time, so that no expanded copy of a weight ever
+// exists. checkpoint/binding.h decides which tensors make up a weight.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "files/row_order.h"
 #include "files/tensor_info.h"
 
 namespace invar {
 
-// Maps row r of a matrix of the weight to the row first + step * order(r) of a tensor.
-struct RowOrder {
-    int64_t first = 0, step = 1;
-    // The size of a head whose first `rotary_width` rows are stored as neighbouring pairs of rope but wanted as halves:
-    // row i of the halves is stored as row 2 i, row i + rotary_width / 2 as row 2 i + 1. 0: the order is as wanted.
-    int64_t head_width = 0, rotary_width = 0;
-
-    int64_t at(int64_t row) const {
-        if (head_width > 0) {
-            const int64_t in_head = row % head_width, half = rotary_width / 2;
-            if (in_head < rotary_width) row += 2 * (in_head % half) + in_head / half - in_head;
-        }
-        return first + step * row;
-    }
-    bool consecutive() const { return step == 1 && head_width == 0; }
-    bool operator==(const RowOrder&) const = default;
-};
-
-// The change to be made to the numbers of a vector.
+// The change to be made to the numbers of a vector: 1 + x is rounded once, and -exp(x) is that of
+// arithmetic/elementary.h, at most 1 ulp.
 enum class VectorLaw : uint8_t { as_stored, plus_one, minus_exp };
 
 // The content of a row of the tensor of weights, and how it becomes blocks of the format (block_packing.h).
@@ -54,11 +39,18 @@ enum class ScaleOrder : uint8_t {
     divides_block_scales,  // code * (block scale / divisor): NVFP4 of compressed-tensors
 };
 
+struct StoredWeight;
+
 // One matrix of the weight, or its vector.
 struct StoredMatrix {
     const TensorInfo* weights = nullptr;
     const TensorInfo* scales = nullptr;  // scales of its blocks, with the same rows (f8_grid: the same blocks of rows)
     RowOrder order;
+    int64_t first_row = 0;  // of a transposed weight, whose `order` is that of the tensor's columns
+    // Of a transposed weight whose tensor has blocks along its own rows: the weight that the whole tensor is. The
+    // numbers that it decodes to are the F32 numbers of this one.
+    std::shared_ptr<const StoredWeight> source = nullptr;
+    bool operator==(const StoredMatrix&) const = default;
 };
 
 struct StoredWeight {
@@ -73,6 +65,9 @@ struct StoredWeight {
     std::vector<const TensorInfo*> read;  // the tensors that these numbers came from, and others that were looked at
     ScaleOrder scale_order = ScaleOrder::last;  // another one only where `format` is nvfp4
     VectorLaw law = VectorLaw::as_stored;
+    GroupOrder columns_order = {};  // of each row: wanted column c is stored as column columns_order.at(c)
+    // Row r, column c is stored in the tensor's row first_row + columns_order.at(c), column order.at(r).
+    bool transposed = false;
     std::string recipe;  // how it is made, in words; "": it is the tensor itself
 
     int64_t columns() const { return shape.back(); }
@@ -115,9 +110,26 @@ class RowReader {
                                    std::vector<std::byte>& room);
     Result<void> make_rows(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
                            std::byte* out);
+    Result<void> transpose(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
+                           std::byte* out);
+    Result<void> transpose_decoded(const StoredWeight& weight, const StoredMatrix& matrix, int64_t first, int64_t count,
+                                   std::byte* out);
+    Result<const std::byte*> transposed_rows(const StoredWeight& weight, int64_t first, int64_t count);
 
     Access access_;
-    std::vector<std::byte> buffer_, weights_, scales_;
+    std::vector<std::byte> buffer_, weights_, scales_, ordered_weights_, ordered_scales_;
+    // Rows of a transposed weight, which are made many at a time: row by row, the tensor would be read again for each.
+    struct Panel {
+        StoredMatrix matrix;
+        int64_t columns = 0;
+        GroupOrder columns_order;
+        int64_t first = 0, count = 0;
+        std::vector<std::byte> rows;
+        bool of(const StoredWeight& weight, const StoredMatrix& one) const {
+            return matrix == one && columns == weight.columns() && columns_order == weight.columns_order;
+        }
+    } panel_;
+    std::unique_ptr<RowReader> source_reader_;
 };
 
 }  // namespace invar

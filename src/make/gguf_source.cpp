@@ -73,7 +73,7 @@ Result<GgufSource> GgufSource::of(const Checkpoint& in) {
                                      .bytes = static_cast<uint64_t>(weight.bytes())},
                             .weight = &weight};
         const bool vector = wanted.kind == WeightShape::vector;
-        tensor.row_order = inverse(wanted.gguf.order, vector ? wanted.shape.back() : weight.rows_of_matrix());
+        tensor.row_order = inverse(wanted.gguf.as.order, vector ? wanted.shape.back() : weight.rows_of_matrix());
         source.tensors_.push_back(std::move(tensor));
         const bool all_one = std::all_of(weight.scales.begin(), weight.scales.end(), [](float x) { return x == 1; });
         if (all_one) continue;

@@ -47,6 +47,12 @@ struct LayerSpec {
     const MixtureGeometry* mixture() const { return std::get_if<MixtureGeometry>(&ffn); }
 };
 
+// Tensors that a checkpoint may have and that the model does not use. "*" in the pattern matches any text.
+struct UnusedTensors {
+    std::string pattern;  // of names: "model.layers.46.*"
+    std::string because;  // a clause: "a layer that predicts further tokens, which is not computed"
+};
+
 struct ModelConfig {
     std::string architecture;  // "qwen3moe"
     std::string name;          // general.name, or the checkpoint's name
@@ -58,6 +64,7 @@ struct ModelConfig {
     std::vector<LayerSpec> layers;
     std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe
     std::vector<std::string> tensors_read;  // tensors whose numbers are in this config
+    std::vector<UnusedTensors> tensors_unused;
 
     std::vector<KvGeometry> kv_geometry() const;
     // The largest over all layers; 0 without a mixture.

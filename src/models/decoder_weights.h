@@ -31,17 +31,27 @@ enum class Need : uint8_t { wanted, if_present, never };
 
 struct VectorOptions {
     Need need = Need::wanted;
-    RowOrder gguf_order;  // of its elements in a GGUF file, and in Mistral's own layout
+    HeldAs gguf = {};          // how a GGUF file holds it; Mistral's own layout has the same order
+    HeldAs hugging_face = {};  // how Hugging Face's files hold it
+};
+
+// Another tensor that may hold a weight, as older files or other writers have it.
+struct OtherTensor {
+    Dialect dialect;
+    std::string_view tensor;
+    HeldAs as = {};
 };
 
 struct MatrixOptions {
-    RowOrder gguf_order;  // of its rows in a GGUF file and in Mistral's own; in Hugging Face's they are as wanted
+    HeldAs gguf = {};  // as in VectorOptions
+    HeldAs hugging_face = {};
     // Tensors whose rows hold those of this one from fused_row on; "": there is none.
     std::string_view gguf_fused = {}, hugging_face_fused = {};
     int64_t fused_row = 0;
     int64_t head_width = 0;  // its rows belong to heads of so many
     enum class Use : uint8_t { product, table /* rows are looked up */, logits } use = Use::product;
-    std::string_view alias_of = {};  // a role: where this tensor is absent, its storage is that one's
+    std::string_view alias_of = {};        // a role: where this tensor is absent, its storage is that one's
+    std::vector<OtherTensor> others = {};  // tried in this order where there is neither its own tensor nor a fused one
 };
 
 template <class Visitor>
@@ -57,7 +67,7 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
     const Need biases = traits.attention_biases ? Need::wanted : Need::if_present;
     const Need norms = traits.head_norms ? Need::wanted : Need::never;
     const auto fused = [](RowOrder order, int64_t first, int head_width) {
-        return MatrixOptions{.gguf_order = order,
+        return MatrixOptions{.gguf = {.order = order},
                              .gguf_fused = "attn_qkv.weight",
                              .hugging_face_fused = "self_attn.qkv_proj.weight",
                              .fused_row = first,
@@ -71,8 +81,8 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
                  fused({}, query + key, spec.value_width));
     visit.matrix(weights.output, {"attention_output", "attn_output.weight", "self_attn.o_proj.weight"}, config.width,
                  int64_t{spec.heads} * spec.value_width, {});
-    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", "self_attn.q_proj.bias"}, query, {biases, turned});
-    visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", "self_attn.k_proj.bias"}, key, {biases, turned});
+    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", "self_attn.q_proj.bias"}, query, {biases, {turned}});
+    visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", "self_attn.k_proj.bias"}, key, {biases, {turned}});
     visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", "self_attn.v_proj.bias"}, value, {biases, {}});
     visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", "self_attn.o_proj.bias"},
                  config.width, {Need::if_present, {}});

@@ -7,8 +7,13 @@ namespace {
 
 struct Root {
     std::string_view body, head;
+    std::string_view embedding = "embed_tokens.weight", norm = "norm.weight";  // what it calls these two
 };
-constexpr Root kRoots[] = {{"model.", ""}, {"language_model.model.", "language_model."}, {"model.language_model.", ""}};
+constexpr Root kRoots[] = {{"model.", ""},
+                           {"language_model.model.", "language_model."},
+                           {"model.language_model.", ""},
+                           {"backbone.", "", "embeddings.weight", "norm_f.weight"},
+                           {"language_model.backbone.", "language_model.", "embeddings.weight", "norm_f.weight"}};
 
 // Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
 // called.
@@ -58,12 +63,14 @@ std::string gguf_name(int layer, std::string_view name) {
 TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dialect()) {
     const Root* root = &kRoots[0];
     for (const Root& each : kRoots) {
-        if (checkpoint.find(fmt::format("{}embed_tokens.weight", each.body)) == nullptr) continue;
+        if (checkpoint.find(fmt::format("{}{}", each.body, each.embedding)) == nullptr) continue;
         root = &each;
         break;
     }
     body_ = root->body;
     head_ = root->head;
+    embedding_ = root->embedding;
+    norm_ = root->norm;
     const bool early = checkpoint.find("layers.0.block_sparse_moe.gate.weight") != nullptr;  // Mixtral's first files
     mixture_ = early ? "block_sparse_moe" : "feed_forward";
 }
@@ -75,7 +82,17 @@ std::string TensorNames::name(int layer, std::string_view gguf, std::string_view
         return layer < 0 || name.empty() ? name : fmt::format("layers.{}.{}", layer, name);
     }
     if (layer >= 0) return fmt::format("{}layers.{}.{}", body_, layer, hugging_face);
-    return fmt::format("{}{}", head ? head_ : body_, hugging_face);
+    if (head) return fmt::format("{}{}", head_, hugging_face);
+    if (hugging_face == kRoots[0].embedding) return fmt::format("{}{}", body_, embedding_);
+    return fmt::format("{}{}", body_, hugging_face == kRoots[0].norm ? std::string_view(norm_) : hugging_face);
+}
+
+void leave_out_layers(ModelConfig& config, const Checkpoint& checkpoint, int64_t first, int64_t count,
+                      std::string because) {
+    const TensorNames names(checkpoint);
+    for (int64_t layer = first; layer < first + count; ++layer) {
+        config.tensors_unused.push_back({names.name(static_cast<int>(layer), "*", "*"), because});
+    }
 }
 
 }  // namespace invar

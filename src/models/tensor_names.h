@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "files/checkpoint.h"
+#include "models/config.h"
 
 namespace invar {
 
@@ -23,8 +24,14 @@ class TensorNames {
 
   private:
     Dialect dialect_;
-    std::string body_, head_;  // of Hugging Face's names: "model.", ""
-    std::string mixture_;      // of Mistral's: "feed_forward"
+    std::string body_, head_;       // of Hugging Face's names: "model.", ""
+    std::string embedding_, norm_;  // "embed_tokens.weight", "norm.weight"
+    std::string mixture_;           // of Mistral's: "feed_forward"
 };
+
+// Adds every tensor of layers [first, first + count) to config.tensors_unused. Use it for layers behind the last one
+// that the config counts, which predict further tokens.
+void leave_out_layers(ModelConfig& config, const Checkpoint& checkpoint, int64_t first, int64_t count,
+                      std::string because);
 
 }  // namespace invar

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "files/checkpoint.h"
@@ -14,11 +15,32 @@ namespace invar {
 
 enum class WeightShape : uint8_t { vector, matrix, stack };
 
+// Whether a tensor has the columns of a weight as its rows, because its writer multiplies from the other side.
+enum class Transposed : uint8_t {
+    no,
+    yes,
+    where_plain,  // if it has plain numbers (F32, F16, BF16); codes with scales beside them are stored by row
+};
+
+// How a tensor holds a weight; {}: exactly as it is wanted.
+struct HeldAs {
+    RowOrder order = {};      // of each matrix's rows within the rows that the tensor has for it
+    GroupOrder columns = {};  // of the columns of each row
+    int64_t matrix_rows = 0;  // the tensor is one matrix, in which each matrix of the stack has so many rows; 0: it is
+                              // a stack itself
+    Transposed transposed = Transposed::no;
+    VectorLaw law = VectorLaw::as_stored;
+    std::vector<int64_t> shape =
+        {};  // that the tensor may have instead, with the numbers in the same sequence: {C, 1, K}
+    std::string_view factors =
+        {};  // of a stack: a vector with one factor for each matrix; where it is absent, all are 1
+};
+
 // One way in which a checkpoint may hold a weight.
 struct TensorChoice {
     std::string tensor;  // its name; "{}" in it stands for the number of an expert, which then has a tensor of its own
-    RowOrder order;      // of each matrix's rows within the rows that the tensor has for it
-    VectorLaw law = VectorLaw::as_stored;
+    HeldAs as = {};
+    std::string factors = {};  // the name of the tensor of as.factors
 };
 
 struct WantedWeight {

@@ -19,15 +19,16 @@ bool Declaration::is_tied() const {
     return absent && keys.boolean_at_top("tied head", false).value_or(false);
 }
 
-void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options) {
+void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, const VectorOptions& options) {
     const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
     if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
     WantedWeight& weight = add(names, WeightShape::vector, {size});
-    weight.choices = {{.tensor = tensor_name(names), .order = order_of(options.gguf_order)}};
-    weight.gguf.order = options.gguf_order;
+    weight.choices = {choice(tensor_name(names), held_as(options.gguf, options.hugging_face))};
+    weight.gguf.as = options.gguf;
 }
 
-void Declaration::vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options) {
+void Declaration::vector(const std::optional<WeightVector>&, WeightNames names, int64_t size,
+                         const VectorOptions& options) {
     vector(WeightVector(), names, size, options);
 }
 
@@ -46,8 +47,15 @@ std::string Declaration::tensor_name(WeightNames names, bool head) const {
 }
 
 // Mistral's own files have GGUF's order of rows.
-RowOrder Declaration::order_of(const RowOrder& gguf) const {
-    return dialect() == Dialect::hugging_face ? RowOrder() : gguf;
+HeldAs Declaration::held_as(const HeldAs& gguf, const HeldAs& hugging_face) const {
+    if (dialect() == Dialect::mistral) return {.order = gguf.order};
+    return dialect() == Dialect::gguf ? gguf : hugging_face;
+}
+
+TensorChoice Declaration::choice(std::string tensor, HeldAs as) const {
+    TensorChoice choice{.tensor = std::move(tensor), .as = std::move(as)};
+    if (!choice.as.factors.empty()) choice.factors = tensor_name({"", choice.as.factors, choice.as.factors});
+    return choice;
 }
 
 WantedWeight& Declaration::add(WeightNames names, WeightShape kind, std::vector<int64_t> shape) {
@@ -60,14 +68,18 @@ void Declaration::add_choices(WantedWeight& weight, WeightNames names, const Mat
     weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
     weight.makes_logits = options.use == MatrixOptions::Use::logits;
     weight.head_width = options.head_width;
-    const RowOrder order = order_of(options.gguf_order);
-    weight.choices = {{.tensor = tensor_name(names, weight.makes_logits), .order = order}};
-    weight.gguf.order = options.gguf_order;
+    const HeldAs as = held_as(options.gguf, options.hugging_face);
+    weight.choices = {choice(tensor_name(names, weight.makes_logits), as)};
+    weight.gguf.as = options.gguf;
     const std::string_view fused = dialect() == Dialect::gguf ? options.gguf_fused : options.hugging_face_fused;
     if (!fused.empty() && dialect() != Dialect::mistral) {
-        RowOrder slice = order;
-        slice.first += options.fused_row;
-        weight.choices.push_back({.tensor = tensor_name({names.role, fused, fused}), .order = slice});
+        HeldAs slice = as;
+        slice.order.first += options.fused_row;
+        weight.choices.push_back(choice(tensor_name({names.role, fused, fused}), std::move(slice)));
+    }
+    for (const OtherTensor& other : options.others) {
+        if (other.dialect != dialect()) continue;
+        weight.choices.push_back(choice(tensor_name({names.role, other.tensor, other.tensor}), other.as));
     }
     const bool absent = dialect() == Dialect::gguf ? checkpoint_.find(weight.tensor()) == nullptr : tied_;
     if (!options.alias_of.empty() && absent) weight.alias_of = WeightId{layer_, options.alias_of};

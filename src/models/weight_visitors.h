@@ -17,8 +17,8 @@ class Declaration {
     explicit Declaration(const Checkpoint& checkpoint);
 
     void layer(int index) { layer_ = index; }
-    void vector(const WeightVector&, WeightNames names, int64_t size, VectorOptions options);
-    void vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, VectorOptions options);
+    void vector(const WeightVector&, WeightNames names, int64_t size, const VectorOptions& options);
+    void vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, const VectorOptions& options);
     void matrix(const WeightMatrix&, WeightNames names, int64_t rows, int64_t columns, const MatrixOptions& options);
     void stack(const WeightStack&, WeightNames names, std::vector<int64_t> shape, const MatrixOptions& options);
 
@@ -28,7 +28,8 @@ class Declaration {
     Dialect dialect() const { return checkpoint_.dialect(); }
     bool is_tied() const;
     std::string tensor_name(WeightNames names, bool head = false) const;
-    RowOrder order_of(const RowOrder& gguf) const;
+    HeldAs held_as(const HeldAs& gguf, const HeldAs& hugging_face) const;
+    TensorChoice choice(std::string tensor, HeldAs as) const;
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape);
     void add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options);
 
