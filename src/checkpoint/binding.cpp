@@ -87,8 +87,8 @@ void note_ignored(const IgnoreRule& rule, const TensorInfo& tensor, Binding& bin
     row->bytes += static_cast<int64_t>(tensor.bytes);
 }
 
-Result<void> check_used_up(const ModelConfig& config, const ElementsUsed& used,
-                           const std::vector<WantedWeight>& wanted, const Checkpoint& checkpoint, Binding& binding) {
+Result<void> check_used_up(const ModelConfig& config, const ElementsUsed& used, const std::vector<WantedWeight>& wanted,
+                           const Checkpoint& checkpoint, Binding& binding) {
     std::set<std::string_view> tied;
     for (const WantedWeight& weight : wanted) {
         if (weight.alias_of) tied.insert(weight.tensor());
@@ -102,9 +102,8 @@ Result<void> check_used_up(const ModelConfig& config, const ElementsUsed& used,
                         checkpoint.name(), printable(tensor.name), some / row, all / row,
                         row == 1 && tensor.shape.size() > 1 ? "numbers" : "rows");
         }
-        const std::optional<IgnoreRule> rule = tied.contains(tensor.name)
-                                                   ? std::optional(kTied)
-                                                   : ignore_rule(tensor.name, checkpoint.dialect(), config);
+        const std::optional<IgnoreRule> rule =
+            tied.contains(tensor.name) ? std::optional(kTied) : ignore_rule(tensor.name, checkpoint.dialect(), config);
         if (!rule) {
             return fail(
                 "{}: tensor '{}' (shape {}) is used by no weight of the model; running without it could change the "

@@ -1,5 +1,5 @@
-// Which tensors of a checkpoint no weight has to use, and why: scales of things that are not quantised here, the parts of
-// a model that see or hear, and what an architecture names itself (ModelConfig::tensors_unused).
+// Which tensors of a checkpoint no weight has to use, and why: scales of things that are not quantised here, the parts
+// of a model that see or hear, and what an architecture names itself (ModelConfig::tensors_unused).
 #pragma once
 
 #include <optional>

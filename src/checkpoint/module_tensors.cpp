@@ -36,7 +36,8 @@ class Finder {
         const TensorInfo* weight = checkpoint_.find(tensor_);
         if (weight != nullptr && weight->format != nullptr) {
             found_ = {.format = weight->format, .weights = weight, .shape = weight->shape};
-            if (checkpoint_.dialect() == Dialect::gguf && !holds_plain_numbers(*weight->format)) TRY(read_gguf_scales());
+            if (checkpoint_.dialect() == Dialect::gguf && !holds_plain_numbers(*weight->format))
+                TRY(read_gguf_scales());
         } else if (weight != nullptr) {
             TRY(weight->dtype == "F8_E4M3" ? f8(*weight) : modelopt(*weight));
         } else if (const TensorInfo* packed = beside(".weight_packed")) {
@@ -183,7 +184,7 @@ class Finder {
         const bool one = scale->weights() == 1, each_row = scale->shape == std::vector<int64_t>{rows, 1} ||
                                                            scale->shape == std::vector<int64_t>{rows};
         if (scale->shape == grid && !one) return f8_grid(weight, *scale);
-        if (scale->shape.size() == 2 && scale->shape[1] == columns / 32)
+        if (!one && !each_row && scale->shape.size() == 2 && scale->shape[1] == columns / 32)
             return refuse(weight, "MXFP8 (a power of two for each 32 weights)");
         if (!one && !each_row) {
             return fail(

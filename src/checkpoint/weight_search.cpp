@@ -54,8 +54,8 @@ std::optional<Extent> stored_extent(const Fit& fit) {
         return all % row == 0 ? std::optional(Extent{wanted.matrices, all / row, wanted.columns}) : std::nullopt;
     }
     if (as.matrix_rows > 0) {
-        const bool whole = stored.size() == 2 && stored[0] % as.matrix_rows == 0 &&
-                           stored[0] / as.matrix_rows == wanted.matrices;
+        const bool whole =
+            stored.size() == 2 && stored[0] % as.matrix_rows == 0 && stored[0] / as.matrix_rows == wanted.matrices;
         return whole ? std::optional(Extent{wanted.matrices, as.matrix_rows, stored[1]}) : std::nullopt;
     }
     return stored.size() == fit.wanted.size() ? std::optional(extent_of(stored)) : std::nullopt;
@@ -102,8 +102,7 @@ std::string recipe_of(const Fit& fit, const Extent& stored, int64_t experts) {
     const std::string tensor = printable(module.weights->name);
     std::vector<std::string> parts;
     if (experts > 1) parts.push_back(fmt::format("{} experts joined", experts));
-    if (as.matrix_rows > 0)
-        parts.push_back(fmt::format("'{}' cut into {} matrices", tensor, wanted.matrices));
+    if (as.matrix_rows > 0) parts.push_back(fmt::format("'{}' cut into {} matrices", tensor, wanted.matrices));
     const int64_t rows = fit.transposed() ? stored.columns : stored.rows;
     const char* what = fit.transposed() ? "columns" : "rows";
     if (rows != wanted.rows && as.order.groups.count == 0) {
@@ -112,7 +111,8 @@ std::string recipe_of(const Fit& fit, const Extent& stored, int64_t experts) {
     }
     if (as.order.head_width > 0) parts.emplace_back("rope's pairs are neighbouring rows and become halves of a head");
     if (as.order.groups.moves())
-        parts.push_back(fmt::format("rows of {} groups of '{}' put into the model's order", as.order.groups.count, tensor));
+        parts.push_back(
+            fmt::format("rows of {} groups of '{}' put into the model's order", as.order.groups.count, tensor));
     if (as.columns.moves())
         parts.push_back(fmt::format("columns of {} groups put into the model's order", as.columns.count));
     const bool decoded = fit.transposed() && !holds_plain_numbers(*module.format);
@@ -135,11 +135,11 @@ Result<void> check_column_order(const Checkpoint& checkpoint, const Fit& fit) {
     const GroupOrder& columns = fit.choice.as.columns;
     const int64_t unit = weight_unit(fit.module.packing, *fit.module.format).columns;
     if (fit.transposed() || columns.keeps_blocks_of(unit)) return {};
-    return fail(ErrorKind::unsupported,
-                "{}: tensor '{}' is stored as {}, in which {} columns share a scale, but the model needs its columns in "
-                "another order of heads of {}; take a file in another format",
-                checkpoint.name(), printable(fit.module.weights->name), fit.module.format->name, unit,
-                columns.sections[0]);
+    return fail(
+        ErrorKind::unsupported,
+        "{}: tensor '{}' is stored as {}, in which {} columns share a scale, but the model needs its columns in "
+        "another order of heads of {}; take a file in another format",
+        checkpoint.name(), printable(fit.module.weights->name), fit.module.format->name, unit, columns.sections[0]);
 }
 
 int64_t rows_of_tensor(const Fit& fit, const Extent& stored) { return stored.matrices * stored.rows; }
@@ -147,13 +147,12 @@ int64_t rows_of_tensor(const Fit& fit, const Extent& stored) { return stored.mat
 // The weight that the whole tensor is, of which the transposed one has the numbers.
 std::shared_ptr<const StoredWeight> source_of(const Fit& fit, const Extent& stored) {
     const ModuleTensors& module = fit.module;
-    auto source = std::make_shared<StoredWeight>(
-        StoredWeight{.name = module.weights->name,
-                     .format = module.format,
-                     .shape = {rows_of_tensor(fit, stored), stored.columns},
-                     .packing = module.packing,
-                     .row_scales = module.row_multipliers,
-                     .scale_order = module.scale_order});
+    auto source = std::make_shared<StoredWeight>(StoredWeight{.name = module.weights->name,
+                                                              .format = module.format,
+                                                              .shape = {rows_of_tensor(fit, stored), stored.columns},
+                                                              .packing = module.packing,
+                                                              .row_scales = module.row_multipliers,
+                                                              .scale_order = module.scale_order});
     // One scale for all matrices needs one matrix; else each has its own.
     const auto matrices = static_cast<int64_t>(std::max<size_t>(1, module.multipliers.size()));
     if (matrices > 1) source->shape = {matrices, stored.rows, stored.columns};
@@ -231,14 +230,15 @@ Result<void> add_factors(const TensorChoice& choice, const Checkpoint& checkpoin
     for (size_t i = 0; i < factors.size(); ++i) {
         stored.scales[i] *= factors[i];
         if (std::isfinite(stored.scales[i])) continue;
-        return fail("{}: tensor '{}' holds {} for expert {}, with which its weights are not finite; the file is damaged",
-                    checkpoint.name(), printable(tensor->name), factors[i], i);
+        return fail(
+            "{}: tensor '{}' holds {} for expert {}, with which its weights are not finite; the file is damaged",
+            checkpoint.name(), printable(tensor->name), factors[i], i);
     }
     stored.scale_order = ScaleOrder::last;
     stored.divisors.clear();
     stored.read.push_back(tensor);
-    stored.recipe += fmt::format("{}a factor for each expert from '{}'", stored.recipe.empty() ? "" : "; ",
-                                 printable(tensor->name));
+    stored.recipe +=
+        fmt::format("{}a factor for each expert from '{}'", stored.recipe.empty() ? "" : "; ", printable(tensor->name));
     return {};
 }
 

@@ -24,8 +24,8 @@ float scale_number(std::string_view dtype, const std::byte* scales, int64_t at);
 // Bytes of a row of the tensor of weights, and of that of scales.
 int64_t packed_row_bytes(CodePacking packing, const Format& format, int64_t columns);
 
-// The fewest columns that share a scale or a byte, and their bytes in a row of the tensor of weights. A unit is moved as
-// a whole where columns are put into another order.
+// The fewest columns that share a scale or a byte, and their bytes in a row of the tensor of weights. A unit is moved
+// as a whole where columns are put into another order.
 struct ColumnUnit {
     int64_t columns = 1, bytes = 0;
 };

@@ -1,5 +1,6 @@
-// Orders of rows and of columns: where a tensor has the rows of a weight. An order is a formula, so that a weight of any
-// size has one of a few bytes. RowOrder and GroupOrder map a row as it is wanted to the row of the tensor that holds it.
+// Orders of rows and of columns: where a tensor has the rows of a weight. An order is a formula, so that a weight of
+// any size has one of a few bytes. RowOrder and GroupOrder map a row as it is wanted to the row of the tensor that
+// holds it.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // How a checkpoint holds one weight, and its rows as blocks of a Format. This covers every container and every form: a
-// tensor, a slice of one, rows or columns in another order (row_order.h), a transposed tensor, codes beside their scales,
-// or one tensor per expert. Rows are handed out a few at a time, so that no expanded copy of a weight ever exists.
-// checkpoint/binding.h decides which tensors make up a weight.
+// tensor, a slice of one, rows or columns in another order (row_order.h), a transposed tensor, codes beside their
+// scales, or one tensor per expert. Rows are handed out a few at a time, so that no expanded copy of a weight ever
+// exists. checkpoint/binding.h decides which tensors make up a weight.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +47,8 @@ struct StoredMatrix {
     const TensorInfo* scales = nullptr;  // scales of its blocks, with the same rows (f8_grid: the same blocks of rows)
     RowOrder order;
     int64_t first_row = 0;  // of a transposed weight, whose `order` is that of the tensor's columns
-    // Of a transposed weight whose tensor has blocks along its own rows: the weight that the whole tensor is. The numbers
-    // that it decodes to are the F32 numbers of this one.
+    // Of a transposed weight whose tensor has blocks along its own rows: the weight that the whole tensor is. The
+    // numbers that it decodes to are the F32 numbers of this one.
     std::shared_ptr<const StoredWeight> source = nullptr;
     bool operator==(const StoredMatrix&) const = default;
 };

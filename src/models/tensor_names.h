@@ -24,9 +24,9 @@ class TensorNames {
 
   private:
     Dialect dialect_;
-    std::string body_, head_;  // of Hugging Face's names: "model.", ""
+    std::string body_, head_;       // of Hugging Face's names: "model.", ""
     std::string embedding_, norm_;  // "embed_tokens.weight", "norm.weight"
-    std::string mixture_;      // of Mistral's: "feed_forward"
+    std::string mixture_;           // of Mistral's: "feed_forward"
 };
 
 // Adds every tensor of layers [first, first + count) to config.tensors_unused. Use it for layers behind the last one

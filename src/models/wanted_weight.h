@@ -24,14 +24,16 @@ enum class Transposed : uint8_t {
 
 // How a tensor holds a weight; {}: exactly as it is wanted.
 struct HeldAs {
-    RowOrder order = {};       // of each matrix's rows within the rows that the tensor has for it
-    GroupOrder columns = {};   // of the columns of each row
-    int64_t matrix_rows = 0;   // the tensor is one matrix, in which each matrix of the stack has so many rows; 0: it is
-                               // a stack itself
+    RowOrder order = {};      // of each matrix's rows within the rows that the tensor has for it
+    GroupOrder columns = {};  // of the columns of each row
+    int64_t matrix_rows = 0;  // the tensor is one matrix, in which each matrix of the stack has so many rows; 0: it is
+                              // a stack itself
     Transposed transposed = Transposed::no;
     VectorLaw law = VectorLaw::as_stored;
-    std::vector<int64_t> shape = {};   // that the tensor may have instead, with the numbers in the same sequence: {C, 1, K}
-    std::string_view factors = {};     // of a stack: a vector with one factor for each matrix; where it is absent, all are 1
+    std::vector<int64_t> shape =
+        {};  // that the tensor may have instead, with the numbers in the same sequence: {C, 1, K}
+    std::string_view factors =
+        {};  // of a stack: a vector with one factor for each matrix; where it is absent, all are 1
 };
 
 // One way in which a checkpoint may hold a weight.

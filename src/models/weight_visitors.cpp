@@ -27,7 +27,8 @@ void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, c
     weight.gguf.as = options.gguf;
 }
 
-void Declaration::vector(const std::optional<WeightVector>&, WeightNames names, int64_t size, const VectorOptions& options) {
+void Declaration::vector(const std::optional<WeightVector>&, WeightNames names, int64_t size,
+                         const VectorOptions& options) {
     vector(WeightVector(), names, size, options);
 }
 
