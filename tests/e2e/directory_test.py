@@ -19,6 +19,8 @@ sys.path.insert(0, str(ROOT / "tools" / "demo"))
 import directory  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "data" / "goldens_hf"
+# The fixtures of the families that there are; the folder also holds fixtures of families to come.
+NAMES = ("llama", "llama-biases", "llama-linear", "mistral", "mistral-small", "mistral-window", "mixtral", "qwen2", "qwen2-yarn", "qwen3", "qwen3moe")
 # Keys that the converter does not write, because a reader can derive them.
 OURS_ONLY = {"vocab_size", "rope.dimension_count", "expert_feed_forward_length"}
 
@@ -140,10 +142,8 @@ def check_sources(invar, folder):
 
 
 def test(invar, arguments):
-    names = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir())
-    assert len(names) == 11, names
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
+        for name in NAMES:
             check_golden(invar, name, pathlib.Path(folder))
         for name in ("mistral", "mixtral"):
             check_mistral_layout(invar, name, pathlib.Path(folder))
@@ -152,7 +152,7 @@ def test(invar, arguments):
         check_sources(invar, pathlib.Path(folder) / "dense")
         check_refused(pathlib.Path(arguments.models), pathlib.Path(folder))
         check_names(invar, pathlib.Path(folder))
-    print(f"{len(names)} directories, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
+    print(f"{len(NAMES)} directories, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
 
 
 if __name__ == "__main__":
