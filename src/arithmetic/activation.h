@@ -7,11 +7,12 @@
 namespace invar {
 
 enum class Activation : uint8_t {
-    silu,          // silu(x)
-    gelu_tanh,     // gelu_tanh(x)
-    relu_squared,  // r r with r = x > 0 ? x : 0
-    sigmoid,       // sigmoid(x)
-    clamped_swiglu,  // gpt-oss: with g = min(x, limit), u = clamp(up, -limit, limit): (u + 1) * (g * sigmoid(alpha * g))
+    silu,            // silu(x)
+    gelu_tanh,       // gelu_tanh(x)
+    relu_squared,    // r r with r = x > 0 ? x : 0
+    sigmoid,         // sigmoid(x)
+    clamped_swiglu,  // gpt-oss: with g = min(x, limit), u = clamp(up, -limit, limit): (u + 1) * (g * sigmoid(alpha *
+                     // g))
 };
 
 struct ActivationSpec {

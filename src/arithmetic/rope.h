@@ -27,10 +27,10 @@ struct RopeSpec {
     double factor = 1;  // linear, yarn: how many times the context was stretched
     // yarn
     double original_context = 0;
-    double ext_factor = 1;   // share of the unstretched frequencies in the mix; 1 = the paper's
-    double attn_factor = 1;  // multiplies the paper's 0.1 ln(factor) + 1
-    double beta_fast = 32;   // pairs that turn more often than this in original_context keep their frequency
-    double beta_slow = 1;    // pairs that turn less often are stretched fully
+    double ext_factor = 1;         // share of the unstretched frequencies in the mix; 1 = the paper's
+    double attn_factor = 1;        // multiplies the paper's 0.1 ln(factor) + 1
+    double beta_fast = 32;         // pairs that turn more often than this in original_context keep their frequency
+    double beta_slow = 1;          // pairs that turn less often are stretched fully
     bool whole_boundaries = true;  // the ramp of yarn begins and ends at whole pairs
     // Pairs from this one on do not turn, although the exponents count them (Gemma 4's proportional rope). 0: all turn.
     int turning_pairs = 0;

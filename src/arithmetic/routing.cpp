@@ -53,7 +53,8 @@ void leave_out_groups(const RouteSpec& spec, int64_t n, std::vector<float>& rank
     for (const RoutedExpert& group : top_k(group_scores.data(), spec.groups, spec.groups_used).experts)
         used[static_cast<std::size_t>(group.expert)] = true;
     for (int64_t i = 0; i < n; ++i) {
-        if (!used[static_cast<std::size_t>(i / size)]) ranks[static_cast<std::size_t>(i)] = -std::numeric_limits<float>::infinity();
+        if (!used[static_cast<std::size_t>(i / size)])
+            ranks[static_cast<std::size_t>(i)] = -std::numeric_limits<float>::infinity();
     }
 }
 
@@ -73,7 +74,8 @@ Routing route(const RouteSpec& spec, const float* logits, const float* selection
             break;
     }
     std::vector<float> ranks(scores, scores + n);
-    for (int64_t i = 0; selection_bias != nullptr && i < n; ++i) ranks[static_cast<std::size_t>(i)] = scores[i] + selection_bias[i];
+    for (int64_t i = 0; selection_bias != nullptr && i < n; ++i)
+        ranks[static_cast<std::size_t>(i)] = scores[i] + selection_bias[i];
     if (spec.groups > 1) leave_out_groups(spec, n, ranks);
 
     Routing routing = top_k(ranks.data(), n, spec.experts_per_row);

@@ -24,7 +24,8 @@ struct RouteSpec {
     bool renormalise = true;
     enum class Scoring : uint8_t {
         softmax,            // of all logits; ranks by it
-        softmax_of_chosen,  // ranks by the logits; weights are the softmax of the chosen ones: Mixtral's papers, gpt-oss
+        softmax_of_chosen,  // ranks by the logits; weights are the softmax of the chosen ones: Mixtral's papers,
+                            // gpt-oss
         sigmoid,            // of each logit; ranks by it: DeepSeek-V3
     } scoring = Scoring::softmax;
     // With groups > 1, only experts of the best `groups_used` groups of equal size can be chosen.

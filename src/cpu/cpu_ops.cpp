@@ -255,8 +255,8 @@ struct RouterRow {
         }
         rank_experts(group_scores, spec.groups, spec.groups_used, ranked);
         for (int64_t group = 0; group < spec.groups; ++group) {
-            const bool used = std::any_of(ranked, ranked + spec.groups_used,
-                                          [&](const Ranked& one) { return one.expert == group; });
+            const bool used =
+                std::any_of(ranked, ranked + spec.groups_used, [&](const Ranked& one) { return one.expert == group; });
             if (!used) std::fill_n(ranks + group * size, size, -std::numeric_limits<float>::infinity());
         }
     }
@@ -395,7 +395,8 @@ struct CpuOps::RowVerbs {
             const float* x = gate.host_row(row) + first;
             const float* y = has_up ? up.host_row(row) + first : nullptr;
             if (spec.kind == Activation::silu && has_up) return cpu.row_kernels_.silu_multiply(x, y, count, out);
-            for (int64_t i = 0; i < count; ++i) out[i] = has_up ? law::activate(spec, x[i], y[i]) : law::activate(spec, x[i]);
+            for (int64_t i = 0; i < count; ++i)
+                out[i] = has_up ? law::activate(spec, x[i], y[i]) : law::activate(spec, x[i]);
         });
     }
 
@@ -546,14 +547,22 @@ struct CpuOps::RowVerbs {
 
 std::span<const CpuOps::Body> CpuOps::row_bodies() {
     static constexpr Body kBodies[] = {
-        {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
-        {Verb::add_bias, RowVerbs::add_bias}, {Verb::activate, RowVerbs::activate},
-        {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
-        {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
-        {Verb::scale, RowVerbs::scale},       {Verb::scale_by_position, RowVerbs::scale_by_position},
-        {Verb::multiply, RowVerbs::multiply}, {Verb::softcap, RowVerbs::softcap},
-        {Verb::l2_norm, RowVerbs::l2_norm},   {Verb::layer_norm, RowVerbs::layer_norm},
-        {Verb::copy, RowVerbs::copy},         {Verb::add_slot_bias, RowVerbs::add_slot_bias},
+        {Verb::embed, RowVerbs::embed},
+        {Verb::rms_norm, RowVerbs::rms_norm},
+        {Verb::add_bias, RowVerbs::add_bias},
+        {Verb::activate, RowVerbs::activate},
+        {Verb::add, RowVerbs::add},
+        {Verb::gather_rows, RowVerbs::gather_rows},
+        {Verb::route, RowVerbs::route},
+        {Verb::combine_experts, RowVerbs::combine_experts},
+        {Verb::scale, RowVerbs::scale},
+        {Verb::scale_by_position, RowVerbs::scale_by_position},
+        {Verb::multiply, RowVerbs::multiply},
+        {Verb::softcap, RowVerbs::softcap},
+        {Verb::l2_norm, RowVerbs::l2_norm},
+        {Verb::layer_norm, RowVerbs::layer_norm},
+        {Verb::copy, RowVerbs::copy},
+        {Verb::add_slot_bias, RowVerbs::add_slot_bias},
         {Verb::gate_rows, RowVerbs::gate_rows},
     };
     return kBodies;

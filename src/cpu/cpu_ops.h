@@ -71,10 +71,10 @@ class CpuOps final : public Ops {
         // Computes several calls as one where that is faster; otherwise nullptr.
         void (*run_together)(CpuOps& cpu, std::span<const VerbCall> calls) = nullptr;
     };
-    struct RowVerbs;                                 // the bodies that work row by row (cpu_ops.cpp)
-    static std::span<const Body> row_bodies();       // cpu_ops.cpp
-    static std::span<const Body> product_bodies();   // cpu_ops_linear.cpp
-    static std::span<const Body> position_bodies();  // cpu_ops_attention.cpp
+    struct RowVerbs;                                   // the bodies that work row by row (cpu_ops.cpp)
+    static std::span<const Body> row_bodies();         // cpu_ops.cpp
+    static std::span<const Body> product_bodies();     // cpu_ops_linear.cpp
+    static std::span<const Body> position_bodies();    // cpu_ops_attention.cpp
     static std::span<const Body> recurrence_bodies();  // cpu_ops_recurrence.cpp
     static const Body* body_of(Verb verb);
 

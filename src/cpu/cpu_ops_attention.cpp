@@ -200,8 +200,8 @@ struct CpuOps::AttentionPlan {
     KvGeometry geometry;
     const float* sinks = nullptr;  // [heads], or none
     const float* zeros = nullptr;  // [value_width]
-    int group = 0;             // query heads that share a key head
-    int64_t most_queries = 0;  // of a tile
+    int group = 0;                 // query heads that share a key head
+    int64_t most_queries = 0;      // of a tile
 
     int32_t* tile_first = nullptr;  // [tiles + 1]: rows
     int64_t tiles = 0;

@@ -234,7 +234,8 @@ struct CpuOps::ExpertPlan {
 };
 
 // Runs one job, or two that read the same rows of x.
-void CpuOps::run_experts(Verb verb, std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input, Tensor x) {
+void CpuOps::run_experts(Verb verb, std::span<const ExpertJob> jobs, const ExpertSlots& routing, SlotInput input,
+                         Tensor x) {
     CHECK(!jobs.empty() && jobs.size() <= kMostExpertJobs, "experts are multiplied by one stack or by two");
     const int64_t slots = routing.rows * routing.experts_per_row;
     CHECK(x.rows() == (input == SlotInput::slot ? slots : routing.rows),
@@ -308,9 +309,8 @@ void CpuOps::multiply_heads(const VerbCall& call) {
     const int64_t heads = call.stack->count, slots = call.x.rows();
     CHECK(heads > 0 && slots % heads == 0, "each row has all heads");
     const ArenaScope scope(arena_);
-    const ExpertSlots routing{.rows = slots / heads,
-                              .experts_per_row = static_cast<int>(heads),
-                              .experts = arena_.take<int32_t>(slots)};
+    const ExpertSlots routing{
+        .rows = slots / heads, .experts_per_row = static_cast<int>(heads), .experts = arena_.take<int32_t>(slots)};
     for (int64_t slot = 0; slot < slots && !measuring(); ++slot)
         routing.experts[slot] = static_cast<int32_t>(slot % heads);
     const ExpertJob job{.stage = call.stage, .experts = call.stack, .out = call.out};

@@ -46,8 +46,8 @@ void CpuOps::convolve(const VerbCall& call) {
                 for (int64_t k = 0; k < history; ++k) window[k] = columns[k * channels + channel];
                 window[history] = inputs[channel];
                 const float bias = call.vector2 == nullptr ? 0.0f : call.vector2->data[channel];
-                results[channel] = law::silu(
-                    law::causal_convolution(weight + channel * taps, window, static_cast<int>(taps), bias));
+                results[channel] =
+                    law::silu(law::causal_convolution(weight + channel * taps, window, static_cast<int>(taps), bias));
                 for (int64_t k = 0; k < history; ++k) columns[k * channels + channel] = window[k + 1];
             }
             inspect(worker, 0, row, first, results + first, last - first);

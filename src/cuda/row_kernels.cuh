@@ -196,7 +196,7 @@ struct RopeArgs {
     Global<const float> angles;
     int head_width = 0, pairs = 0;
     int rows_of_token = 1;  // consecutive rows of x that have one position
-    int adjacent = 0;  // 1: pair i is elements 2 i, 2 i + 1; 0: i, i + pairs
+    int adjacent = 0;       // 1: pair i is elements 2 i, 2 i + 1; 0: i, i + pairs
     Inspector inspector;
 };
 

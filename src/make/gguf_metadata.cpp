@@ -101,8 +101,9 @@ Result<void> add_model_metadata(const Checkpoint& checkpoint, const ModelConfig&
     keys.count("expert_used_count", config.most_experts_per_token());
     const auto mixture = std::find_if(config.layers.begin(), config.layers.end(),
                                       [](const LayerSpec& layer) { return layer.mixture() != nullptr; });
-    if (!mixture->mixture()->route.renormalise || std::any_of(config.layers.begin(), config.layers.end(),
-                                                        [](const auto& layer) { return layer.mixture() == nullptr; })) {
+    if (!mixture->mixture()->route.renormalise ||
+        std::any_of(config.layers.begin(), config.layers.end(),
+                    [](const auto& layer) { return layer.mixture() == nullptr; })) {
         return fail(
             "{}: mixtures that are not renormalised, or not in every layer, have no key in a GGUF file of "
             "architecture '{}'",

@@ -1,5 +1,5 @@
-// Attention and latent attention in verbs. The config and the weights of a model decide which verbs they have, never its
-// name.
+// Attention and latent attention in verbs. The config and the weights of a model decide which verbs they have, never
+// its name.
 #include "models/blocks.h"
 
 namespace invar {
@@ -75,10 +75,8 @@ void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const Atten
     if (of.own_keys) ops.store_kv({layer, "kv_stored"}, layer, batch, of.key, of.value, cache);
 
     const Tensor attended = scratch.attended.packed(int64_t{spec.heads} * spec.value_width);
-    const AttentionCall attention{.layer = of.own_keys ? layer : spec.shares,
-                                  .heads = spec.heads,
-                                  .scale = spec.scale,
-                                  .softcap = spec.softcap};
+    const AttentionCall attention{
+        .layer = of.own_keys ? layer : spec.shares, .heads = spec.heads, .scale = spec.scale, .softcap = spec.softcap};
     ops.attention({layer, "attention"}, attention, batch, of.query, cache, attended,
                   weights.sinks ? &*weights.sinks : nullptr);
     if (spec.gated) {

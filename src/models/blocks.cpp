@@ -68,7 +68,8 @@ void add(Widths&, const NoBranch&, int64_t) {}
 
 // What a layer adds to the residual stream, behind its scale.
 void add_branch(const LayerCall& call, std::string_view scaled, std::string_view sum, Tensor residual) {
-    if (call.config.residual_scale != 1) call.ops.scale({call.layer, scaled}, call.scratch.branch, call.config.residual_scale);
+    if (call.config.residual_scale != 1)
+        call.ops.scale({call.layer, scaled}, call.scratch.branch, call.config.residual_scale);
     call.ops.add({call.layer, sum}, residual, call.scratch.branch);
 }
 

@@ -54,7 +54,7 @@ struct MixtureFfn {
     WeightStack gate, up, down;
     std::optional<WeightVector> gate_bias, up_bias, down_bias;  // [experts, width of the result]
     DenseFfn shared;
-    WeightMatrix shared_gate;              // [1, width]
+    WeightMatrix shared_gate;             // [1, width]
     WeightMatrix latent_down, latent_up;  // into and out of the width in which experts work
 };
 

@@ -228,8 +228,8 @@ std::vector<RecurrenceGeometry> ModelConfig::recurrences() const {
         }
         if (heads == nullptr) continue;
         any = true;
-        const int64_t channels = int64_t{2} * heads->key_heads * heads->key_width +
-                                 int64_t{heads->value_heads} * heads->value_width;
+        const int64_t channels =
+            int64_t{2} * heads->key_heads * heads->key_width + int64_t{heads->value_heads} * heads->value_width;
         kept = {.state_elements = heads->state_elements(), .column_elements = (taps - 1) * channels};
     }
     if (!any) all.clear();
@@ -248,7 +248,8 @@ int ModelConfig::most_experts() const {
 
 int ModelConfig::most_experts_per_token() const {
     int most = 0;
-    for (const LayerSpec& layer : layers) most = std::max(most, layer.mixture() ? layer.mixture()->route.experts_per_row : 0);
+    for (const LayerSpec& layer : layers)
+        most = std::max(most, layer.mixture() ? layer.mixture()->route.experts_per_row : 0);
     return most;
 }
 

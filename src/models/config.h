@@ -28,8 +28,8 @@ struct AttentionGeometry {
     int rope = -1;        // index into ModelConfig::ropes; -1: positions are not rotated
     float scale = 0;      // of the scores
     float softcap = 0;    // of the scores; 0: none
-    bool gated = false;   // each head of the query projection is followed by a gate, whose sigmoid multiplies the result
-    bool sinks = false;   // a logit of each head takes part in the softmax
+    bool gated = false;  // each head of the query projection is followed by a gate, whose sigmoid multiplies the result
+    bool sinks = false;  // a logit of each head takes part in the softmax
     bool values_are_keys = false;  // the values are the keys before norm and rope; there is no projection of values
     bool unit_values = false;      // values are normalised per head, without a weight
     // The layer whose keys and values are attended; this layer has none of its own. -1: its own.
@@ -53,7 +53,7 @@ struct LatentGeometry {
 // A gated delta net: a causal convolution, then a recurrence that overwrites what a key recalls.
 struct DeltaGeometry {
     RecurrenceHeads heads;
-    int taps = 0;  // of the convolution
+    int taps = 0;             // of the convolution
     float scale = 0;          // of queries
     float inner_epsilon = 0;  // of the norm of queries and keys
 };
@@ -79,8 +79,8 @@ struct MixtureGeometry {
     RouteSpec route;
     ActivationSpec activation = {};
     bool gated = true;
-    int64_t latent = 0;        // the width in which experts work; 0: that of the model
-    int64_t shared_width = 0;  // of the expert that every token takes, too; 0: there is none
+    int64_t latent = 0;         // the width in which experts work; 0: that of the model
+    int64_t shared_width = 0;   // of the expert that every token takes, too; 0: there is none
     bool shared_gated = false;  // its result is multiplied by the sigmoid of a number of its own
 };
 

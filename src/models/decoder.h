@@ -1,6 +1,6 @@
-// The decoder that most families share: its weights listed, filled, and run. A family states here how its files name and
-// hold weights (DecoderTraits), and in its config what its layers are made of. The parts of a layer are in blocks.h, the
-// list of weights in decoder_weights.h.
+// The decoder that most families share: its weights listed, filled, and run. A family states here how its files name
+// and hold weights (DecoderTraits), and in its config what its layers are made of. The parts of a layer are in
+// blocks.h, the list of weights in decoder_weights.h.
 #pragma once
 
 #include <memory>

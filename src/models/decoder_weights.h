@@ -44,7 +44,7 @@ struct MatrixOptions {
     int64_t fused_row = 0;
     int64_t head_width = 0;  // its rows belong to heads of so many
     enum class Use : uint8_t { product, table /* rows are looked up */, logits } use = Use::product;
-    std::string_view alias_of = {};  // a role: where this tensor is absent, its storage is that one's
+    std::string_view alias_of = {};        // a role: where this tensor is absent, its storage is that one's
     std::vector<OtherTensor> others = {};  // tried in this order where there is neither its own tensor nor a fused one
 };
 
@@ -214,8 +214,8 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const DeltaGeometry&
                      {.hugging_face = {.order = of_values}});
         visit.matrix(weights.decay, {"delta_decay", "ssm_alpha.weight", "linear_attn.in_proj_a.weight"},
                      heads.value_heads, width, {.hugging_face = {.order = of_heads}});
-        visit.matrix(weights.beta, {"delta_beta", "ssm_beta.weight", "linear_attn.in_proj_b.weight"},
-                     heads.value_heads, width, {.hugging_face = {.order = of_heads}});
+        visit.matrix(weights.beta, {"delta_beta", "ssm_beta.weight", "linear_attn.in_proj_b.weight"}, heads.value_heads,
+                     width, {.hugging_face = {.order = of_heads}});
     }
     visit_delta_vectors(visit, spec, weights);
     visit.matrix(weights.output, {"attention_output", "ssm_out.weight", "linear_attn.out_proj.weight"}, width, values,

@@ -11,10 +11,11 @@ void run_mixer(const LayerCall& call, const DeltaGeometry& spec, const DeltaWeig
     const Tensor inputs = scratch.projected.packed(2 * keys + values), mixed = scratch.mixed.packed(2 * keys + values);
     const Tensor gate = scratch.value.packed(values), attended = scratch.attended.packed(values);
     const Tensor gates = scratch.gates.packed(int64_t{2} * heads.value_heads);
-    const LinearJob jobs[] = {{{layer, "delta_inputs"}, &weights.inputs, inputs},
-                              {{layer, "delta_gate"}, &weights.gate, gate},
-                              {{layer, "delta_decay"}, &weights.decay, gates.columns(0, heads.value_heads)},
-                              {{layer, "delta_beta"}, &weights.beta, gates.columns(heads.value_heads, heads.value_heads)}};
+    const LinearJob jobs[] = {
+        {{layer, "delta_inputs"}, &weights.inputs, inputs},
+        {{layer, "delta_gate"}, &weights.gate, gate},
+        {{layer, "delta_decay"}, &weights.decay, gates.columns(0, heads.value_heads)},
+        {{layer, "delta_beta"}, &weights.beta, gates.columns(heads.value_heads, heads.value_heads)}};
     ops.linear_many(jobs, scratch.normed);
 
     const RecurrenceCall recurrence{.layer = layer, .taps = spec.taps, .heads = heads};

@@ -185,9 +185,9 @@ class Ops {
         run(call);
     }
     // law::delta_step of every head. x: [rows, key heads * key width (queries), the same (keys), value heads * value
-    // width], queries and keys normalised and scaled. gates: [rows, 2 value heads], the decays' arguments, then those of
-    // beta, which is sigmoid of it. a, dt_bias: [value heads] (law::decay). The state is [value heads][key width][value
-    // width].
+    // width], queries and keys normalised and scaled. gates: [rows, 2 value heads], the decays' arguments, then those
+    // of beta, which is sigmoid of it. a, dt_bias: [value heads] (law::decay). The state is [value heads][key
+    // width][value width].
     void delta_rule(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x, Tensor gates,
                     const WeightVector& a, const WeightVector& dt_bias, SequenceState& cache, Tensor out) {
         VerbCall call = recurrence_call(Verb::delta_rule, stage, spec, batch, x, gates, cache, out);
@@ -196,7 +196,8 @@ class Ops {
         run(call);
     }
     // law::state_space_step of every head. x: [rows, value heads * value width (x), key heads * key width (B), the same
-    // (C)]. steps: [rows, value heads]; dt = softplus(step + dt_bias), decay = law::decay. a, dt_bias, d: [value heads].
+    // (C)]. steps: [rows, value heads]; dt = softplus(step + dt_bias), decay = law::decay. a, dt_bias, d: [value
+    // heads].
     void state_space(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x, Tensor steps,
                      const WeightVector& a, const WeightVector& dt_bias, const WeightVector& d, SequenceState& cache,
                      Tensor out) {

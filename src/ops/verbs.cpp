@@ -44,8 +44,7 @@ VerbCost cost_of_rows(const VerbCall& call) {
     int64_t numbers = 0;
     for (const WeightVector* vector : {call.vector, call.vector2, call.vector3})
         numbers += vector == nullptr ? 0 : vector->size;
-    return {.weight_bytes = numbers * 4,
-            .activation_bytes = bytes_of(call.x) + bytes_of(call.x2) + bytes_of(call.out)};
+    return {.weight_bytes = numbers * 4, .activation_bytes = bytes_of(call.x) + bytes_of(call.x2) + bytes_of(call.out)};
 }
 
 VerbCost cost_of_embed(const VerbCall& call) {

@@ -95,7 +95,7 @@ class Float64Ops final : public Ops {
     size_t blocks_taken_ = 0;
     std::vector<std::unique_ptr<double[]>> foreign_;  // doubles of tensors made elsewhere, kept for one verb
     std::vector<Slots> slots_;
-    std::map<std::pair<int, int32_t>, WidePage> pages_;  // by (layer, page)
+    std::map<std::pair<int, int32_t>, WidePage> pages_;        // by (layer, page)
     std::map<const float*, std::vector<double>> recurrences_;  // by the place of the state that they belong to
     std::optional<NonFinite> failure_;
     Result<void> lacking_;  // an error for the first call that has no body here

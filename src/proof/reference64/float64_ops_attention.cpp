@@ -126,13 +126,14 @@ void Float64Ops::attend(const VerbCall& verb_call) {
         const auto value_at = [&](int64_t position) -> const double* {
             return wide_row(page_of(position)->values, head / group, position, geometry.value_width);
         };
-        const float64::AttentionHead call{.key_width = geometry.key_width,
-                                          .value_width = geometry.value_width,
-                                          .scale = float64::meant_scale(spec.scale, geometry.key_width),
-                                          .softcap = spec.softcap,
-                                          .first = float64::first_visible(token.position, geometry.window),
-                                          .last = token.position,
-                                          .sink = verb_call.vector == nullptr ? nullptr : verb_call.vector->data + head};
+        const float64::AttentionHead call{
+            .key_width = geometry.key_width,
+            .value_width = geometry.value_width,
+            .scale = float64::meant_scale(spec.scale, geometry.key_width),
+            .softcap = spec.softcap,
+            .first = float64::first_visible(token.position, geometry.window),
+            .last = token.position,
+            .sink = verb_call.vector == nullptr ? nullptr : verb_call.vector->data + head};
         std::vector<double> scores;
         float64::attend(call, in.row(row) + head * geometry.key_width, key_at, value_at, scores,
                         wide.row(row) + head * geometry.value_width);

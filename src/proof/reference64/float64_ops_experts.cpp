@@ -54,9 +54,9 @@ void Float64Ops::route(const VerbCall& call) {
     Slots* slots = find_slots(routing);
     if (slots != nullptr) slots->probabilities.clear();
     for (int64_t row = 0; row < logits.rows(); ++row) {
-        const float64::Routing chosen = float64::route(
-            in.row(row), logits.width(), spec, call.vector == nullptr ? nullptr : call.vector->data,
-            call.vector2 == nullptr ? nullptr : call.vector2->data);
+        const float64::Routing chosen =
+            float64::route(in.row(row), logits.width(), spec, call.vector == nullptr ? nullptr : call.vector->data,
+                           call.vector2 == nullptr ? nullptr : call.vector2->data);
         inspect("route", call.stage, row, chosen.probabilities.data(), logits.width());
         const int64_t first = row * spec.experts_per_row;
         std::copy(chosen.experts.begin(), chosen.experts.end(), routing.experts + first);

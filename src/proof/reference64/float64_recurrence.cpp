@@ -74,8 +74,8 @@ void step_recurrence(const VerbCall& call, const double* x, const double* x2, st
             delta_head(heads, x + key, x + keys + key, x + 2 * keys + value, decay,
                        sigmoid(x2[heads.value_heads + head]), of_head, out + value);
         } else {
-            space_head(heads, x + values + keys + key, x + values + key, x + value, decay, dt,
-                       call.vector3->data[head], of_head, out + value);
+            space_head(heads, x + values + keys + key, x + values + key, x + value, decay, dt, call.vector3->data[head],
+                       of_head, out + value);
         }
     }
 }

@@ -1,5 +1,5 @@
-// The recurrences in float64, one token at a time, from their formulas. Float64Ops keeps their states from pass to pass;
-// float64_verb.h computes single calls from the state before them.
+// The recurrences in float64, one token at a time, from their formulas. Float64Ops keeps their states from pass to
+// pass; float64_verb.h computes single calls from the state before them.
 #pragma once
 
 #include <span>

@@ -22,12 +22,9 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
     TRY_ASSIGN(reference->threads_, ThreadPool::create({.threads = threads}));
     TRY_ASSIGN(reference->weights_, load_weights(reference->plan_, opened, *reference->threads_, {}));
     reference->ops_ = std::make_unique<Float64Ops>(*reference->threads_, settings.activations);
-    TRY_ASSIGN(
-        reference->cache_,
-        SequenceState::create(
-            {.geometry = config.state_geometry(request.cache_type),
-             .units = reference->plan_.cache_units,
-             .digest = "float64 " + config.name}));
+    TRY_ASSIGN(reference->cache_, SequenceState::create({.geometry = config.state_geometry(request.cache_type),
+                                                         .units = reference->plan_.cache_units,
+                                                         .digest = "float64 " + config.name}));
     TRY_ASSIGN(reference->model_, architecture->build(config, reference->weights_));
     return reference;
 }

@@ -152,12 +152,14 @@ TEST(Float64Math, RopeTurnsAsTheEnginesTablesForEveryScaling) {
 TEST(Float64Math, RoutesTiesByIndexAndRanksInDoubles) {
     // 1 + 2^-40 and 1 are one binary32 number: only doubles rank expert 3 before the tie of 0 and 2.
     const std::vector<double> logits = {1, 0, 1, 1 + 0x1p-40};
-    const float64::Routing chosen = float64::route(logits.data(), 4, {.experts_per_row = 2, .renormalise = true}, nullptr, nullptr);
+    const float64::Routing chosen =
+        float64::route(logits.data(), 4, {.experts_per_row = 2, .renormalise = true}, nullptr, nullptr);
     EXPECT_EQ(chosen.experts, (std::vector<int32_t>{3, 0}));
     EXPECT_NEAR(chosen.weights[0] + chosen.weights[1], 1, 1e-15);
     EXPECT_EQ(chosen.margin, 0);
     EXPECT_NEAR(chosen.probabilities[1], 1 / (1 + 3 * std::exp(1.0)), 1e-12);
-    const float64::Routing raw = float64::route(logits.data(), 4, {.experts_per_row = 4, .renormalise = false}, nullptr, nullptr);
+    const float64::Routing raw =
+        float64::route(logits.data(), 4, {.experts_per_row = 4, .renormalise = false}, nullptr, nullptr);
     EXPECT_EQ(raw.experts, (std::vector<int32_t>{3, 0, 2, 1}));
     EXPECT_EQ(raw.margin, raw.probabilities[1]);
     EXPECT_EQ(raw.weights[3], raw.probabilities[1]);
