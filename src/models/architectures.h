@@ -8,7 +8,9 @@
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
-    EACH(kQwen3MoeArchitecture)
+    EACH(kQwen3MoeArchitecture)   \
+    EACH(kGemma2Architecture)     \
+    EACH(kGemma3Architecture)
 
 namespace invar {
 
