@@ -10,7 +10,8 @@
     EACH(kQwen3Architecture)      \
     EACH(kQwen3MoeArchitecture)   \
     EACH(kGemma2Architecture)     \
-    EACH(kGemma3Architecture)
+    EACH(kGemma3Architecture)     \
+    EACH(kGemma4Architecture)
 
 namespace invar {
 

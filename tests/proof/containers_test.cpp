@@ -18,9 +18,10 @@ namespace invar {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
-const char* const kModels[] = {"llama",         "llama-biases", "llama-linear", "mistral",     "mistral-window",
-                               "mistral-small", "mixtral",      "qwen2",        "qwen2-yarn",  "qwen3",
-                               "qwen3moe",      "gemma2",       "gemma3",       "gemma3-scale"};
+const char* const kModels[] = {"llama",         "llama-biases", "llama-linear", "mistral",      "mistral-window",
+                               "mistral-small", "mixtral",      "qwen2",        "qwen2-yarn",   "qwen3",
+                               "qwen3moe",      "gemma2",       "gemma3",       "gemma3-scale", "gemma4-dense",
+                               "gemma4-moe",    "gemma4-e2b"};
 bool has_twin(const std::string& name) { return name != "mistral-window" && name != "gemma3-scale"; }
 
 struct Golden {
@@ -105,7 +106,7 @@ TEST(Containers, TwinsComputeTheSameBits) {
             ++compared;
         }
     }
-    EXPECT_EQ(compared, 24);
+    EXPECT_EQ(compared, 30);
 }
 
 TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
