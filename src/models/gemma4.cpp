@@ -26,7 +26,7 @@ struct Gemma4Layer {
     StreamNorm dense_post_norm, expert_norm, expert_post_norm, router_norm;
     WeightMatrix input_gate, input_projection;
     StreamNorm input_post_norm;
-    std::optional<WeightVector> scalar;
+    WeightVector scalar;
 };
 
 struct Gemma4Weights {
@@ -71,8 +71,7 @@ void visit_own_layer(Visitor& visit, const ModelConfig& config, const LayerSpec&
                      inputs, {});
         norm(layer.input_post_norm, {"input_post_norm", "post_norm.weight", "post_per_layer_input_norm.weight"});
     }
-    visit.vector(layer.scalar, {"layer_scalar", "layer_output_scale.weight", "layer_scalar"}, 1,
-                 {Need::if_present, {}, {}});
+    visit.vector(layer.scalar, {"layer_scalar", "layer_output_scale.weight", "layer_scalar"}, 1, {});
 }
 
 template <class Visitor>
@@ -127,7 +126,7 @@ class Gemma4 final : public Model {
                 ffn_block(call, parts, residual);
             }
             if (config_.per_layer_width > 0) input_block(call, more, own, residual);
-            if (more.scalar) ops.multiply({layer, "layer_scaled"}, residual, *more.scalar);
+            ops.multiply({layer, "layer_scaled"}, residual, more.scalar);
         }
         if (wanted == 0) return logits;
         const LayerCall whole{ops, config_, ropes_, -1, batch, cache, scratch};
