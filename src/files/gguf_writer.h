@@ -58,6 +58,9 @@ class GgufWriter {
         add_array_payload(key, metadata_type_of<T>(), values.size(), std::as_bytes(values));
     }
     void add_array(std::string_view key, std::span<const std::string_view> texts);
+    void add_booleans(std::string_view key, std::span<const uint8_t> values) {  // 0 or 1
+        add_array_payload(key, MetadataType::boolean, values.size(), std::as_bytes(values));
+    }
 
     // Declares the next tensor; `shape` is outermost first. Errors name the tensor: a duplicate or empty name, a shape
     // that is not 1 to 4 positive dimensions, rows that are no multiple of the format's block.

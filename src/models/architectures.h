@@ -8,7 +8,10 @@
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
-    EACH(kQwen3MoeArchitecture)
+    EACH(kQwen3MoeArchitecture)   \
+    EACH(kGemma2Architecture)     \
+    EACH(kGemma3Architecture)     \
+    EACH(kGemma4Architecture)
 
 namespace invar {
 

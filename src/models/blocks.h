@@ -111,6 +111,8 @@ void run_mixer(const LayerCall& call, const StateSpaceGeometry& spec, const Stat
 // scratch.branch = the feed-forward part's output for scratch.normed
 void run_ffn(const LayerCall& call, const DenseGeometry& spec, const DenseFfn& weights);
 void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights);
+// The same, where the router reads rows of its own.
+void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights, Tensor router_input);
 
 // scratch.branch = post norm(mixer(norm(residual))): what a family adds to the residual stream in its own way
 void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual);

@@ -165,6 +165,7 @@ void visit_config(const ModelConfig& config, const Visit& visit) {
     visit("the scale of branches", config.residual_scale);
     visit("the scale of logits", config.logit_scale);
     visit("the soft cap of logits", config.logit_softcap);
+    visit("the width of a layer's own input", config.per_layer_width);
     for (size_t i = 0; i < config.ropes.size(); ++i) {
         visit_rope(config.ropes[i], [&](std::string_view name, const auto& value) {
             visit(config.ropes.size() == 1 ? fmt::format("rope's {}", name) : fmt::format("rope {}'s {}", i, name),

@@ -118,6 +118,7 @@ struct ModelConfig {
     float residual_scale = 1;    // what a branch adds to the residual stream
     float logit_scale = 1;       // the logits
     float logit_softcap = 0;     // of the logits, behind the scale; 0: none
+    int64_t per_layer_width = 0;  // of the vector of a token that each layer takes besides (Gemma 4); 0: there is none
     std::vector<RopeSpec> ropes;
     std::vector<LayerSpec> layers;
     std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe

@@ -71,8 +71,9 @@ const std::vector<NeutralValue>& neutral_values() {
 
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
-    {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+    {"llama", "Llama"},   {"mistral", "Mistral"},    {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"},   {"qwen3", "Qwen3"},        {"qwen3_moe", "Qwen3Moe"}, {"gemma2", "Gemma2"},
+    {"gemma3", "Gemma3"}, {"gemma3_text", "Gemma3"}, {"gemma4", "Gemma4"},      {"gemma4_text", "Gemma4"},
 };
 
 std::string shown(const Json& value) {
@@ -87,11 +88,20 @@ const Json* stated(const Json& config, std::string_view key) {
     return found == config.end() || found->is_null() ? nullptr : &*found;
 }
 
+// An architecture, and the keys that it computes.
+struct Computed {
+    std::string_view architecture;
+    std::span<const std::string_view> keys;
+
+    bool has(const std::string& key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
+};
+
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
-                           std::string_view architecture) {
+                           const Computed& computed) {
+    const std::string_view architecture = computed.architecture;
     for (const auto& [key, neutral] : neutral_values()) {
         const Json* value = stated(config, key);
-        if (value == nullptr || *value == neutral) continue;
+        if (value == nullptr || *value == neutral || computed.has(fmt::format("{}{}", inside, key))) continue;
         return fail(ErrorKind::unsupported,
                     "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
                     "compute it and it would be left out; such a model is not supported",
@@ -111,7 +121,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     return {};
 }
 
-Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture) {
+Result<void> check_rope_objects(const std::string& file, const Json& config, const Computed& computed) {
     for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
         const Json* value = stated(config, key);
         if (value == nullptr) continue;
@@ -119,20 +129,26 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, std
             return fail("{}: the key '{}' is {}, but an object or null is needed", file, key, kind_of(*value));
         for (const auto& [name, inner] : value->items()) {
             if (!inner.is_object()) continue;
+            const std::string path = fmt::format("{}.{}", key, name);
+            if (computed.has(path)) {
+                TRY(check_neutral(file, inner, path + ".", computed));
+                continue;
+            }
             return fail(ErrorKind::unsupported,
                         "{}: the key '{}.{}' is an object; a rope for each kind of layer is not supported", file, key,
                         printable(name));
         }
-        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture));
+        TRY(check_neutral(file, *value, fmt::format("{}.", key), computed));
     }
     return {};
 }
 
-// Checks attention_bias, which these three model types have, against the biases.
+// Checks attention_bias against the biases, for the model types that have both.
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    if (flag == nullptr || (model_type != "llama" && !model_type.starts_with("qwen3"))) return {};
+    const bool has_key = model_type == "llama" || model_type.starts_with("qwen3") || model_type.starts_with("gemma");
+    if (flag == nullptr || !has_key) return {};
     if (!flag->is_boolean()) {
         return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));
     }
@@ -181,14 +197,16 @@ Result<void> check_classes(const std::string& file, const Json& config) {
 
 }  // namespace
 
-Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture) {
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture,
+                               std::span<const std::string_view> computed_keys) {
+    const Computed computed{architecture, computed_keys};
     const std::string& file = checkpoint.directory()->config_name();
     const Json& whole = checkpoint.directory()->config();
     const Json& config = checkpoint.config();
     TRY(check_classes(file, whole));
     if (&config != &whole) TRY(check_classes(file, config));
-    TRY(check_neutral(file, config, "", architecture));
-    TRY(check_rope_objects(file, config, architecture));
+    TRY(check_neutral(file, config, "", computed));
+    TRY(check_rope_objects(file, config, computed));
     const Json* model_type = stated(config, "model_type");
     if (model_type == nullptr || !model_type->is_string()) return {};
     return check_biases(file, checkpoint, model_type->get_ref<const std::string&>());

@@ -2,6 +2,7 @@
 // out, no two keys contradict each other, and keys that stand for tensors agree with the tensors.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "base/result.h"
@@ -9,7 +10,10 @@
 
 namespace invar {
 
-// For checkpoints with a config.json only. `architecture` is ours, for messages. Errors name the file and the key.
-Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture);
+// For checkpoints with a config.json only. `architecture` is ours, for messages. `computed`: keys that it reads, "."
+// leading into an object; they may have any value, and a name that is an object's admits that object. Errors name the
+// file and the key.
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture,
+                               std::span<const std::string_view> computed);
 
 }  // namespace invar

@@ -78,11 +78,15 @@ void run_ffn(const LayerCall& call, const DenseGeometry& spec, const DenseFfn& w
 }
 
 void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights) {
+    run_ffn(call, spec, weights, call.scratch.normed);
+}
+
+void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights, Tensor router_input) {
     Ops& ops = call.ops;
     const DecoderScratch& scratch = call.scratch;
     const int layer = call.layer;
     const Tensor logits = scratch.router.packed(spec.experts);
-    ops.linear({layer, "router"}, weights.router, scratch.normed, logits);
+    ops.linear({layer, "router"}, weights.router, router_input, logits);
     add_bias(call, "router_biased", logits, weights.router_bias);
     ExpertSlots routing = scratch.routing;
     routing.experts_per_row = spec.route.experts_per_row;

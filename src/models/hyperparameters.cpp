@@ -30,7 +30,7 @@ const std::vector<Word>& words() {
         {"vocabulary", "vocab_size", {"vocab_size"}, {"vocab_size"}},
         {"norm epsilon", "attention.layer_norm_rms_epsilon", {"rms_norm_eps"}, {"norm_eps"}},
         {"tied head", "", {"tie_word_embeddings"}, {"tied_embeddings"}},
-        {"activation", "", {"hidden_act"}, {"activation"}},
+        {"activation", "", {"hidden_act", "hidden_activation"}, {"activation"}},
         {"heads", "attention.head_count", {"num_attention_heads"}, {"n_heads"}},
         {"KV heads", "attention.head_count_kv", {"num_key_value_heads"}, {"n_kv_heads"}},
         {"key width", "attention.key_length", {"head_dim"}, {"head_dim"}},
@@ -41,7 +41,10 @@ const std::vector<Word>& words() {
         {"layer kinds", "", {"layer_types"}},
         {"ffn width", "feed_forward_length", {"intermediate_size"}, {"hidden_dim"}},
         {"experts", "expert_count", {"num_experts", "num_local_experts"}, {"moe.num_experts"}},
-        {"experts per token", "expert_used_count", {"num_experts_per_tok"}, {"moe.num_experts_per_tok"}},
+        {"experts per token",
+         "expert_used_count",
+         {"num_experts_per_tok", "top_k_experts"},
+         {"moe.num_experts_per_tok"}},
         {"expert width", "expert_feed_forward_length", {"moe_intermediate_size"}},
         {"renormalise", "", {"norm_topk_prob"}},
         {"mixture step", "", {"decoder_sparse_step"}},
@@ -53,11 +56,18 @@ const std::vector<Word>& words() {
          {"rope_parameters.llama_4_scaling_beta"},
          {"llama_4_scaling"}},
         {"rope width", "rope.dimension_count", {}},
-        {"rope base", "rope.freq_base", {"rope_parameters.rope_theta", "rope_theta"}, {"rope_theta"}},
+        {"rope base",
+         "rope.freq_base",
+         {"rope_parameters.rope_theta", "rope_theta", "rope_parameters.full_attention.rope_theta"},
+         {"rope_theta"}},
         {"rope scaling",
          "rope.scaling.type",
-         {"rope_parameters.rope_type", "rope_parameters.type", "rope_scaling.rope_type", "rope_scaling.type"}},
-        {"rope factor", "rope.scaling.factor", {"rope_parameters.factor", "rope_scaling.factor"}, {"yarn.factor"}},
+         {"rope_parameters.rope_type", "rope_parameters.type", "rope_scaling.rope_type", "rope_scaling.type",
+          "rope_parameters.full_attention.rope_type"}},
+        {"rope factor",
+         "rope.scaling.factor",
+         {"rope_parameters.factor", "rope_scaling.factor", "rope_parameters.full_attention.factor"},
+         {"yarn.factor"}},
         {"old rope factor", "rope.scale_linear", {}},  // of files from before rope.scaling.*
         {"rope original context",
          "rope.scaling.original_context_length",
@@ -82,6 +92,28 @@ const std::vector<Word>& words() {
         {"yarn block", "", {}, {"yarn"}},
         {"yarn scales attention", "", {}, {"yarn.apply_scale"}},
         {"yarn whole boundaries", "", {"rope_parameters.truncate", "rope_scaling.truncate"}},
+        // Of Gemma. "local" is what layers with a window have, "full" what the others have.
+        {"query scalar", "", {"query_pre_attn_scalar"}},
+        {"score softcap", "attn_logit_softcapping", {"attn_logit_softcapping"}},
+        {"logit softcap", "final_logit_softcapping", {"final_logit_softcapping"}},
+        {"window pattern", "attention.sliding_window_pattern", {"sliding_window_pattern"}},
+        {"local rope base",
+         "rope.freq_base_swa",
+         {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"}},
+        {"local rope scaling", "", {"rope_parameters.sliding_attention.rope_type"}},
+        {"local rope width", "rope.dimension_count_swa", {}},
+        {"turning part of full rope", "", {"rope_parameters.full_attention.partial_rotary_factor"}},
+        {"local key width", "attention.key_length_swa", {"head_dim"}},
+        {"local value width", "attention.value_length_swa", {"head_dim"}},
+        {"full key width", "attention.key_length", {"global_head_dim"}},
+        {"full value width", "attention.value_length", {"global_head_dim"}},
+        {"full KV heads", "", {"num_global_key_value_heads"}},
+        {"values are keys", "", {"attention_k_eq_v"}},
+        {"layers that share keys", "attention.shared_kv_layers", {"num_kv_shared_layers"}},
+        {"double width", "", {"use_double_wide_mlp"}},
+        {"mixture used", "", {"enable_moe_block"}},
+        {"per-layer width", "embedding_length_per_layer_input", {"hidden_size_per_layer_input"}},
+        {"attention both ways", "", {"use_bidirectional_attention"}},
     };
     return kWords;
 }
@@ -92,14 +124,66 @@ struct ClassDefault {
     double value;
 };
 constexpr ClassDefault kClassDefaults[] = {
-    {"llama", "norm epsilon", 1e-6},     {"llama", "rope base", 1e4},     {"mistral", "norm epsilon", 1e-6},
-    {"mistral", "rope base", 1e4},       {"mistral", "KV heads", 8},      {"mistral", "window", 4096},
-    {"mixtral", "norm epsilon", 1e-5},   {"mixtral", "rope base", 1e6},   {"mixtral", "KV heads", 8},
-    {"qwen2", "norm epsilon", 1e-6},     {"qwen2", "rope base", 1e4},     {"qwen2", "KV heads", 32},
-    {"qwen3", "norm epsilon", 1e-6},     {"qwen3", "rope base", 1e4},     {"qwen3", "KV heads", 32},
-    {"qwen3_moe", "norm epsilon", 1e-6}, {"qwen3_moe", "rope base", 1e4}, {"qwen3_moe", "KV heads", 4},
+    {"llama", "norm epsilon", 1e-6},
+    {"llama", "rope base", 1e4},
+    {"mistral", "norm epsilon", 1e-6},
+    {"mistral", "rope base", 1e4},
+    {"mistral", "KV heads", 8},
+    {"mistral", "window", 4096},
+    {"mixtral", "norm epsilon", 1e-5},
+    {"mixtral", "rope base", 1e6},
+    {"mixtral", "KV heads", 8},
+    {"qwen2", "norm epsilon", 1e-6},
+    {"qwen2", "rope base", 1e4},
+    {"qwen2", "KV heads", 32},
+    {"qwen3", "norm epsilon", 1e-6},
+    {"qwen3", "rope base", 1e4},
+    {"qwen3", "KV heads", 32},
+    {"qwen3_moe", "norm epsilon", 1e-6},
+    {"qwen3_moe", "rope base", 1e4},
+    {"qwen3_moe", "KV heads", 4},
     {"transformer", "context", 128000},  // params.json
+    {"gemma2", "context", 8192},
+    {"gemma2", "norm epsilon", 1e-6},
+    {"gemma2", "heads", 8},
+    {"gemma2", "KV heads", 4},
+    {"gemma2", "key width", 256},
+    {"gemma2", "value width", 256},
+    {"gemma2", "rope base", 1e4},
+    {"gemma2", "query scalar", 256},
+    {"gemma2", "window", 4096},
+    {"gemma2", "score softcap", 50},
+    {"gemma2", "logit softcap", 30},
+    {"gemma2", "tied head", 1},
+    {"gemma3_text", "context", 131072},
+    {"gemma3_text", "norm epsilon", 1e-6},
+    {"gemma3_text", "heads", 8},
+    {"gemma3_text", "KV heads", 4},
+    {"gemma3_text", "key width", 256},
+    {"gemma3_text", "value width", 256},
+    {"gemma3_text", "rope base", 1e6},
+    {"gemma3_text", "local rope base", 1e4},
+    {"gemma3_text", "query scalar", 256},
+    {"gemma3_text", "window", 4096},
+    {"gemma3_text", "tied head", 1},
+    {"gemma4_text", "context", 131072},
+    {"gemma4_text", "norm epsilon", 1e-6},
+    {"gemma4_text", "heads", 8},
+    {"gemma4_text", "KV heads", 4},
+    {"gemma4_text", "local key width", 256},
+    {"gemma4_text", "local value width", 256},
+    {"gemma4_text", "full key width", 512},
+    {"gemma4_text", "full value width", 512},
+    {"gemma4_text", "rope base", 1e6},
+    {"gemma4_text", "local rope base", 1e4},
+    {"gemma4_text", "turning part of full rope", 0.25},
+    {"gemma4_text", "window", 512},
+    {"gemma4_text", "per-layer width", 256},
+    {"gemma4_text", "tied head", 1},
 };
+
+// "tied head" is the only one that is true (1) or false.
+Json value_of(const ClassDefault& one) { return one.word == "tied head" ? Json(one.value != 0) : Json(one.value); }
 
 // What params.json calls every kind of model.
 constexpr std::string_view kTransformer = "transformer";
@@ -198,7 +282,7 @@ const Json* Hyperparameters::find(std::string_view word) const {
         if (one.model_type != kind_ || one.word != word) continue;
         static const std::vector<Json> values = [] {
             std::vector<Json> list;
-            for (const ClassDefault& each : kClassDefaults) list.emplace_back(each.value);
+            for (const ClassDefault& each : kClassDefaults) list.push_back(value_of(each));
             return list;
         }();
         return &values[static_cast<size_t>(&one - kClassDefaults)];
@@ -240,9 +324,10 @@ std::vector<std::string> Hyperparameters::defaults_taken() const {
         const bool stated = std::any_of(all.begin(), all.end(), [&](std::string_view path) {
             return at_path(checkpoint_.config(), path) != nullptr;
         });
-        if (!stated)
-            taken.push_back(
-                fmt::format("{} is absent; {} is what model type {} has then", spell(one.word), one.value, kind_));
+        const Json value = value_of(one);
+        const std::string note = fmt::format("{} is absent; {} is what model type {} has then", spell(one.word),
+                                             value.is_boolean() ? value.dump() : fmt::format("{}", one.value), kind_);
+        if (!stated && std::find(taken.begin(), taken.end(), note) == taken.end()) taken.push_back(note);
     }
     return taken;
 }
@@ -352,6 +437,16 @@ Result<bool> Hyperparameters::boolean_or(std::string_view word, bool otherwise) 
     const Json* found = find(word);
     if (!found->is_boolean()) return fail("{}: {} of the config must be true or false", file(), spell(word));
     return found->get<bool>();
+}
+
+bool Hyperparameters::is_list(std::string_view word) const {
+    if (checkpoint_.dialect() != Dialect::gguf) return find(word) != nullptr && find(word)->is_array();
+    const MetadataValue* value = checkpoint_.metadata().find(key(word));
+    return value != nullptr && value->is_array();
+}
+
+Result<std::vector<bool>> Hyperparameters::booleans(std::string_view word) const {
+    return checkpoint_.metadata().booleans(key(word));
 }
 
 Result<bool> Hyperparameters::boolean_at_top(std::string_view word, bool otherwise) const {

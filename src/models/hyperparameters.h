@@ -35,7 +35,9 @@ class Hyperparameters {
     // Of a directory's config only.
     Result<std::vector<std::string>> texts(std::string_view word) const;
     Result<bool> boolean_or(std::string_view word, bool otherwise) const;
-    // The same of config.json itself, where the text model is described by its text_config.
+    bool is_list(std::string_view word) const;
+    Result<std::vector<bool>> booleans(std::string_view word) const;  // of a GGUF file only
+    // The same as boolean_or() of config.json itself, where the text model is described by its text_config.
     Result<bool> boolean_at_top(std::string_view word, bool otherwise) const;
     Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
 

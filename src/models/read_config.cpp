@@ -19,18 +19,12 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kMaximumLayers = 4096;
-constexpr int64_t kMaximumHeads = 65536;
-constexpr int64_t kMaximumHeadWidth = 1024;
-constexpr int64_t kMaximumWidth = 1 << 20;
-constexpr int64_t kMaximumExperts = 65536;
-
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
-// The width of a head: the value of the key, or the rows of the projection over the KV heads, which must divide
-// exactly.
-Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
-                           std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
+}  // namespace
+
+Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
+                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
     const Checkpoint& checkpoint = keys.checkpoint();
     const std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face);
@@ -47,6 +41,8 @@ Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, s
                                 width, projection->shape[0], tensor, kv_heads));
     return width;
 }
+
+namespace {
 
 Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
     rope.scaling = RopeSpec::Scaling::yarn;
@@ -89,11 +85,15 @@ Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
     return {};
 }
 
-// Reads Llama 3's scaled frequencies, which GGUF files hold as a tensor of one factor per pair.
-Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope, ModelConfig& config) {
-    constexpr std::string_view kTensor = "rope_freqs.weight";
+constexpr std::string_view kFactorsTensor = "rope_freqs.weight";
+
+}  // namespace
+
+Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
+                                                  ModelConfig& config) {
+    constexpr std::string_view kTensor = kFactorsTensor;
     const TensorInfo* tensor = keys.checkpoint().find(kTensor);
-    if (tensor == nullptr) return {};
+    if (tensor == nullptr) return std::vector<float>();
     const std::vector<int64_t> shape = {rope.pairs()};
     if (tensor->shape != shape) {
         return fail("{}: tensor '{}' has shape [{}], but the metadata asks for [{}]; the file contradicts itself",
@@ -103,15 +103,15 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
         return fail("{}: tensor '{}' is stored as {}, but frequency factors must be f32, f16 or bf16", keys.file(),
                     kTensor, tensor->format->name);
     }
-    rope.frequency_factors.resize(static_cast<size_t>(rope.pairs()));
-    const StoredWeight factors{
+    std::vector<float> factors(static_cast<size_t>(rope.pairs()));
+    const StoredWeight stored{
         .name = tensor->name, .format = tensor->format, .shape = shape, .matrices = {{.weights = tensor}}};
-    TRY(RowReader(RowReader::Access::read).vector(factors, rope.frequency_factors.data()));
+    TRY(RowReader(RowReader::Access::read).vector(stored, factors.data()));
     config.tensors_read.emplace_back(kTensor);
-    if (const auto valid = validate(rope); !valid)
-        return fail("{}: tensor '{}': {}", keys.file(), kTensor, valid.error().message);
-    return {};
+    return factors;
 }
+
+namespace {
 
 // How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
@@ -127,6 +127,8 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
     return fail("{}: by {}{} {} elements of a head turn, but rope turns pairs and needs an even number", keys.file(),
                 keys.spell(word), keys.has(word) ? "" : " (absent; taken from the key projection)", rotary);
 }
+
+}  // namespace
 
 Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
@@ -155,9 +157,14 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
                     keys.file(), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
-    if (is_gguf(keys)) TRY(read_frequency_factors(keys, rope, config));
+    if (!is_gguf(keys)) return rope;
+    TRY_ASSIGN(rope.frequency_factors, read_frequency_factors(keys, rope, config));
+    if (const auto valid = validate(rope); !valid)
+        return fail("{}: tensor '{}': {}", keys.file(), kFactorsTensor, valid.error().message);
     return rope;
 }
+
+namespace {
 
 // The mixture of the layers that have one; nothing for a dense model.
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys) {
@@ -198,7 +205,8 @@ Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t 
     return dense;
 }
 
-// Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
+}  // namespace
+
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> sliding;
     if (!keys.has("layer kinds")) return sliding;
@@ -218,6 +226,8 @@ Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_
     }
     return sliding;
 }
+
+namespace {
 
 // The window of each layer; 0 means none.
 Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type) {
@@ -249,9 +259,7 @@ Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t la
     return windows;
 }
 
-struct Heads {
-    std::vector<int64_t> query, kv;
-};
+}  // namespace
 
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config) {
     Heads heads;
@@ -270,7 +278,10 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
     return heads;
 }
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type) {
+namespace {
+
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
+    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(keys.checkpoint()));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
     TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys));
@@ -280,10 +291,10 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
     if (!mixture || std::find(dense.begin(), dense.end(), true) != dense.end()) {
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
-    TRY_ASSIGN(const int64_t key_width,
-               head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
-    TRY_ASSIGN(const int64_t value_width,
-               head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
+    TRY_ASSIGN(const int64_t key_width, read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight",
+                                                        heads.kv[0], config.notes));
+    TRY_ASSIGN(const int64_t value_width, read_head_width(keys, "value width", "attn_v.weight",
+                                                          "self_attn.v_proj.weight", heads.kv[0], config.notes));
     TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
@@ -335,17 +346,18 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
     return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture) {
+Result<void> check_what_is_not_computed(const Hyperparameters& keys, const ConfigFamily& family) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
-    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face)
+        TRY(check_config_json(keys.checkpoint(), family.architecture, family.computes));
     TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
     if (keys.has("activation")) {
         TRY_ASSIGN(const std::string activation, keys.text("activation"));
-        if (activation != "silu") {
-            return fail(ErrorKind::unsupported, "{}: {} is '{}', but only silu is supported for this architecture",
-                        keys.file(), keys.spell("activation"), printable(activation));
+        if (activation != family.activation) {
+            return fail(ErrorKind::unsupported, "{}: {} is '{}', but only {} is supported for this architecture",
+                        keys.file(), keys.spell("activation"), printable(activation), family.activation);
         }
     }
     if (!keys.has("query temperature")) return {};
@@ -356,21 +368,24 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
 
 }  // namespace
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
+Result<ModelConfig> read_family_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
     const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY(check_what_is_not_computed(keys, architecture));
+    TRY(check_what_is_not_computed(keys, family));
     ModelConfig config;
-    config.architecture = architecture;
+    config.architecture = family.architecture;
     TRY_ASSIGN(config.name, read_name(checkpoint));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
-    TRY(read_layers(keys, config, model_type));
+    TRY(family.read_layers(keys, config));
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
     return config;
+}
+
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
+    return read_family_config(checkpoint, {.architecture = architecture, .read_layers = read_layers});
 }
 
 Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture) {

@@ -3,6 +3,7 @@
 // computes in float64 (tests/data/goldens_hf, made by tools/fixtures/goldens_hf.py).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -17,9 +18,11 @@ namespace invar {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
-const char* const kModels[] = {"llama",   "llama-biases", "llama-linear", "mistral", "mistral-window", "mistral-small",
-                               "mixtral", "qwen2",        "qwen2-yarn",   "qwen3",   "qwen3moe"};
-bool has_twin(const std::string& name) { return name != "mistral-window"; }
+const char* const kModels[] = {"llama",         "llama-biases", "llama-linear", "mistral",      "mistral-window",
+                               "mistral-small", "mixtral",      "qwen2",        "qwen2-yarn",   "qwen3",
+                               "qwen3moe",      "gemma2",       "gemma3",       "gemma3-scale", "gemma4-dense",
+                               "gemma4-moe",    "gemma4-e2b"};
+bool has_twin(const std::string& name) { return name != "mistral-window" && name != "gemma3-scale"; }
 
 struct Golden {
     std::vector<int32_t> tokens;
@@ -42,11 +45,11 @@ Golden golden_of(const std::string& name) {
     return golden;
 }
 
-// Logits of every position, or the error.
+// Logits of every position, computed `chunk` positions at a time, or the error.
 Result<std::vector<float>> logits_of(const std::filesystem::path& model, const std::vector<int32_t>& tokens,
-                                     FormRequest form) {
+                                     FormRequest form, size_t chunk = 16, int threads = 2) {
     EngineSettings settings{.model = model};
-    settings.threads = 2;
+    settings.threads = threads;
     settings.form = form;
     settings.cache_type = CacheType::f32;
     settings.context = 16;
@@ -54,14 +57,18 @@ Result<std::vector<float>> logits_of(const std::filesystem::path& model, const s
     settings.logits_rows = 16;
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
     const int32_t sequence = engine->cache().add_sequence();
-    Batch batch;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-        batch.rows.push_back({.token = tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
-        batch.logits_rows.push_back(static_cast<int32_t>(i));
+    std::vector<float> all;
+    for (size_t first = 0; first < tokens.size(); first += chunk) {
+        Batch batch;
+        for (size_t i = first; i < std::min(first + chunk, tokens.size()); ++i) {
+            batch.logits_rows.push_back(static_cast<int32_t>(batch.rows.size()));
+            batch.rows.push_back({.token = tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
+        }
+        TRY(engine->cache().reserve(sequence, static_cast<int64_t>(first) + batch.size()));
+        TRY_ASSIGN(const std::span<const float> logits, engine->evaluate(batch));
+        all.insert(all.end(), logits.begin(), logits.end());
     }
-    TRY(engine->cache().reserve(sequence, static_cast<int64_t>(tokens.size())));
-    TRY_ASSIGN(const std::span<const float> logits, engine->evaluate(batch));
-    return std::vector<float>(logits.begin(), logits.end());
+    return all;
 }
 
 double relative_rms(const std::vector<float>& ours, const std::vector<double>& theirs) {
@@ -99,7 +106,27 @@ TEST(Containers, TwinsComputeTheSameBits) {
             ++compared;
         }
     }
-    EXPECT_EQ(compared, 20);
+    EXPECT_EQ(compared, 30);
+}
+
+TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
+    int compared = 0;
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        const auto whole = logits_of(kFolder / name, golden.tokens, FormRequest::automatic);
+        ASSERT_TRUE(whole) << name << ": " << whole.error().message;
+        for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
+            for (const size_t chunk : {1, 7, 16}) {
+                for (const int threads : {1, 2}) {
+                    const auto logits = logits_of(kFolder / name, golden.tokens, form, chunk, threads);
+                    ASSERT_TRUE(logits) << name << ": " << logits.error().message;
+                    EXPECT_EQ(*logits, *whole) << name << ", chunks of " << chunk << ", " << threads << " threads";
+                    compared += threads;
+                }
+            }
+        }
+    }
+    EXPECT_EQ(compared, 18 * static_cast<int>(std::size(kModels)));
 }
 
 // The same numbers in Mistral's own layout (tests/data/goldens_mistral, made by tools/fixtures/mistral_layout.py).
