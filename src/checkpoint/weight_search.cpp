@@ -81,7 +81,8 @@ bool takes_whole_tensor(const Fit& fit) {
     const GroupOrder& groups = as.order.groups;
     const bool all_groups =
         groups.count == 0 || groups.unmoved + groups.count * groups.rows == extent_of(fit.wanted).rows;
-    return !fit.may_be_part && as.order.first == 0 && as.order.step == 1 && as.matrix_rows == 0 && all_groups;
+    return !fit.may_be_part && !as.part && as.order.first == 0 && as.order.step == 1 && as.matrix_rows == 0 &&
+           all_groups;
 }
 
 bool fits(const Fit& fit, const Extent& stored) {
