@@ -1,5 +1,6 @@
 #include "app/settings.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
