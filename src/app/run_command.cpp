@@ -61,6 +61,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
     say_placement(chat->engine->plan());
+    say_left_out(chat->engine->plan());
     TRY_ASSIGN(chat->tokenizer, read_tokenizer(chat->engine->checkpoint()));
     if (chat->tokenizer->size() > chat->engine->config().vocabulary) {
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,

@@ -1,5 +1,6 @@
 #include "app/settings.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -133,6 +134,20 @@ void say_placement(const WeightPlan& plan) {
     if (plan.device.empty()) return;
     print_note(plan.placement);
     for (const std::string& note : plan.device_notes) print_note(note);
+}
+
+void say_left_out(const WeightPlan& plan) {
+    std::vector<std::string> parts;
+    int64_t tensors = 0, bytes = 0;
+    for (const IgnoredTensors& one : plan.ignored) {
+        if (one.kind != IgnoreKind::other_senses) continue;
+        parts.push_back(one.rule);
+        tensors += one.tensors;
+        bytes += one.bytes;
+    }
+    if (parts.empty()) return;
+    print_note(fmt::format("left out: {} ({} tensor{}, {} bytes), which is not part of the text model",
+                           fmt::join(parts, ", "), tensors, tensors == 1 ? "" : "s", bytes));
 }
 
 Result<std::string> model_path(const std::string& given) {

@@ -29,6 +29,8 @@ std::string_view form_request_name(FormRequest form);
 
 // Prints on stderr which part of the model is on a device, if one is used.
 void say_placement(const WeightPlan& plan);
+// Prints on stderr which parts of a model that also sees or hears are left out.
+void say_left_out(const WeightPlan& plan);
 
 // The model a command works on: `given`, or else the demonstration model beside the program. Errors say where it
 // looked.

@@ -8,7 +8,6 @@
 #include <map>
 #include <set>
 
-#include "checkpoint/ignore_rules.h"
 #include "checkpoint/module_tensors.h"
 #include "checkpoint/quantization_config.h"
 #include "files/model_directory.h"
@@ -29,6 +28,7 @@ class ElementsUsed {
             const bool codes = stored.packing != CodePacking::blocks || matrix.source != nullptr;
             const int64_t rows = vector ? stored.shape[0] : stored.rows_of_matrix();
             if (stored.transposed) {
+                by_column_.insert(tensor.name);
                 used_[tensor.name] += codes ? stored.columns() * of_row(tensor) : stored.columns() * rows;
             } else {
                 used_[tensor.name] += vector ? rows : rows * (codes ? of_row(tensor) : stored.columns());
@@ -44,6 +44,7 @@ class ElementsUsed {
     int64_t of(const TensorInfo& tensor) const {
         return read_.contains(tensor.name) ? tensor.weights() : used_.at(tensor.name);
     }
+    bool is_used_by_column(const TensorInfo& tensor) const { return by_column_.contains(tensor.name); }
     static int64_t of_row(const TensorInfo& tensor) { return tensor.weights() / rows(tensor); }
 
   private:
@@ -59,6 +60,7 @@ class ElementsUsed {
     }
 
     std::map<std::string_view, int64_t> used_;
+    std::set<std::string_view> by_column_;
     std::set<std::string> read_;
 };
 
@@ -76,10 +78,11 @@ constexpr IgnoreRule kTied{"the head", "the config says that it is the embedding
 // name it.
 void note_ignored(const IgnoreRule& rule, const TensorInfo& tensor, Binding& binding) {
     auto row = std::find_if(binding.ignored.begin(), binding.ignored.end(), [&](const IgnoredTensors& one) {
-        return rule.of_config ? one.because == rule.because : one.rule == rule.pattern;
+        return rule.kind == IgnoreKind::of_architecture ? one.because == rule.because : one.rule == rule.pattern;
     });
     if (row == binding.ignored.end()) {
-        row = binding.ignored.insert(row, {.rule = std::string(rule.pattern), .because = std::string(rule.because)});
+        row = binding.ignored.insert(
+            row, {.rule = std::string(rule.pattern), .because = std::string(rule.because), .kind = rule.kind});
     } else if (row->rule != rule.pattern && !row->rule.ends_with(", ...")) {
         row->rule += ", ...";
     }
@@ -97,10 +100,10 @@ Result<void> check_used_up(const ModelConfig& config, const ElementsUsed& used, 
         if (!used.unused(tensor)) {
             const int64_t all = tensor.weights(), some = used.of(tensor);
             if (some == all) continue;
-            const int64_t row = some % ElementsUsed::of_row(tensor) == 0 ? ElementsUsed::of_row(tensor) : 1;
+            const bool rows = some % ElementsUsed::of_row(tensor) == 0 && !used.is_used_by_column(tensor);
+            const int64_t unit = rows ? ElementsUsed::of_row(tensor) : 1;
             return fail("{}: of tensor '{}' {} of {} {} are used by weights of the model; each must be used once",
-                        checkpoint.name(), printable(tensor.name), some / row, all / row,
-                        row == 1 && tensor.shape.size() > 1 ? "numbers" : "rows");
+                        checkpoint.name(), printable(tensor.name), some / unit, all / unit, rows ? "rows" : "numbers");
         }
         const std::optional<IgnoreRule> rule =
             tied.contains(tensor.name) ? std::optional(kTied) : ignore_rule(tensor.name, checkpoint.dialect(), config);

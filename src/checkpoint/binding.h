@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "checkpoint/ignore_rules.h"
 #include "models/architecture.h"
 
 namespace invar {
@@ -18,6 +19,7 @@ struct IgnoredTensors {
     std::string rule;     // "*.input_scale"
     std::string because;  // a clause
     int64_t tensors = 0, bytes = 0;
+    IgnoreKind kind = IgnoreKind::detail;
 };
 
 struct Binding {

@@ -22,20 +22,20 @@ constexpr IgnoreRule kHuggingFaceRules[] = {
     {"*.k_scale", kCacheScales},
     {"*.v_scale", kCacheScales},
     {"*.rotary_emb.inv_freq", "rope's frequencies, which the config gives"},
-    {"vision_tower.*", kOtherSenses},
-    {"model.vision_tower.*", kOtherSenses},
-    {"vision_model.*", kOtherSenses},
-    {"model.vision_model.*", kOtherSenses},
-    {"visual.*", kOtherSenses},
-    {"model.visual.*", kOtherSenses},
-    {"embed_vision.*", kOtherSenses},
-    {"model.embed_vision.*", kOtherSenses},
-    {"multi_modal_projector.*", kOtherSenses},
-    {"model.multi_modal_projector.*", kOtherSenses},
-    {"audio_tower.*", kOtherSenses},
-    {"model.audio_tower.*", kOtherSenses},
-    {"embed_audio.*", kOtherSenses},
-    {"model.embed_audio.*", kOtherSenses},
+    {"vision_tower.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.vision_tower.*", kOtherSenses, IgnoreKind::other_senses},
+    {"vision_model.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.vision_model.*", kOtherSenses, IgnoreKind::other_senses},
+    {"visual.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.visual.*", kOtherSenses, IgnoreKind::other_senses},
+    {"embed_vision.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.embed_vision.*", kOtherSenses, IgnoreKind::other_senses},
+    {"multi_modal_projector.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.multi_modal_projector.*", kOtherSenses, IgnoreKind::other_senses},
+    {"audio_tower.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.audio_tower.*", kOtherSenses, IgnoreKind::other_senses},
+    {"embed_audio.*", kOtherSenses, IgnoreKind::other_senses},
+    {"model.embed_audio.*", kOtherSenses, IgnoreKind::other_senses},
     {"mtp.*", kPredicts},
     {"model.mtp.*", kPredicts},
 };
@@ -43,10 +43,10 @@ constexpr IgnoreRule kHuggingFaceRules[] = {
 // Of Mistral's own layout.
 constexpr IgnoreRule kMistralRules[] = {
     {"*.qscale_act", kActivations},
-    {"vision_encoder.*", kOtherSenses},
-    {"vision_language_adapter.*", kOtherSenses},
-    {"patch_merger.*", kOtherSenses},
-    {"pre_mm_projector_norm.*", kOtherSenses},
+    {"vision_encoder.*", kOtherSenses, IgnoreKind::other_senses},
+    {"vision_language_adapter.*", kOtherSenses, IgnoreKind::other_senses},
+    {"patch_merger.*", kOtherSenses, IgnoreKind::other_senses},
+    {"pre_mm_projector_norm.*", kOtherSenses, IgnoreKind::other_senses},
 };
 
 std::span<const IgnoreRule> rules_of(Dialect dialect) {
@@ -84,7 +84,8 @@ bool matches_pattern(std::string_view name, std::string_view pattern) {
 
 std::optional<IgnoreRule> ignore_rule(std::string_view tensor, Dialect dialect, const ModelConfig& config) {
     for (const UnusedTensors& unused : config.tensors_unused) {
-        if (matches_pattern(tensor, unused.pattern)) return IgnoreRule{unused.pattern, unused.because, true};
+        if (matches_pattern(tensor, unused.pattern))
+            return IgnoreRule{unused.pattern, unused.because, IgnoreKind::of_architecture};
     }
     for (const IgnoreRule& rule : rules_of(dialect)) {
         if (matches_pattern(tensor, rule.pattern)) return rule;

@@ -2,6 +2,7 @@
 // of a model that see or hear, and what an architecture names itself (ModelConfig::tensors_unused).
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -10,9 +11,15 @@
 
 namespace invar {
 
+enum class IgnoreKind : uint8_t {
+    detail,           // scales and numbers that nothing depends on here
+    other_senses,     // a part of the model that sees or hears
+    of_architecture,  // what the architecture leaves out
+};
+
 struct IgnoreRule {
     std::string_view pattern, because;
-    bool of_config = false;  // the architecture named it
+    IgnoreKind kind = IgnoreKind::detail;
 };
 
 // The first rule that matches the tensor's name; it lives as long as the config.

@@ -81,7 +81,8 @@ bool takes_whole_tensor(const Fit& fit) {
     const GroupOrder& groups = as.order.groups;
     const bool all_groups =
         groups.count == 0 || groups.unmoved + groups.count * groups.rows == extent_of(fit.wanted).rows;
-    return !fit.may_be_part && as.order.first == 0 && as.order.step == 1 && as.matrix_rows == 0 && all_groups;
+    return !fit.may_be_part && !as.part && as.order.first == 0 && as.order.step == 1 && as.matrix_rows == 0 &&
+           all_groups;
 }
 
 bool fits(const Fit& fit, const Extent& stored) {
@@ -91,8 +92,8 @@ bool fits(const Fit& fit, const Extent& stored) {
     const int64_t columns = fit.transposed() ? stored.rows : stored.columns;
     const bool some_columns = fit.transposed() && as.matrix_rows > 0;
     return stored.matrices == wanted.matrices && (some_columns || columns == wanted.columns) &&
-           (!takes_whole_tensor(fit) || rows == wanted.rows) && order_fits(as.order, wanted.rows, rows) &&
-           order_fits({.groups = as.columns}, wanted.columns, columns);
+           order_fits(as.order, wanted.rows, rows) && order_fits({.groups = as.columns}, wanted.columns, columns) &&
+           (!takes_whole_tensor(fit) || rows == wanted.rows);
 }
 
 std::string recipe_of(const Fit& fit, const Extent& stored, int64_t experts) {

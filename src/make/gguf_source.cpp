@@ -2,7 +2,9 @@
 #include "make/gguf_source.h"
 
 #include <algorithm>
-#include <optional>
+#include <iterator>
+#include <map>
+#include <utility>
 
 #include "checkpoint/binding.h"
 #include "make/gguf_metadata.h"
@@ -11,12 +13,9 @@
 namespace invar {
 namespace {
 
-// For orders that differ in GGUF: maps each row of the file to the row of the weight, the inverse of RowOrder.
-std::vector<int64_t> inverse(const RowOrder& order, int64_t rows) {
-    if (order.consecutive()) return {};
-    std::vector<int64_t> result(static_cast<size_t>(rows));
-    for (int64_t row = 0; row < rows; ++row) result[static_cast<size_t>(order.at(row))] = row;
-    return result;
+// How many rows one matrix of a weight has for an order; a vector has its numbers.
+int64_t ordered_rows(const StoredWeight& weight) {
+    return weight.shape.size() == 1 ? weight.shape[0] : weight.rows_of_matrix();
 }
 
 SourceTensor constant(std::string name, std::vector<float> numbers) {
@@ -35,7 +34,102 @@ int64_t source_row(const SourceTensor& tensor, int64_t row) {
     return row / rows * rows + tensor.row_order[static_cast<size_t>(row % rows)];
 }
 
+// The weight that has a row of the file, and which of its rows that is.
+std::pair<const StoredWeight*, int64_t> source_of(const SourceTensor& tensor, int64_t row) {
+    int64_t at = source_row(tensor, row);
+    const StoredWeight* weight = tensor.weight;
+    for (size_t i = 0; i < tensor.joined.size() && at >= weight->rows(); ++i) {
+        at -= weight->rows();
+        weight = tensor.joined[i];
+    }
+    return {weight, at};
+}
+
+// The weights that a GGUF file holds in one tensor, each with the order in which it has their rows.
+struct Shared {
+    std::string tensor;
+    std::vector<const WantedWeight*> wanted;
+    std::vector<const StoredWeight*> weights;
+};
+
+// Whether every row of the tensor is one of a weight, as `row_order` then says: the inverse of the weights' orders.
+bool order_rows(const Shared& shared, std::vector<int64_t>& row_order) {
+    int64_t rows = 0;
+    for (const StoredWeight* weight : shared.weights) rows += ordered_rows(*weight);
+    row_order.assign(static_cast<size_t>(rows), -1);
+    int64_t before = 0;
+    for (size_t i = 0; i < shared.weights.size(); ++i) {
+        const int64_t count = ordered_rows(*shared.weights[i]);
+        for (int64_t row = 0; row < count; ++row) {
+            const int64_t at = shared.wanted[i]->gguf.as.order.at(row);
+            if (at < 0 || at >= rows || row_order[static_cast<size_t>(at)] >= 0) return false;
+            row_order[static_cast<size_t>(at)] = before + row;
+        }
+        before += count;
+    }
+    return true;
+}
+
+Result<SourceTensor> tensor_of(const Shared& shared, const std::string& file) {
+    const StoredWeight& weight = *shared.weights.front();
+    const HeldAs& as = shared.wanted.front()->gguf.as;
+    SourceTensor tensor{.info = {.name = shared.tensor, .format = weight.format, .shape = weight.shape},
+                        .weight = &weight,
+                        .joined = {shared.weights.begin() + 1, shared.weights.end()}};
+    const bool possible = as.matrix_rows == 0 && as.transposed == Transposed::no && !as.columns.moves() &&
+                          (tensor.joined.empty() || weight.shape.size() == 2);
+    if (!order_rows(shared, tensor.row_order) || !possible) {
+        return fail(ErrorKind::unsupported, "{}: tensor '{}' of a GGUF file has other numbers than the model's weights",
+                    file, shared.tensor);
+    }
+    if (std::is_sorted(tensor.row_order.begin(), tensor.row_order.end())) tensor.row_order.clear();
+    for (const StoredWeight* other : tensor.joined) tensor.info.shape[0] += other->shape[0];
+    if (!as.shape.empty()) tensor.info.shape = as.shape;
+    tensor.info.bytes =
+        static_cast<uint64_t>(tensor.info.format->row_bytes(tensor.info.columns()) * tensor.info.rows());
+    return tensor;
+}
+
+std::vector<Shared> shared_tensors(std::span<const WantedWeight> wanted, std::span<const StoredWeight> weights) {
+    std::vector<Shared> all;
+    std::map<std::string_view, size_t> place_of;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i].alias_of) continue;
+        const auto [place, fresh] = place_of.try_emplace(wanted[i].gguf.tensor, all.size());
+        if (fresh) all.push_back({.tensor = wanted[i].gguf.tensor});
+        all[place->second].wanted.push_back(&wanted[i]);
+        all[place->second].weights.push_back(&weights[i]);
+    }
+    return all;
+}
+
 }  // namespace
+
+bool SourceTensor::can_copy() const {
+    if (weight == nullptr) return true;
+    const bool alike = std::all_of(joined.begin(), joined.end(), [&](const StoredWeight* other) {
+        return other->format == weight->format && other->row_scales.empty() && other->scales.empty();
+    });
+    return numbers.empty() && weight->shape.size() > 1 && weight->row_scales.empty() &&
+           (joined.empty() || (alike && weight->scales.empty()));
+}
+
+Result<std::vector<SourceTensor>> gguf_tensors(std::span<const WantedWeight> wanted,
+                                               std::span<const StoredWeight> weights, const std::string& file) {
+    std::vector<SourceTensor> tensors;
+    for (const Shared& shared : shared_tensors(wanted, weights)) {
+        TRY_ASSIGN(SourceTensor tensor, tensor_of(shared, file));
+        const StoredWeight& weight = *tensor.weight;
+        const bool joined = !tensor.joined.empty();
+        tensors.push_back(std::move(tensor));
+        const bool all_one = std::all_of(weight.scales.begin(), weight.scales.end(), [](float x) { return x == 1; });
+        if (all_one || joined) continue;
+        const std::string base = shared.tensor.substr(0, shared.tensor.rfind('.'));
+        tensors.push_back(constant(base + ".scale", weight.scales));
+        tensors.back().weight = &weight;  // written only beside its blocks
+    }
+    return tensors;
+}
 
 struct GgufSource::Model {
     ModelConfig config;
@@ -63,24 +157,8 @@ Result<GgufSource> GgufSource::of(const Checkpoint& in) {
     if (!rope.frequency_factors.empty()) {
         source.tensors_.push_back(constant("rope_freqs.weight", rope.frequency_factors));
     }
-    for (size_t i = 0; i < model->wanted.size(); ++i) {
-        const WantedWeight& wanted = model->wanted[i];
-        const StoredWeight& weight = model->binding.weights[i];
-        if (wanted.alias_of) continue;
-        SourceTensor tensor{.info = {.name = wanted.gguf.tensor,
-                                     .format = weight.format,
-                                     .shape = weight.shape,
-                                     .bytes = static_cast<uint64_t>(weight.bytes())},
-                            .weight = &weight};
-        const bool vector = wanted.kind == WeightShape::vector;
-        tensor.row_order = inverse(wanted.gguf.as.order, vector ? wanted.shape.back() : weight.rows_of_matrix());
-        source.tensors_.push_back(std::move(tensor));
-        const bool all_one = std::all_of(weight.scales.begin(), weight.scales.end(), [](float x) { return x == 1; });
-        if (all_one) continue;
-        const std::string base = wanted.gguf.tensor.substr(0, wanted.gguf.tensor.rfind('.'));
-        source.tensors_.push_back(constant(base + ".scale", weight.scales));
-        source.tensors_.back().weight = &weight;  // written only beside its blocks
-    }
+    TRY_ASSIGN(std::vector<SourceTensor> tensors, gguf_tensors(model->wanted, model->binding.weights, in.name()));
+    std::move(tensors.begin(), tensors.end(), std::back_inserter(source.tensors_));
     source.model_ = std::move(model);
     return source;
 }
@@ -116,16 +194,21 @@ Result<void> SourceReader::decode(const SourceTensor& tensor, int64_t row, float
         tensor.info.format->decode(tensor.info.data + row * tensor.info.format->row_bytes(columns), columns, out);
         return {};
     }
-    if (tensor.info.shape.size() > 1) return reader_.decode(*tensor.weight, source_row(tensor, row), out);
-    if (tensor.row_order.empty()) return reader_.vector(*tensor.weight, out);
-    std::vector<float> ordered(static_cast<size_t>(columns));
-    TRY(reader_.vector(*tensor.weight, ordered.data()));
-    for (int64_t i = 0; i < columns; ++i) out[i] = ordered[static_cast<size_t>(source_row(tensor, i))];
+    if (tensor.weight->shape.size() > 1) {
+        const auto [weight, at] = source_of(tensor, row);
+        return reader_.decode(*weight, at, out);
+    }
+    std::vector<float> numbers(static_cast<size_t>(tensor.weight->shape[0]));
+    TRY(reader_.vector(*tensor.weight, numbers.data()));
+    for (int64_t i = 0; i < columns; ++i) out[i] = numbers[static_cast<size_t>(source_row(tensor, row * columns + i))];
     return {};
 }
 
 Result<const std::byte*> SourceReader::blocks(const SourceTensor& tensor, int64_t row) {
-    if (tensor.weight != nullptr) return reader_.rows(*tensor.weight, source_row(tensor, row), 1);
+    if (tensor.weight != nullptr) {
+        const auto [weight, at] = source_of(tensor, row);
+        return reader_.rows(*weight, at, 1);
+    }
     return tensor.info.data + row * static_cast<int64_t>(tensor.info.row_bytes());
 }
 

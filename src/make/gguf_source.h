@@ -13,18 +13,28 @@
 #include "files/gguf.h"
 #include "files/gguf_writer.h"
 #include "files/stored_weight.h"
+#include "models/wanted_weight.h"
 
 namespace invar {
 
 struct SourceTensor {
-    TensorInfo info;                       // GGUF's name and shape; format and bytes of the source
-    const StoredWeight* weight = nullptr;  // null: info.data holds the rows as they are
-    std::vector<int64_t> row_order;        // row r of the file is row row_order[r] of the weight; empty: the same
-    std::vector<float> numbers;            // the whole tensor, if it is computed from the config
+    TensorInfo info;                               // GGUF's name and shape; format and bytes of the source
+    const StoredWeight* weight = nullptr;          // null: info.data holds the rows as they are
+    std::vector<const StoredWeight*> joined = {};  // more weights whose rows are in the file's tensor
+    // Row r of a matrix of the file is row row_order[r] of the weight, in which the rows of `joined` follow; of a
+    // vector, number r. Empty: the same.
+    std::vector<int64_t> row_order;
+    std::vector<float> numbers;  // the whole tensor, if it is computed from the config
 
     // True if blocks may be copied: otherwise a number that is not in the blocks would be lost.
-    bool can_copy() const { return weight == nullptr || (weight->row_scales.empty() && numbers.empty()); }
+    // Vectors are small and always written as numbers.
+    bool can_copy() const;
 };
+
+// The tensors in which a GGUF file holds weights, as wanted and as a directory stores them; both must outlive the
+// result. Weights that share a tensor are joined in it. `file` names the directory in an error.
+Result<std::vector<SourceTensor>> gguf_tensors(std::span<const WantedWeight> wanted,
+                                               std::span<const StoredWeight> weights, const std::string& file);
 
 class GgufSource {
   public:

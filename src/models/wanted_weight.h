@@ -28,6 +28,7 @@ struct HeldAs {
     GroupOrder columns = {};  // of the columns of each row
     int64_t matrix_rows = 0;  // the tensor is one matrix, in which each matrix of the stack has so many rows; 0: it is
                               // a stack itself
+    bool part = false;        // the tensor also has rows of other weights, although these are its first
     Transposed transposed = Transposed::no;
     VectorLaw law = VectorLaw::as_stored;
     std::vector<int64_t> shape =

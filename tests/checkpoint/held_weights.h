@@ -76,23 +76,23 @@ inline Result<StoredWeight> stored_in(const Checkpoint& checkpoint, const Wanted
 }
 
 inline Result<StoredWeight> matrix_in(const Checkpoint& checkpoint, WeightNames names, int64_t rows, int64_t columns,
-                                      const MatrixOptions& options) {
+                                      const MatrixOptions& options, int layer = 0) {
     Declaration declaration(checkpoint);
-    declaration.layer(0);
+    declaration.layer(layer);
     declaration.matrix(WeightMatrix(), names, rows, columns, options);
     return stored_in(checkpoint, declaration.take().front());
 }
 inline Result<StoredWeight> stack_in(const Checkpoint& checkpoint, WeightNames names, std::vector<int64_t> shape,
-                                     const MatrixOptions& options) {
+                                     const MatrixOptions& options, int layer = 0) {
     Declaration declaration(checkpoint);
-    declaration.layer(0);
+    declaration.layer(layer);
     declaration.stack(WeightStack(), names, std::move(shape), options);
     return stored_in(checkpoint, declaration.take().front());
 }
 inline Result<StoredWeight> vector_in(const Checkpoint& checkpoint, WeightNames names, int64_t size,
-                                      const VectorOptions& options) {
+                                      const VectorOptions& options, int layer = 0) {
     Declaration declaration(checkpoint);
-    declaration.layer(0);
+    declaration.layer(layer);
     declaration.vector(WeightVector(), names, size, options);
     return stored_in(checkpoint, declaration.take().front());
 }

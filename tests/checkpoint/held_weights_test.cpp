@@ -307,7 +307,7 @@ TEST(HeldWeights, TakesHalvesOfATensorThatHasTheNameOfOne) {
     const auto directory = tiny.open();
     const std::vector<std::byte> bytes = gguf_of("ffn_up.weight", {2 * kFfn, kColumns});
     const auto file = Checkpoint::from_bytes(bytes, "tiny.gguf");
-    const HeldAs first{.order = {.first = 0}}, second{.order = {.first = kFfn}};
+    const HeldAs first{.part = true}, second{.order = {.first = kFfn}};
     std::vector<float> up;
     for (int64_t row = kFfn; row < 2 * kFfn; ++row) append_row(up, row, kColumns);
     for (const Checkpoint* checkpoint : {&*directory, &*file}) {
@@ -315,6 +315,10 @@ TEST(HeldWeights, TakesHalvesOfATensorThatHasTheNameOfOne) {
                                       {.gguf = second, .hugging_face = second});
         EXPECT_EQ(numbers_of(stored), up);
         EXPECT_NE(stored->in_place(), nullptr);
+        const WeightNames gate{"gate", "ffn_up.weight", "mlp.gate_up_proj.weight"};
+        EXPECT_EQ(numbers_of(matrix_in(*checkpoint, gate, kFfn, kColumns, {.gguf = first, .hugging_face = first})),
+                  counted(kFfn * kColumns));
+        EXPECT_FALSE(matrix_in(*checkpoint, gate, kFfn, kColumns, {})) << "it was not said to be a part";
     }
 }
 
