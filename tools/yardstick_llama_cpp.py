@@ -12,53 +12,16 @@ alternates, so that whatever slows the machine slows both. Both keep keys and va
 instruction sets that the wheel was built for are printed first; if that is AVX2 alone, compare with --flag=--isa=avx2 too.
 """
 import argparse
-import ctypes
-import glob
 import json
-import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
+from llama_cpp import BATCH, load_library, open_context, open_model
+
 SEQUENCE_STEPS = 8  # as invar bench
-BATCH = 2048        # tokens that one llama_decode takes
-PART = 512          # that it computes at a time
 REST = 0.05         # seconds between runs, until the other side's threads have stopped spinning
-
-
-class Parameters(ctypes.Structure):
-    """llama_model_params and llama_context_params are passed by value and grow from version to version; both are shorter than this."""
-    _fields_ = [("bytes", ctypes.c_uint32 * 128)]
-
-
-class Batch(ctypes.Structure):
-    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.POINTER(ctypes.c_int32)), ("embd", ctypes.c_void_p),
-                ("pos", ctypes.POINTER(ctypes.c_int32)), ("n_seq_id", ctypes.POINTER(ctypes.c_int32)),
-                ("seq_id", ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))), ("logits", ctypes.POINTER(ctypes.c_int8))]
-
-
-def load_library():
-    try:
-        import xllamacpp
-    except ImportError:
-        sys.exit("the wheel xllamacpp is not installed; see the first lines of this file")
-    lib = ctypes.CDLL(glob.glob(str(pathlib.Path(xllamacpp.__file__).parent / "*.so"))[0])
-    pointer, number = ctypes.c_void_p, ctypes.c_int32
-    for name, result, arguments in (
-            ("llama_model_default_params", Parameters, []), ("llama_context_default_params", Parameters, []),
-            ("llama_model_load_from_file", pointer, [ctypes.c_char_p, Parameters]), ("llama_model_get_vocab", pointer, [pointer]),
-            ("llama_vocab_n_tokens", number, [pointer]), ("llama_init_from_model", pointer, [pointer, Parameters]),
-            ("llama_free", None, [pointer]), ("llama_set_n_threads", None, [pointer, number, number]),
-            ("llama_get_memory", pointer, [pointer]), ("llama_synchronize", None, [pointer]),
-            ("llama_memory_seq_rm", ctypes.c_bool, [pointer, number, number, number]), ("llama_decode", number, [pointer, Batch]),
-            ("llama_batch_init", Batch, [number] * 3), ("llama_print_system_info", ctypes.c_char_p, [])):
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    lib.quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, pointer)(lambda level, text, data: None)
-    lib.llama_log_set(lib.quiet, None)
-    lib.llama_backend_init()
-    return lib, xllamacpp.__version__
 
 
 class LlamaCpp:
@@ -66,19 +29,9 @@ class LlamaCpp:
 
     def __init__(self, path, threads, positions, sequences):
         self.lib, self.version = load_library()
-        self.model = self.lib.llama_model_load_from_file(str(path).encode(), self.lib.llama_model_default_params())
-        if not self.model:
-            sys.exit(f"{path}: llama.cpp cannot load it")
+        self.model = open_model(self.lib, path)
         self.vocabulary = self.lib.llama_vocab_n_tokens(self.lib.llama_model_get_vocab(self.model))
-        parameters = self.lib.llama_context_default_params()
-        if tuple(parameters.bytes[1:4]) != (2048, 512, 1):
-            sys.exit("this version of llama.cpp begins llama_context_params with other fields; adapt LlamaCpp.__init__")
-        # n_ctx (of all sequences together, each a multiple of 256), n_batch, n_ubatch, n_seq_max
-        parameters.bytes[0:4] = [(positions + 255) // 256 * 256 * sequences, BATCH, PART, sequences]
-        self.context = self.lib.llama_init_from_model(self.model, parameters)
-        if not self.context:
-            sys.exit(f"llama.cpp cannot hold {sequences} sequences of {positions} positions")
-        self.lib.llama_set_n_threads(self.context, threads, threads)
+        self.context = open_context(self.lib, self.model, positions, sequences, threads)
         self.memory = self.lib.llama_get_memory(self.context)
         self.batch = self.lib.llama_batch_init(BATCH, 0, 1)
         self.held = [0] * sequences
