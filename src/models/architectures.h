@@ -8,7 +8,10 @@
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
-    EACH(kQwen3MoeArchitecture)
+    EACH(kQwen3MoeArchitecture)   \
+    EACH(kDeepseek2Architecture)  \
+    EACH(kGlm4Architecture)       \
+    EACH(kGlm4MoeArchitecture)
 
 namespace invar {
 

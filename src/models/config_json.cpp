@@ -64,6 +64,11 @@ const std::vector<NeutralValue>& neutral_values() {
         {"mlp_bias", false},
         {"swiglu_limit", nullptr},
         {"scoring_func", "softmax"},
+        {"topk_method", "greedy"},
+        {"n_group", 1},
+        {"first_k_dense_replace", 0},
+        {"moe_layer_freq", 1},
+        {"mlp_layer_types", nullptr},
         {"routed_scaling_factor", 1},
     };
     return kValues;
@@ -73,6 +78,12 @@ const std::vector<NeutralValue>& neutral_values() {
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
     {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+    {"deepseek_v2", "DeepseekV2"},
+    {"deepseek_v3", "DeepseekV3"},
+    {"kimi_k2", "DeepseekV3"},
+    {"glm4_moe_lite", "Glm4MoeLite"},
+    {"glm4_moe", "Glm4Moe"},
+    {"glm4", "Glm4"},
 };
 
 std::string shown(const Json& value) {
@@ -87,11 +98,20 @@ const Json* stated(const Json& config, std::string_view key) {
     return found == config.end() || found->is_null() ? nullptr : &*found;
 }
 
+// What the keys are checked for.
+struct Computing {
+    std::string_view architecture;
+    std::initializer_list<std::string_view> keys;  // those that it computes
+
+    bool computes(std::string_view key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
+};
+
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
-                           std::string_view architecture) {
+                           const Computing& computing) {
+    const std::string_view architecture = computing.architecture;
     for (const auto& [key, neutral] : neutral_values()) {
         const Json* value = stated(config, key);
-        if (value == nullptr || *value == neutral) continue;
+        if (value == nullptr || *value == neutral || computing.computes(key)) continue;
         return fail(ErrorKind::unsupported,
                     "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
                     "compute it and it would be left out; such a model is not supported",
@@ -100,7 +120,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     // Qwen3 normalises queries and keys, whether a key says so or not.
     for (const std::string_view key : {"use_qk_norm", "qk_layernorm"}) {
         const Json* value = stated(config, key);
-        if (value == nullptr) continue;
+        if (value == nullptr || computing.computes(key)) continue;
         const bool has = architecture.starts_with("qwen3");
         if (value->is_boolean() && value->get<bool>() == has) continue;
         return fail(ErrorKind::unsupported,
@@ -111,7 +131,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     return {};
 }
 
-Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture) {
+Result<void> check_rope_objects(const std::string& file, const Json& config, const Computing& computing) {
     for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
         const Json* value = stated(config, key);
         if (value == nullptr) continue;
@@ -123,16 +143,20 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, std
                         "{}: the key '{}.{}' is an object; a rope for each kind of layer is not supported", file, key,
                         printable(name));
         }
-        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture));
+        TRY(check_neutral(file, *value, fmt::format("{}.", key), computing));
     }
     return {};
 }
 
-// Checks attention_bias, which these three model types have, against the biases.
+// Checks attention_bias, which these model types have, against the biases of the query projection. Those with latent
+// attention have no such tensor, so true is refused.
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    if (flag == nullptr || (model_type != "llama" && !model_type.starts_with("qwen3"))) return {};
+    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "deepseek", "kimi", "glm4"};
+    const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
+                                     [&](std::string_view family) { return model_type.starts_with(family); });
+    if (flag == nullptr || !has_key) return {};
     if (!flag->is_boolean()) {
         return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));
     }
@@ -181,14 +205,16 @@ Result<void> check_classes(const std::string& file, const Json& config) {
 
 }  // namespace
 
-Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture) {
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture,
+                               std::initializer_list<std::string_view> computed) {
+    const Computing computing{architecture, computed};
     const std::string& file = checkpoint.directory()->config_name();
     const Json& whole = checkpoint.directory()->config();
     const Json& config = checkpoint.config();
     TRY(check_classes(file, whole));
     if (&config != &whole) TRY(check_classes(file, config));
-    TRY(check_neutral(file, config, "", architecture));
-    TRY(check_rope_objects(file, config, architecture));
+    TRY(check_neutral(file, config, "", computing));
+    TRY(check_rope_objects(file, config, computing));
     const Json* model_type = stated(config, "model_type");
     if (model_type == nullptr || !model_type->is_string()) return {};
     return check_biases(file, checkpoint, model_type->get_ref<const std::string&>());

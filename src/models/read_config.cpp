@@ -19,18 +19,12 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kMaximumLayers = 4096;
-constexpr int64_t kMaximumHeads = 65536;
-constexpr int64_t kMaximumHeadWidth = 1024;
-constexpr int64_t kMaximumWidth = 1 << 20;
-constexpr int64_t kMaximumExperts = 65536;
-
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
-// The width of a head: the value of the key, or the rows of the projection over the KV heads, which must divide
-// exactly.
-Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
-                           std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
+}  // namespace
+
+Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
+                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
     const Checkpoint& checkpoint = keys.checkpoint();
     const std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face);
@@ -48,7 +42,9 @@ Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, s
     return width;
 }
 
-Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
+namespace {
+
+Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config, bool scale_is_read) {
     rope.scaling = RopeSpec::Scaling::yarn;
     TRY_ASSIGN(rope.factor, keys.positive("rope factor"));
     if (keys.checkpoint().dialect() != Dialect::hugging_face || keys.has("rope original context")) {
@@ -69,7 +65,7 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
     TRY_ASSIGN(const bool scales, keys.boolean_or("yarn scales attention", true));
     if (!scales) rope.attn_factor = 1.0 / yarn_attention(rope.factor, 1.0);
     TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
-    if (whole && !keys.has("yarn scale")) return {};
+    if (whole && (scale_is_read || !keys.has("yarn scale"))) return {};
     return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
                 keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
 }
@@ -119,6 +115,10 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
     const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
+    } else if (keys.has("rope share")) {
+        TRY_ASSIGN(const double share, keys.positive("rope share"));
+        if (share > 1) return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"), share);
+        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
         config.notes.push_back(
             fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
@@ -128,8 +128,11 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
                 keys.spell(word), keys.has(word) ? "" : " (absent; taken from the key projection)", rotary);
 }
 
-Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
-    RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
+}  // namespace
+
+Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config,
+                           const RopeOptions& options) {
+    RopeSpec rope{.pairing = options.pairing, .head_width = static_cast<int>(key_width)};
     TRY_ASSIGN(const int64_t rotary, rotary_width(keys, key_width, config));
     rope.rotary_width = static_cast<int>(rotary);
     TRY_ASSIGN(rope.base, keys.positive("rope base"));
@@ -146,7 +149,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         rope.scaling = RopeSpec::Scaling::linear;
         TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope factor") ? "rope factor" : "old rope factor"));
     } else if (scaling == "yarn") {
-        TRY(read_yarn(keys, rope, config));
+        TRY(read_yarn(keys, rope, config, options.scale_is_read));
     } else if (scaling == "llama3" && !is_gguf(keys)) {
         TRY(read_llama3(keys, rope));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
@@ -158,6 +161,8 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     if (is_gguf(keys)) TRY(read_frequency_factors(keys, rope, config));
     return rope;
 }
+
+namespace {
 
 // The mixture of the layers that have one; nothing for a dense model.
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys) {
@@ -249,9 +254,7 @@ Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t la
     return windows;
 }
 
-struct Heads {
-    std::vector<int64_t> query, kv;
-};
+}  // namespace
 
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config) {
     Heads heads;
@@ -270,6 +273,8 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
     return heads;
 }
 
+namespace {
+
 Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type) {
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
@@ -281,9 +286,9 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
     TRY_ASSIGN(const int64_t key_width,
-               head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
+               read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
     TRY_ASSIGN(const int64_t value_width,
-               head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
+               read_head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
     TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
@@ -335,9 +340,10 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
     return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture) {
+Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture,
+                                        std::initializer_list<std::string_view> computed) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
-    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture, computed));
     TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
@@ -356,20 +362,26 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
 
 }  // namespace
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY(check_what_is_not_computed(keys, architecture));
+Result<ModelConfig> read_whole_model(const Hyperparameters& keys, std::string_view architecture,
+                                     std::initializer_list<std::string_view> computed) {
+    TRY(check_what_is_not_computed(keys, architecture, computed));
     ModelConfig config;
     config.architecture = architecture;
-    TRY_ASSIGN(config.name, read_name(checkpoint));
+    TRY_ASSIGN(config.name, read_name(keys.checkpoint()));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
-    TRY(read_layers(keys, config, model_type));
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
+    return config;
+}
+
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
+    const Hyperparameters keys(checkpoint);
+    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
+    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, architecture, {}));
+    TRY(read_layers(keys, config, model_type));
     return config;
 }
 
