@@ -21,8 +21,8 @@ constexpr int64_t kItemsOfAThread = 4;
 constexpr int64_t kWaveChunks = 64;
 constexpr int64_t kClaimedChunks = 4;
 // The results of a chunk with many queries and wide values (latent attention: 128 x 512) are large and take long to
-// compute. Fewer of them wait then, and a thread claims one: as many as fit into this memory for each thread, but enough
-// for four claims of each.
+// compute. Fewer of them wait then, and a thread claims one: as many as fit into this memory for each thread, but
+// enough for four claims of each.
 constexpr int64_t kWaitingBytes = int64_t{4} << 20;
 
 CachedFloat cached_float(CacheType type) {
@@ -249,25 +249,25 @@ struct CpuOps::AttentionPlan {
         const bool another = (chunk + 1) * kChunkLanes < visible(last_row - 1).last;
         const bool in_keys = geometry.values_in_keys;
         const int32_t next_page = another ? pages[static_cast<size_t>(chunk + 1)] : 0;
-        kernels.chunk({.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
-                       .values = in_keys ? nullptr : cache.values(spec.layer, page, static_cast<int>(head)),
-                       .next_keys = another ? cache.keys(spec.layer, next_page, static_cast<int>(head)) : nullptr,
-                       .next_values =
-                           another && !in_keys ? cache.values(spec.layer, next_page, static_cast<int>(head)) : nullptr,
-                       .type = cached_float(cache.type()),
-                       .key_width = geometry.key_width,
-                       .value_width = geometry.value_width,
-                       .values_in_keys = in_keys,
-                       .turned = worker.turned,
-                       .scale = spec.scale,
-                       .softcap = spec.softcap,
-                       .queries = queries_of_task,
-                       .query = worker.query,
-                       .visible = worker.visible,
-                       .m = result.m,
-                       .l = result.l,
-                       .o = result.o,
-                       .scores = worker.scores});
+        kernels.chunk(
+            {.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
+             .values = in_keys ? nullptr : cache.values(spec.layer, page, static_cast<int>(head)),
+             .next_keys = another ? cache.keys(spec.layer, next_page, static_cast<int>(head)) : nullptr,
+             .next_values = another && !in_keys ? cache.values(spec.layer, next_page, static_cast<int>(head)) : nullptr,
+             .type = cached_float(cache.type()),
+             .key_width = geometry.key_width,
+             .value_width = geometry.value_width,
+             .values_in_keys = in_keys,
+             .turned = worker.turned,
+             .scale = spec.scale,
+             .softcap = spec.softcap,
+             .queries = queries_of_task,
+             .query = worker.query,
+             .visible = worker.visible,
+             .m = result.m,
+             .l = result.l,
+             .o = result.o,
+             .scores = worker.scores});
     }
 
     // Merges the chunk's results into the states of `count` queries; the first chunk that queries see becomes their

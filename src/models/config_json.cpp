@@ -76,8 +76,13 @@ const std::vector<NeutralValue>& neutral_values() {
 
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
-    {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+    {"llama", "Llama"},
+    {"mistral", "Mistral"},
+    {"mixtral", "Mixtral"},
+    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"},
+    {"qwen3", "Qwen3"},
+    {"qwen3_moe", "Qwen3Moe"},
     {"deepseek_v2", "DeepseekV2"},
     {"deepseek_v3", "DeepseekV3"},
     {"kimi_k2", "DeepseekV3"},
@@ -101,7 +106,7 @@ const Json* stated(const Json& config, std::string_view key) {
 // What the keys are checked for.
 struct Computing {
     std::string_view architecture;
-    std::initializer_list<std::string_view> keys;  // those that it computes
+    std::span<const std::string_view> keys;  // those that it computes
 
     bool computes(std::string_view key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
 };
@@ -206,7 +211,7 @@ Result<void> check_classes(const std::string& file, const Json& config) {
 }  // namespace
 
 Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture,
-                               std::initializer_list<std::string_view> computed) {
+                               std::span<const std::string_view> computed) {
     const Computing computing{architecture, computed};
     const std::string& file = checkpoint.directory()->config_name();
     const Json& whole = checkpoint.directory()->config();

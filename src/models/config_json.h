@@ -2,7 +2,7 @@
 // out, no two keys contradict each other, and keys that stand for tensors agree with the tensors.
 #pragma once
 
-#include <initializer_list>
+#include <span>
 #include <string_view>
 
 #include "base/result.h"
@@ -13,6 +13,6 @@ namespace invar {
 // For checkpoints with a config.json only. `architecture` is ours, for messages. `computed` names keys that this
 // architecture computes, whatever their values. Errors name the file and the key.
 Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture,
-                               std::initializer_list<std::string_view> computed);
+                               std::span<const std::string_view> computed);
 
 }  // namespace invar

@@ -1,11 +1,11 @@
-// Architecture "deepseek2": multi-head latent attention with a mixture of experts. DeepSeek V2, V3, R1 and V3.1, Kimi K2,
-// Moonlight and GLM-4.7-Flash.
-// Keys and values are linear in a small vector, which is cached with one rotated key for all heads; attention.cpp
-// computes the absorbed form. Rope's pairs are neighbours in both containers. The norms between two projections have
-// the epsilon 1e-6, whatever the config says of the others. A rope scaled by YaRN also multiplies the scale of scores
-// by g(mscale_all_dim)^2, g(x) = 0.1 x ln(factor) + 1; the angles are multiplied by g(mscale) / g(mscale_all_dim).
-// GGUF files hold 0.1 * mscale_all_dim in binary32 as rope.scaling.yarn_log_multiplier, which is taken as both. Files
-// from before that have none, and from before key_length_mla the projection of keys and values in one tensor.
+// Architecture "deepseek2": multi-head latent attention with a mixture of experts. DeepSeek V2, V3, R1 and V3.1, Kimi
+// K2, Moonlight and GLM-4.7-Flash. Keys and values are linear in a small vector, which is cached with one rotated key
+// for all heads; attention.cpp computes the absorbed form. Rope's pairs are neighbours in both containers. The norms
+// between two projections have the epsilon 1e-6, whatever the config says of the others. A rope scaled by YaRN also
+// multiplies the scale of scores by g(mscale_all_dim)^2, g(x) = 0.1 x ln(factor) + 1; the angles are multiplied by
+// g(mscale) / g(mscale_all_dim). GGUF files hold 0.1 * mscale_all_dim in binary32 as rope.scaling.yarn_log_multiplier,
+// which is taken as both. Files from before that have none, and from before key_length_mla the projection of keys and
+// values in one tensor.
 #include <cmath>
 
 #include "models/architectures.h"
@@ -20,6 +20,10 @@ constexpr float kInnerEpsilon = 1e-6f;
 // A GGUF file of GLM-4.7-Flash from before its kind of router had a key.
 constexpr int64_t kFlashVocabulary = 154880;
 constexpr size_t kFlashLayers = 47;
+
+constexpr std::string_view kComputed[] = {"scoring_func",          "topk_method",     "n_group",
+                                          "first_k_dense_replace", "mlp_layer_types", "routed_scaling_factor",
+                                          "rope_interleave"};
 
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
@@ -110,10 +114,7 @@ RouteSpec::Scoring scoring_of(const Hyperparameters& keys, std::string_view mode
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY_ASSIGN(ModelConfig config,
-               read_whole_model(keys, "deepseek2",
-                                {"scoring_func", "topk_method", "n_group", "first_k_dense_replace", "mlp_layer_types",
-                                 "routed_scaling_factor", "rope_interleave"}));
+    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, "deepseek2", kComputed));
     TRY_ASSIGN(const size_t layers, read_layer_count(keys, config));
     TRY_ASSIGN(LatentGeometry latent, read_latent(keys));
     TRY_ASSIGN(const bool neighbours, keys.boolean_or("interleaved rope", true));

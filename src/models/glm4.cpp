@@ -11,9 +11,11 @@
 namespace invar {
 namespace {
 
+constexpr std::string_view kComputed[] = {"partial_rotary_factor"};
+
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, "glm4", {"partial_rotary_factor"}));
+    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, "glm4", kComputed));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
     TRY_ASSIGN(const Heads heads, read_heads(keys, layers, config));

@@ -1,7 +1,7 @@
 // Architecture "glm4moe": GLM-4.5, 4.6 and 4.7, mixtures of experts.
-// Rope turns a share of a head, whose halves are pairs. Queries and keys have norms in the large models and none in Air,
-// which the tensors tell. The router is that of DeepSeek-V3 (sigmoids, a bias for the choice alone, weights from what
-// it was before the bias). The first layers are dense. A last layer that predicts further tokens is left out.
+// Rope turns a share of a head, whose halves are pairs. Queries and keys have norms in the large models and none in
+// Air, which the tensors tell. The router is that of DeepSeek-V3 (sigmoids, a bias for the choice alone, weights from
+// what it was before the bias). The first layers are dense. A last layer that predicts further tokens is left out.
 #include <cmath>
 
 #include "models/architectures.h"
@@ -12,6 +12,10 @@
 
 namespace invar {
 namespace {
+
+constexpr std::string_view kComputed[] = {
+    "scoring_func",          "topk_method",           "n_group",    "first_k_dense_replace",
+    "routed_scaling_factor", "partial_rotary_factor", "use_qk_norm"};
 
 bool has_head_norms(const Checkpoint& checkpoint) {
     return checkpoint.find(TensorNames(checkpoint).name(0, "attn_q_norm.weight", "self_attn.q_norm.weight")) != nullptr;
@@ -31,9 +35,7 @@ Result<void> check_head_norms(const Hyperparameters& keys) {
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, "glm4moe",
-                                                    {"scoring_func", "topk_method", "n_group", "first_k_dense_replace",
-                                                     "routed_scaling_factor", "partial_rotary_factor", "use_qk_norm"}));
+    TRY_ASSIGN(ModelConfig config, read_whole_model(keys, "glm4moe", kComputed));
     TRY(check_head_norms(keys));
     TRY_ASSIGN(const size_t layers, read_layer_count(keys, config));
     TRY_ASSIGN(const int64_t heads, keys.integer("heads", 1, kMaximumHeads));
@@ -41,8 +43,8 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     if (heads % kv_heads != 0)
         return fail("{}: there are {} query heads and {} KV heads, but the first must be a multiple of the second",
                     keys.file(), heads, kv_heads);
-    TRY_ASSIGN(const int64_t width, read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight",
-                                                    kv_heads, config.notes));
+    TRY_ASSIGN(const int64_t width,
+               read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", kv_heads, config.notes));
     TRY_ASSIGN(const int64_t values, read_head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight",
                                                      kv_heads, config.notes));
     TRY_ASSIGN(const RopeSpec rope, read_rope(keys, width, config));

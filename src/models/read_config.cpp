@@ -117,7 +117,9 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
     } else if (keys.has("rope share")) {
         TRY_ASSIGN(const double share, keys.positive("rope share"));
-        if (share > 1) return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"), share);
+        if (share > 1)
+            return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"),
+                        share);
         rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
         config.notes.push_back(
@@ -285,10 +287,10 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
     if (!mixture || std::find(dense.begin(), dense.end(), true) != dense.end()) {
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
-    TRY_ASSIGN(const int64_t key_width,
-               read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
-    TRY_ASSIGN(const int64_t value_width,
-               read_head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
+    TRY_ASSIGN(const int64_t key_width, read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight",
+                                                        heads.kv[0], config.notes));
+    TRY_ASSIGN(const int64_t value_width, read_head_width(keys, "value width", "attn_v.weight",
+                                                          "self_attn.v_proj.weight", heads.kv[0], config.notes));
     TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
@@ -341,9 +343,10 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
 }
 
 Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture,
-                                        std::initializer_list<std::string_view> computed) {
+                                        std::span<const std::string_view> computed) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
-    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture, computed));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face)
+        TRY(check_config_json(keys.checkpoint(), architecture, computed));
     TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
@@ -363,7 +366,7 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
 }  // namespace
 
 Result<ModelConfig> read_whole_model(const Hyperparameters& keys, std::string_view architecture,
-                                     std::initializer_list<std::string_view> computed) {
+                                     std::span<const std::string_view> computed) {
     TRY(check_what_is_not_computed(keys, architecture, computed));
     ModelConfig config;
     config.architecture = architecture;

@@ -3,7 +3,7 @@
 // before its key existed, is taken from a tensor's shape, cross-checked, and noted.
 #pragma once
 
-#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,7 +29,7 @@ inline constexpr int64_t kMaximumExperts = 65536;
 // The numbers of the whole model: all but layers and ropes. `computed` names keys of config.json that the family
 // computes, so that they may have values other than the neutral ones (config_json.h).
 Result<ModelConfig> read_whole_model(const Hyperparameters& keys, std::string_view architecture,
-                                     std::initializer_list<std::string_view> computed);
+                                     std::span<const std::string_view> computed);
 
 struct Heads {
     std::vector<int64_t> query, kv;  // of each layer

@@ -138,7 +138,8 @@ Result<size_t> read_layer_count(const Hyperparameters& keys, ModelConfig& config
     if (!keys.has("further layers")) return static_cast<size_t>(layers);
     TRY_ASSIGN(const int64_t further, keys.integer("further layers", 0, is_gguf(keys) ? layers - 1 : kMaximumLayers));
     if (is_gguf(keys)) layers -= further;
-    leave_out_layers(config, keys.checkpoint(), layers, further, "a layer that predicts further tokens, which is not computed");
+    leave_out_layers(config, keys.checkpoint(), layers, further,
+                     "a layer that predicts further tokens, which is not computed");
     return static_cast<size_t>(layers);
 }
 

@@ -11,8 +11,8 @@
 
 namespace invar {
 
-// `scoring` is that of the kind of model. config.json must agree if it states one. A GGUF file's own counts; if it states
-// none, `scoring` does.
+// `scoring` is that of the kind of model. config.json must agree if it states one. A GGUF file's own counts; if it
+// states none, `scoring` does.
 //   sigmoid (V3): groups are ranked by the sum of their best two, weights renormalised if the config says so
 //   softmax (V2): groups are ranked by their best; weights are never renormalised, and a config that asks for it is
 //     refused, because published code disagrees on what follows

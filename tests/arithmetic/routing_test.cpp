@@ -1,4 +1,5 @@
-// Routing: the total order against a plain sort, ties, margins and renormalisation; whole routers against their formulas.
+// Routing: the total order against a plain sort, ties, margins and renormalisation; whole routers against their
+// formulas.
 #include "arithmetic/routing.h"
 
 #include <gtest/gtest.h>
@@ -67,9 +68,8 @@ struct PlainRouting {
 std::vector<int> sorted_down(const std::vector<float>& values) {
     std::vector<int> order(values.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-        return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)]; });
     return order;
 }
 
@@ -134,7 +134,8 @@ TEST(Routing, RoutersOfDeepSeekEqualTheirFormulasEvenWithTies) {
         if (round % 7 == 0) spec.renormalise = false;
         const bool coarse = round % 3 != 0;  // numbers of which many are equal
         const auto number = [&](float range) {
-            const float x = coarse ? static_cast<float>(random() % 5) / 4 : static_cast<float>(random() % 100000) / 1e5f;
+            const float x =
+                coarse ? static_cast<float>(random() % 5) / 4 : static_cast<float>(random() % 100000) / 1e5f;
             return (2 * x - 1) * range;
         };
         const size_t experts = 4 * (2 + random() % 8);

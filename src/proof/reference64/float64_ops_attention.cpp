@@ -49,7 +49,8 @@ void Float64Ops::store(const VerbCall& call) {
             if (!geometry.values_in_keys) store(page.values, wide_values.row(row), place, false);
         }
         inspect("store_kv (keys)", call.stage, row, wide_keys.row(row), keys.width());
-        if (!geometry.values_in_keys) inspect("store_kv (values)", call.stage, row, wide_values.row(row), values.width());
+        if (!geometry.values_in_keys)
+            inspect("store_kv (values)", call.stage, row, wide_values.row(row), values.width());
     }
     foreign_.clear();
 }
