@@ -135,6 +135,20 @@ TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
     EXPECT_EQ(compared, 18 * 6);
 }
 
+// A file from before key_length_mla (made by tools/fixtures/legacy_latent.py): one projection of keys and values, and no
+// key for the kind of router.
+TEST(Containers, AnOldFileOfLatentAttentionComputesTheSameBits) {
+    const Golden golden = golden_of("deepseek-v2");
+    for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
+        const auto today = logits_of(kFolder / "deepseek-v2.gguf", golden.tokens, {.form = form});
+        const auto old = logits_of(kFolder / "deepseek-v2-legacy.gguf", golden.tokens, {.form = form});
+        ASSERT_TRUE(today) << today.error().message;
+        ASSERT_TRUE(old) << old.error().message;
+        ASSERT_EQ(old->size(), golden.logits.size());
+        EXPECT_EQ(std::memcmp(today->data(), old->data(), old->size() * sizeof(float)), 0);
+    }
+}
+
 // The same numbers in Mistral's own layout (tests/data/goldens_mistral, made by tools/fixtures/mistral_layout.py).
 TEST(Containers, MistralsOwnLayoutComputesTheSameBits) {
     const std::filesystem::path own = std::filesystem::path(INVAR_TEST_DATA) / "goldens_mistral";
