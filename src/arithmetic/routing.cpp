@@ -60,9 +60,8 @@ void leave_out_groups(const RouteSpec& spec, int64_t n, std::vector<float>& rank
 
 }  // namespace
 
-Routing route(const RouteSpec& spec, const float* logits, const float* selection_bias, const float* factors, int64_t n,
-              float* scores) {
-    switch (spec.scoring) {
+void score_experts(RouteSpec::Scoring scoring, const float* logits, int64_t n, float* scores) {
+    switch (scoring) {
         case RouteSpec::Scoring::softmax:
             softmax(logits, n, scores);
             break;
@@ -73,6 +72,11 @@ Routing route(const RouteSpec& spec, const float* logits, const float* selection
             for (int64_t i = 0; i < n; ++i) scores[i] = sigmoid(logits[i]);
             break;
     }
+}
+
+Routing route(const RouteSpec& spec, const float* logits, const float* selection_bias, const float* factors, int64_t n,
+              float* scores) {
+    score_experts(spec.scoring, logits, n, scores);
     std::vector<float> ranks(scores, scores + n);
     for (int64_t i = 0; selection_bias != nullptr && i < n; ++i)
         ranks[static_cast<std::size_t>(i)] = scores[i] + selection_bias[i];

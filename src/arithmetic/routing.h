@@ -44,6 +44,10 @@ Routing top_k(const float* probabilities, int64_t n, int64_t k);
 // Divides each weight by their sum, taken in rank order from the first: ((w0 + w1) + w2) + ...
 void renormalise(Routing& routing);
 
+// What experts are ranked by before a bias: the softmax of the logits, the logits themselves (softmax_of_chosen), or
+// the sigmoid of each. scores: [n]
+void score_experts(RouteSpec::Scoring scoring, const float* logits, int64_t n, float* scores);
+
 // The router of a token. `selection_bias` [n] is added to the scores for the ranking only; `factors` [n] multiply the
 // weights of their experts in the end. Either may be nullptr. The steps:
 //   s = scores of the logits; r_i = s_i + bias_i (r = s without a bias)

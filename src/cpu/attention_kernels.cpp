@@ -37,6 +37,12 @@ float score(const ChunkTask& task, const float* query, int position) {
 }
 
 template <CachedFloat type>
+float value(const ChunkTask& task, int position, int element) {
+    if (task.values_in_keys) return widened<type>(task.keys, int64_t{element} * kChunkLanes + position);
+    return widened<type>(task.values, int64_t{position} * task.value_width + element);
+}
+
+template <CachedFloat type>
 void chunk_of_one(const ChunkTask& task, int index) {
     const auto [first, last] = task.visible[index];
     float* scores = task.scores + int64_t{index} * kChunkLanes;
@@ -50,7 +56,7 @@ void chunk_of_one(const ChunkTask& task, int index) {
         const float e = law::exp(scores[t] - m);
         l = l + e;
         for (int i = 0; i < task.value_width; ++i) {
-            o[i] = std::fma(e, widened<type>(task.values, int64_t{t} * task.value_width + i), o[i]);
+            o[i] = std::fma(e, value<type>(task, t, i), o[i]);
         }
     }
     task.m[index] = m;

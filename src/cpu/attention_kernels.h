@@ -22,11 +22,13 @@ struct VisibleLanes {
 
 struct ChunkTask {
     const std::byte* keys = nullptr;         // [key_width][64], 64-byte aligned
-    const std::byte* values = nullptr;       // [64][value_width], 64-byte aligned
+    const std::byte* values = nullptr;       // [64][value_width], 64-byte aligned; not with values_in_keys
     const std::byte* next_keys = nullptr;    // of the page after this one, to be fetched early; nullptr: none
     const std::byte* next_values = nullptr;  // the same
     CachedFloat type = CachedFloat::f16;
     int key_width = 0, value_width = 0;
+    bool values_in_keys = false;   // a value is the first value_width elements of its key
+    float* turned = nullptr;       // with values_in_keys: [64][value_width] of scratch, 64-byte aligned
     float scale = 0, softcap = 0;  // score = dot * scale; softcap 0: none
     int queries = 0;
     const float* const* query = nullptr;    // [queries] -> [key_width]

@@ -60,6 +60,18 @@ class EarlyFetch {
 };
 
 template <CachedFloat type>
+inline __m256 load_eight(const std::byte* elements, int64_t index) {
+    if constexpr (type == CachedFloat::f32) {
+        return _mm256_loadu_ps(reinterpret_cast<const float*>(elements) + index);
+    } else {
+        const __m128i halves =
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(reinterpret_cast<const uint16_t*>(elements) + index));
+        if constexpr (type == CachedFloat::f16) return _mm256_cvtph_ps(halves);
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    }
+}
+
+template <CachedFloat type>
 constexpr int64_t element_bytes() {
     return type == CachedFloat::f32 ? 4 : 2;
 }
@@ -158,6 +170,45 @@ inline void add_values(const ChunkTask& task, int first, int column, int from, i
     }
 }
 
+// Turns eight elements of eight keys, [8][64], into eight values, [8][width].
+template <CachedFloat type>
+inline void turn_eight(const std::byte* keys, int64_t first, float* values, int64_t width) {
+    __m256 row[8], pairs[8], quads[8];
+    INVAR_UNROLL for (int i = 0; i < 8; ++i) row[i] = load_eight<type>(keys, first + i * kChunkLanes);
+    INVAR_UNROLL for (int i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    }
+    INVAR_UNROLL for (int i = 0; i < 8; i += 4) {
+        quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+        quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
+        quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+        quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
+    }
+    INVAR_UNROLL for (int i = 0; i < 4; ++i) {
+        _mm256_storeu_ps(values + i * width, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20));
+        _mm256_storeu_ps(values + (i + 4) * width, _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31));
+    }
+}
+
+// Writes the page's values, which lie in its keys, as binary32 rows to task.turned: once for all of its queries.
+template <CachedFloat type>
+void turn_values(const ChunkTask& task) {
+    const int whole = task.value_width / 8 * 8;
+    for (int i = 0; i < whole; i += 8) {
+        for (int t = 0; t < kChunkLanes; t += 8) {
+            turn_eight<type>(task.keys, int64_t{i} * kChunkLanes + t, task.turned + int64_t{t} * task.value_width + i,
+                             task.value_width);
+        }
+    }
+    for (int i = whole; i < task.value_width; ++i) {
+        for (int t = 0; t < kChunkLanes; ++t) {
+            task.turned[int64_t{t} * task.value_width + i] =
+                cached_value<type>(task.keys, int64_t{i} * kChunkLanes + t);
+        }
+    }
+}
+
 // Handles the columns that do not fill a register, and l if there are no others.
 template <CachedFloat type>
 void add_last_values(const ChunkTask& task, int query, int column, int from, int to) {
@@ -199,7 +250,7 @@ void add_positions(const ChunkTask& task, int first, int from, int to) {
     }
 }
 
-template <CachedFloat type, int kQueries>
+template <CachedFloat type, CachedFloat value_type, int kQueries>
 void chunk_of(const ChunkTask& task, int first) {
     score_queries<type, kQueries>(task, first);
     int common_first = 0, common_last = kChunkLanes;  // the positions that all of them see
@@ -213,28 +264,38 @@ void chunk_of(const ChunkTask& task, int first) {
     if (common_first > common_last) common_last = common_first;
     for (int q = first; q < first + kQueries; ++q) {
         const int last = task.visible[q].last < common_first ? task.visible[q].last : common_first;
-        add_positions<type, 1>(task, q, task.visible[q].first, last);
+        add_positions<value_type, 1>(task, q, task.visible[q].first, last);
     }
-    add_positions<type, kQueries>(task, first, common_first, common_last);
+    add_positions<value_type, kQueries>(task, first, common_first, common_last);
     for (int q = first; q < first + kQueries; ++q) {
         const int start = task.visible[q].first > common_last ? task.visible[q].first : common_last;
-        add_positions<type, 1>(task, q, start, task.visible[q].last);
+        add_positions<value_type, 1>(task, q, start, task.visible[q].last);
     }
+}
+
+template <CachedFloat type, CachedFloat value_type>
+void chunk_of_types(const ChunkTask& task) {
+    int query = 0;
+    for (; query + kAttentionQueries <= task.queries; query += kAttentionQueries) {
+        chunk_of<type, value_type, kAttentionQueries>(task, query);
+    }
+    if constexpr (kAttentionQueries == 4) {
+        if (query + 2 <= task.queries) {
+            chunk_of<type, value_type, 2>(task, query);
+            query += 2;
+        }
+    }
+    if (query < task.queries) chunk_of<type, value_type, 1>(task, query);
 }
 
 template <CachedFloat type>
 void chunk_of_type(const ChunkTask& task) {
-    int query = 0;
-    for (; query + kAttentionQueries <= task.queries; query += kAttentionQueries) {
-        chunk_of<type, kAttentionQueries>(task, query);
-    }
-    if constexpr (kAttentionQueries == 4) {
-        if (query + 2 <= task.queries) {
-            chunk_of<type, 2>(task, query);
-            query += 2;
-        }
-    }
-    if (query < task.queries) chunk_of<type, 1>(task, query);
+    if (!task.values_in_keys) return chunk_of_types<type, type>(task);
+    turn_values<type>(task);
+    ChunkTask with_values = task;
+    with_values.values = reinterpret_cast<const std::byte*>(task.turned);
+    with_values.next_values = nullptr;
+    chunk_of_types<type, CachedFloat::f32>(with_values);
 }
 
 void chunk(const ChunkTask& task) {

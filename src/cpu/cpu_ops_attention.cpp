@@ -16,9 +16,14 @@ namespace {
 constexpr int kTileQueries = 64;
 // If a thread would have fewer items (tiles x heads) than this, chunks are split over threads instead.
 constexpr int64_t kItemsOfAThread = 4;
-// Chunks whose results wait to be merged at one time (4096 positions), and how many of them a thread claims at once.
+// Chunks of an item whose results wait to be merged at one time (4096 positions), and how many of them a thread claims
+// at once.
 constexpr int64_t kWaveChunks = 64;
 constexpr int64_t kClaimedChunks = 4;
+// The results of a chunk with many queries and wide values (latent attention: 128 x 512) are large and take long to
+// compute. Fewer of them wait then, and a thread claims one: as many as fit into this memory for each thread, but
+// enough for four claims of each.
+constexpr int64_t kWaitingBytes = int64_t{4} << 20;
 
 CachedFloat cached_float(CacheType type) {
     switch (type) {
@@ -178,6 +183,7 @@ void CpuOps::store(const VerbCall& call) {
                 const int32_t page = pages[static_cast<size_t>(place.position / kPagePositions)];
                 const int lane = static_cast<int>(place.position % kPagePositions);
                 store_key(row, head, cache.keys(layer, page, static_cast<int>(head)), lane, worker);
+                if (geometry.values_in_keys) continue;
                 store_value(row, head, cache.values(layer, page, static_cast<int>(head)), lane, worker);
             }
         }
@@ -209,11 +215,13 @@ struct CpuOps::AttentionPlan {
     struct Worker {
         ChunkState state, next;         // [most_queries]
         float* scores = nullptr;        // [most_queries][64]
+        float* turned = nullptr;        // [64][value_width] if values lie in keys
         const float** query = nullptr;  // [most_queries]
         VisibleLanes* visible = nullptr;
     };
     Worker* workers = nullptr;
-    ChunkState waiting = {};  // [items][kWaveChunks][group]: chunks of a wave, before they are merged
+    int64_t wave_chunks = kWaveChunks, claimed_chunks = kClaimedChunks;
+    ChunkState waiting = {};  // [items][wave_chunks][group]: chunks of a wave, before they are merged
     ChunkState merged = {};   // [items][group]
 
     Visible visible(int64_t row) const {
@@ -239,23 +247,27 @@ struct CpuOps::AttentionPlan {
         CHECK(chunk < static_cast<int64_t>(pages.size()), "keys and values were stored before attention");
         const int32_t page = pages[static_cast<size_t>(chunk)];
         const bool another = (chunk + 1) * kChunkLanes < visible(last_row - 1).last;
+        const bool in_keys = geometry.values_in_keys;
         const int32_t next_page = another ? pages[static_cast<size_t>(chunk + 1)] : 0;
-        kernels.chunk({.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
-                       .values = cache.values(spec.layer, page, static_cast<int>(head)),
-                       .next_keys = another ? cache.keys(spec.layer, next_page, static_cast<int>(head)) : nullptr,
-                       .next_values = another ? cache.values(spec.layer, next_page, static_cast<int>(head)) : nullptr,
-                       .type = cached_float(cache.type()),
-                       .key_width = geometry.key_width,
-                       .value_width = geometry.value_width,
-                       .scale = spec.scale,
-                       .softcap = spec.softcap,
-                       .queries = queries_of_task,
-                       .query = worker.query,
-                       .visible = worker.visible,
-                       .m = result.m,
-                       .l = result.l,
-                       .o = result.o,
-                       .scores = worker.scores});
+        kernels.chunk(
+            {.keys = cache.keys(spec.layer, page, static_cast<int>(head)),
+             .values = in_keys ? nullptr : cache.values(spec.layer, page, static_cast<int>(head)),
+             .next_keys = another ? cache.keys(spec.layer, next_page, static_cast<int>(head)) : nullptr,
+             .next_values = another && !in_keys ? cache.values(spec.layer, next_page, static_cast<int>(head)) : nullptr,
+             .type = cached_float(cache.type()),
+             .key_width = geometry.key_width,
+             .value_width = geometry.value_width,
+             .values_in_keys = in_keys,
+             .turned = worker.turned,
+             .scale = spec.scale,
+             .softcap = spec.softcap,
+             .queries = queries_of_task,
+             .query = worker.query,
+             .visible = worker.visible,
+             .m = result.m,
+             .l = result.l,
+             .o = result.o,
+             .scores = worker.scores});
     }
 
     // Merges the chunk's results into the states of `count` queries; the first chunk that queries see becomes their
@@ -300,15 +312,18 @@ void CpuOps::attend(const VerbCall& call) {
     float* zeros = arena_.take<float>(geometry.value_width);
     plan.tile_first = arena_.take<int32_t>(batch.size() + 1);
     plan.workers = arena_.take<AttentionPlan::Worker>(threads);
-    const int64_t items_in_waves = enough_items;  // an upper bound
-    plan.waiting =
-        ChunkState::take(arena_, threads == 1 ? 0 : items_in_waves * kWaveChunks * plan.group, geometry.value_width);
-    plan.merged = ChunkState::take(arena_, threads == 1 ? 0 : items_in_waves * plan.group, geometry.value_width);
+    // Fewer items than enough are computed in waves; that many chunks can wait.
+    const int64_t chunk_bytes = plan.group * (geometry.value_width + 2) * 4;
+    const int64_t most_waiting =
+        std::clamp<int64_t>(kWaitingBytes * threads / chunk_bytes, enough_items, enough_items * kWaveChunks);
+    plan.waiting = ChunkState::take(arena_, threads == 1 ? 0 : most_waiting * plan.group, geometry.value_width);
+    plan.merged = ChunkState::take(arena_, threads == 1 ? 0 : enough_items * plan.group, geometry.value_width);
     std::vector<AttentionPlan::Worker> memory(static_cast<size_t>(threads));
     for (AttentionPlan::Worker& worker : memory) {
         worker.state = ChunkState::take(arena_, plan.most_queries, geometry.value_width);
         worker.next = ChunkState::take(arena_, plan.most_queries, geometry.value_width);
         worker.scores = arena_.take<float>(plan.most_queries * kChunkLanes);
+        if (geometry.values_in_keys) worker.turned = arena_.take<float>(kChunkLanes * geometry.value_width);
         worker.query = arena_.take<const float*>(plan.most_queries);
         worker.visible = arena_.take<VisibleLanes>(plan.most_queries);
     }
@@ -328,7 +343,9 @@ void CpuOps::attend(const VerbCall& call) {
         const Visible seen = plan.visible(row);
         most_chunks = std::max(most_chunks, (seen.last - 1) / kChunkLanes - seen.first / kChunkLanes + 1);
     }
-    const bool in_waves = items < enough_items && most_chunks >= 2 * kClaimedChunks;
+    plan.wave_chunks = std::min(kWaveChunks, most_waiting / std::max<int64_t>(items, 1));
+    plan.claimed_chunks = plan.wave_chunks == kWaveChunks ? kClaimedChunks : 1;
+    const bool in_waves = items < enough_items && most_chunks >= 2 * plan.claimed_chunks;
     const int64_t rows_of_tile =
         in_waves ? 1 : std::clamp<int64_t>(items / enough_items, 1, std::max(1, kTileQueries / plan.group));
     for (int64_t row = 0; row < batch.size(); ++row) {
@@ -402,23 +419,23 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
     });
 }
 
-// An item is a row and a head. Threads compute kWaveChunks chunks of each item, merge them, and go on.
+// An item is a row and a head. Threads compute a wave of chunks of each item, merge them, and go on.
 void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
     const int64_t heads = plan.geometry.kv_heads, width = plan.geometry.value_width, group = plan.group;
     const int64_t items = plan.batch.size() * heads;
-    constexpr int64_t kClaims = kWaveChunks / kClaimedChunks;
-    for (int64_t wave = 0; wave * kWaveChunks < most_chunks; ++wave) {
+    const int64_t wave_chunks = plan.wave_chunks, claims = wave_chunks / plan.claimed_chunks;
+    for (int64_t wave = 0; wave * wave_chunks < most_chunks; ++wave) {
         const auto chunks_of = [&](int64_t row) {  // the row's chunks in this wave, [first, last)
             const Visible seen = plan.visible(row);
-            const int64_t first = seen.first / kChunkLanes + wave * kWaveChunks;
-            return Visible{.first = first, .last = std::min(first + kWaveChunks, (seen.last - 1) / kChunkLanes + 1)};
+            const int64_t first = seen.first / kChunkLanes + wave * wave_chunks;
+            return Visible{.first = first, .last = std::min(first + wave_chunks, (seen.last - 1) / kChunkLanes + 1)};
         };
-        pool_.parallel_items(items * kClaims, [&](int64_t claim, int worker_index) {
-            const int64_t item = claim / kClaims, row = item / heads, head = item % heads;
+        pool_.parallel_items(items * claims, [&](int64_t claim, int worker_index) {
+            const int64_t item = claim / claims, row = item / heads, head = item % heads;
             const Visible chunks = chunks_of(row);
-            const int64_t first = chunks.first + claim % kClaims * kClaimedChunks;
-            for (int64_t chunk = first; chunk < std::min(first + kClaimedChunks, chunks.last); ++chunk) {
-                const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group;
+            const int64_t first = chunks.first + claim % claims * plan.claimed_chunks;
+            for (int64_t chunk = first; chunk < std::min(first + plan.claimed_chunks, chunks.last); ++chunk) {
+                const int64_t place = (item * wave_chunks + chunk - chunks.first) * group;
                 plan.compute(attention_kernels_, plan.workers[worker_index], row, row + 1, head, chunk,
                              plan.waiting.from_query(place, width));
             }
@@ -428,11 +445,11 @@ void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
             const Visible chunks = chunks_of(row);
             const ChunkState state = plan.merged.from_query(query, width);
             for (int64_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
-                const int64_t place = (item * kWaveChunks + chunk - chunks.first) * group + query % group;
+                const int64_t place = (item * wave_chunks + chunk - chunks.first) * group + query % group;
                 plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, 1, state,
                           plan.waiting.from_query(place, width));
             }
-            if ((wave + 1) * kWaveChunks < most_chunks) return;
+            if ((wave + 1) * wave_chunks < most_chunks) return;
             finish_query(plan, row, head * group + query % group, state, worker_index);
         });
     }

@@ -11,7 +11,10 @@
     EACH(kQwen3MoeArchitecture)   \
     EACH(kGemma2Architecture)     \
     EACH(kGemma3Architecture)     \
-    EACH(kGemma4Architecture)
+    EACH(kGemma4Architecture)     \
+    EACH(kDeepseek2Architecture)  \
+    EACH(kGlm4Architecture)       \
+    EACH(kGlm4MoeArchitecture)
 
 namespace invar {
 

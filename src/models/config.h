@@ -110,14 +110,14 @@ struct ModelConfig {
     std::string architecture;  // "qwen3moe"
     std::string name;          // general.name, or the checkpoint's name
     int64_t vocabulary = 0;
-    int64_t width = 0;           // of the residual stream
-    int64_t context_length = 0;  // the model was trained for
-    float norm_epsilon = 0;      // of the last norm
-    bool layer_norms = false;    // norms of the residual stream are LayerNorms, not RMSNorms
-    float embedding_scale = 1;   // multiplies the embeddings; each is left out where it is 1
-    float residual_scale = 1;    // what a branch adds to the residual stream
-    float logit_scale = 1;       // the logits
-    float logit_softcap = 0;     // of the logits, behind the scale; 0: none
+    int64_t width = 0;            // of the residual stream
+    int64_t context_length = 0;   // the model was trained for
+    float norm_epsilon = 0;       // of the last norm
+    bool layer_norms = false;     // norms of the residual stream are LayerNorms, not RMSNorms
+    float embedding_scale = 1;    // multiplies the embeddings; each is left out where it is 1
+    float residual_scale = 1;     // what a branch adds to the residual stream
+    float logit_scale = 1;        // the logits
+    float logit_softcap = 0;      // of the logits, behind the scale; 0: none
     int64_t per_layer_width = 0;  // of the vector of a token that each layer takes besides (Gemma 4); 0: there is none
     std::vector<RopeSpec> ropes;
     std::vector<LayerSpec> layers;

@@ -64,6 +64,11 @@ const std::vector<NeutralValue>& neutral_values() {
         {"mlp_bias", false},
         {"swiglu_limit", nullptr},
         {"scoring_func", "softmax"},
+        {"topk_method", "greedy"},
+        {"n_group", 1},
+        {"first_k_dense_replace", 0},
+        {"moe_layer_freq", 1},
+        {"mlp_layer_types", nullptr},
         {"routed_scaling_factor", 1},
     };
     return kValues;
@@ -71,9 +76,24 @@ const std::vector<NeutralValue>& neutral_values() {
 
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"llama", "Llama"},   {"mistral", "Mistral"},    {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
-    {"qwen2", "Qwen2"},   {"qwen3", "Qwen3"},        {"qwen3_moe", "Qwen3Moe"}, {"gemma2", "Gemma2"},
-    {"gemma3", "Gemma3"}, {"gemma3_text", "Gemma3"}, {"gemma4", "Gemma4"},      {"gemma4_text", "Gemma4"},
+    {"llama", "Llama"},
+    {"mistral", "Mistral"},
+    {"mixtral", "Mixtral"},
+    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"},
+    {"qwen3", "Qwen3"},
+    {"qwen3_moe", "Qwen3Moe"},
+    {"deepseek_v2", "DeepseekV2"},
+    {"deepseek_v3", "DeepseekV3"},
+    {"kimi_k2", "DeepseekV3"},
+    {"glm4_moe_lite", "Glm4MoeLite"},
+    {"glm4_moe", "Glm4Moe"},
+    {"glm4", "Glm4"},
+    {"gemma2", "Gemma2"},
+    {"gemma3", "Gemma3"},
+    {"gemma3_text", "Gemma3"},
+    {"gemma4", "Gemma4"},
+    {"gemma4_text", "Gemma4"},
 };
 
 std::string shown(const Json& value) {
@@ -93,7 +113,7 @@ struct Computed {
     std::string_view architecture;
     std::span<const std::string_view> keys;
 
-    bool has(const std::string& key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
+    bool has(std::string_view key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
 };
 
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
@@ -101,7 +121,9 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     const std::string_view architecture = computed.architecture;
     for (const auto& [key, neutral] : neutral_values()) {
         const Json* value = stated(config, key);
-        if (value == nullptr || *value == neutral || computed.has(fmt::format("{}{}", inside, key))) continue;
+        if (value == nullptr || *value == neutral || computed.has(key) ||
+            computed.has(fmt::format("{}{}", inside, key)))
+            continue;
         return fail(ErrorKind::unsupported,
                     "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
                     "compute it and it would be left out; such a model is not supported",
@@ -110,7 +132,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     // Qwen3 normalises queries and keys, whether a key says so or not.
     for (const std::string_view key : {"use_qk_norm", "qk_layernorm"}) {
         const Json* value = stated(config, key);
-        if (value == nullptr) continue;
+        if (value == nullptr || computing.computes(key)) continue;
         const bool has = architecture.starts_with("qwen3");
         if (value->is_boolean() && value->get<bool>() == has) continue;
         return fail(ErrorKind::unsupported,
@@ -143,11 +165,14 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, con
     return {};
 }
 
-// Checks attention_bias against the biases, for the model types that have both.
+// Checks attention_bias, which these model types have, against the biases of the query projection. Those with latent
+// attention have no such tensor, so true is refused.
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    const bool has_key = model_type == "llama" || model_type.starts_with("qwen3") || model_type.starts_with("gemma");
+    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "deepseek", "kimi", "glm4", "gemma"};
+    const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
+                                     [&](std::string_view family) { return model_type.starts_with(family); });
     if (flag == nullptr || !has_key) return {};
     if (!flag->is_boolean()) {
         return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));

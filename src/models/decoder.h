@@ -85,6 +85,7 @@ struct DecoderTraits {
     bool delta_fused = false;           // the projections of a gated delta net are one tensor, ordered by key head
     bool experts_interleaved = false;   // Hugging Face's files interleave the rows of gate and up, as gpt-oss does
     bool expert_biases = false;         // experts have biases
+    bool selection_biases = false;      // a router with sigmoids has a bias of the choice; else it is taken where it is
     WeightNames expert_factors = {};    // a factor for each expert's result (HeldAs::factors)
     StreamNormNames norms = {};
     AttentionNames attention = {};

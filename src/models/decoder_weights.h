@@ -143,10 +143,16 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const LatentGeometry
     const HeldAs key{.matrix_rows = of_head, .transposed = Transposed::yes};
     const HeldAs value{.order = {.first = spec.plain_width}, .matrix_rows = of_head};
     constexpr std::string_view kBoth = "self_attn.kv_b_proj.weight", kOldBoth = "attn_kv_b.weight";
+    const auto held = [&](const HeldAs& as) {
+        MatrixOptions options;
+        options.hugging_face = as;
+        options.others.push_back({Dialect::gguf, kOldBoth, as});
+        return options;
+    };
     visit.stack(weights.key_up, {"key_up", "attn_k_b.weight", kBoth}, {spec.heads, spec.latent, spec.plain_width},
-                {.hugging_face = key, .others = {{Dialect::gguf, kOldBoth, key}}});
+                held(key));
     visit.stack(weights.value_up, {"value_up", "attn_v_b.weight", kBoth}, {spec.heads, spec.value_width, spec.latent},
-                {.hugging_face = value, .others = {{Dialect::gguf, kOldBoth, value}}});
+                held(value));
     visit.matrix(weights.output, {"attention_output", "attn_output.weight", "self_attn.o_proj.weight"}, config.width,
                  int64_t{spec.heads} * spec.value_width, {});
 }
@@ -253,7 +259,12 @@ void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry&
             .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
     };
     if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
-    visit.matrix(weights.up, names.up, spec.width, config.width, spec.gated ? fused(spec.width) : MatrixOptions());
+    MatrixOptions up;
+    if (spec.gated) up = fused(spec.width);
+    // A tensor of both may have the name of up.
+    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;
+    if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
+    visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {});
     if (names.up_bias.role.empty()) return;
     if (spec.gated) visit.vector(weights.gate_bias, names.gate_bias, spec.width, {Need::if_present, {}, {}});
@@ -318,7 +329,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
                  {Need::if_present, {}, {}});
     if (spec.route.scoring == RouteSpec::Scoring::sigmoid) {
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
-                     {Need::if_present, {}, {}});
+                     {traits.selection_biases ? Need::wanted : Need::if_present, {}, {}});
     }
     visit_experts(visit, config, spec, traits, weights);
     if (spec.latent > 0) {

@@ -15,10 +15,10 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
 }
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
-    return read_family_config(checkpoint, {.architecture = "gemma2",
-                                           .activation = "gelu_pytorch_tanh",
-                                           .computes = gemma_keys(),
-                                           .read_layers = read_layers});
+    return read_decoder_config(checkpoint, {.architecture = "gemma2",
+                                            .activation = "gelu_pytorch_tanh",
+                                            .computes = gemma_keys(),
+                                            .read_layers = read_layers});
 }
 
 DecoderTraits traits() { return {.head_norms = false, .norms_less_one = true, .norms = gemma_norms()}; }

@@ -312,7 +312,7 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
 }  // namespace
 
 Result<ModelConfig> read_gemma4_config(const Checkpoint& checkpoint) {
-    return read_family_config(
+    return read_decoder_config(
         checkpoint, {.architecture = "gemma4",
                      .activation = "gelu_pytorch_tanh",
                      .computes = {"hidden_activation", "final_logit_softcapping", "use_bidirectional_attention",

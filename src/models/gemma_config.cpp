@@ -103,8 +103,8 @@ Result<void> read_gemma_layers(const Hyperparameters& keys, ModelConfig& config,
         layer.ffn = DenseGeometry{.width = ffn[i], .activation = {.kind = Activation::gelu_tanh}};
     }
     if (is_gguf(keys) && !keys.has("rope base") && !family.local_rope) {
-        config.notes.push_back(fmt::format("{} is absent; architecture {} has 10000", keys.spell("rope base"),
-                                           family.architecture));
+        config.notes.push_back(
+            fmt::format("{} is absent; architecture {} has 10000", keys.spell("rope base"), family.architecture));
         TRY_ASSIGN(const RopeSpec rope, read_gemma_local_rope(keys, key_width, 1e4));
         config.ropes.push_back(rope);
         return {};

@@ -9,7 +9,9 @@
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_decoder_config(checkpoint, "llama"); }
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
+    return read_decoder_config(checkpoint, {.architecture = "llama"});
+}
 
 std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
     constexpr MixtureNames kMixtral{.router = "block_sparse_moe.gate.weight",

@@ -8,7 +8,7 @@ namespace invar {
 namespace {
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, "qwen3moe"));
+    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, {.architecture = "qwen3moe"}));
     if (config.most_experts() > 0) return config;
     return fail("{}: the number of experts is missing or 0, but a mixture of experts needs it; the file is incomplete",
                 checkpoint.name());

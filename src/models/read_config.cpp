@@ -44,7 +44,7 @@ Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view wo
 
 namespace {
 
-Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
+Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config, bool scale_is_read) {
     rope.scaling = RopeSpec::Scaling::yarn;
     TRY_ASSIGN(rope.factor, keys.positive("rope factor"));
     if (keys.checkpoint().dialect() != Dialect::hugging_face || keys.has("rope original context")) {
@@ -65,7 +65,7 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
     TRY_ASSIGN(const bool scales, keys.boolean_or("yarn scales attention", true));
     if (!scales) rope.attn_factor = 1.0 / yarn_attention(rope.factor, 1.0);
     TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
-    if (whole && !keys.has("yarn scale")) return {};
+    if (whole && (scale_is_read || !keys.has("yarn scale"))) return {};
     return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
                 keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
 }
@@ -119,6 +119,12 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
     const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
+    } else if (keys.has("rope share")) {
+        TRY_ASSIGN(const double share, keys.positive("rope share"));
+        if (share > 1)
+            return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"),
+                        share);
+        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
         config.notes.push_back(
             fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
@@ -130,8 +136,9 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
 
 }  // namespace
 
-Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
-    RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
+Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config,
+                           const RopeOptions& options) {
+    RopeSpec rope{.pairing = options.pairing, .head_width = static_cast<int>(key_width)};
     TRY_ASSIGN(const int64_t rotary, rotary_width(keys, key_width, config));
     rope.rotary_width = static_cast<int>(rotary);
     TRY_ASSIGN(rope.base, keys.positive("rope base"));
@@ -148,7 +155,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         rope.scaling = RopeSpec::Scaling::linear;
         TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope factor") ? "rope factor" : "old rope factor"));
     } else if (scaling == "yarn") {
-        TRY(read_yarn(keys, rope, config));
+        TRY(read_yarn(keys, rope, config, options.scale_is_read));
     } else if (scaling == "llama3" && !is_gguf(keys)) {
         TRY(read_llama3(keys, rope));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
@@ -368,28 +375,29 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, const Confi
 
 }  // namespace
 
-Result<ModelConfig> read_family_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
-    const Hyperparameters keys(checkpoint);
+Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigFamily& family) {
     TRY(check_what_is_not_computed(keys, family));
     ModelConfig config;
     config.architecture = family.architecture;
-    TRY_ASSIGN(config.name, read_name(checkpoint));
+    TRY_ASSIGN(config.name, read_name(keys.checkpoint()));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
-    TRY(family.read_layers(keys, config));
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
     return config;
 }
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    return read_family_config(checkpoint, {.architecture = architecture, .read_layers = read_layers});
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
+    const Hyperparameters keys(checkpoint);
+    TRY_ASSIGN(ModelConfig config, read_model_config(keys, family));
+    TRY((family.read_layers == nullptr ? read_layers : family.read_layers)(keys, config));
+    return config;
 }
 
 Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, architecture));
+    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, {.architecture = architecture}));
     if (config.most_experts() == 0) return config;
     return fail("{}: architecture {} is dense, but {} is {}; the file names the wrong architecture", checkpoint.name(),
                 architecture, Hyperparameters(checkpoint).spell("experts"), config.most_experts());

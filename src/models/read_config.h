@@ -4,6 +4,8 @@
 // reads them itself, from the parts at the end.
 #pragma once
 
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,22 +15,23 @@
 
 namespace invar {
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture);
-// Fails if the config has a mixture of experts.
-Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture);
-
 // How a family reads its config.
 struct ConfigFamily {
     std::string_view architecture;
     std::string_view activation = "silu";  // the only one that it computes, as config.json calls it
     // Keys of config.json that other families leave out: check_config_json().
     std::vector<std::string_view> computes = {};
-    // Reads the layers, the ropes, and what is beyond the numbers that every model has.
+    // Reads the layers, the ropes, and what is beyond the numbers that every model has. nullptr: as most families.
     Result<void> (*read_layers)(const Hyperparameters& keys, ModelConfig& config) = nullptr;
 };
-Result<ModelConfig> read_family_config(const Checkpoint& checkpoint, const ConfigFamily& family);
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, const ConfigFamily& family);
+// Fails if the config has a mixture of experts.
+Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture);
 
-// ---- parts of it
+// ---- parts of it, for families that read their layers on their own
+
+// Everything but ropes and layers.
+Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigFamily& family);
 
 inline constexpr int64_t kMaximumLayers = 4096;
 inline constexpr int64_t kMaximumHeads = 65536;
@@ -40,14 +43,19 @@ struct Heads {
     std::vector<int64_t> query, kv;  // one for each layer; the first is a multiple of the second
 };
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config);
-// The width of a head: the value of the key `word`, or the rows of the projection with these names over the KV heads,
-// which must divide exactly.
+// The width of a head: the value of the key `word`, or the rows of the first layer's projection with these names over
+// the KV heads, which must divide exactly.
 Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
                                 std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes);
 // Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers);
-// The rope of "rope base", "rope width" and "rope scaling".
-Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config);
+struct RopeOptions {
+    RopePairing pairing = RopePairing::halves;
+    bool scale_is_read = false;  // the family reads YaRN's mscale; else a file that has it is refused
+};
+// The rope of heads of `key_width` elements, of which all or the stated share turn.
+Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config,
+                           const RopeOptions& options = {});
 // The factor of each pair, which GGUF files hold as the tensor rope_freqs.weight; nothing if there is none.
 Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
                                                   ModelConfig& config);

@@ -94,16 +94,18 @@ VerbCost cost_of_recurrence(const VerbCall& call) {
 
 VerbCost cost_of_store(const VerbCall& call) {
     VerbCost cost = cost_of_rows(call);
-    cost.cache_bytes = call.x.rows() * (call.x.width() + call.x2.width()) * cache_type_bytes(call.cache_read->type());
+    const int64_t widths = call.x.width() + (geometry_of(call).values_in_keys ? 0 : call.x2.width());
+    cost.cache_bytes = call.x.rows() * widths * cache_type_bytes(call.cache_read->type());
     return cost;
 }
 
 VerbCost cost_of_attention(const VerbCall& call) {
     const KvGeometry& layer = geometry_of(call);
     const int64_t widths = layer.key_width + layer.value_width;
+    const int64_t stored = layer.values_in_keys ? layer.key_width : widths;
     VerbCost cost = cost_of_rows(call);
     cost.cache_bytes =
-        positions_read(*call.batch, layer.window) * layer.kv_heads * widths * cache_type_bytes(call.cache_read->type());
+        positions_read(*call.batch, layer.window) * layer.kv_heads * stored * cache_type_bytes(call.cache_read->type());
     for (const BatchRow& row : call.batch->rows) {
         const int64_t seen = layer.window > 0 ? std::min<int64_t>(row.position + 1, layer.window) : row.position + 1;
         cost.multiply_adds += seen * call.attention->heads * widths;

@@ -42,6 +42,12 @@ struct Page {
             values.push_back(stored(random, type, value_width, kind, stored_values, 1, int64_t{t} * value_width));
         }
     }
+    void put_values_into_keys(int value_width) {
+        for (int t = 0; t < kChunkLanes; ++t) {
+            const std::vector<float>& key = keys[static_cast<size_t>(t)];
+            values[static_cast<size_t>(t)].assign(key.begin(), key.begin() + value_width);
+        }
+    }
 
     static std::vector<float> stored(std::mt19937& random, CachedFloat type, int width, Inputs kind, std::byte* place,
                                      int64_t stride, int64_t first) {
@@ -66,6 +72,7 @@ struct Case {
     float softcap = 0;
     Inputs kind = Inputs::usual;
     bool same_visible = false;
+    bool values_in_keys = false;
 };
 
 struct Results {
@@ -80,6 +87,7 @@ struct Problem {
     std::vector<VisibleLanes> visible;
 
     Problem(std::mt19937& random, const Case& c) : shape(c), page(random, c.type, c.key_width, c.value_width, c.kind) {
+        if (c.values_in_keys) page.put_values_into_keys(c.value_width);
         for (int q = 0; q < c.queries; ++q) {
             queries.push_back(make_inputs(random, c.key_width, c.kind));
             const int a = static_cast<int>(random() % 64), b = static_cast<int>(random() % 64);
@@ -98,12 +106,15 @@ struct Problem {
         results.l.resize(count, -7);
         results.o.resize(count * static_cast<size_t>(shape.value_width), -7);
         results.scores.resize(count * kChunkLanes);
+        std::vector<float> turned(static_cast<size_t>(kChunkLanes * shape.value_width));
         kernels.chunk({.keys = page.stored_keys,
-                       .values = page.stored_values,
+                       .values = shape.values_in_keys ? nullptr : page.stored_values,
                        .next_keys = shape.queries % 2 == 0 ? page.stored_keys : nullptr,
                        .type = shape.type,
                        .key_width = shape.key_width,
                        .value_width = shape.value_width,
+                       .values_in_keys = shape.values_in_keys,
+                       .turned = shape.values_in_keys ? turned.data() : nullptr,
                        .scale = 0.125f,
                        .softcap = shape.softcap,
                        .queries = shape.queries,
@@ -160,6 +171,32 @@ TEST(AttentionKernels, ChunksEqualTheLaw) {
         }
         EXPECT_EQ(comparison.differ(), 0) << kernels->name;
         comparison.print(std::string(kernels->name) + " attention chunk");
+    }
+}
+
+// Latent attention: a value is the first elements of its key.
+TEST(AttentionKernels, ChunksWhoseValuesLieInKeysEqualTheLaw) {
+    for (const AttentionKernels* kernels : kernels_here()) {
+        std::mt19937 random(16);
+        Comparison comparison;
+        for (const CachedFloat type : {CachedFloat::f16, CachedFloat::bf16, CachedFloat::f32}) {
+            for (const auto& [key_width, value_width] :
+                 {std::pair{1, 1}, {9, 7}, {32, 24}, {40, 33}, {96, 64}, {100, 100}, {576, 512}}) {
+                for (const int queries : {1, 2, 3, 6, 128}) {
+                    if (queries == 128 && key_width != 576) continue;
+                    const Problem problem(random, {.type = type,
+                                                   .key_width = key_width,
+                                                   .value_width = value_width,
+                                                   .queries = queries,
+                                                   .kind = queries == 3 ? Inputs::hard : Inputs::usual,
+                                                   .same_visible = queries >= 6,
+                                                   .values_in_keys = true});
+                    problem.compare(problem.run(*kernels), comparison);
+                }
+            }
+        }
+        EXPECT_EQ(comparison.differ(), 0) << kernels->name;
+        comparison.print(std::string(kernels->name) + " attention chunk, values in keys");
     }
 }
 

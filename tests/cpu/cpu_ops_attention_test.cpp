@@ -15,6 +15,7 @@ struct Shape {
     int kv_heads = 2, group = 1, key_width = 64, value_width = 64, window = 0;
     float softcap = 0;
     CacheType type = CacheType::f16;
+    bool values_in_keys = false;
 };
 
 // A cache of one layer whose sequences have random keys and values at [0, length).
@@ -26,7 +27,8 @@ class FilledCache {
         cache_ = make_cache({{.kv_heads = shape.kv_heads,
                               .key_width = shape.key_width,
                               .value_width = shape.value_width,
-                              .window = shape.window}},
+                              .window = shape.window,
+                              .values_in_keys = shape.values_in_keys}},
                             shape.type, pages);
         // Pages of the sequences interleave, as they do in use.
         const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
@@ -105,6 +107,33 @@ TEST(CpuOpsAttention, EveryHeadWidthGroupAndCacheTypeEqualsTheLaw) {
         }
     }
     comparison.print("attention, " + std::to_string(shapes) + " shapes");
+}
+
+// Latent attention: many query heads, one key, whose first elements are the value. Long enough for waves of chunks, of
+// which few wait because they are large.
+TEST(CpuOpsAttention, ValuesInKeysEqualTheLawAtRealWidths) {
+    std::mt19937 random(57);
+    Comparison comparison;
+    int shapes = 0;
+    for (const int heads : {4, 20, 128}) {
+        for (const CacheType type : {CacheType::f16, CacheType::bf16, CacheType::f32}) {
+            const bool real = heads == 128;
+            if (real && type != CacheType::f16) continue;
+            const Shape shape{.kv_heads = 1,
+                              .group = heads,
+                              .key_width = real ? 576 : 32,
+                              .value_width = real ? 512 : 24,
+                              .type = type,
+                              .values_in_keys = true};
+            const int64_t length = real ? 140 : 900;
+            FilledCache filled(random, shape, {length});
+            for (const int64_t position : {int64_t{0}, int64_t{64}, length - 1})
+                compare_attention(random, shape, filled, rows_of(0, position, 1), comparison, true);
+            compare_attention(random, shape, filled, rows_of(0, 62, real ? 3 : 9), comparison, true);
+            ++shapes;
+        }
+    }
+    comparison.print("attention, values in keys, " + std::to_string(shapes) + " shapes");
 }
 
 TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {

@@ -189,6 +189,7 @@ void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batc
 void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     for (const bool is_key : {true, false}) {
+        if (!is_key && geometry.values_in_keys) continue;
         const int64_t width = is_key ? geometry.key_width : geometry.value_width;
         for (int64_t row = 0; row < batch.size(); ++row) {
             const BatchRow& place = batch.rows[static_cast<size_t>(row)];
@@ -235,6 +236,7 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
                 return key.data();
             };
             const auto value_at = [&](int64_t t) -> const float* {
+                if (geometry.values_in_keys) return key_at(t);
                 for (int i = 0; i < geometry.value_width; ++i) {
                     value[static_cast<size_t>(i)] = cached(cache.type(), cache.values(spec.layer, page(t), kv_head),
                                                            t % 64 * geometry.value_width + i);

@@ -77,6 +77,42 @@ TEST(VerbSpeed, AttentionOfOneTokenAgainstTheBytesItReads) {
     }
 }
 
+// Latent attention of DeepSeek-V3's widths does 242 products for each byte that it reads, so products bound it.
+TEST(VerbSpeed, LatentAttentionOfOneTokenAgainstItsProductsAndBytes) {
+    std::mt19937 random(75);
+    const int64_t positions = 4096, layers = 4;
+    const int heads = 128, key_width = 576, value_width = 512;
+    const KvGeometry geometry{
+        .kv_heads = 1, .key_width = key_width, .value_width = value_width, .values_in_keys = true};
+    const auto cache = make_cache(std::vector<KvGeometry>(layers, geometry), CacheType::f16, positions / 64);
+    const int32_t sequence = cache->add_sequence();
+    ASSERT_TRUE(cache->reserve(sequence, positions).has_value());
+    std::byte* memory = cache->keys(0, 0, 0);
+    auto* halves = reinterpret_cast<uint16_t*>(memory);
+    for (int64_t i = 0; i < cache->bytes() / 2; ++i) halves[i] = static_cast<uint16_t>(0x3000 + i % 2048);
+    const auto queries = make_inputs(random, heads * key_width);
+    for (Backend& backend : all_backends()) {
+        if (backend.isa == Isa::scalar || backend.pool->threads() > 1) continue;
+        CpuOps& ops = *backend.ops;
+        const double read = read_rate(*backend.pool, memory, cache->bytes());
+        const double seconds = best_seconds(3, [&] {
+            ops.begin_pass();
+            const Tensor query = make_tensor(ops, 1, heads * key_width, queries);
+            const Tensor out = ops.scratch(1, heads * value_width);
+            for (int layer = 0; layer < layers; ++layer) {
+                ops.attention({layer, "attention"}, {.layer = layer, .heads = heads, .scale = 0.072f},
+                              rows_of(sequence, positions - 1, 1), query, *cache, out);
+            }
+        });
+        const double products = static_cast<double>(positions * layers) * heads * (key_width + value_width);
+        printf(
+            "[speed] %s: latent attention of 128 heads over 4096 positions (key 576, value 512, f16): %.2f ms a layer, "
+            "%.1f GMAC/s, %.2f GB/s; plain reads %.1f GB/s\n",
+            backend.name().c_str(), seconds / layers * 1e3, products / seconds / 1e9,
+            static_cast<double>(cache->bytes()) / seconds / 1e9, read / 1e9);
+    }
+}
+
 TEST(VerbSpeed, AttentionOfAPrompt) {
     std::mt19937 random(72);
     const int64_t rows = 512;

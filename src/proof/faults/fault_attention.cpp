@@ -151,7 +151,8 @@ class StoreFault : public Fault {
                 return first_difference(stored, wrong);
             };
             const int64_t key = rewrite_part(call.x, geometry.key_width, read_key, write_key);
-            const int64_t value = rewrite_part(call.x2, geometry.value_width, read_value, write_value);
+            const int64_t value =
+                geometry.values_in_keys ? -1 : rewrite_part(call.x2, geometry.value_width, read_value, write_value);
             if (key < 0 && value < 0) continue;
             rows_.struck(token.position);
             const StageKey stage{call.stage.layer, key >= 0 ? "key_stored" : "value_stored", call.occurrence};

@@ -29,7 +29,13 @@ StoredRow key_row(const SequenceState& cache, const CachePlace& place) {
 }
 
 StoredRow value_row(const SequenceState& cache, const CachePlace& place) {
-    const int64_t width = cache.layers()[static_cast<size_t>(place.layer)].value_width;
+    const KvGeometry& geometry = cache.layers()[static_cast<size_t>(place.layer)];
+    const int64_t width = geometry.value_width;
+    if (geometry.values_in_keys) {
+        StoredRow key = key_row(cache, place);
+        key.width = width;
+        return key;
+    }
     return {.memory = cache.values(place.layer, page_of(cache, place), place.head),
             .first = place.position % kPagePositions * width,
             .step = 1,

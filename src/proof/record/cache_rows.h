@@ -20,7 +20,7 @@ float rounded_to(CacheType type, float value);
 // The stored values, which binary32 holds exactly. out: [key_width] or [value_width] of the layer.
 void read_key(const SequenceState& cache, const CachePlace& place, float* out);
 void read_value(const SequenceState& cache, const CachePlace& place, float* out);
-// Rounds to the cache's type.
+// Rounds to the cache's type. Where values lie in keys, write_value() changes the key.
 void write_key(SequenceState& cache, const CachePlace& place, const float* key);
 void write_value(SequenceState& cache, const CachePlace& place, const float* value);
 

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <limits>
 
-#include "arithmetic/softmax.h"
+#include "arithmetic/routing.h"
 #include "proof/record/cache_rows.h"
 
 namespace invar {
@@ -44,12 +44,17 @@ void StageRows::after(const VerbCall& call) {
     }
 }
 
+// Whether values have memory of their own.
+static bool stores_values(const VerbCall& call) {
+    return !call.cache_read->layers()[static_cast<size_t>(call.cache_layer)].values_in_keys;
+}
+
 int64_t values_recorded(const VerbCall& call) {
     switch (row_of(call.verb).stages) {
         case StagesOf::routing:
             return call.x.rows() * (call.x.width() + 2 * call.slots.experts_per_row + 1);
         case StagesOf::stored:
-            return call.x.rows() * (call.x.width() + call.x2.width());
+            return call.x.rows() * (call.x.width() + (stores_values(call) ? call.x2.width() : 0));
         case StagesOf::result:
             break;
     }
@@ -112,7 +117,9 @@ void StageRows::rows_of_routing(const VerbCall& call) {
     };
     values_.resize(static_cast<size_t>(call.rows() * experts));
     for (int64_t i = 0; i < call.rows(); ++i) {
-        if (wide.probabilities == nullptr) law::softmax(call.x.host_row(i), experts, values_.data() + i * experts);
+        if (wide.probabilities == nullptr) {
+            law::score_experts(call.route->scoring, call.x.host_row(i), experts, values_.data() + i * experts);
+        }
         emit_numbers(i, "router_probabilities", experts, values_.data(), wide.probabilities);
         emit_numbers(i, "expert_weights", k, call.slots.weights, wide.weights);
         emit_numbers(i, "routing_margin", 1, call.slots.margins, wide.margins);
@@ -145,7 +152,7 @@ void StageRows::rows_of_cache(const VerbCall& call) {
                   .f64 = doubles.empty() ? nullptr : doubles.data()});
         };
         emit_heads("key_stored", geometry.key_width, wide.key, read_key);
-        emit_heads("value_stored", geometry.value_width, wide.value, read_value);
+        if (!geometry.values_in_keys) emit_heads("value_stored", geometry.value_width, wide.value, read_value);
     }
 }
 

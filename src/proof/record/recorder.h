@@ -1,7 +1,7 @@
 // The hook that fills a recording. Each stage is recorded as it was computed. Some verbs have several results and so
 // several stages: route -> expert_ids (i32), expert_weights, routing_margin, router_probabilities; store_kv ->
-// key_stored, value_stored, read back from the cache. On request also attention -> attention_scores. Files are written
-// in recording_file.h and compared in compare_recordings.h.
+// key_stored, value_stored (unless values lie in keys), read back from the cache. On request also attention ->
+// attention_scores. Files are written in recording_file.h and compared in compare_recordings.h.
 #pragma once
 
 #include <functional>

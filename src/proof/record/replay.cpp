@@ -91,7 +91,7 @@ void Forcer::force_cache(const VerbCall& call) {
         }
     };
     force("key_stored", geometry.key_width, write_key);
-    force("value_stored", geometry.value_width, write_value);
+    if (!geometry.values_in_keys) force("value_stored", geometry.value_width, write_value);
 }
 
 namespace {

@@ -12,8 +12,10 @@ Float64Ops::WidePage& Float64Ops::wide_page(const SequenceState& cache, int laye
         const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
         found->second.keys.resize(
             static_cast<size_t>(int64_t{geometry.kv_heads} * kPagePositions * geometry.key_width));
-        found->second.values.resize(
-            static_cast<size_t>(int64_t{geometry.kv_heads} * kPagePositions * geometry.value_width));
+        if (!geometry.values_in_keys) {
+            found->second.values.resize(
+                static_cast<size_t>(int64_t{geometry.kv_heads} * kPagePositions * geometry.value_width));
+        }
     }
     return found->second;
 }
@@ -44,10 +46,11 @@ void Float64Ops::store(const VerbCall& call) {
         for (int head = 0; head < geometry.kv_heads; ++head) {
             const CachePlace place{layer, token.sequence, token.position, head};
             store(page.keys, wide_keys.row(row), place, true);
-            store(page.values, wide_values.row(row), place, false);
+            if (!geometry.values_in_keys) store(page.values, wide_values.row(row), place, false);
         }
         inspect("store_kv (keys)", call.stage, row, wide_keys.row(row), keys.width());
-        inspect("store_kv (values)", call.stage, row, wide_values.row(row), values.width());
+        if (!geometry.values_in_keys)
+            inspect("store_kv (values)", call.stage, row, wide_values.row(row), values.width());
     }
     foreign_.clear();
 }
@@ -69,6 +72,7 @@ void Float64Ops::follow_cache(const SequenceState& cache, int layer, int32_t seq
             const CachePlace place{layer, sequence, position, head};
             read_key(cache, place, stored.data());
             follow(wide_row(page.keys, head, position, geometry.key_width), geometry.key_width);
+            if (geometry.values_in_keys) continue;
             read_value(cache, place, stored.data());
             follow(wide_row(page.values, head, position, geometry.value_width), geometry.value_width);
         }
@@ -83,8 +87,9 @@ WideCacheRow Float64Ops::wide_cache_row(const SequenceState& cache, int layer, i
     WideCacheRow row;
     for (int head = 0; head < geometry.kv_heads; ++head) {
         const double* key = wide_row(page.keys, head, position, geometry.key_width);
-        const double* value = wide_row(page.values, head, position, geometry.value_width);
         row.key.insert(row.key.end(), key, key + geometry.key_width);
+        if (geometry.values_in_keys) continue;
+        const double* value = wide_row(page.values, head, position, geometry.value_width);
         row.value.insert(row.value.end(), value, value + geometry.value_width);
     }
     return row;
@@ -124,6 +129,7 @@ void Float64Ops::attend(const VerbCall& verb_call) {
             return wide_row(page_of(position)->keys, head / group, position, geometry.key_width);
         };
         const auto value_at = [&](int64_t position) -> const double* {
+            if (geometry.values_in_keys) return key_at(position);
             return wide_row(page_of(position)->values, head / group, position, geometry.value_width);
         };
         const float64::AttentionHead call{
