@@ -8,7 +8,11 @@
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
-    EACH(kQwen3MoeArchitecture)
+    EACH(kQwen3MoeArchitecture)   \
+    EACH(kQwen2MoeArchitecture)   \
+    EACH(kQwen35Architecture)     \
+    EACH(kQwen35MoeArchitecture)  \
+    EACH(kQwen3NextArchitecture)
 
 namespace invar {
 

@@ -71,8 +71,19 @@ const std::vector<NeutralValue>& neutral_values() {
 
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
-    {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+    {"llama", "Llama"},
+    {"mistral", "Mistral"},
+    {"mixtral", "Mixtral"},
+    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"},
+    {"qwen3", "Qwen3"},
+    {"qwen3_moe", "Qwen3Moe"},
+    {"qwen2_moe", "Qwen2Moe"},
+    {"qwen3_next", "Qwen3Next"},
+    {"qwen3_5", "Qwen3_5"},
+    {"qwen3_5_text", "Qwen3_5"},
+    {"qwen3_5_moe", "Qwen3_5Moe"},
+    {"qwen3_5_moe_text", "Qwen3_5Moe"},
 };
 
 std::string shown(const Json& value) {
@@ -88,10 +99,11 @@ const Json* stated(const Json& config, std::string_view key) {
 }
 
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
-                           std::string_view architecture) {
+                           std::string_view architecture, KeyList computed) {
     for (const auto& [key, neutral] : neutral_values()) {
         const Json* value = stated(config, key);
         if (value == nullptr || *value == neutral) continue;
+        if (std::find(computed.begin(), computed.end(), key) != computed.end()) continue;
         return fail(ErrorKind::unsupported,
                     "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
                     "compute it and it would be left out; such a model is not supported",
@@ -111,7 +123,8 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     return {};
 }
 
-Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture) {
+Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture,
+                                KeyList computed) {
     for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
         const Json* value = stated(config, key);
         if (value == nullptr) continue;
@@ -123,7 +136,7 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, std
                         "{}: the key '{}.{}' is an object; a rope for each kind of layer is not supported", file, key,
                         printable(name));
         }
-        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture));
+        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture, computed));
     }
     return {};
 }
@@ -139,6 +152,7 @@ Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint,
     const TensorNames names(checkpoint);
     // Every layer has the norm before attention, so the loop ends with the last layer.
     for (int layer = 0; checkpoint.find(names.name(layer, "attn_norm.weight", "input_layernorm.weight")); ++layer) {
+        if (checkpoint.find(names.name(layer, "ssm_a", "linear_attn.A_log")) != nullptr) continue;  // no attention
         const std::string bias = names.name(layer, "attn_q.bias", "self_attn.q_proj.bias");
         const bool there = checkpoint.find(bias) != nullptr;
         if (there == flag->get<bool>()) continue;
@@ -181,14 +195,14 @@ Result<void> check_classes(const std::string& file, const Json& config) {
 
 }  // namespace
 
-Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture) {
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture, KeyList computed) {
     const std::string& file = checkpoint.directory()->config_name();
     const Json& whole = checkpoint.directory()->config();
     const Json& config = checkpoint.config();
     TRY(check_classes(file, whole));
     if (&config != &whole) TRY(check_classes(file, config));
-    TRY(check_neutral(file, config, "", architecture));
-    TRY(check_rope_objects(file, config, architecture));
+    TRY(check_neutral(file, config, "", architecture, computed));
+    TRY(check_rope_objects(file, config, architecture, computed));
     const Json* model_type = stated(config, "model_type");
     if (model_type == nullptr || !model_type->is_string()) return {};
     return check_biases(file, checkpoint, model_type->get_ref<const std::string&>());

@@ -43,7 +43,7 @@ const std::vector<Word>& words() {
         {"experts", "expert_count", {"num_experts", "num_local_experts"}, {"moe.num_experts"}},
         {"experts per token", "expert_used_count", {"num_experts_per_tok"}, {"moe.num_experts_per_tok"}},
         {"expert width", "expert_feed_forward_length", {"moe_intermediate_size"}},
-        {"renormalise", "", {"norm_topk_prob"}},
+        {"renormalise", "expert_weights_norm", {"norm_topk_prob"}},
         {"mixture step", "", {"decoder_sparse_step"}},
         {"dense layers", "", {"mlp_only_layers"}},
         {"shared experts", "expert_shared_count", {"n_shared_experts"}},
@@ -82,6 +82,18 @@ const std::vector<Word>& words() {
         {"yarn block", "", {}, {"yarn"}},
         {"yarn scales attention", "", {}, {"yarn.apply_scale"}},
         {"yarn whole boundaries", "", {"rope_parameters.truncate", "rope_scaling.truncate"}},
+        {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"}},
+        // Gated delta nets
+        {"recurrent layers", "attention.recurrent_layers", {}},
+        {"attention interval", "full_attention_interval", {"full_attention_interval"}},
+        {"delta key heads", "ssm.group_count", {"linear_num_key_heads"}},
+        {"delta value heads", "ssm.time_step_rank", {"linear_num_value_heads"}},
+        {"delta key width", "ssm.state_size", {"linear_key_head_dim"}},
+        {"delta value width", "", {"linear_value_head_dim"}},
+        {"delta values", "ssm.inner_size", {}},  // elements of all value heads together
+        {"delta taps", "ssm.conv_kernel", {"linear_conv_kernel_dim"}},
+        {"output gates", "", {"attn_output_gate"}},
+        {"predicting layers", "nextn_predict_layers", {}},  // counted among the layers
     };
     return kWords;
 }
@@ -92,13 +104,37 @@ struct ClassDefault {
     double value;
 };
 constexpr ClassDefault kClassDefaults[] = {
-    {"llama", "norm epsilon", 1e-6},     {"llama", "rope base", 1e4},     {"mistral", "norm epsilon", 1e-6},
-    {"mistral", "rope base", 1e4},       {"mistral", "KV heads", 8},      {"mistral", "window", 4096},
-    {"mixtral", "norm epsilon", 1e-5},   {"mixtral", "rope base", 1e6},   {"mixtral", "KV heads", 8},
-    {"qwen2", "norm epsilon", 1e-6},     {"qwen2", "rope base", 1e4},     {"qwen2", "KV heads", 32},
-    {"qwen3", "norm epsilon", 1e-6},     {"qwen3", "rope base", 1e4},     {"qwen3", "KV heads", 32},
-    {"qwen3_moe", "norm epsilon", 1e-6}, {"qwen3_moe", "rope base", 1e4}, {"qwen3_moe", "KV heads", 4},
+    {"llama", "norm epsilon", 1e-6},
+    {"llama", "rope base", 1e4},
+    {"mistral", "norm epsilon", 1e-6},
+    {"mistral", "rope base", 1e4},
+    {"mistral", "KV heads", 8},
+    {"mistral", "window", 4096},
+    {"mixtral", "norm epsilon", 1e-5},
+    {"mixtral", "rope base", 1e6},
+    {"mixtral", "KV heads", 8},
+    {"qwen2", "norm epsilon", 1e-6},
+    {"qwen2", "rope base", 1e4},
+    {"qwen2", "KV heads", 32},
+    {"qwen3", "norm epsilon", 1e-6},
+    {"qwen3", "rope base", 1e4},
+    {"qwen3", "KV heads", 32},
+    {"qwen3_moe", "norm epsilon", 1e-6},
+    {"qwen3_moe", "rope base", 1e4},
+    {"qwen3_moe", "KV heads", 4},
     {"transformer", "context", 128000},  // params.json
+    {"qwen2_moe", "norm epsilon", 1e-6},
+    {"qwen2_moe", "rope base", 1e4},
+    {"qwen2_moe", "KV heads", 16},
+    {"qwen3_next", "norm epsilon", 1e-6},
+    {"qwen3_next", "rope base", 1e4},
+    {"qwen3_next", "rope share", 0.25},
+    {"qwen3_5_text", "norm epsilon", 1e-6},
+    {"qwen3_5_text", "rope base", 1e4},
+    {"qwen3_5_text", "rope share", 0.25},
+    {"qwen3_5_moe_text", "norm epsilon", 1e-6},
+    {"qwen3_5_moe_text", "rope base", 1e4},
+    {"qwen3_5_moe_text", "rope share", 0.25},
 };
 
 // What params.json calls every kind of model.
@@ -282,6 +318,10 @@ Result<std::vector<int64_t>> Hyperparameters::integers(std::string_view word, in
             return fail("{}: {} contains {}, but must be between {} and {}", file(), spell(word), one, low, high);
     }
     return all;
+}
+
+Result<std::vector<bool>> Hyperparameters::booleans(std::string_view word) const {
+    return checkpoint_.metadata().booleans(key(word));
 }
 
 Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view word, size_t layers, int64_t low,

@@ -19,12 +19,6 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kMaximumLayers = 4096;
-constexpr int64_t kMaximumHeads = 65536;
-constexpr int64_t kMaximumHeadWidth = 1024;
-constexpr int64_t kMaximumWidth = 1 << 20;
-constexpr int64_t kMaximumExperts = 65536;
-
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
 // The width of a head: the value of the key, or the rows of the projection over the KV heads, which must divide
@@ -116,9 +110,18 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
 // How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
-    const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
+    const std::string_view word = keys.has("rope width")   ? "rope width"
+                                  : keys.has("rope share") ? "rope share"
+                                                           : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
+    } else if (keys.has("rope share")) {
+        TRY_ASSIGN(const double share, keys.positive("rope share"));
+        if (share > 1) {
+            return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"),
+                        share);
+        }
+        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
         config.notes.push_back(
             fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
@@ -127,6 +130,8 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
     return fail("{}: by {}{} {} elements of a head turn, but rope turns pairs and needs an even number", keys.file(),
                 keys.spell(word), keys.has(word) ? "" : " (absent; taken from the key projection)", rotary);
 }
+
+}  // namespace
 
 Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
@@ -159,8 +164,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     return rope;
 }
 
-// The mixture of the layers that have one; nothing for a dense model.
-Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys) {
+Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules) {
     if (!keys.has("experts")) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 0, kMaximumExperts));
     if (count == 0) return std::optional<MixtureGeometry>();
@@ -171,19 +175,23 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
     for (const char* word : {"shared experts", "shared expert width"}) {
         if (!keys.has(word)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(word, 0, kMaximumWidth));
-        if (shared > 0)
+        const bool is_width = std::string_view(word) == "shared expert width";
+        if (is_width && rules.shared) {
+            mixture.shared_width = shared;
+            mixture.shared_gated = shared > 0;
+        } else if (shared > (rules.shared ? 1 : 0)) {
             return fail(ErrorKind::unsupported,
-                        "{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
-                        keys.spell(word), shared);
+                        "{}: {} is {}, but shared experts {}are not supported for this architecture", keys.file(),
+                        keys.spell(word), shared, rules.shared ? "beyond one " : "");
+        }
     }
-    // GGUF has no key for this, and all of its families here renormalise. transformers does not unless config.json says
-    // so, except for Mixtral, which always does.
-    TRY_ASSIGN(mixture.route.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
+    // GGUF files seldom have a key for this. transformers does not renormalise unless config.json says so, except for
+    // the families whose rules say otherwise and for Mixtral, which always does.
+    const bool usual = rules.renormalised.value_or(is_gguf(keys) || !keys.has("expert width"));
+    TRY_ASSIGN(mixture.route.renormalise, keys.boolean_or("renormalise", usual));
     return std::optional<MixtureGeometry>(mixture);
 }
 
-// The layers that have a dense part although the model has experts: transformers' mlp_only_layers and
-// decoder_sparse_step.
 Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> dense(layers, false);
     if (keys.has("dense layers")) {
@@ -197,6 +205,8 @@ Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t 
     }
     return dense;
 }
+
+namespace {
 
 // Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
@@ -249,12 +259,10 @@ Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t la
     return windows;
 }
 
-struct Heads {
-    std::vector<int64_t> query, kv;
-};
+}  // namespace
 
-Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config) {
-    Heads heads;
+Result<HeadCounts> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config) {
+    HeadCounts heads;
     TRY_ASSIGN(heads.query, keys.for_each_layer("heads", layers, 1, kMaximumHeads));
     heads.kv = heads.query;
     if (keys.has("KV heads")) {
@@ -270,12 +278,15 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
     return heads;
 }
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type) {
+namespace {
+
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type,
+                         const MixtureRules& rules) {
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
-    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys));
+    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys, rules));
     TRY_ASSIGN(const std::vector<bool> dense, read_dense_layers(keys, layers));
-    TRY_ASSIGN(const Heads heads, read_heads(keys, layers, config));
+    TRY_ASSIGN(const HeadCounts heads, read_heads(keys, layers, config));
     std::vector<int64_t> ffn(layers, 0);
     if (!mixture || std::find(dense.begin(), dense.end(), true) != dense.end()) {
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
@@ -335,9 +346,10 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
     return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture) {
+Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture, KeyList computed) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
-    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face)
+        TRY(check_config_json(keys.checkpoint(), architecture, computed));
     TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
@@ -356,20 +368,27 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
 
 }  // namespace
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY(check_what_is_not_computed(keys, architecture));
+Result<ModelConfig> read_model_config(const Hyperparameters& keys, std::string_view architecture,
+                                      const FamilyRules& rules) {
+    TRY(check_what_is_not_computed(keys, architecture, rules.computed));
     ModelConfig config;
     config.architecture = architecture;
-    TRY_ASSIGN(config.name, read_name(checkpoint));
+    TRY_ASSIGN(config.name, read_name(keys.checkpoint()));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
-    TRY(read_layers(keys, config, model_type));
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
+    return config;
+}
+
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture,
+                                        const FamilyRules& rules) {
+    const Hyperparameters keys(checkpoint);
+    TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
+    TRY_ASSIGN(ModelConfig config, read_model_config(keys, architecture, rules));
+    TRY(read_layers(keys, config, model_type, rules.mixture));
     return config;
 }
 

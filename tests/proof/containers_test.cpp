@@ -17,9 +17,11 @@ namespace invar {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
-const char* const kModels[] = {"llama",   "llama-biases", "llama-linear", "mistral", "mistral-window", "mistral-small",
-                               "mixtral", "qwen2",        "qwen2-yarn",   "qwen3",   "qwen3moe"};
-bool has_twin(const std::string& name) { return name != "mistral-window"; }
+const char* const kModels[] = {"llama",         "llama-biases",   "llama-linear", "mistral",    "mistral-window",
+                               "mistral-small", "mixtral",        "qwen2",        "qwen2-yarn", "qwen3",
+                               "qwen3moe",      "qwen2moe",       "qwen35",       "qwen35moe",  "qwen35moe-split",
+                               "qwen3next",     "qwen3next-dense"};
+bool has_twin(const std::string& name) { return name != "mistral-window" && name != "qwen3next-dense"; }
 
 struct Golden {
     std::vector<int32_t> tokens;
@@ -42,26 +44,35 @@ Golden golden_of(const std::string& name) {
     return golden;
 }
 
+struct How {
+    FormRequest form = FormRequest::automatic;
+    int64_t chunk = 16;
+    int threads = 2;
+};
+
 // Logits of every position, or the error.
 Result<std::vector<float>> logits_of(const std::filesystem::path& model, const std::vector<int32_t>& tokens,
-                                     FormRequest form) {
+                                     const How& how) {
     EngineSettings settings{.model = model};
-    settings.threads = 2;
-    settings.form = form;
+    settings.threads = how.threads;
+    settings.form = how.form;
     settings.cache_type = CacheType::f32;
     settings.context = 16;
-    settings.chunk = 16;
-    settings.logits_rows = 16;
+    settings.chunk = how.chunk;
+    settings.logits_rows = how.chunk;
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
     const int32_t sequence = engine->cache().add_sequence();
-    Batch batch;
-    for (size_t i = 0; i < tokens.size(); ++i) {
-        batch.rows.push_back({.token = tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
-        batch.logits_rows.push_back(static_cast<int32_t>(i));
+    std::vector<float> logits;
+    for (size_t start = 0; start < tokens.size(); start += static_cast<size_t>(how.chunk)) {
+        const std::span<const int32_t> rest = std::span(tokens).subspan(start);
+        const StepPiece piece{.sequence = sequence,
+                              .tokens = rest.first(std::min(rest.size(), static_cast<size_t>(how.chunk))),
+                              .wanted = StepWanted::all_logits};
+        TRY_ASSIGN(StepResults results, engine->step({&piece, 1}));
+        TRY_ASSIGN(const StepOutput output, std::move(results.front()));
+        logits.insert(logits.end(), output.logits.begin(), output.logits.end());
     }
-    TRY(engine->cache().reserve(sequence, static_cast<int64_t>(tokens.size())));
-    TRY_ASSIGN(const std::span<const float> logits, engine->evaluate(batch));
-    return std::vector<float>(logits.begin(), logits.end());
+    return logits;
 }
 
 double relative_rms(const std::vector<float>& ours, const std::vector<double>& theirs) {
@@ -77,7 +88,7 @@ TEST(Containers, DirectoriesComputeWhatTransformersComputes) {
     for (const std::string name : kModels) {
         const Golden golden = golden_of(name);
         ASSERT_FALSE(golden.logits.empty()) << name;
-        const auto logits = logits_of(kFolder / name, golden.tokens, FormRequest::automatic);
+        const auto logits = logits_of(kFolder / name, golden.tokens, {});
         ASSERT_TRUE(logits) << name << ": " << logits.error().message;
         ASSERT_EQ(logits->size(), golden.logits.size()) << name;
         // Binary32 against float64; rope's frequencies are exact.
@@ -91,15 +102,37 @@ TEST(Containers, TwinsComputeTheSameBits) {
         if (!has_twin(name)) continue;
         const Golden golden = golden_of(name);
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
-            const auto directory = logits_of(kFolder / name, golden.tokens, form);
-            const auto gguf = logits_of(kFolder / (name + ".gguf"), golden.tokens, form);
+            const auto directory = logits_of(kFolder / name, golden.tokens, {.form = form});
+            const auto gguf = logits_of(kFolder / (name + ".gguf"), golden.tokens, {.form = form});
             ASSERT_TRUE(directory && gguf) << name;
             ASSERT_EQ(directory->size(), gguf->size());
             EXPECT_EQ(std::memcmp(directory->data(), gguf->data(), gguf->size() * sizeof(float)), 0) << name;
             ++compared;
         }
     }
-    EXPECT_EQ(compared, 20);
+    EXPECT_EQ(compared, 30);
+}
+
+// Of every model, whatever its layers carry from token to token.
+TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
+    int compared = 0;
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        const auto whole = logits_of(kFolder / name, golden.tokens, {});
+        ASSERT_TRUE(whole) << name << ": " << whole.error().message;
+        ASSERT_EQ(whole->size(), golden.logits.size()) << name;
+        for (const How& how : {How{.chunk = 1}, How{.chunk = 7}, How{.threads = 1}, How{.chunk = 7, .threads = 1},
+                               How{.form = FormRequest::as_stored, .chunk = 7},
+                               How{.form = FormRequest::as_stored, .chunk = 1, .threads = 1}}) {
+            const auto logits = logits_of(kFolder / name, golden.tokens, how);
+            ASSERT_TRUE(logits) << name << ": " << logits.error().message;
+            ASSERT_EQ(logits->size(), whole->size());
+            EXPECT_EQ(std::memcmp(logits->data(), whole->data(), whole->size() * sizeof(float)), 0)
+                << name << ", chunks of " << how.chunk << ", threads " << how.threads;
+            ++compared;
+        }
+    }
+    EXPECT_EQ(compared, 17 * 6);
 }
 
 // The same numbers in Mistral's own layout (tests/data/goldens_mistral, made by tools/fixtures/mistral_layout.py).
@@ -117,12 +150,12 @@ TEST(Containers, MistralsOwnLayoutComputesTheSameBits) {
     for (const Twins& twins : all) {
         const Golden golden = golden_of(twins.name);
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
-            const auto ours = logits_of(twins.directory, golden.tokens, form);
+            const auto ours = logits_of(twins.directory, golden.tokens, {.form = form});
             ASSERT_TRUE(ours) << ours.error().message;
             ASSERT_EQ(ours->size(), golden.logits.size());
             for (const std::filesystem::path& other : twins.others) {
                 if (other.empty()) continue;
-                const auto theirs = logits_of(other, golden.tokens, form);
+                const auto theirs = logits_of(other, golden.tokens, {.form = form});
                 ASSERT_TRUE(theirs) << theirs.error().message;
                 EXPECT_EQ(*ours, *theirs) << other;
                 ++compared;
