@@ -155,9 +155,9 @@ Result<void> read_layers(const Hyperparameters& keys, Family family, ModelConfig
     TRY_ASSIGN(const std::optional<MixtureGeometry> mixture,
                read_mixture(keys, {.renormalised = true, .shared = true}));
     if (mixture.has_value() == (family == Family::dense)) {
-        return fail("{}: {} is {}, but architecture {} {} a mixture of experts; the file names the wrong architecture",
+        return fail("{}: {} is {}, but architecture {} {} mixture of experts; the file names the wrong architecture",
                     keys.file(), keys.spell("experts"), mixture ? mixture->experts : 0, config.architecture,
-                    mixture ? "has no" : "needs");
+                    mixture ? "has no" : "needs a");
     }
     std::vector<bool> dense(layers, family == Family::dense);
     if (mixture) {
