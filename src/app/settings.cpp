@@ -96,6 +96,8 @@ SettingGroup model_settings(ModelSettings& settings) {
              "Positions to hold; 0: what the model was trained for, at most 4096"},
             {"--cache-positions", number(engine.cache_positions, 0),
              "Positions of all sequences together; 0: each sequence can fill its context"},
+            {"--snapshots", number_or(engine.snapshots, "auto", 0),
+             "States of recurrent layers kept to go back to; auto: 16, or what 512 MiB hold"},
             {"--chunk", number(engine.chunk, 1), "Prompt tokens computed in one pass"},
             {"--cache",
              choice(engine.cache_type, {{"f16", CacheType::f16}, {"bf16", CacheType::bf16}, {"f32", CacheType::f32}}),

@@ -37,6 +37,7 @@ Result<void> EngineSubject::prepare(const Work& work) {
     for (int i = 0; i < work.sequences; ++i) {
         engine_.cache().rewind(sequences_[static_cast<size_t>(i)], work.depth);
         TRY(extend(i, work.depth));
+        TRY(engine_.cache().snapshot(sequences_[static_cast<size_t>(i)]));  // the next run starts here again
     }
     return {};
 }

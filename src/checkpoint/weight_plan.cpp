@@ -160,6 +160,15 @@ const PlanReserve* WeightPlan::reserve(std::string_view name, Place place) const
     return found == reserves.end() ? nullptr : &*found;
 }
 
+int64_t WeightPlan::cache_bytes(Place place) const {
+    int64_t bytes = 0;
+    for (const std::string_view name : {"kv_cache", "recurrent_state"}) {
+        const PlanReserve* part = reserve(name, place);
+        bytes += part == nullptr ? 0 : part->bytes;
+    }
+    return bytes;
+}
+
 std::span<const float> PlanEntry::expert_scales() const {
     return kind == WeightShape::stack ? std::span<const float>(stored.scales) : std::span<const float>();
 }
@@ -200,12 +209,38 @@ std::string cache_text(const StateLayout& layout, std::span<const int64_t> units
     std::string text;
     for (size_t i = 0; i < units.size(); ++i) {
         const StateGroup& group = layout.groups[i];
-        if (group.bytes(place) == 0 && units.size() > 1) continue;
+        if (group.kind == GroupKind::recurrence || (group.bytes(place) == 0 && units.size() > 1)) continue;
         text += fmt::format("{}{} pages of {} positions x {} bytes in {}", text.empty() ? "" : " + ", units[i],
                             kPagePositions, group.bytes(place) / kPagePositions, cache_type_name(type));
         if (group.kind == GroupKind::window) text += fmt::format(", which windows of {} move through", group.window);
     }
-    return text;
+    return text.empty() ? "no layer there has keys" : text;
+}
+
+// How many snapshots of recurrences a plan has if nobody says so.
+int64_t default_snapshots(const StateLayout& layout) {
+    for (const StateGroup& group : layout.groups) {
+        if (group.kind != GroupKind::recurrence) continue;
+        return std::clamp(kSnapshotBytes / std::max<int64_t>(1, group.bytes()), int64_t{1}, kMostSnapshots);
+    }
+    return 0;
+}
+
+// Adds the line of recurrent states at a place, if there are some; the line before it has the rest of `all_bytes`.
+void reserve_states(WeightPlan& plan, const StateLayout& layout, const StateDemand& demand, Place place,
+                    int64_t all_bytes) {
+    for (const StateGroup& group : layout.groups) {
+        const int64_t one = group.bytes(place);
+        if (group.kind != GroupKind::recurrence || one == 0) continue;
+        const int64_t states = demand.sequences, bytes = one * (states + demand.snapshots);
+        plan.reserves.back().bytes = all_bytes - bytes;
+        plan.reserves.push_back(
+            {.name = "recurrent_state",
+             .bytes = bytes,
+             .reason = fmt::format("{} state{} and {} snapshots x {} bytes in f32, {} layers", states,
+                                   states == 1 ? "" : "s", demand.snapshots, one, group.layers.size()),
+             .place = place});
+    }
 }
 
 // If there are fewer pages than all sequences could fill, a note says what that means.
@@ -226,10 +261,11 @@ Result<void> check_cache_positions(WeightPlan& plan, const StateDemand& demand) 
 // Adds the lines of the KV cache, one for each place that has layers.
 Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const PlanRequest& request) {
     TRY_ASSIGN(const StateLayout layout, lay_out_state(config.state_geometry(request.cache_type, plan.layer_places)));
-    const StateDemand demand{.context = plan.context,
-                             .chunk = plan.chunk,
-                             .sequences = std::max(1, request.sequences),
-                             .positions = request.cache_positions};
+    StateDemand demand{.context = plan.context,
+                       .chunk = plan.chunk,
+                       .sequences = std::max(1, request.sequences),
+                       .positions = request.cache_positions};
+    demand.snapshots = request.snapshots.value_or(default_snapshots(layout));
     TRY(check_cache_positions(plan, demand));
     for (const StateGroup& group : layout.groups) plan.cache_units.push_back(units_for(group, demand));
     for (const Place place : {Place::host, Place::device}) {
@@ -238,12 +274,14 @@ Result<void> reserve_cache(WeightPlan& plan, const ModelConfig& config, const Pl
         const int64_t bytes = state_bytes(layout.groups, plan.cache_units, place);
         if (bytes > kMostBytes) {
             return fail(ErrorKind::out_of_memory,
-                        "{}: a KV cache of {} is more than any machine holds; ask for a smaller --context", config.name,
-                        cache_text(layout, plan.cache_units, place, request.cache_type));
+                        "{}: a KV cache of {} is more than any machine holds; ask for a smaller --context or fewer "
+                        "--snapshots",
+                        config.name, cache_text(layout, plan.cache_units, place, request.cache_type));
         }
         std::string reason = cache_text(layout, plan.cache_units, place, request.cache_type);
         if (request.device) reason += fmt::format(", {} layers", layers);
         plan.reserves.push_back({.name = "kv_cache", .bytes = bytes, .reason = std::move(reason), .place = place});
+        reserve_states(plan, layout, demand, place, bytes);
     }
     return {};
 }
@@ -332,9 +370,8 @@ void reserve_device_rest(WeightPlan& plan, const DeviceRequest& device, int64_t 
 
 // There are three allocations: weights, cache, activations.
 int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes) {
-    const PlanReserve* cache = plan.reserve("kv_cache", Place::device);
     int64_t bytes = device.facts.overhead_bytes;
-    for (const int64_t asked : {plan.device_block_bytes(), cache == nullptr ? 0 : cache->bytes, scratch_bytes})
+    for (const int64_t asked : {plan.device_block_bytes(), plan.cache_bytes(Place::device), scratch_bytes})
         bytes += asked == 0 ? 0 : device.accelerator.allocated_bytes(asked);
     return bytes;
 }

@@ -47,11 +47,16 @@ struct PlanRequest {
     int sequences = 1;    // at one time
     // For how many positions, of all sequences together, the KV cache gets pages; 0: each can fill its context.
     int64_t cache_positions = 0;
+    // Snapshots of recurrences, of all sequences together; nothing: as many as kSnapshotBytes holds, from 1 to
+    // kMostSnapshots.
+    std::optional<int64_t> snapshots;
     std::optional<int64_t> memory_bytes;  // the budget; nothing: not checked
     std::string memory_source;            // where the budget comes from: "available memory", "--memory"
     std::optional<DeviceRequest> device;
 };
 inline constexpr int64_t kDefaultContext = 4096;
+inline constexpr int64_t kSnapshotBytes = int64_t{512} << 20;
+inline constexpr int64_t kMostSnapshots = 16;
 
 struct PlanEntry {
     WeightId id;
@@ -83,7 +88,7 @@ struct PlanEntry {
 };
 
 struct PlanReserve {
-    std::string name;  // "kv_cache", "scratch"; of the device also "rounding" and "overhead"
+    std::string name;  // "kv_cache", "recurrent_state", "scratch"; of the device also "rounding" and "overhead"
     int64_t bytes = 0;
     std::string reason;
     Place place = Place::host;
@@ -94,7 +99,7 @@ struct WeightPlan {
     std::vector<PlanEntry> entries;
     std::vector<PlanReserve> reserves;
     int64_t context = 0, chunk = 0;
-    std::vector<int64_t> cache_units;  // pages of each group of layers (state/geometry.h)
+    std::vector<int64_t> cache_units;  // pages or slots of each group of layers (state/geometry.h)
     CacheType cache_type = CacheType::f16;
     std::vector<Place> layer_places;        // of each layer's attention and KV cache
     std::string device;                     // its name; "": none
@@ -112,6 +117,8 @@ struct WeightPlan {
     int64_t total_bytes(Place place) const { return weight_bytes(place) + reserve_bytes(place); }
     int64_t total_bytes() const { return total_bytes(Place::host) + total_bytes(Place::device); }
     const PlanReserve* reserve(std::string_view name, Place place) const;
+    // Keys, values and recurrent states, which are one block.
+    int64_t cache_bytes(Place place) const;
     // Where each entry starts in the block of the device's weights (-1: not there), where the scales beside it start,
     // and the block's length.
     std::vector<int64_t> device_offsets() const;

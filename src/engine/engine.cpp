@@ -60,10 +60,10 @@ Result<void> Engine::make_cache(CacheType type) {
         .units = plan().cache_units,
         .sequences = std::numeric_limits<int32_t>::max(),
         .digest = fmt::format("{}, arithmetic {}, {}", config().name, kArithmeticVersion, cache_type_name(type))};
-    if (const PlanReserve* reserve = plan().reserve("kv_cache", Place::device)) {
+    if (const int64_t bytes = plan().cache_bytes(Place::device); bytes > 0) {
         settings.sequences = sequences_;  // a device has page tables for so many
         DevicePart& part = settings.device;
-        TRY_ASSIGN(part.memory, device_->allocate(reserve->bytes, "the KV cache"));
+        TRY_ASSIGN(part.memory, device_->allocate(bytes, "the KV cache"));
         part.upload = [device = device_.get()](std::byte* to, const void* from, int64_t bytes) {
             return device->upload(to, from, bytes);
         };

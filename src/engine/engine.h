@@ -82,7 +82,8 @@ class Engine {
 
     // Gives logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most
     // chunk() rows, and the cache must have reserved its positions. Errors: a result that is NaN or infinite; the error
-    // names the verb, the layer and the element.
+    // names the verb, the layer and the element. Positions whose evaluation failed, or that were evaluated and not
+    // recorded by advance(), must not be evaluated again if the model has recurrences: their states have moved on.
     Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
     // The same through `verbs`, which must forward to ops(). Proofs use it to observe the pass that users get
     // (proof/record/hooked_ops.h). Such a pass is never a recorded one, because its observers run between the verbs.

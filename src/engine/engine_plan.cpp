@@ -223,6 +223,7 @@ Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettin
                         .chunk = settings.chunk,
                         .sequences = settings.sequences,
                         .cache_positions = settings.cache_positions,
+                        .snapshots = settings.snapshots,
                         .memory_bytes = settings.memory_bytes,
                         .memory_source = settings.memory_source,
                         .device = std::nullopt};

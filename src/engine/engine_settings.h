@@ -20,15 +20,16 @@ enum class Passes : uint8_t { recorded /* where all verbs of a pass are on the d
 
 struct EngineSettings {
     std::filesystem::path model;
-    std::optional<Isa> isa;       // highest instruction set to use; nothing: the best this machine has
-    std::string kernel;           // forced row of the linear kernel table; "": the table's choice
-    int threads = 0;              // 0: one for each CPU this process may use
-    bool pin = false;             // each thread but the first stays on one CPU
-    int64_t context = 0;          // positions; 0: the plan's default
-    int64_t chunk = 512;          // prompt tokens in one pass
-    int sequences = 1;            // at one time
-    int64_t cache_positions = 0;  // of all sequences together; 0: enough for each to fill its context
-    int64_t logits_rows = 1;      // the most rows of a batch for which logits can be asked
+    std::optional<Isa> isa;            // highest instruction set to use; nothing: the best this machine has
+    std::string kernel;                // forced row of the linear kernel table; "": the table's choice
+    int threads = 0;                   // 0: one for each CPU this process may use
+    bool pin = false;                  // each thread but the first stays on one CPU
+    int64_t context = 0;               // positions; 0: the plan's default
+    int64_t chunk = 512;               // prompt tokens in one pass
+    int sequences = 1;                 // at one time
+    int64_t cache_positions = 0;       // of all sequences together; 0: enough for each to fill its context
+    std::optional<int64_t> snapshots;  // of recurrences, of all sequences together; nothing: the plan's choice
+    int64_t logits_rows = 1;           // the most rows of a batch for which logits can be asked
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     CacheRequest weight_cache;

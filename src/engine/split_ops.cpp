@@ -240,8 +240,7 @@ void SplitOps::each_page(const SequenceState& cache, int layer, const Batch& bat
     }
     for (const int32_t page : pages) {
         const int64_t start = page * pool.unit_bytes + place.keys;
-        use(pool.copy.get() + start, pool.memory.get() + start,
-            place.bytes(cache.layers()[static_cast<size_t>(layer)].kv_heads));
+        use(pool.copy.get() + start, pool.memory.get() + start, cache.layer_bytes(layer));
     }
 }
 

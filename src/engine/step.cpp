@@ -31,6 +31,7 @@ class StepRun {
             return {};
         }
         if (done.error().kind != ErrorKind::numeric) return done;
+        for (const size_t piece : chosen) TRY(restore(pieces_[piece]));
         if (chosen.size() == 1) {
             results_[chosen.front()] = pass_on(std::move(done));
             return {};
@@ -41,10 +42,37 @@ class StepRun {
     }
 
   private:
+    // The pass that failed has changed the states of recurrences. They are computed again from the last snapshot, up to
+    // where the sequence was; its tokens have been computed before without an error.
+    Result<void> restore(const StepPiece& piece) {
+        SequenceState& cache = engine_.cache();
+        if (!cache.has_recurrences()) return {};
+        const int64_t length = cache.length(piece.sequence);
+        const std::span<const int32_t> held = cache.tokens(piece.sequence);
+        CHECK(std::ssize(held) == length, "a step knows the tokens of its sequences");
+        const std::vector<int32_t> tokens(held.begin(), held.end());
+        for (int64_t done = cache.lose_state(piece.sequence); done < length;) {
+            const int64_t count = std::min(engine_.chunk(), length - done);
+            const std::span<const int32_t> part =
+                std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(count));
+            TRY(cache.reserve(piece.sequence, done + count));
+            const StepPiece again{.sequence = piece.sequence, .tokens = part, .wanted = StepWanted::nothing};
+            TRY(engine_.evaluate(batch_of({&again, 1})));
+            cache.advance(piece.sequence, part);
+            done += count;
+        }
+        return cache.reserve(piece.sequence, length + std::ssize(piece.tokens));
+    }
+
     Batch batch_of(std::span<const size_t> chosen) const {
+        std::vector<StepPiece> of_pass;
+        for (const size_t piece : chosen) of_pass.push_back(pieces_[piece]);
+        return batch_of(of_pass);
+    }
+
+    Batch batch_of(std::span<const StepPiece> of_pass) const {
         Batch batch;
-        for (const size_t number : chosen) {
-            const StepPiece& piece = pieces_[number];
+        for (const StepPiece& piece : of_pass) {
             int64_t position = engine_.cache().length(piece.sequence);
             for (size_t i = 0; i < piece.tokens.size(); ++i) {
                 const bool is_last = i + 1 == piece.tokens.size();

@@ -34,10 +34,13 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
     result.reused_tokens = computed;
     const int64_t fresh = std::ssize(prompt) - computed;
     while (!request.finished()) {
-        TRY_ASSIGN(const StepPiece piece, request.next_piece(session.sequence(), computed, engine.chunk()));
+        const int64_t left = std::ssize(request.tokens()) - computed;
+        TRY_ASSIGN(const StepPiece piece, request.next_piece(session.sequence(), computed,
+                                                             piece_of_prompt(engine, computed, left, engine.chunk())));
         TRY_ASSIGN(StepResults results, engine.step({&piece, 1}));
         TRY_ASSIGN(const StepOutput output, std::move(results.front()));
         computed += std::ssize(piece.tokens);
+        TRY(keep_state_of_prompt(engine, session.sequence(), std::ssize(prompt)));
         const bool in_prompt = computed <= std::ssize(prompt);
         const int64_t done = computed - result.reused_tokens;
         if (in_prompt && progress && !progress(done, fresh) && done < fresh)
@@ -68,7 +71,9 @@ Result<void> generate_together(Engine& engine, std::span<RequestOnSequence> requ
                 const int64_t computed = engine.cache().length(one.sequence);
                 const bool is_prompt = computed + 1 < std::ssize(one.request->tokens());
                 if (is_prompt != prompts || rows == 0) continue;
-                TRY_ASSIGN(StepPiece piece, one.request->next_piece(one.sequence, computed, rows));
+                const int64_t left = std::ssize(one.request->tokens()) - computed;
+                TRY_ASSIGN(StepPiece piece, one.request->next_piece(one.sequence, computed,
+                                                                    piece_of_prompt(engine, computed, left, rows)));
                 rows -= std::ssize(piece.tokens);
                 pieces.push_back(std::move(piece));
                 of_piece.push_back(&one);
@@ -79,8 +84,12 @@ Result<void> generate_together(Engine& engine, std::span<RequestOnSequence> requ
         for (size_t i = 0; i < pieces.size(); ++i) {
             if (!results[i]) {
                 of_piece[i]->failed = pass_on(std::move(results[i]));
-            } else if (pieces[i].wanted != StepWanted::nothing) {
-                of_piece[i]->failed = of_piece[i]->request->take(*results[i]);
+                continue;
+            }
+            RequestOnSequence& one = *of_piece[i];
+            TRY(keep_state_of_prompt(engine, one.sequence, one.request->prompt_tokens()));
+            if (pieces[i].wanted != StepWanted::nothing) {
+                one.failed = one.request->take(*results[i]);
             }
         }
     }

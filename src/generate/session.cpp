@@ -24,9 +24,23 @@ int64_t Session::keep_prefix(std::span<const int32_t> tokens) {
     return reused_;
 }
 
+int64_t piece_of_prompt(Engine& engine, int64_t computed, int64_t left, int64_t most) {
+    if (left <= most || !engine.cache().has_recurrences()) return std::min(left, most);
+    const int64_t end = (computed + most) / kPagePositions * kPagePositions;
+    return end > computed ? end - computed : most;
+}
+
+Result<void> keep_state_of_prompt(Engine& engine, int32_t sequence, int64_t prompt_tokens) {
+    SequenceState& state = engine.cache();
+    const int64_t length = state.length(sequence);
+    if (!state.has_recurrences() || length > prompt_tokens) return {};
+    if (length == prompt_tokens || length % kPagePositions == 0) TRY(state.snapshot(sequence));
+    return {};
+}
+
 Result<std::span<const float>> advance_to(Session& session, std::span<const int32_t> tokens, const Progress& progress) {
     if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
-    const Engine& engine = session.engine();
+    Engine& engine = session.engine();
     if (std::ssize(tokens) > engine.context()) {
         return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
                     engine.context());
@@ -34,11 +48,12 @@ Result<std::span<const float>> advance_to(Session& session, std::span<const int3
     const std::span<const int32_t> fresh = tokens.subspan(static_cast<size_t>(session.keep_prefix(tokens)));
     const auto total = std::ssize(fresh);
     for (int64_t done = 0;;) {
-        const int64_t count = std::min(engine.chunk(), total - done);
+        const int64_t count = piece_of_prompt(engine, std::ssize(tokens) - total + done, total - done, engine.chunk());
         const bool is_last = done + count == total;
         TRY_ASSIGN(const StepOutput output,
                    step_of_one(session, fresh.subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
                                is_last ? StepWanted::last_logits : StepWanted::nothing));
+        TRY(keep_state_of_prompt(engine, session.sequence(), std::ssize(tokens)));
         done += count;
         const bool go_on = !progress || progress(done, total);
         if (is_last) return output.logits;

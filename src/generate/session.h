@@ -37,6 +37,14 @@ class Session {
     int64_t reused_ = 0;
 };
 
+// How many of the `left` tokens of a prompt the next piece takes, of at most `most`, if `computed` tokens are held. In
+// front of the last piece it ends at a multiple of 64 if the model has recurrences, so that a snapshot can be taken
+// there that other sequences can attach to.
+int64_t piece_of_prompt(Engine& engine, int64_t computed, int64_t left, int64_t most);
+// Takes a snapshot of recurrences if the sequence is at the end of its prompt or at a multiple of 64 within it. The
+// plan says how many there can be; older ones give way.
+Result<void> keep_state_of_prompt(Engine& engine, int32_t sequence, int64_t prompt_tokens);
+
 // Called after every chunk with the number of tokens computed so far. Returning false stops early.
 using Progress = std::function<bool(int64_t done, int64_t total)>;
 

@@ -9,6 +9,10 @@
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
     EACH(kQwen3MoeArchitecture)   \
+    EACH(kQwen2MoeArchitecture)   \
+    EACH(kQwen35Architecture)     \
+    EACH(kQwen35MoeArchitecture)  \
+    EACH(kQwen3NextArchitecture)  \
     EACH(kGemma2Architecture)     \
     EACH(kGemma3Architecture)     \
     EACH(kGemma4Architecture)     \

@@ -79,6 +79,7 @@ void visit_heads(const RecurrenceHeads& heads, const Visit& visit) {
     visit("value heads", heads.value_heads);
     visit("key width", heads.key_width);
     visit("value width", heads.value_width);
+    visit("value heads in turn", heads.interleaved);
 }
 
 template <class Visit>

@@ -94,6 +94,12 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"gemma3_text", "Gemma3"},
     {"gemma4", "Gemma4"},
     {"gemma4_text", "Gemma4"},
+    {"qwen2_moe", "Qwen2Moe"},
+    {"qwen3_next", "Qwen3Next"},
+    {"qwen3_5", "Qwen3_5"},
+    {"qwen3_5_text", "Qwen3_5"},
+    {"qwen3_5_moe", "Qwen3_5Moe"},
+    {"qwen3_5_moe_text", "Qwen3_5Moe"},
 };
 
 std::string shown(const Json& value) {
@@ -180,6 +186,7 @@ Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint,
     const TensorNames names(checkpoint);
     // Every layer has the norm before attention, so the loop ends with the last layer.
     for (int layer = 0; checkpoint.find(names.name(layer, "attn_norm.weight", "input_layernorm.weight")); ++layer) {
+        if (checkpoint.find(names.name(layer, "ssm_a", "linear_attn.A_log")) != nullptr) continue;  // no attention
         const std::string bias = names.name(layer, "attn_q.bias", "self_attn.q_proj.bias");
         const bool there = checkpoint.find(bias) != nullptr;
         if (there == flag->get<bool>()) continue;

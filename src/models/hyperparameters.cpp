@@ -132,6 +132,17 @@ const std::vector<Word>& words() {
         {"mixture used", "", {"enable_moe_block"}},
         {"per-layer width", "embedding_length_per_layer_input", {"hidden_size_per_layer_input"}},
         {"attention both ways", "", {"use_bidirectional_attention"}},
+        // Gated delta nets
+        {"recurrent layers", "attention.recurrent_layers", {}},
+        {"attention interval", "full_attention_interval", {"full_attention_interval"}},
+        {"delta key heads", "ssm.group_count", {"linear_num_key_heads"}},
+        {"delta value heads", "ssm.time_step_rank", {"linear_num_value_heads"}},
+        {"delta key width", "ssm.state_size", {"linear_key_head_dim"}},
+        {"delta value width", "", {"linear_value_head_dim"}},
+        {"delta values", "ssm.inner_size", {}},  // elements of all value heads together
+        {"delta taps", "ssm.conv_kernel", {"linear_conv_kernel_dim"}},
+        {"output gates", "", {"attn_output_gate"}},
+        {"predicting layers", "nextn_predict_layers", {}},  // counted among the layers
     };
     return kWords;
 }
@@ -160,6 +171,18 @@ constexpr ClassDefault kClassDefaults[] = {
     {"qwen3_moe", "norm epsilon", 1e-6},
     {"qwen3_moe", "rope base", 1e4},
     {"qwen3_moe", "KV heads", 4},
+    {"qwen2_moe", "norm epsilon", 1e-6},
+    {"qwen2_moe", "rope base", 1e4},
+    {"qwen2_moe", "KV heads", 16},
+    {"qwen3_next", "norm epsilon", 1e-6},
+    {"qwen3_next", "rope base", 1e4},
+    {"qwen3_next", "rope share", 0.25},
+    {"qwen3_5_text", "norm epsilon", 1e-6},
+    {"qwen3_5_text", "rope base", 1e4},
+    {"qwen3_5_text", "rope share", 0.25},
+    {"qwen3_5_moe_text", "norm epsilon", 1e-6},
+    {"qwen3_5_moe_text", "rope base", 1e4},
+    {"qwen3_5_moe_text", "rope share", 0.25},
     {"deepseek_v2", "norm epsilon", 1e-6},
     {"deepseek_v2", "rope base", 1e4},
     {"deepseek_v2", "first mixture layer", 0},
@@ -419,6 +442,10 @@ Result<std::vector<int64_t>> Hyperparameters::integers(std::string_view word, in
             return fail("{}: {} contains {}, but must be between {} and {}", file(), spell(word), one, low, high);
     }
     return all;
+}
+
+Result<std::vector<bool>> Hyperparameters::booleans(std::string_view word) const {
+    return checkpoint_.metadata().booleans(key(word));
 }
 
 Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view word, size_t layers, int64_t low,

@@ -116,7 +116,9 @@ namespace {
 // How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
-    const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
+    const std::string_view word = keys.has("rope width")   ? "rope width"
+                                  : keys.has("rope share") ? "rope share"
+                                                           : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
     } else if (keys.has("rope share")) {
@@ -171,10 +173,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     return rope;
 }
 
-namespace {
-
-// The mixture of the layers that have one; nothing for a dense model.
-Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys) {
+Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules) {
     if (!keys.has("experts")) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 0, kMaximumExperts));
     if (count == 0) return std::optional<MixtureGeometry>();
@@ -185,19 +184,23 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys)
     for (const char* word : {"shared experts", "shared expert width"}) {
         if (!keys.has(word)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(word, 0, kMaximumWidth));
-        if (shared > 0)
+        const bool is_width = std::string_view(word) == "shared expert width";
+        if (is_width && rules.shared) {
+            mixture.shared_width = shared;
+            mixture.shared_gated = shared > 0;
+        } else if (shared > (rules.shared ? 1 : 0)) {
             return fail(ErrorKind::unsupported,
-                        "{}: {} is {}, but shared experts are not supported for this architecture", keys.file(),
-                        keys.spell(word), shared);
+                        "{}: {} is {}, but shared experts {}are not supported for this architecture", keys.file(),
+                        keys.spell(word), shared, rules.shared ? "beyond one " : "");
+        }
     }
-    // GGUF has no key for this, and all of its families here renormalise. transformers does not unless config.json says
-    // so, except for Mixtral, which always does.
-    TRY_ASSIGN(mixture.route.renormalise, keys.boolean_or("renormalise", is_gguf(keys) || !keys.has("expert width")));
+    // GGUF files seldom have a key for this. transformers does not renormalise unless config.json says so, except for
+    // the families whose rules say otherwise and for Mixtral, which always does.
+    const bool usual = rules.renormalised.value_or(is_gguf(keys) || !keys.has("expert width"));
+    TRY_ASSIGN(mixture.route.renormalise, keys.boolean_or("renormalise", usual));
     return std::optional<MixtureGeometry>(mixture);
 }
 
-// The layers that have a dense part although the model has experts: transformers' mlp_only_layers and
-// decoder_sparse_step.
 Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> dense(layers, false);
     if (keys.has("dense layers")) {
@@ -211,8 +214,6 @@ Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t 
     }
     return dense;
 }
-
-}  // namespace
 
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> sliding;
@@ -287,11 +288,11 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
 
 namespace {
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const MixtureRules& rules) {
     TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(keys.checkpoint()));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
-    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys));
+    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys, rules));
     TRY_ASSIGN(const std::vector<bool> dense, read_dense_layers(keys, layers));
     TRY_ASSIGN(const Heads heads, read_heads(keys, layers, config));
     std::vector<int64_t> ffn(layers, 0);
@@ -392,7 +393,7 @@ Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigF
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(ModelConfig config, read_model_config(keys, family));
-    TRY((family.read_layers == nullptr ? read_layers : family.read_layers)(keys, config));
+    TRY(family.read_layers == nullptr ? read_layers(keys, config, family.mixture) : family.read_layers(keys, config));
     return config;
 }
 

@@ -4,6 +4,7 @@
 // reads them itself, from the parts at the end.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,12 +16,21 @@
 
 namespace invar {
 
+// How a family reads a mixture of experts.
+struct MixtureRules {
+    // Whether weights are renormalised where no key says so. Nothing: they are in GGUF files; in config.json of models
+    // whose experts have the width of a dense part.
+    std::optional<bool> renormalised = {};
+    bool shared = false;  // an expert that every token takes is computed
+};
+
 // How a family reads its config.
 struct ConfigFamily {
     std::string_view architecture;
     std::string_view activation = "silu";  // the only one that it computes, as config.json calls it
     // Keys of config.json that other families leave out: check_config_json().
     std::vector<std::string_view> computes = {};
+    MixtureRules mixture = {};
     // Reads the layers, the ropes, and what is beyond the numbers that every model has. nullptr: as most families.
     Result<void> (*read_layers)(const Hyperparameters& keys, ModelConfig& config) = nullptr;
 };
@@ -59,5 +69,10 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
 // The factor of each pair, which GGUF files hold as the tensor rope_freqs.weight; nothing if there is none.
 Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
                                                   ModelConfig& config);
+// The mixture of the layers that have one; nothing for a dense model.
+Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules);
+// The layers that have a dense part although the model has experts: transformers' mlp_only_layers and
+// decoder_sparse_step.
+Result<std::vector<bool>> read_dense_layers(const Hyperparameters& keys, size_t layers);
 
 }  // namespace invar

@@ -101,6 +101,12 @@ int64_t SequenceState::rewind(int32_t sequence, int64_t position) {
     return cut.length;
 }
 
+int64_t SequenceState::lose_state(int32_t sequence) {
+    Sequence& spoilt = of(sequence);
+    if (recurrences_ >= 0) settle(spoilt, last_known(spoilt, spoilt.length));
+    return spoilt.length;
+}
+
 int64_t SequenceState::attach_prefix(int32_t sequence, std::span<const int32_t> tokens) {
     Sequence& attached = of(sequence);
     CHECK(attached.length == 0, "only an empty sequence attaches");
@@ -128,6 +134,7 @@ Result<bool> SequenceState::snapshot(int32_t sequence) {
     const std::vector<int32_t>& table = kept.tables[static_cast<size_t>(recurrences_)];
     CHECK(!table.empty(), "a sequence that has computed has a state");
     if (known_state(kept, kept.length).position == kept.length) return true;
+    if (pool.available() == 0) give_up_snapshot(&kept);
     if (pool.available() == 0) return false;
     int32_t slot = table.front();
     pool.share(slot);  // take_copy() gives one hold of it back
@@ -154,16 +161,20 @@ int64_t SequenceState::spare_snapshots() const {
     return spare;
 }
 
-void SequenceState::give_up_snapshot() {
+// The oldest of the preferred sequence, or else of the first that has one.
+void SequenceState::give_up_snapshot(Sequence* preferred) {
     UnitPool& pool = pool_of(recurrences_);
-    for (Sequence& sequence : sequences_) {
+    const auto give_up = [&](Sequence& sequence) {
         const auto spare =
             std::ranges::find_if(sequence.snapshots, [&](const Snapshot& s) { return pool.holders(s.slot) == 1; });
-        if (spare == sequence.snapshots.end()) continue;
+        if (spare == sequence.snapshots.end()) return false;
         pool.release(spare->slot);
         sequence.snapshots.erase(spare);
-        return;
-    }
+        return true;
+    };
+    if (preferred != nullptr && give_up(*preferred)) return;
+    for (Sequence& sequence : sequences_)
+        if (give_up(sequence)) return;
 }
 
 }  // namespace invar

@@ -69,6 +69,11 @@ std::span<float> SequenceState::recurrence(int32_t sequence, int layer) const {
     return {reinterpret_cast<float*>(start), static_cast<size_t>(geometry.bytes() / 4)};
 }
 
+int64_t SequenceState::layer_bytes(int layer) const {
+    if (group_of(layer) == recurrences_) return geometry_.recurrences[static_cast<size_t>(layer)].bytes();
+    return layer_place(layer).bytes(geometry_.layers[static_cast<size_t>(layer)].kv_heads);
+}
+
 const SequenceState::Sequence& SequenceState::of(int32_t sequence) const {
     CHECK(sequence >= 0 && static_cast<size_t>(sequence) < sequences_.size() &&
               sequences_[static_cast<size_t>(sequence)].used,

@@ -81,9 +81,14 @@ class SequenceState {
     // Lets an empty sequence take over as many of these tokens as others have computed, in whole pages; returns how
     // many.
     int64_t attach_prefix(int32_t sequence, std::span<const int32_t> tokens);
+    bool has_recurrences() const { return recurrences_ >= 0; }
     // Keeps the state of recurrences at length(), so that the sequence can go back there, and others can attach if it
-    // is a multiple of 64. Returns false if no slot is available. Without recurrences there is nothing to do.
+    // is a multiple of 64. If all slots are taken, the sequence's oldest snapshot gives way, else that of another.
+    // Returns false if there is none. Without recurrences there is nothing to do.
     Result<bool> snapshot(int32_t sequence);
+    // Gives up the state that recurrences have now, because a pass that failed has changed it. The sequence goes back
+    // to the largest position at or before length() whose state is known; returns it. Without recurrences: length().
+    int64_t lose_state(int32_t sequence);
 
     // The pages that hold the layer's keys and values: page p has positions [64 p, 64 p + 64). kNoUnit if a window has
     // given the page back.
@@ -96,6 +101,8 @@ class SequenceState {
     std::byte* values(int layer, int32_t page, int head) const;  // [64][value_width]
     // The state of a recurrence, followed by its columns, of a reserved sequence. Zeros at position 0.
     std::span<float> recurrence(int32_t sequence, int layer) const;
+    // Bytes of a layer in a unit of its group, from LayerPlace::keys on.
+    int64_t layer_bytes(int layer) const;
 
   private:
     struct Snapshot {
@@ -130,7 +137,7 @@ class SequenceState {
     Result<void> take_copy(int group, int32_t& unit);
     void drop_name(int group, int32_t unit);
     int64_t spare_snapshots() const;
-    void give_up_snapshot();
+    void give_up_snapshot(Sequence* preferred = nullptr);
     void name_pages(Sequence& sequence);
     int32_t known_page(const Sequence& sequence, int group, int64_t page) const;
     Snapshot known_state(const Sequence& sequence, int64_t position) const;

@@ -18,13 +18,16 @@ namespace invar {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
-const char* const kModels[] = {"llama",         "llama-biases",  "llama-linear", "mistral",    "mistral-window",
-                               "mistral-small", "mixtral",       "qwen2",        "qwen2-yarn", "qwen3",
-                               "qwen3moe",      "deepseek-v2",   "deepseek-v3",  "kimi-k2",    "deepseek-v2-lite",
-                               "glm4",          "glm4-moe-lite", "glm4moe",      "gemma2",     "gemma3",
-                               "gemma3-scale",  "gemma4-dense",  "gemma4-moe",   "gemma4-e2b"};
-bool has_twin(const std::string& name) { return name != "mistral-window" && name != "gemma3-scale"; }
-constexpr int kTwins = std::size(kModels) - 2;
+const char* const kModels[] = {"llama",         "llama-biases",  "llama-linear",    "mistral",    "mistral-window",
+                               "mistral-small", "mixtral",       "qwen2",           "qwen2-yarn", "qwen3",
+                               "qwen3moe",      "deepseek-v2",   "deepseek-v3",     "kimi-k2",    "deepseek-v2-lite",
+                               "glm4",          "glm4-moe-lite", "glm4moe",         "gemma2",     "gemma3",
+                               "gemma3-scale",  "gemma4-dense",  "gemma4-moe",      "gemma4-e2b", "qwen2moe",
+                               "qwen35",        "qwen35moe",     "qwen35moe-split", "qwen3next",  "qwen3next-dense"};
+bool has_twin(const std::string& name) {
+    return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense";
+}
+constexpr int kTwins = std::size(kModels) - 3;
 
 struct Golden {
     std::vector<int32_t> tokens;

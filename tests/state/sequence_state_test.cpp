@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "state/sequence_model.h"
 
 namespace invar {
@@ -227,10 +229,14 @@ TEST(SequenceState, SnapshotsStayWithinTheirSlotsAndGiveWayToSequences) {
         ASSERT_TRUE(*state->snapshot(0));
     }
     ASSERT_TRUE(model.append(0, counted(10)));
-    EXPECT_FALSE(*state->snapshot(0)) << "one state and two snapshots are three slots";
+    ASSERT_TRUE(*state->snapshot(0)) << "one state and two snapshots are three slots: the oldest gives way";
+    const int32_t forked = state->fork(0);
+    EXPECT_EQ(state->rewind(forked, 29), 20);
+    EXPECT_EQ(state->rewind(forked, 19), 0) << "that of position 10 is gone";
+    state->remove_sequence(forked);
     model.add("");
-    ASSERT_TRUE(model.append(1, counted(5))) << "a snapshot gives way";
-    EXPECT_EQ(state->rewind(0, 19), 0);
+    ASSERT_TRUE(model.append(1, counted(5))) << "a snapshot gives way to a sequence";
+    EXPECT_EQ(state->rewind(0, 29), 0);
     model.sequences()[0].tokens.clear();
     model.add("");
     ASSERT_TRUE(model.append(2, counted(5)));
@@ -238,6 +244,38 @@ TEST(SequenceState, SnapshotsStayWithinTheirSlotsAndGiveWayToSequences) {
     model.add("");
     EXPECT_FALSE(model.append(3, counted(5)));
     for (const int32_t sequence : {0, 1, 2}) model.check(sequence);
+}
+
+TEST(SequenceState, AStateThatAFailedPassChangedIsGivenUp) {
+    const auto state = make_state(hybrid(), {50, 4});
+    StateModel model(*state);
+    model.add("");
+    ASSERT_TRUE(model.append(0, counted(50)));
+    ASSERT_TRUE(*state->snapshot(0));
+    ASSERT_TRUE(model.append(0, counted(20)));
+    const auto spoil = [&] {
+        ASSERT_TRUE(state->reserve(0, state->length(0) + 4));
+        for (float& element : state->recurrence(0, 1)) element = std::numeric_limits<float>::quiet_NaN();
+    };
+    spoil();
+    EXPECT_EQ(state->lose_state(0), 50);
+    model.sequences()[0].tokens.resize(50);
+    model.check(0);
+    spoil();
+    EXPECT_EQ(state->lose_state(0), 50) << "the snapshot itself was never written to";
+    model.check(0);
+    ASSERT_TRUE(model.append(0, counted(30, 7)));
+    model.check(0);
+    // Without a snapshot everything is given up, and without a recurrence nothing.
+    model.add("");
+    ASSERT_TRUE(model.append(1, counted(9)));
+    EXPECT_EQ(state->lose_state(1), 0);
+    const auto plain = make_state({.layers = {full()}}, {4});
+    StateModel others(*plain);
+    others.add("");
+    ASSERT_TRUE(others.append(0, counted(9)));
+    EXPECT_EQ(plain->lose_state(0), 9);
+    others.check(0);
 }
 
 TEST(SequenceState, AReservationThatOneGroupRefusesChangesNoOther) {
@@ -305,6 +343,14 @@ void use_at_random(const RandomCase& c, uint32_t seed, int64_t operations, std::
             ++counts[got > 0 ? "attach" : "attach nothing"];
         } else if (action < 13) {
             ASSERT_TRUE(state->snapshot(sequence).has_value());
+        } else if (action < 14) {
+            if (!state->has_recurrences() || !state->reserve(sequence, state->length(sequence) + 1)) continue;
+            for (size_t layer = 0; layer < c.geometry.recurrences.size(); ++layer) {
+                if (c.geometry.recurrences[layer].bytes() == 0) continue;
+                for (float& element : state->recurrence(sequence, static_cast<int>(layer))) element = -1.0f;
+            }
+            tokens.tokens.resize(static_cast<size_t>(state->lose_state(sequence)));
+            ++counts["lose state"];
         } else if (tokens.tokens.size() < 500) {
             std::vector<int32_t> wanted = prompt();
             const auto at = tokens.tokens.size();
@@ -342,7 +388,7 @@ TEST(SequenceState, RandomUseReadsWhatItComputedAndLosesNoPage) {
         if (HasFatalFailure()) return;
     }
     for (const auto& [name, count] : counts) printf("[state] %s: %lld\n", name.c_str(), static_cast<long long>(count));
-    for (const char* name : {"remove", "fork", "rewind", "rewind short", "attach", "append", "refused"})
+    for (const char* name : {"remove", "fork", "rewind", "rewind short", "attach", "append", "refused", "lose state"})
         EXPECT_GT(counts[name], 100) << name;
 }
 

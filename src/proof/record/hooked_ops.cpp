@@ -39,8 +39,9 @@ void HookedOps::show_weights(VerbCall& call) {
         call.matrix, [&](const WeightMatrix& weight) { return inner_.host_matrix(weight); }, matrices_);
     show(
         call.stack, [&](const WeightStack& weight) { return inner_.host_stack(weight); }, stacks_);
-    show(
-        call.vector, [&](const WeightVector& weight) { return inner_.host_vector(weight); }, vectors_);
+    for (const WeightVector** vector : {&call.vector, &call.vector2, &call.vector3})
+        show(
+            *vector, [&](const WeightVector& weight) { return inner_.host_vector(weight); }, vectors_);
 }
 
 void HookedOps::bring_tensors(const VerbCall& call) {
@@ -70,6 +71,8 @@ void HookedOps::before(VerbCall& call) {
     if (call.matrix == shown.matrix) call.matrix = given.matrix;
     if (call.stack == shown.stack) call.stack = given.stack;
     if (call.vector == shown.vector) call.vector = given.vector;
+    if (call.vector2 == shown.vector2) call.vector2 = given.vector2;
+    if (call.vector3 == shown.vector3) call.vector3 = given.vector3;
 }
 
 void HookedOps::after(const VerbCall& call) {
@@ -89,8 +92,9 @@ void HookedOps::bring_results(const VerbCall& call) {
     inner_.to_host(call.out);
     if (call.verb == Verb::route || call.verb == Verb::attention) inner_.to_host(call.x);
     if (row_of(call.verb).makes(verb_field::slots)) inner_.to_host(call.slots);
-    // Copies the keys and values that the verb stored, so that none need to be copied for attention.
-    if (row_of(call.verb).makes(verb_field::cache)) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
+    // Copies the keys and values that the verb stored, so that none need to be copied for attention. The stage of a
+    // recurrence is its result, so its state stays where it is.
+    if (row_of(call.verb).stages == StagesOf::stored) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
 }
 
 void HookedOps::run(const VerbCall& given) {

@@ -16,7 +16,8 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
                               .cache_type = CacheType::f32,
                               .context = settings.context,
                               .chunk = settings.chunk,
-                              .sequences = settings.sequences};
+                              .sequences = settings.sequences,
+                              .snapshots = 0};
     TRY_ASSIGN(reference->plan_, make_weight_plan(config, architecture->declare(config, opened), opened, request));
     const int threads = settings.threads > 0 ? settings.threads : available_cpus();
     TRY_ASSIGN(reference->threads_, ThreadPool::create({.threads = threads}));

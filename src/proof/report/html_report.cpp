@@ -185,6 +185,7 @@ std::vector<PlanPart> plan_parts(const Json& plan) {
         const Json& reserve = plan["reserves"][i];
         std::string name = text_of(reserve, "name");
         if (name == "kv_cache") name = "KV cache";
+        if (name == "recurrent_state") name = "recurrent state";
         parts.push_back({.name = std::move(name),
                          .note = text_of(reserve, "reason"),
                          .colour = fmt::format("p{}", std::min<size_t>(4 + i, 7)),

@@ -218,6 +218,7 @@ MemoryCheck planned_memory(const WeightPlan& plan) {
         const PlanReserve* reserve = plan.reserve(part.name, Place::host);
         if (reserve != nullptr) part.planned += reserve->bytes;
     }
+    check.parts[3].planned = plan.cache_bytes(Place::host);  // with the states of recurrences
     check.planned = plan.total_bytes(Place::host);
     check.chunk = plan.chunk;
     return check;

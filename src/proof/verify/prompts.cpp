@@ -95,10 +95,15 @@ Result<void> run_alone(ModelRunner& runner, const Probe& probe, const Schedule& 
                      .all_logits = schedule.all_logits},
                     hooks, nullptr);
     };
-    TRY(feed_range(0, probe.prompt, schedule.chunk));
     if (schedule.recompute) {
+        // The prompt is computed to its end, cut back, and computed again: recurrences go back to a snapshot.
         const int64_t middle = probe.prompt / 2;
+        TRY(feed_range(0, middle, schedule.chunk));
+        TRY(runner.cache().snapshot(sequence));
+        TRY(feed_range(middle, probe.prompt, schedule.chunk));
         TRY(feed_range(runner.cache().rewind(sequence, middle), probe.prompt, schedule.chunk));
+    } else {
+        TRY(feed_range(0, probe.prompt, schedule.chunk));
     }
     return feed_range(probe.prompt, probe.positions(), 1);
 }
