@@ -107,6 +107,34 @@ TEST(CpuOpsAttention, EveryHeadWidthGroupAndCacheTypeEqualsTheLaw) {
     comparison.print("attention, " + std::to_string(shapes) + " shapes");
 }
 
+// A sink is a logit of each head; it takes part in chunks, tiles and windows alike.
+TEST(CpuOpsAttention, SinksOfEveryHeadEqualTheLaw) {
+    std::mt19937 random(57);
+    Comparison comparison;
+    const int heads = 8;
+    for (const int window : {0, 70}) {
+        const Shape shape{.kv_heads = 2, .group = 4, .window = window};
+        FilledCache filled(random, shape, {300});
+        auto sinks = make_inputs(random, heads);
+        sinks[1] = 40.0f, sinks[2] = -90.0f;
+        const WeightVector sink_logits{.id = {}, .data = sinks.data(), .size = heads};
+        for (const Batch& batch : {rows_of(0, 0, 1), rows_of(0, 64, 3), rows_of(0, 299, 1), rows_of(0, 100, 80)}) {
+            const auto queries = make_inputs(random, batch.size() * heads * shape.key_width);
+            compare_on_all(
+                [&](Ops& ops) {
+                    const Tensor out = ops.scratch(batch.size(), heads * shape.value_width);
+                    ops.attention(kStage, {.layer = 0, .heads = heads, .scale = 0.125f}, batch,
+                                  make_tensor(ops, batch.size(), heads * shape.key_width, queries), filled.cache(), out,
+                                  &sink_logits);
+                    return std::vector<Tensor>{out};
+                },
+                comparison);
+        }
+    }
+    EXPECT_EQ(comparison.differ(), 0);
+    comparison.print("attention with sinks");
+}
+
 TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {
     std::mt19937 random(52);
     Comparison comparison;
