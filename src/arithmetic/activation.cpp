@@ -12,6 +12,8 @@ std::string_view activation_name(Activation kind) {
             return "silu";
         case Activation::gelu_tanh:
             return "gelu_tanh";
+        case Activation::gelu:
+            return "gelu";
         case Activation::relu_squared:
             return "relu_squared";
         case Activation::sigmoid:
@@ -30,6 +32,8 @@ float activate(const ActivationSpec& spec, float x) {
             return silu(x);
         case Activation::gelu_tanh:
             return gelu_tanh(x);
+        case Activation::gelu:
+            return gelu(x);
         case Activation::relu_squared: {
             const float positive = x < 0.0f ? 0.0f : x;  // a NaN stays
             return positive * positive;

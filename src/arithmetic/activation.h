@@ -9,6 +9,7 @@ namespace invar {
 enum class Activation : uint8_t {
     silu,            // silu(x)
     gelu_tanh,       // gelu_tanh(x)
+    gelu,            // gelu(x)
     relu_squared,    // r r with r = x > 0 ? x : 0
     sigmoid,         // sigmoid(x)
     clamped_swiglu,  // gpt-oss: with g = min(x, limit), u = clamp(up, -limit, limit): (u + 1) * (g * sigmoid(alpha *

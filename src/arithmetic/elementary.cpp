@@ -10,6 +10,7 @@ float tanh(float x) { return steps::tanh(x); }
 float sigmoid(float x) { return steps::sigmoid(x); }
 float silu(float x) { return steps::silu(x); }
 float gelu_tanh(float x) { return steps::gelu_tanh(x); }
+float gelu(float x) { return steps::gelu(x); }
 float softplus(float x) { return steps::softplus(x); }
 
 }  // namespace invar::law

@@ -24,6 +24,9 @@ float silu(float x);
 // x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), computed without its cancellation. At most 2 ulp.
 float gelu_tanh(float x);
 
+// x / 2 (1 + erf(x / sqrt(2))). At most 2 ulp; gelu(-inf) = -0.
+float gelu(float x);
+
 // log(1 + exp(x)). At most 2 ulp.
 float softplus(float x);
 

@@ -61,4 +61,28 @@ inline constexpr float kGeluCubicLow = -0x1.49b16ap-29f;
 inline constexpr float kGeluLowest = -11.0f;
 inline constexpr float kGeluHighest = 8.0f;
 
+// gelu(x) = x (1/2 + x (n1 + n3 x^2 + ... + n9 x^8)) for |x| < kNormalSmall; relative error of the polynomial 2.9e-8.
+inline constexpr float kNormalN1 = 0x1.988454p-2f;
+inline constexpr float kNormalN3 = -0x1.1059b8p-4f;
+inline constexpr float kNormalN5 = 0x1.47bdf6p-7f;
+inline constexpr float kNormalN7 = -0x1.6648a2p-10f;
+inline constexpr float kNormalN9 = 0x1.eb5fb2p-12f;
+inline constexpr float kNormalSmall = 0.5f;
+// Beyond: the share of a normal distribution above a is exp(-a^2 / 2) v (u0 + u1 v + ... + u9 v^9) with v = 1 / (a +
+// 2); relative error of the polynomial 1.6e-8.
+inline constexpr float kNormalU0 = 0x1.9888bap-2f;
+inline constexpr float kNormalU1 = 0x1.97f670p-1f;
+inline constexpr float kNormalU2 = 0x1.39ec6cp+0f;
+inline constexpr float kNormalU3 = 0x1.6d46e0p-2f;
+inline constexpr float kNormalU4 = 0x1.fb19e0p+0f;
+inline constexpr float kNormalU5 = -0x1.cef300p+4f;
+inline constexpr float kNormalU6 = 0x1.f1679ep+5f;
+inline constexpr float kNormalU7 = -0x1.33b9dap+5f;
+inline constexpr float kNormalU8 = -0x1.abd704p+4f;
+inline constexpr float kNormalU9 = 0x1.0c3000p+5f;
+// By how much a v times the polynomial changes when v does, near a = 1.4: both relative.
+inline constexpr float kNormalSlope = 1.5f;
+// a is clamped to 14.5: that times its share rounds to 0.
+inline constexpr float kNormalHighest = 14.5f;
+
 }  // namespace invar::law

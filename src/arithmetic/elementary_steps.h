@@ -119,6 +119,62 @@ INVAR_DEVICE static inline float gelu_tanh(float x) {
     return logistic(numerator, {static_cast<int32_t>(as_bits(shifted) - kRoundingShiftBits), r});
 }
 
+INVAR_DEVICE static inline float normal_polynomial(float square) {
+    float h = kNormalN9;
+    h = fma(h, square, kNormalN7);
+    h = fma(h, square, kNormalN5);
+    h = fma(h, square, kNormalN3);
+    return fma(h, square, kNormalN1);
+}
+
+// u1 + u2 v + ... + u9 v^8
+INVAR_DEVICE static inline float normal_tail_slope(float v) {
+    float p = kNormalU9;
+    p = fma(p, v, kNormalU8);
+    p = fma(p, v, kNormalU7);
+    p = fma(p, v, kNormalU6);
+    p = fma(p, v, kNormalU5);
+    p = fma(p, v, kNormalU4);
+    p = fma(p, v, kNormalU3);
+    p = fma(p, v, kNormalU2);
+    return fma(p, v, kNormalU1);
+}
+
+INVAR_DEVICE static inline float gelu(float x) {
+    const float magnitude = __builtin_fabsf(x);
+    const float a = magnitude > kNormalHighest ? kNormalHighest : magnitude;  // a NaN stays
+    const float square = a * a;
+    const float small = x * fma(x, normal_polynomial(square), 0.5f);
+    // v (1 + error) is 1 / (a + 2) almost exactly.
+    const float sum = a + 2.0f;
+    const float sum_low = a - (sum - 2.0f);
+    const float v = 1.0f / sum;
+    const float error = fma(-sum_low, v, fma(-sum, v, 1.0f));
+    // This is reduce(-a^2 / 2), with what a^2 lost and the error of v added where r is still exact.
+    const float half = -0.5f * square;
+    const float half_low = -0.5f * fma(a, a, -square);
+    const float shifted = fma(half, kLog2E, kRoundingShift);
+    const float n = shifted - kRoundingShift;
+    const float r = fma(n, -kLn2High, half) + fma(kNormalSlope, error, fma(n, -kLn2Low, half_low));
+    const float slope = exp_slope(r);
+    const float t = slope * r;  // exp(r) - 1
+    const float t_low = fma(slope, r, -t);
+    // a v (u0 + u1 v + ...) as w + w_low, and that times 1 + t.
+    const float p = normal_tail_slope(v);
+    const float u = fma(p, v, kNormalU0);
+    const float u_low = fma(p, v, kNormalU0 - u);
+    const float z = a * v;
+    const float z_low = fma(a, v, -z);
+    const float w = z * u;
+    const float w_low = fma(z, u_low, fma(u, z_low, fma(z, u, -w)));
+    const float product = w + fma(w, t, fma(w, t_low, fma(w_low, t, w_low)));
+    const int32_t exponent = static_cast<int32_t>(as_bits(shifted) - kRoundingShiftBits);
+    const int32_t exponent_half = exponent >> 1;
+    const float tail = product * power_of_two(exponent_half) * power_of_two(exponent - exponent_half);
+    const float large = x > 0.0f ? x - tail : -tail;
+    return a < kNormalSmall ? small : large;
+}
+
 INVAR_DEVICE static inline float softplus(float x) {
     const float e = exp(-__builtin_fabsf(x));
     float g = kLog1pG10;

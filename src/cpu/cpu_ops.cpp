@@ -240,8 +240,7 @@ struct RouterRow {
                 std::copy_n(logits, experts, scores);
                 return;
             case RouteSpec::Scoring::sigmoid:
-                for (int64_t i = 0; i < experts; ++i) scores[i] = law::sigmoid(logits[i]);
-                return;
+                return kernels.activate({.kind = Activation::sigmoid}, logits, nullptr, experts, scores);
         }
     }
     void leave_out_groups(float* ranks) const {
@@ -325,13 +324,14 @@ struct CpuOps::RowVerbs {
     }
 
     static void l2_norm(CpuOps& cpu, const VerbCall& call) {
-        normalise(cpu, call, [&](const float* x, int64_t, float* y) { law::l2_norm(x, call.group, call.epsilon, y); });
+        normalise(cpu, call,
+                  [&](const float* x, int64_t, float* y) { cpu.row_kernels_.l2_norm(x, call.group, call.epsilon, y); });
     }
 
     static void layer_norm(CpuOps& cpu, const VerbCall& call) {
         const float* bias = call.vector2 == nullptr ? nullptr : call.vector2->data;
         normalise(cpu, call, [&](const float* x, int64_t, float* y) {
-            law::layer_norm(x, call.vector->data, bias, call.group, call.epsilon, y);
+            cpu.row_kernels_.layer_norm(x, call.vector->data, bias, call.group, call.epsilon, y);
         });
     }
 
@@ -390,13 +390,11 @@ struct CpuOps::RowVerbs {
         const ActivationSpec& spec = *call.activation;
         const bool has_up = up.rows() > 0;
         check_same_shape(gate, call.out);
+        CHECK(has_up || spec.kind != Activation::clamped_swiglu, "a clamped SwiGLU has two operands");
         if (has_up) check_same_shape(gate, up);
         element_by_element(cpu, call, [&](int64_t row, int64_t first, int64_t count, float* out) {
-            const float* x = gate.host_row(row) + first;
             const float* y = has_up ? up.host_row(row) + first : nullptr;
-            if (spec.kind == Activation::silu && has_up) return cpu.row_kernels_.silu_multiply(x, y, count, out);
-            for (int64_t i = 0; i < count; ++i)
-                out[i] = has_up ? law::activate(spec, x[i], y[i]) : law::activate(spec, x[i]);
+            cpu.row_kernels_.activate(spec, gate.host_row(row) + first, y, count, out);
         });
     }
 
@@ -421,13 +419,17 @@ struct CpuOps::RowVerbs {
         CHECK(weight.size > 0 && call.out.width() % weight.size == 0, "a row is a whole number of the weight");
         element_by_element(cpu, call, [&](int64_t, int64_t first, int64_t count, float* x) {
             if (weight.size == 1) return cpu.row_kernels_.scale(x, weight.data[0], count);
-            for (int64_t i = 0; i < count; ++i) x[i] = x[i] * weight.data[(first + i) % weight.size];
+            while (count > 0) {  // up to the end of the weight, and again from its beginning
+                const int64_t place = first % weight.size, some = std::min(count, weight.size - place);
+                cpu.row_kernels_.multiply(x, weight.data + place, some);
+                first += some, count -= some, x += some;
+            }
         });
     }
 
     static void softcap(CpuOps& cpu, const VerbCall& call) {
         element_by_element(cpu, call, [&](int64_t, int64_t, int64_t count, float* x) {
-            for (int64_t i = 0; i < count; ++i) x[i] = law::softcap(x[i], call.factor);
+            cpu.row_kernels_.softcap(x, call.factor, count);
         });
     }
 

@@ -1,6 +1,6 @@
-// exp, silu and tanh on a register, for the vector bodies: the lines of arithmetic/elementary_steps.h lane by lane. It
-// is included after a simd header, into that header's unnamed namespace. docs/arithmetic.md, section 3, gives the
-// reasons for the steps.
+// The elementary functions on a register, for the vector bodies: the lines of arithmetic/elementary_steps.h lane by
+// lane. It is included after a simd header, into that header's unnamed namespace. docs/arithmetic.md, section 3, gives
+// the reasons for the steps.
 #pragma once
 
 #include "arithmetic/elementary_constants.h"
@@ -66,11 +66,109 @@ inline Floats logistic_lanes(Floats numerator, ReducedLanes y) {
     return scale_by_power(divide(numerator, denominator), m);
 }
 
+// law::sigmoid
+inline Floats sigmoid_lanes(Floats x) {
+    Floats c = smaller(broadcast(law::kLogisticHighest), x);  // a NaN stays
+    c = larger(broadcast(law::kLogisticLowest), c);
+    return logistic_lanes(broadcast(1.0f), reduce_lanes(negate(c)));
+}
+
 // law::silu
 inline Floats silu_lanes(Floats x) {
     const Floats numerator = larger(broadcast(law::kLogisticLowest), x);  // a NaN stays
     const Floats c = smaller(broadcast(law::kLogisticHighest), numerator);
     return logistic_lanes(numerator, reduce_lanes(negate(c)));
+}
+
+// law::gelu_tanh
+inline Floats gelu_tanh_lanes(Floats x) {
+    const Floats numerator = larger(broadcast(law::kGeluLowest), x);  // a NaN stays
+    const Floats c = smaller(broadcast(law::kGeluHighest), numerator);
+    const Floats linear = broadcast(law::kGeluLinearHigh), cubic_factor = broadcast(law::kGeluCubicHigh);
+    const Floats square = multiply(c, c);
+    const Floats square_low = fma(c, c, negate(square));
+    const Floats cubic = multiply(cubic_factor, square);
+    Floats cubic_low = fma(cubic_factor, square, negate(cubic));
+    cubic_low = fma(cubic_factor, square_low, cubic_low);
+    cubic_low = fma(broadcast(law::kGeluCubicLow), square, cubic_low);
+    const Floats w = add(linear, cubic);
+    const Floats part = subtract(w, linear);
+    const Floats w_low = add(add(subtract(linear, subtract(w, part)), subtract(cubic, part)),
+                             add(cubic_low, broadcast(law::kGeluLinearLow)));
+    const Floats v = multiply(c, w);
+    const Floats v_low = fma(c, w_low, fma(c, w, negate(v)));
+    const Floats shifted = fma(v, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
+    const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
+    const Floats r = add(fma(n, broadcast(-law::kLn2High), v), fma(n, broadcast(-law::kLn2Low), v_low));
+    return logistic_lanes(numerator, {integer_of(shifted), r});
+}
+
+inline Floats normal_polynomial_lanes(Floats square) {
+    Floats h = broadcast(law::kNormalN9);
+    h = fma(h, square, broadcast(law::kNormalN7));
+    h = fma(h, square, broadcast(law::kNormalN5));
+    h = fma(h, square, broadcast(law::kNormalN3));
+    return fma(h, square, broadcast(law::kNormalN1));
+}
+
+inline Floats normal_tail_slope_lanes(Floats v) {
+    Floats p = broadcast(law::kNormalU9);
+    p = fma(p, v, broadcast(law::kNormalU8));
+    p = fma(p, v, broadcast(law::kNormalU7));
+    p = fma(p, v, broadcast(law::kNormalU6));
+    p = fma(p, v, broadcast(law::kNormalU5));
+    p = fma(p, v, broadcast(law::kNormalU4));
+    p = fma(p, v, broadcast(law::kNormalU3));
+    p = fma(p, v, broadcast(law::kNormalU2));
+    return fma(p, v, broadcast(law::kNormalU1));
+}
+
+// law::gelu
+inline Floats gelu_lanes(Floats x) {
+    const Floats one = broadcast(1.0f), two = broadcast(2.0f);
+    const Floats a = smaller(broadcast(law::kNormalHighest), magnitude(x));  // a NaN stays
+    const Floats square = multiply(a, a);
+    const Floats small = multiply(x, fma(x, normal_polynomial_lanes(square), broadcast(0.5f)));
+    const Floats sum = add(a, two);
+    const Floats sum_low = subtract(a, subtract(sum, two));
+    const Floats v = divide(one, sum);
+    const Floats error = negated_fma(sum_low, v, negated_fma(sum, v, one));
+    const Floats half = multiply(broadcast(-0.5f), square);
+    const Floats half_low = multiply(broadcast(-0.5f), fma(a, a, negate(square)));
+    const Floats shifted = fma(half, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
+    const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
+    const Floats r = add(fma(n, broadcast(-law::kLn2High), half),
+                         fma(broadcast(law::kNormalSlope), error, fma(n, broadcast(-law::kLn2Low), half_low)));
+    const Floats slope = exp_slope_lanes(r);
+    const Floats t = multiply(slope, r);
+    const Floats t_low = fma(slope, r, negate(t));
+    const Floats p = normal_tail_slope_lanes(v);
+    const Floats u = fma(p, v, broadcast(law::kNormalU0));
+    const Floats u_low = fma(p, v, subtract(broadcast(law::kNormalU0), u));
+    const Floats z = multiply(a, v);
+    const Floats z_low = fma(a, v, negate(z));
+    const Floats w = multiply(z, u);
+    const Floats w_low = fma(z, u_low, fma(u, z_low, fma(z, u, negate(w))));
+    const Floats product = add(w, fma(w, t, fma(w, t_low, fma(w_low, t, w_low))));
+    const Floats tail = scale_by_power(product, integer_of(shifted));
+    const Floats large = where_greater(x, broadcast(0.0f), subtract(x, tail), negate(tail));
+    return where_less(a, broadcast(law::kNormalSmall), small, large);
+}
+
+// law::softplus
+inline Floats softplus_lanes(Floats x) {
+    const Floats e = exp_lanes(negate(magnitude(x)));
+    Floats g = broadcast(law::kLog1pG10);
+    g = fma(g, e, broadcast(law::kLog1pG9));
+    g = fma(g, e, broadcast(law::kLog1pG8));
+    g = fma(g, e, broadcast(law::kLog1pG7));
+    g = fma(g, e, broadcast(law::kLog1pG6));
+    g = fma(g, e, broadcast(law::kLog1pG5));
+    g = fma(g, e, broadcast(law::kLog1pG4));
+    g = fma(g, e, broadcast(law::kLog1pG3));
+    g = fma(g, e, broadcast(law::kLog1pG2));
+    const Floats zero = broadcast(0.0f);
+    return add(where_greater(x, zero, x, zero), fma(multiply(e, e), g, e));
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include <span>
 #include <string_view>
 
+#include "arithmetic/activation.h"
 #include "cpu/cached_float.h"
+#include "cpu/recurrence_steps.h"
 #include "machine/isa.h"
 
 namespace invar {
@@ -22,10 +24,18 @@ struct RowKernels {
     void (*scale)(float* x, float factor, int64_t n) = nullptr;
     // y[i] = fma(weight, x[i], y[i])
     void (*add_scaled)(float* y, float weight, const float* x, int64_t n) = nullptr;
-    // out[i] = law::silu(gate[i]) * up[i]; out may be gate or up.
-    void (*silu_multiply)(const float* gate, const float* up, int64_t n, float* out) = nullptr;
+    // x[i] = x[i] * y[i]
+    void (*multiply)(float* x, const float* y, int64_t n) = nullptr;
+    // law::activate of gate and up, or of gate alone without up (nullptr); out may be gate or up.
+    void (*activate)(const ActivationSpec& spec, const float* gate, const float* up, int64_t n, float* out) = nullptr;
+    // x[i] = law::softcap(x[i], cap)
+    void (*softcap)(float* x, float cap, int64_t n) = nullptr;
     // law::rms_norm; y may be x.
     void (*rms_norm)(const float* x, const float* weight, int64_t n, float epsilon, float* y) = nullptr;
+    // law::l2_norm and law::layer_norm; y may be x.
+    void (*l2_norm)(const float* x, int64_t n, float epsilon, float* y) = nullptr;
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, int64_t n, float epsilon,
+                       float* y) = nullptr;
     // law::rope on one head. cosines, sines: [pairs].
     void (*rope_halves)(float* head, int64_t pairs, const float* cosines, const float* sines) = nullptr;
     void (*rope_adjacent)(float* head, int64_t pairs, const float* cosines, const float* sines) = nullptr;
@@ -33,6 +43,17 @@ struct RowKernels {
     void (*softmax)(const float* logits, int64_t n, float* probabilities) = nullptr;
     // f32_to_f16 or f32_to_bf16 of each element (arithmetic/float_types.h); type is not f32.
     void (*narrow)(CachedFloat type, const float* in, int64_t n, uint16_t* out) = nullptr;
+    // The taps of n channels, [n, taps], as rows of kChannelsTogether: out is [taps][kChannelsTogether].
+    void (*transpose_taps)(const float* weight, int taps, int64_t n, float* out) = nullptr;
+    // law::silu of law::causal_convolution of n channels. inputs: the rows of the last positions, the oldest first;
+    // weights: as transpose_taps leaves them; bias may be nullptr.
+    void (*convolve)(const float* const* inputs, const float* weights, int taps, const float* bias, int64_t n,
+                     float* out) = nullptr;
+    // steps[i] = law::softplus(x[i] + dt_bias), decays[i] = law::decay(a, x[i], dt_bias).
+    void (*decays)(float a, float dt_bias, const float* x, int64_t n, float* decays, float* steps) = nullptr;
+    // law::delta_step and law::state_space_step of each position, in order, for some columns of a head.
+    void (*delta_steps)(const HeadColumns& head) = nullptr;
+    void (*state_space_steps)(const HeadColumns& head) = nullptr;
     // Returns the first i for which x[i] is a NaN or an infinity, or -1.
     int64_t (*first_non_finite)(const float* x, int64_t n) = nullptr;
 };

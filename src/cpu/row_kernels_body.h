@@ -1,6 +1,6 @@
 // The vector row kernels, written once in the vocabulary of simd_avx2.h and simd_avx512.h: a .cpp file for each
-// instruction set includes its simd header, elementary_body.h and this file. They equal row_kernels.cpp bit for bit.
-// row_kernels_table.cpp decides which are chosen.
+// instruction set includes its simd header, elementary_body.h, this file and recurrence_kernels_body.h. They equal
+// row_kernels.cpp bit for bit. row_kernels_table.cpp decides which are chosen.
 #pragma once
 
 #include "cpu/row_kernels.h"
@@ -47,9 +47,59 @@ void add_scaled_row(float* y, float weight, const float* x, int64_t n) {
     });
 }
 
-void silu_multiply_rows(const float* gate, const float* up, int64_t n, float* out) {
+void multiply_rows(float* x, const float* y, int64_t n) {
     for_lanes(n, [&](int64_t i, int64_t count) {
-        store_part(out + i, multiply(silu_lanes(load_part(gate + i, count)), load_part(up + i, count)), count);
+        store_part(x + i, multiply(load_part(x + i, count), load_part(y + i, count)), count);
+    });
+}
+
+// out = function(gate), times up where there is one.
+template <class Function>
+inline void gate_rows(const float* gate, const float* up, int64_t n, float* out, Function function) {
+    if (up == nullptr) {
+        for_lanes(n,
+                  [&](int64_t i, int64_t count) { store_part(out + i, function(load_part(gate + i, count)), count); });
+    } else {
+        for_lanes(n, [&](int64_t i, int64_t count) {
+            store_part(out + i, multiply(function(load_part(gate + i, count)), load_part(up + i, count)), count);
+        });
+    }
+}
+
+void clamped_swiglu_rows(const ActivationSpec& spec, const float* gates, const float* ups, int64_t n, float* out) {
+    const Floats limit = broadcast(spec.limit), lowest = broadcast(-spec.limit), alpha = broadcast(spec.alpha);
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        const Floats gate = smaller(limit, load_part(gates + i, count));  // a NaN stays, here and below
+        const Floats linear = larger(lowest, smaller(limit, load_part(ups + i, count)));
+        const Floats gated = multiply(gate, sigmoid_lanes(multiply(alpha, gate)));
+        store_part(out + i, multiply(add(linear, broadcast(1.0f)), gated), count);
+    });
+}
+
+void activate_rows(const ActivationSpec& spec, const float* gate, const float* up, int64_t n, float* out) {
+    switch (spec.kind) {
+        case Activation::silu:
+            return gate_rows(gate, up, n, out, [](Floats x) { return silu_lanes(x); });
+        case Activation::gelu_tanh:
+            return gate_rows(gate, up, n, out, [](Floats x) { return gelu_tanh_lanes(x); });
+        case Activation::gelu:
+            return gate_rows(gate, up, n, out, [](Floats x) { return gelu_lanes(x); });
+        case Activation::relu_squared:
+            return gate_rows(gate, up, n, out, [](Floats x) {
+                const Floats zero = broadcast(0.0f), positive = where_less(x, zero, zero, x);  // a NaN stays
+                return multiply(positive, positive);
+            });
+        case Activation::sigmoid:
+            return gate_rows(gate, up, n, out, [](Floats x) { return sigmoid_lanes(x); });
+        case Activation::clamped_swiglu:
+            return clamped_swiglu_rows(spec, gate, up, n, out);
+    }
+}
+
+void softcap_row(float* x, float cap, int64_t n) {
+    const Floats caps = broadcast(cap);
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        store_part(x + i, multiply(caps, tanh_lanes(divide(load_part(x + i, count), caps))), count);
     });
 }
 
@@ -66,8 +116,8 @@ inline float fold(Floats (&lanes)[kReduceRegisters]) {
     return rest[0];
 }
 
-// Applies the reduce law over step(lane, term). Terms past the end are +0. A lane is a sum of squares or of
-// exponentials, never -0, so adding +0 to it changes nothing.
+// Applies the reduce law over step(lane, term). Terms past the end are +0, and adding that to a lane changes nothing: a
+// lane starts at +0, and no sum or fma that follows makes it -0.
 template <class Step>
 inline float reduce(const float* t, int64_t n, Step step) {
     Floats lanes[kReduceRegisters];
@@ -82,11 +132,32 @@ inline float reduce(const float* t, int64_t n, Step step) {
     return fold(lanes);
 }
 
+inline float one_over_root(float x) { return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
+inline float squares_of(const float* x, int64_t n) {
+    return reduce(x, n, [](Floats lane, Floats t) { return fma(t, t, lane); });
+}
+
+void l2_norm_row(const float* x, int64_t n, float epsilon, float* y) {
+    const Floats factors = broadcast(one_over_root(squares_of(x, n) + epsilon));
+    for_lanes(n,
+              [&](int64_t i, int64_t count) { store_part(y + i, multiply(load_part(x + i, count), factors), count); });
+}
+
+void layer_norm_row(const float* x, const float* weight, const float* bias, int64_t n, float epsilon, float* y) {
+    const float total = reduce(x, n, [](Floats lane, Floats t) { return add(lane, t); });
+    const Floats mean = broadcast(total / static_cast<float>(n));
+    for_lanes(n, [&](int64_t i, int64_t count) { store_part(y + i, subtract(load_part(x + i, count), mean), count); });
+    const Floats factors = broadcast(one_over_root(squares_of(y, n) / static_cast<float>(n) + epsilon));
+    for_lanes(n, [&](int64_t i, int64_t count) {
+        const Floats scaled = multiply(load_part(y + i, count), factors), weights = load_part(weight + i, count);
+        store_part(y + i,
+                   bias == nullptr ? multiply(scaled, weights) : fma(scaled, weights, load_part(bias + i, count)),
+                   count);
+    });
+}
+
 void rms_norm_row(const float* x, const float* weight, int64_t n, float epsilon, float* y) {
-    const float squares = reduce(x, n, [](Floats lane, Floats t) { return fma(t, t, lane); });
-    const float mean = squares / static_cast<float>(n);
-    const float factor = 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + epsilon)));
-    const Floats factors = broadcast(factor);
+    const Floats factors = broadcast(one_over_root(squares_of(x, n) / static_cast<float>(n) + epsilon));
     for_lanes(n, [&](int64_t i, int64_t count) {
         const Floats scaled = multiply(load_part(x + i, count), factors);
         store_part(y + i, weight == nullptr ? scaled : multiply(scaled, load_part(weight + i, count)), count);
@@ -160,23 +231,6 @@ int64_t first_non_finite_in(const float* x, int64_t n) {
         if ((__builtin_bit_cast(uint32_t, x[i]) & 0x7F800000u) == 0x7F800000u) return i;
     }
     return -1;
-}
-
-constexpr RowKernels make_row_kernels(std::string_view name, Isa isa) {
-    RowKernels kernels;
-    kernels.name = name;
-    kernels.isa = isa;
-    kernels.add = add_rows;
-    kernels.scale = scale_row;
-    kernels.add_scaled = add_scaled_row;
-    kernels.silu_multiply = silu_multiply_rows;
-    kernels.rms_norm = rms_norm_row;
-    kernels.rope_halves = rope_halves_head;
-    kernels.rope_adjacent = rope_adjacent_head;
-    kernels.softmax = softmax_row;
-    kernels.narrow = narrow_row;
-    kernels.first_non_finite = first_non_finite_in;
-    return kernels;
 }
 
 }  // namespace

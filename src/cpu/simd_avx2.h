@@ -122,6 +122,19 @@ inline Floats negate_even(Floats x) {
         _mm256_xor_si256(_mm256_castps_si256(x), _mm256_set1_epi64x(static_cast<int64_t>(0x80000000u))));
 }
 
+// columns[k] = p[k], p[4 + k], ..., p[28 + k]
+inline void load_columns_of_four(const float* p, Floats (&columns)[4]) {
+    const __m256 a = load(p), b = load(p + 8), c = load(p + 16), d = load(p + 24);
+    const __m256 rows04 = _mm256_permute2f128_ps(a, c, 0x20), rows15 = _mm256_permute2f128_ps(a, c, 0x31);
+    const __m256 rows26 = _mm256_permute2f128_ps(b, d, 0x20), rows37 = _mm256_permute2f128_ps(b, d, 0x31);
+    const __m256 low = _mm256_unpacklo_ps(rows04, rows15), high = _mm256_unpackhi_ps(rows04, rows15);
+    const __m256 low2 = _mm256_unpacklo_ps(rows26, rows37), high2 = _mm256_unpackhi_ps(rows26, rows37);
+    columns[0] = _mm256_shuffle_ps(low, low2, 0x44);
+    columns[1] = _mm256_shuffle_ps(low, low2, 0xEE);
+    columns[2] = _mm256_shuffle_ps(high, high2, 0x44);
+    columns[3] = _mm256_shuffle_ps(high, high2, 0xEE);
+}
+
 // Eight strands of one token for each row a register holds: here one.
 inline Floats load_strands(const float* p) { return _mm256_loadu_ps(p); }
 

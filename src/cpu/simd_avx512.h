@@ -123,6 +123,19 @@ inline Floats negate_even(Floats x) {
         _mm512_xor_si512(_mm512_castps_si512(x), _mm512_set1_epi64(static_cast<int64_t>(0x80000000u))));
 }
 
+// columns[k] = p[k], p[4 + k], ..., p[60 + k]
+inline void load_columns_of_four(const float* p, Floats (&columns)[4]) {
+    const __m512i first_two = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+    const __m512i last_two = _mm512_add_epi32(first_two, _mm512_set1_epi32(2));
+    const __m512 a = load(p), b = load(p + 16), c = load(p + 32), d = load(p + 48);
+    const __m512 low = _mm512_permutex2var_ps(a, first_two, b), high = _mm512_permutex2var_ps(c, first_two, d);
+    columns[0] = _mm512_shuffle_f32x4(low, high, 0x44);
+    columns[1] = _mm512_shuffle_f32x4(low, high, 0xEE);
+    const __m512 low2 = _mm512_permutex2var_ps(a, last_two, b), high2 = _mm512_permutex2var_ps(c, last_two, d);
+    columns[2] = _mm512_shuffle_f32x4(low2, high2, 0x44);
+    columns[3] = _mm512_shuffle_f32x4(low2, high2, 0xEE);
+}
+
 // Eight strands of one token for each row a register holds: here two.
 inline Floats load_strands(const float* p) { return _mm512_broadcast_f32x8(_mm256_loadu_ps(p)); }
 

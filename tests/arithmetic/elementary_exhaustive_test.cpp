@@ -37,10 +37,16 @@ double tanh_reference(double x) {
 double sigmoid_reference(double x) { return 1.0 / (1.0 + exp_reference(-x)); }
 double silu_reference(double x) { return x < -800 ? -0.0 : x / (1.0 + exp_reference(-x)); }
 
-double gelu_reference(double x) {
+double gelu_tanh_reference(double x) {
     if (x < -800) return -0.0;
     constexpr double kRootTwoOverPi = 0.79788456080286535588;
     return x / (1.0 + exp_reference(-2.0 * kRootTwoOverPi * (x + 0.044715 * x * x * x)));
+}
+
+double gelu_reference(double x) {
+    constexpr double kRootOfHalf = 0.70710678118654752440;
+    if (std::fabs(x) < 0x1p-13) return x / 2 * (1 + x * 0.79788456080286535588);  // the next term is below 2^-41
+    return x < -20 ? -0.0 : x > 10 ? x : x / 2 * std::erfc(-x * kRootOfHalf);
 }
 
 double softplus_reference(double x) {
@@ -169,7 +175,9 @@ INSTANTIATE_TEST_SUITE_P(All, ElementaryExhaustive,
                                          Function{Elementary::tanh, "tanh", law::tanh, tanh_reference},
                                          Function{Elementary::sigmoid, "sigmoid", law::sigmoid, sigmoid_reference},
                                          Function{Elementary::silu, "silu", law::silu, silu_reference},
-                                         Function{Elementary::gelu_tanh, "gelu_tanh", law::gelu_tanh, gelu_reference},
+                                         Function{Elementary::gelu_tanh, "gelu_tanh", law::gelu_tanh,
+                                                  gelu_tanh_reference},
+                                         Function{Elementary::gelu, "gelu", law::gelu, gelu_reference},
                                          Function{Elementary::softplus, "softplus", law::softplus, softplus_reference}),
                          [](const auto& function) { return function.param.name; });
 

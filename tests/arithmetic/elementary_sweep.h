@@ -6,7 +6,7 @@
 
 namespace invar {
 
-enum class Elementary { exp, tanh, sigmoid, silu, gelu_tanh, softplus };
+enum class Elementary { exp, tanh, sigmoid, silu, gelu_tanh, gelu, softplus };
 
 // A constant, so that the loops are vectorised at -O2 too.
 inline constexpr int kSweepBatch = 4096;

@@ -25,6 +25,8 @@ void evaluate_avx2(Elementary function, uint32_t first, float* results) {
             return evaluate<law::steps::silu>(first, results);
         case Elementary::gelu_tanh:
             return evaluate<law::steps::gelu_tanh>(first, results);
+        case Elementary::gelu:
+            return evaluate<law::steps::gelu>(first, results);
         case Elementary::softplus:
             return evaluate<law::steps::softplus>(first, results);
     }

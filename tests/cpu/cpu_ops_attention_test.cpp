@@ -159,6 +159,57 @@ TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {
     comparison.print("windows");
 }
 
+// A sink is a logit of each head; it takes part in chunks, tiles and windows alike.
+TEST(CpuOpsAttention, SinksOfEveryHeadEqualTheLaw) {
+    std::mt19937 random(57);
+    Comparison comparison;
+    const int heads = 8;
+    for (const int window : {0, 70}) {
+        const Shape shape{.kv_heads = 2, .group = 4, .window = window};
+        FilledCache filled(random, shape, {300});
+        auto sinks = make_inputs(random, heads);
+        sinks[1] = 40.0f, sinks[2] = -90.0f;
+        const WeightVector sink_logits{.id = {}, .data = sinks.data(), .size = heads};
+        for (const Batch& batch : {rows_of(0, 0, 1), rows_of(0, 64, 3), rows_of(0, 299, 1), rows_of(0, 100, 80)}) {
+            const auto queries = make_inputs(random, batch.size() * heads * shape.key_width);
+            compare_on_all(
+                [&](Ops& ops) {
+                    const Tensor out = ops.scratch(batch.size(), heads * shape.value_width);
+                    ops.attention(kStage, {.layer = 0, .heads = heads, .scale = 0.125f}, batch,
+                                  make_tensor(ops, batch.size(), heads * shape.key_width, queries), filled.cache(), out,
+                                  &sink_logits);
+                    return std::vector<Tensor>{out};
+                },
+                comparison);
+        }
+    }
+    EXPECT_EQ(comparison.differ(), 0);
+    comparison.print("attention with sinks");
+}
+
+TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {
+    std::mt19937 random(52);
+    Comparison comparison;
+    for (const int window : {1, 2, 17, 63, 64, 65, 100, 128, 300}) {
+        const Shape shape{.kv_heads = 2,
+                          .group = 2,
+                          .key_width = 32,
+                          .value_width = 32,
+                          .window = window,
+                          .softcap = 0,
+                          .type = CacheType::f16};
+        FilledCache filled(random, shape, {210});
+        for (const int64_t position : {0, 16, 63, 64, 99, 128, 209})
+            compare_attention(random, shape, filled, rows_of(0, position, 1), comparison);
+        compare_attention(random, shape, filled, rows_of(0, 0, 210), comparison, true);
+        Batch gaps;  // rows of one sequence whose windows do not touch
+        for (const int64_t position : {3, 70, 200})
+            gaps.rows.push_back({.token = 0, .sequence = 0, .position = position});
+        compare_attention(random, shape, filled, gaps, comparison);
+    }
+    comparison.print("windows");
+}
+
 TEST(CpuOpsAttention, MixedBatchesOf1To512RowsEqualTheLaw) {
     std::mt19937 random(53);
     Comparison comparison;

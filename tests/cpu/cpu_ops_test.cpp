@@ -13,21 +13,6 @@ namespace {
 
 constexpr Stage kStage{.layer = 3, .name = "tested"};
 
-// Runs `verb` on the reference and on every backend; it returns the tensors it wrote.
-using Verb = std::function<std::vector<Tensor>(Ops&)>;
-void compare_on_all(const Verb& verb, Comparison& comparison) {
-    ReferenceOps reference;
-    const std::vector<Tensor> expected = verb(reference);
-    for (Backend& backend : all_backends()) {
-        backend.ops->begin_pass();
-        const std::vector<Tensor> actual = verb(*backend.ops);
-        const int64_t differed = comparison.differ();
-        for (size_t i = 0; i < expected.size(); ++i) compare(expected[i], actual[i], comparison);
-        EXPECT_EQ(comparison.differ(), differed) << backend.name();
-        EXPECT_TRUE(same_failure(reference.failure(), backend.ops->failure())) << backend.name();
-    }
-}
-
 TEST(CpuOps, ElementwiseVerbsEqualTheLawAtEveryThreadCount) {
     std::mt19937 random(31);
     Comparison comparison;

@@ -4,13 +4,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "arithmetic/activation.h"
 #include "arithmetic/attention.h"
 #include "arithmetic/elementary.h"
 #include "arithmetic/float_types.h"
 #include "arithmetic/norm.h"
 #include "arithmetic/quantize.h"
+#include "arithmetic/recurrence.h"
 #include "arithmetic/routing.h"
-#include "arithmetic/softmax.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -96,97 +97,166 @@ void ReferenceOps::inspect(const char* verb, Stage stage, int64_t row, int64_t e
     failure_ = NonFinite{.verb = verb, .stage = stage, .row = row, .element = element, .value = value};
 }
 
-void ReferenceOps::inspect(const char* verb, Stage stage, Tensor out) {
+void ReferenceOps::inspect(const VerbCall& call) {
+    const Tensor out = call.out;
     for (int64_t row = 0; row < out.rows(); ++row) {
-        for (int64_t i = 0; i < out.width(); ++i) inspect(verb, stage, row, i, out.host_row(row)[i]);
+        for (int64_t i = 0; i < out.width(); ++i)
+            inspect(verb_name(call.verb).data(), call.stage, row, i, out.host_row(row)[i]);
     }
 }
 
+template <class Element>
+void ReferenceOps::each(const VerbCall& call, const Element& element) {
+    for (int64_t row = 0; row < call.out.rows(); ++row) {
+        for (int64_t i = 0; i < call.out.width(); ++i) call.out.host_row(row)[i] = element(row, i);
+    }
+    inspect(call);
+}
+
 void ReferenceOps::run(const VerbCall& call) {
-    const Stage stage = call.stage;
+    const Tensor x = call.x, x2 = call.x2;
+    const auto at = [](const Tensor& tensor, int64_t row, int64_t i) { return tensor.host_row(row)[i]; };
     switch (call.verb) {
         case Verb::embed:
-            return look_up(stage, *call.matrix, *call.batch, call.out);
+            return look_up(call);
         case Verb::rms_norm:
-            return normalise(stage, call.x, *call.vector, call.epsilon, call.out);
+        case Verb::l2_norm:
+        case Verb::layer_norm:
+            return normalise(call);
         case Verb::linear:
-            return multiply(stage, *call.matrix, call.x, call.out);
+            return multiply(call);
         case Verb::add_bias:
-            return add_vector(stage, call.out, *call.vector);
+            return each(call, [&](int64_t row, int64_t i) { return at(x, row, i) + call.vector->data[i]; });
         case Verb::rope:
-            return rotate(stage, *call.rope, *call.batch, call.out);
+            return rotate(call);
         case Verb::store_kv:
-            return store(stage, call.cache_layer, *call.batch, call.x, call.x2, *call.cache);
+            return store(call);
         case Verb::attention:
-            return attend(stage, *call.attention, *call.batch, call.x, *call.cache_read, call.out);
+            return attend(call);
         case Verb::activate:
-            return gate(stage, call.x, call.x2, call.out);
+            return each(call, [&](int64_t row, int64_t i) {
+                return x2.rows() == 0 ? law::activate(*call.activation, at(x, row, i))
+                                      : law::activate(*call.activation, at(x, row, i), at(x2, row, i));
+            });
         case Verb::add:
-            return add_rows(stage, call.out, call.x2);
+            return each(call, [&](int64_t row, int64_t i) { return at(x, row, i) + at(x2, row, i); });
         case Verb::route:
-            return choose_experts(stage, *call.route, call.x, call.slots);
+            return choose_experts(call);
         case Verb::expert_linear:
-            return multiply_experts(stage, *call.stack, call.slots, call.slot_input, call.x, call.out);
+            return multiply_experts(call);
         case Verb::combine_experts:
-            return combine(stage, call.slots, call.x, call.out);
+            return combine(call);
         case Verb::gather_rows:
-            return gather(stage, call.x, call.gathered, call.out);
+            return each(call,
+                        [&](int64_t row, int64_t i) { return at(x, call.gathered[static_cast<size_t>(row)], i); });
+        case Verb::scale:
+            return each(call, [&](int64_t row, int64_t i) { return at(x, row, i) * call.factor; });
+        case Verb::scale_by_position:
+            return each(call, [&](int64_t row, int64_t i) {
+                const PositionScale& spec = *call.position_scale;
+                const int64_t position = call.batch->rows[static_cast<size_t>(row)].position;
+                return at(x, row, i) * law::position_scale(spec.beta, spec.length, position);
+            });
+        case Verb::multiply:
+            return each(
+                call, [&](int64_t row, int64_t i) { return at(x, row, i) * call.vector->data[i % call.vector->size]; });
+        case Verb::softcap:
+            return each(call, [&](int64_t row, int64_t i) { return law::softcap(at(x, row, i), call.factor); });
+        case Verb::gate_rows:
+            return each(call, [&](int64_t row, int64_t i) { return at(x, row, i) * law::sigmoid(at(x2, row, 0)); });
+        case Verb::copy:
+            return each(call, [&](int64_t row, int64_t i) { return at(x, row, i); });
+        case Verb::add_slot_bias:
+            return each(call, [&](int64_t row, int64_t i) {
+                return at(x, row, i) + call.vector->data[call.slots.experts[row] * x.width() + i];
+            });
+        case Verb::head_linear:
+            return multiply_heads(call);
+        case Verb::causal_convolution:
+            return convolve(call);
+        case Verb::delta_rule:
+        case Verb::state_space:
+            return recur(call);
         case Verb::count:
             break;
     }
     CHECK(false, "the tests' reference has every verb");
 }
 
-void ReferenceOps::look_up(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-    for (int64_t row = 0; row < batch.size(); ++row) {
-        const int32_t token = batch.rows[static_cast<size_t>(row)].token;
+void ReferenceOps::look_up(const VerbCall& call) {
+    const WeightMatrix& table = *call.matrix;
+    const Tensor out = call.out;
+    for (int64_t row = 0; row < call.batch->size(); ++row) {
+        const int32_t token = call.batch->rows[static_cast<size_t>(row)].token;
         const std::vector<std::byte> stored = stored_row(table, token);
         table.format->decode(stored.data(), table.columns, out.host_row(row));
         for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
     }
-    inspect("embed", stage, out);
+    inspect(call);
 }
 
-void ReferenceOps::normalise(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    for (int64_t row = 0; row < x.rows(); ++row) {
-        for (int64_t i = 0; i < x.width(); i += weight.size) {
-            law::rms_norm(x.host_row(row) + i, weight.data, weight.size, epsilon, y.host_row(row) + i);
+void ReferenceOps::normalise(const VerbCall& call) {
+    const WeightVector* weight = call.vector;
+    for (int64_t row = 0; row < call.x.rows(); ++row) {
+        for (int64_t i = 0; i < call.x.width(); i += call.group) {
+            const float* x = call.x.host_row(row) + i;
+            float* y = call.out.host_row(row) + i;
+            if (call.verb == Verb::l2_norm) {
+                law::l2_norm(x, call.group, call.epsilon, y);
+            } else if (call.verb == Verb::layer_norm) {
+                law::layer_norm(x, weight->data, call.vector2 == nullptr ? nullptr : call.vector2->data, call.group,
+                                call.epsilon, y);
+            } else {
+                law::rms_norm(x, weight == nullptr ? nullptr : weight->data + i % weight->size, call.group,
+                              call.epsilon, y);
+            }
         }
     }
-    inspect("rms_norm", stage, y);
+    inspect(call);
 }
 
-void ReferenceOps::multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
+void ReferenceOps::multiply(const VerbCall& call) {
+    const WeightMatrix& weight = *call.matrix;
     std::vector<Operand> operands;
-    for (int64_t token = 0; token < x.rows(); ++token) operands.emplace_back(weight, x.host_row(token));
+    for (int64_t token = 0; token < call.x.rows(); ++token) operands.emplace_back(weight, call.x.host_row(token));
     for (int64_t row = 0; row < weight.rows; ++row) {
         const std::vector<std::byte> stored = stored_row(weight, row);
-        for (int64_t token = 0; token < x.rows(); ++token) {
-            y.host_row(token)[row] = dot(weight, row, stored, operands[static_cast<size_t>(token)]);
+        for (int64_t token = 0; token < call.x.rows(); ++token) {
+            call.out.host_row(token)[row] = dot(weight, row, stored, operands[static_cast<size_t>(token)]);
         }
     }
-    inspect("linear", stage, y);
+    inspect(call);
 }
 
-void ReferenceOps::add_vector(Stage stage, Tensor y, const WeightVector& bias) {
-    for (int64_t row = 0; row < y.rows(); ++row) {
-        for (int64_t i = 0; i < y.width(); ++i) y.host_row(row)[i] = y.host_row(row)[i] + bias.data[i];
+void ReferenceOps::multiply_heads(const VerbCall& call) {
+    for (int64_t slot = 0; slot < call.x.rows(); ++slot) {
+        const WeightMatrix weight = call.stack->at(slot % call.stack->count);
+        const Operand operand(weight, call.x.host_row(slot));
+        for (int64_t row = 0; row < weight.rows; ++row)
+            call.out.host_row(slot)[row] = dot(weight, row, stored_row(weight, row), operand);
     }
-    inspect("add_bias", stage, y);
+    inspect(call);
 }
 
-void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
+void ReferenceOps::rotate(const VerbCall& call) {
+    const RopeTable& table = *call.rope;
+    const Tensor x = call.out;
+    const int64_t rows_of_token = x.rows() / call.batch->size();
     std::vector<float> cosines(static_cast<size_t>(table.spec().pairs())), sines(cosines.size());
     for (int64_t row = 0; row < x.rows(); ++row) {
-        table.angles(batch.rows[static_cast<size_t>(row)].position, cosines.data(), sines.data());
+        table.angles(call.batch->rows[static_cast<size_t>(row / rows_of_token)].position, cosines.data(), sines.data());
         for (int64_t i = 0; i < x.width(); i += table.spec().head_width) {
             law::rope(table.spec(), cosines.data(), sines.data(), x.host_row(row) + i);
         }
     }
-    inspect("rope", stage, x);
+    inspect(call);
 }
 
-void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache) {
+void ReferenceOps::store(const VerbCall& call) {
+    const int layer = call.cache_layer;
+    const Batch& batch = *call.batch;
+    const Tensor keys = call.x, values = call.x2;
+    SequenceState& cache = *call.cache;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     for (const bool is_key : {true, false}) {
         if (!is_key && geometry.values_in_keys) continue;
@@ -201,21 +271,25 @@ void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys
                     const float value = (is_key ? keys : values).host_row(row)[head * width + i];
                     const float stored =
                         store_element(cache.type(), memory, is_key ? i * 64 + lane : lane * width + i, value);
-                    inspect(is_key ? "store_kv (keys)" : "store_kv (values)", stage, row, head * width + i, stored);
+                    inspect(is_key ? "store_kv (keys)" : "store_kv (values)", call.stage, row, head * width + i,
+                            stored);
                 }
             }
         }
     }
 }
 
-void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                          const SequenceState& cache, Tensor out) {
+void ReferenceOps::attend(const VerbCall& call) {
+    const AttentionCall& spec = *call.attention;
+    const Batch& batch = *call.batch;
+    const Tensor queries = call.x, out = call.out;
+    const SequenceState& cache = *call.cache_read;
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
-    const AttentionSpec law_spec{.head_width = geometry.key_width,
-                                 .value_width = geometry.value_width,
-                                 .scale = spec.scale,
-                                 .softcap = spec.softcap,
-                                 .sink = {}};
+    AttentionSpec law_spec{.head_width = geometry.key_width,
+                           .value_width = geometry.value_width,
+                           .scale = spec.scale,
+                           .softcap = spec.softcap,
+                           .sink = {}};
     std::vector<float> key(static_cast<size_t>(geometry.key_width)), value(static_cast<size_t>(geometry.value_width));
     for (int64_t row = 0; row < batch.size(); ++row) {
         const BatchRow& place = batch.rows[static_cast<size_t>(row)];
@@ -243,84 +317,114 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
                 }
                 return value.data();
             };
+            if (call.vector != nullptr) law_spec.sink = call.vector->data[head];
             law::attention_head(law_spec, queries.host_row(row) + head * geometry.key_width, visible, key_at, value_at,
                                 out.host_row(row) + head * geometry.value_width);
         }
     }
-    inspect("attention", stage, out);
+    inspect(call);
 }
 
-void ReferenceOps::gate(Stage stage, Tensor gate, Tensor up, Tensor out) {
-    for (int64_t row = 0; row < out.rows(); ++row) {
-        for (int64_t i = 0; i < out.width(); ++i) {
-            out.host_row(row)[i] = law::silu(gate.host_row(row)[i]) * up.host_row(row)[i];
-        }
-    }
-    inspect("activate", stage, out);
-}
-
-void ReferenceOps::add_rows(Stage stage, Tensor x, Tensor y) {
-    for (int64_t row = 0; row < x.rows(); ++row) {
-        for (int64_t i = 0; i < x.width(); ++i) x.host_row(row)[i] = x.host_row(row)[i] + y.host_row(row)[i];
-    }
-    inspect("add", stage, x);
-}
-
-void ReferenceOps::choose_experts(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
+void ReferenceOps::choose_experts(const VerbCall& call) {
+    const Tensor logits = call.x;
+    const ExpertSlots& routing = call.slots;
+    const int k = call.route->experts_per_row;
     for (int64_t row = 0; row < logits.rows(); ++row) {
-        std::vector<float> probabilities(static_cast<size_t>(logits.width()));
-        law::softmax(logits.host_row(row), logits.width(), probabilities.data());
+        std::vector<float> scores(static_cast<size_t>(logits.width()));
+        const Routing chosen =
+            law::route(*call.route, logits.host_row(row), call.vector == nullptr ? nullptr : call.vector->data,
+                       call.vector2 == nullptr ? nullptr : call.vector2->data, logits.width(), scores.data());
         for (int64_t i = 0; i < logits.width(); ++i)
-            inspect("route", stage, row, i, probabilities[static_cast<size_t>(i)]);
-        Routing chosen = law::top_k(probabilities.data(), logits.width(), spec.experts_per_row);
+            inspect("route", call.stage, row, i, scores[static_cast<size_t>(i)]);
         routing.margins[row] = chosen.margin;
-        if (spec.renormalise) law::renormalise(chosen);
-        for (int j = 0; j < spec.experts_per_row; ++j) {
-            routing.experts[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].expert;
-            routing.weights[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].weight;
+        for (int j = 0; j < k; ++j) {
+            routing.experts[row * k + j] = chosen.experts[static_cast<size_t>(j)].expert;
+            routing.weights[row * k + j] = chosen.experts[static_cast<size_t>(j)].weight;
+            inspect("route", call.stage, row, logits.width() + j, routing.weights[row * k + j]);
         }
     }
 }
 
-void ReferenceOps::multiply_experts(Stage stage, const WeightStack& experts, const ExpertSlots& routing,
-                                    SlotInput input, Tensor x, Tensor out) {
+void ReferenceOps::multiply_experts(const VerbCall& call) {
+    const WeightStack& experts = *call.stack;
+    const ExpertSlots& routing = call.slots;
     std::vector<Operand> operands;
-    for (int64_t slot = 0; slot < out.rows(); ++slot) {
-        operands.emplace_back(experts.first,
-                              x.host_row(input == SlotInput::slot ? slot : slot / routing.experts_per_row));
+    for (int64_t slot = 0; slot < call.out.rows(); ++slot) {
+        const int64_t row = call.slot_input == SlotInput::slot ? slot : slot / routing.experts_per_row;
+        operands.emplace_back(experts.first, call.x.host_row(row));
     }
     for (int64_t expert = 0; expert < experts.count; ++expert) {
         const WeightMatrix weight = experts.at(expert);
         for (int64_t row = 0; row < weight.rows; ++row) {
             const std::vector<std::byte> stored = stored_row(weight, row);
-            for (int64_t slot = 0; slot < out.rows(); ++slot) {
+            for (int64_t slot = 0; slot < call.out.rows(); ++slot) {
                 if (routing.experts[slot] != expert) continue;
-                out.host_row(slot)[row] = dot(weight, row, stored, operands[static_cast<size_t>(slot)]);
+                call.out.host_row(slot)[row] = dot(weight, row, stored, operands[static_cast<size_t>(slot)]);
             }
         }
     }
-    inspect("expert_linear", stage, out);
+    inspect(call);
 }
 
-void ReferenceOps::combine(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-    for (int64_t row = 0; row < y.rows(); ++row) {
-        for (int64_t i = 0; i < y.width(); ++i) {
-            float sum = 0;
-            for (int64_t j = 0; j < routing.experts_per_row; ++j) {
-                const int64_t slot = row * routing.experts_per_row + j;
-                sum = std::fma(routing.weights[slot], slots.host_row(slot)[i], sum);
-            }
-            y.host_row(row)[i] = sum;
+void ReferenceOps::combine(const VerbCall& call) {
+    const int64_t k = call.slots.experts_per_row;
+    each(call, [&](int64_t row, int64_t i) {
+        float sum = 0;
+        for (int64_t slot = row * k; slot < (row + 1) * k; ++slot)
+            sum = std::fma(call.slots.weights[slot], call.x.host_row(slot)[i], sum);
+        return sum;
+    });
+}
+
+// ---- recurrences: row after row of the batch
+
+void ReferenceOps::convolve(const VerbCall& call) {
+    const RecurrenceCall& spec = *call.recurrence;
+    const int64_t channels = call.x.width();
+    std::vector<float> window(static_cast<size_t>(spec.taps));
+    for (int64_t row = 0; row < call.x.rows(); ++row) {
+        const int32_t sequence = call.batch->rows[static_cast<size_t>(row)].sequence;
+        float* columns = call.cache->recurrence(sequence, spec.layer).data() + spec.heads.state_elements();
+        for (int64_t channel = 0; channel < channels; ++channel) {
+            for (int k = 0; k + 1 < spec.taps; ++k) window[static_cast<size_t>(k)] = columns[k * channels + channel];
+            window.back() = call.x.host_row(row)[channel];
+            const float bias = call.vector2 == nullptr ? 0.0f : call.vector2->data[channel];
+            call.out.host_row(row)[channel] = law::silu(
+                law::causal_convolution(call.vector->data + channel * spec.taps, window.data(), spec.taps, bias));
+            for (int k = 0; k + 1 < spec.taps; ++k)
+                columns[k * channels + channel] = window[static_cast<size_t>(k) + 1];
         }
     }
-    inspect("combine_experts", stage, y);
+    inspect(call);
 }
 
-void ReferenceOps::gather(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {
-    for (int64_t row = 0; row < out.rows(); ++row) {
-        for (int64_t i = 0; i < out.width(); ++i) out.host_row(row)[i] = x.host_row(rows[static_cast<size_t>(row)])[i];
+void ReferenceOps::recur(const VerbCall& call) {
+    const RecurrenceHeads& heads = call.recurrence->heads;
+    const int64_t keys = int64_t{heads.key_heads} * heads.key_width;
+    const int64_t values = int64_t{heads.value_heads} * heads.value_width;
+    for (int64_t row = 0; row < call.x.rows(); ++row) {
+        const int32_t sequence = call.batch->rows[static_cast<size_t>(row)].sequence;
+        const float *inputs = call.x.host_row(row), *gates = call.x2.host_row(row);
+        for (int head = 0; head < heads.value_heads; ++head) {
+            float* state = call.cache->recurrence(sequence, call.recurrence->layer).data() +
+                           int64_t{head} * heads.key_width * heads.value_width;
+            const float a = call.vector->data[head], dt_bias = call.vector2->data[head];
+            const float decay = law::decay(a, gates[head], dt_bias);
+            const int64_t key = int64_t{heads.key_head_of(head)} * heads.key_width;
+            const int64_t value = int64_t{head} * heads.value_width;
+            float* out = call.out.host_row(row) + value;
+            if (call.verb == Verb::delta_rule) {
+                law::delta_step(inputs + key, inputs + keys + key, inputs + 2 * keys + value, decay,
+                                law::sigmoid(gates[heads.value_heads + head]), heads.key_width, heads.value_width,
+                                state, out);
+            } else {
+                law::state_space_step(inputs + values + keys + key, inputs + values + key, inputs + value, decay,
+                                      law::softplus(gates[head] + dt_bias), call.vector3->data[head], heads.key_width,
+                                      heads.value_width, state, out);
+            }
+        }
     }
-    inspect("gather_rows", stage, out);
+    inspect(call);
 }
 
 }  // namespace invar

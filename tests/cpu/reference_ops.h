@@ -19,23 +19,23 @@ class ReferenceOps final : public Ops {
     void run(const VerbCall& call) override;
 
   private:
-    void look_up(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out);
-    void normalise(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y);
-    void multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y);
-    void add_vector(Stage stage, Tensor y, const WeightVector& bias);
-    void rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x);
-    void store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache);
-    void attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const SequenceState& cache,
-                Tensor out);
-    void gate(Stage stage, Tensor gate, Tensor up, Tensor out);
-    void add_rows(Stage stage, Tensor x, Tensor y);
-    void choose_experts(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing);
-    void multiply_experts(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
-                          Tensor x, Tensor out);
-    void combine(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y);
-    void gather(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out);
+    void look_up(const VerbCall& call);
+    void normalise(const VerbCall& call);
+    void multiply(const VerbCall& call);
+    void multiply_heads(const VerbCall& call);
+    void rotate(const VerbCall& call);
+    void store(const VerbCall& call);
+    void attend(const VerbCall& call);
+    void choose_experts(const VerbCall& call);
+    void multiply_experts(const VerbCall& call);
+    void combine(const VerbCall& call);
+    void convolve(const VerbCall& call);
+    void recur(const VerbCall& call);
     void inspect(const char* verb, Stage stage, int64_t row, int64_t element, float value);
-    void inspect(const char* verb, Stage stage, Tensor out);
+    void inspect(const VerbCall& call);
+    // out[row][i] = element(row, i) in rising order.
+    template <class Element>
+    void each(const VerbCall& call, const Element& element);
 
     std::deque<std::vector<float>> floats_;
     std::deque<std::vector<int32_t>> integers_;

@@ -10,6 +10,7 @@
 #include "arithmetic/elementary.h"
 #include "arithmetic/float_types.h"
 #include "arithmetic/norm.h"
+#include "arithmetic/recurrence.h"
 #include "arithmetic/rope.h"
 #include "arithmetic/softmax.h"
 #include "comparison.h"
@@ -27,6 +28,11 @@ std::vector<const RowKernels*> kernels_here() {
 
 const std::vector<int64_t> kLengths = {1,  2,   3,   7,   8,   9,   15,  16,  17,  31,  33,  64,   80,
                                        96, 127, 128, 200, 255, 256, 257, 300, 511, 513, 768, 1000, 2560};
+
+// Every kind; a limit that some of the usual numbers pass.
+const ActivationSpec kActivations[] = {{.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
+                                       {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
+                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f}};
 
 TEST(RowKernels, TheTableHasARowForEachTierAndEndsInScalar) {
     ASSERT_EQ(row_kernels().size(), 3u);
@@ -54,21 +60,32 @@ TEST(RowKernels, ElementwiseKernelsEqualTheLaw) {
                 actual = y;
                 kernels->add_scaled(actual.data(), factor, x.data(), n);
                 for (size_t i = 0; i < x.size(); ++i) fused.add(std::fma(factor, x[i], y[i]), actual[i]);
-                kernels->silu_multiply(x.data(), y.data(), n, actual.data());
-                for (size_t i = 0; i < x.size(); ++i) activations.add(law::silu(x[i]) * y[i], actual[i]);
                 actual = x;
-                kernels->silu_multiply(actual.data(), y.data(), n, actual.data());  // in place
-                for (size_t i = 0; i < x.size(); ++i) activations.add(law::silu(x[i]) * y[i], actual[i]);
+                kernels->multiply(actual.data(), y.data(), n);
+                for (size_t i = 0; i < x.size(); ++i) products.add(x[i] * y[i], actual[i]);
+                actual = x;
+                kernels->softcap(actual.data(), 30.0f, n);
+                for (size_t i = 0; i < x.size(); ++i) products.add(law::softcap(x[i], 30.0f), actual[i]);
+                for (const ActivationSpec& spec : kActivations) {
+                    kernels->activate(spec, x.data(), y.data(), n, actual.data());
+                    for (size_t i = 0; i < x.size(); ++i) activations.add(law::activate(spec, x[i], y[i]), actual[i]);
+                    actual = x;
+                    kernels->activate(spec, actual.data(), y.data(), n, actual.data());  // in place
+                    for (size_t i = 0; i < x.size(); ++i) activations.add(law::activate(spec, x[i], y[i]), actual[i]);
+                    if (spec.kind == Activation::clamped_swiglu) continue;
+                    kernels->activate(spec, x.data(), nullptr, n, actual.data());
+                    for (size_t i = 0; i < x.size(); ++i) activations.add(law::activate(spec, x[i]), actual[i]);
+                }
             }
         }
         for (const Comparison* comparison : {&sums, &products, &fused, &activations})
             EXPECT_EQ(comparison->differ(), 0);
-        activations.print(std::string(kernels->name) + " silu_multiply");
+        activations.print(std::string(kernels->name) + " activations");
     }
 }
 
 // Arguments spread over all exponents, and every special value.
-TEST(RowKernels, SiluAndExpAgreeOverTheWholeRangeOfArguments) {
+TEST(RowKernels, ActivationsAndExpAgreeOverTheWholeRangeOfArguments) {
     std::vector<float> arguments = {0.0f,
                                     -0.0f,
                                     INFINITY,
@@ -82,13 +99,20 @@ TEST(RowKernels, SiluAndExpAgreeOverTheWholeRangeOfArguments) {
     for (float x = -115.0f; x < 95.0f; x += 0.00071f) arguments.push_back(x);
     const auto n = static_cast<int64_t>(arguments.size());
     const std::vector<float> ones(arguments.size(), 1.0f);
-    std::vector<float> silu(arguments.size());
-    for (size_t i = 0; i < arguments.size(); ++i) silu[i] = law::silu(arguments[i]);
     for (const RowKernels* kernels : kernels_here()) {
         std::vector<float> actual(arguments.size());
-        kernels->silu_multiply(arguments.data(), ones.data(), n, actual.data());
         Comparison comparison;
-        comparison.add(silu.data(), actual.data(), n);
+        for (const ActivationSpec& spec : kActivations) {
+            kernels->activate(spec, arguments.data(), ones.data(), n, actual.data());
+            for (size_t i = 0; i < arguments.size(); ++i)
+                comparison.add(law::activate(spec, arguments[i], 1.0f), actual[i]);
+        }
+        std::vector<float> steps(arguments.size());
+        kernels->decays(-0.7f, 0.25f, arguments.data(), n, actual.data(), steps.data());
+        for (size_t i = 0; i < arguments.size(); ++i) {
+            comparison.add(law::softplus(arguments[i] + 0.25f), steps[i]);
+            comparison.add(law::decay(-0.7f, arguments[i], 0.25f), actual[i]);
+        }
         // exp is tested through softmax of two logits: a logit that is less than the largest by d gets the probability
         // exp(-d) / (1 + exp(-d)).
         for (float d = 0; d < 110; d += 0.0113f) {
@@ -99,7 +123,7 @@ TEST(RowKernels, SiluAndExpAgreeOverTheWholeRangeOfArguments) {
             comparison.add(expected, probabilities, 2);
         }
         EXPECT_EQ(comparison.differ(), 0) << kernels->name;
-        comparison.print(std::string(kernels->name) + " silu and exp over the whole range");
+        comparison.print(std::string(kernels->name) + " activations, decays and exp over the whole range");
     }
 }
 
@@ -124,6 +148,31 @@ TEST(RowKernels, RmsNormEqualsTheLaw) {
         }
         EXPECT_EQ(comparison.differ(), 0) << kernels->name;
         comparison.print(std::string(kernels->name) + " rms_norm");
+    }
+}
+
+TEST(RowKernels, TheOtherNormsEqualTheLaw) {
+    for (const RowKernels* kernels : kernels_here()) {
+        std::mt19937 random(8);
+        Comparison comparison;
+        for (const int64_t n : kLengths) {
+            for (const Inputs kind : {Inputs::usual, Inputs::hard, Inputs::extreme}) {
+                const auto x = make_inputs(random, n, kind), weight = make_inputs(random, n),
+                           bias = make_inputs(random, n);
+                std::vector<float> expected(x.size()), actual(x.size());
+                law::l2_norm(x.data(), n, 1e-6f, expected.data());
+                kernels->l2_norm(x.data(), n, 1e-6f, actual.data());
+                comparison.add(expected.data(), actual.data(), n);
+                for (const float* added : {bias.data(), static_cast<const float*>(nullptr)}) {
+                    law::layer_norm(x.data(), weight.data(), added, n, 1e-5f, expected.data());
+                    actual = x;
+                    kernels->layer_norm(actual.data(), weight.data(), added, n, 1e-5f, actual.data());  // in place
+                    comparison.add(expected.data(), actual.data(), n);
+                }
+            }
+        }
+        EXPECT_EQ(comparison.differ(), 0) << kernels->name;
+        comparison.print(std::string(kernels->name) + " l2_norm and layer_norm");
     }
 }
 
@@ -254,7 +303,11 @@ TEST(RowKernels, NeighboursOfARowStayUntouched) {
             kernels->add(row, x.data(), n);
             kernels->scale(row, 0.5f, n);
             kernels->add_scaled(row, 2.0f, x.data(), n);
-            kernels->silu_multiply(x.data(), y.data(), n, row);
+            for (const ActivationSpec& spec : kActivations) kernels->activate(spec, x.data(), y.data(), n, row);
+            kernels->multiply(row, x.data(), n);
+            kernels->softcap(row, 5.0f, n);
+            kernels->l2_norm(x.data(), n, 1e-6f, row);
+            kernels->layer_norm(x.data(), y.data(), nullptr, n, 1e-6f, row);
             kernels->rms_norm(x.data(), y.data(), n, 1e-6f, row);
             kernels->softmax(x.data(), n, row);
             if (n % 2 == 0) {

@@ -2,6 +2,8 @@
 // random numbers, caches filled with random keys and values.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -147,6 +149,20 @@ inline bool same_failure(const std::optional<NonFinite>& a, const std::optional<
     const bool same_value = (std::isnan(a->value) && std::isnan(b->value)) || a->value == b->value;
     return a->verb == b->verb && a->stage.layer == b->stage.layer && a->stage.name == b->stage.name &&
            a->row == b->row && a->element == b->element && same_value;
+}
+
+// Runs `verbs` on the reference and on every backend; it returns the tensors it wrote.
+inline void compare_on_all(const std::function<std::vector<Tensor>(Ops&)>& verbs, Comparison& comparison) {
+    ReferenceOps reference;
+    const std::vector<Tensor> expected = verbs(reference);
+    for (Backend& backend : all_backends()) {
+        backend.ops->begin_pass();
+        const std::vector<Tensor> actual = verbs(*backend.ops);
+        const int64_t differed = comparison.differ();
+        for (size_t i = 0; i < expected.size(); ++i) compare(expected[i], actual[i], comparison);
+        EXPECT_EQ(comparison.differ(), differed) << backend.name();
+        EXPECT_TRUE(same_failure(reference.failure(), backend.ops->failure())) << backend.name();
+    }
 }
 
 inline std::unique_ptr<SequenceState> make_cache(const std::vector<KvGeometry>& layers, CacheType type, int64_t pages) {

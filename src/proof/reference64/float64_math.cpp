@@ -173,6 +173,8 @@ double activate(const ActivationSpec& spec, double x, const double* up) {
             return x * sigmoid(x) * factor;
         case Activation::gelu_tanh:
             return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))) * factor;
+        case Activation::gelu:
+            return x / 2 * std::erfc(-x / std::numbers::sqrt2) * factor;
         case Activation::relu_squared:
             return x > 0 || std::isnan(x) ? x * x * factor : 0.0;
         case Activation::sigmoid:
