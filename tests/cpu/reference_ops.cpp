@@ -9,8 +9,8 @@
 #include "arithmetic/float_types.h"
 #include "arithmetic/norm.h"
 #include "arithmetic/quantize.h"
+#include "arithmetic/recurrence.h"
 #include "arithmetic/routing.h"
-#include "arithmetic/softmax.h"
 #include "layout/rows4.h"
 
 namespace invar {
@@ -108,7 +108,9 @@ void ReferenceOps::run(const VerbCall& call) {
         case Verb::embed:
             return look_up(stage, *call.matrix, *call.batch, call.out);
         case Verb::rms_norm:
-            return normalise(stage, call.x, *call.vector, call.epsilon, call.out);
+        case Verb::l2_norm:
+        case Verb::layer_norm:
+            return normalise(call);
         case Verb::linear:
             return multiply(stage, *call.matrix, call.x, call.out);
         case Verb::add_bias:
@@ -118,19 +120,34 @@ void ReferenceOps::run(const VerbCall& call) {
         case Verb::store_kv:
             return store(stage, call.cache_layer, *call.batch, call.x, call.x2, *call.cache);
         case Verb::attention:
-            return attend(stage, *call.attention, *call.batch, call.x, *call.cache_read, call.out);
+            return attend(stage, *call.attention, *call.batch, call.x, *call.cache_read, call.out, call.vector);
         case Verb::activate:
-            return gate(stage, call.x, call.x2, call.out);
+            return gate(stage, *call.activation, call.x, call.x2, call.out);
         case Verb::add:
             return add_rows(stage, call.out, call.x2);
         case Verb::route:
-            return choose_experts(stage, *call.route, call.x, call.slots);
+            return choose_experts(call);
         case Verb::expert_linear:
             return multiply_experts(stage, *call.stack, call.slots, call.slot_input, call.x, call.out);
         case Verb::combine_experts:
             return combine(stage, call.slots, call.x, call.out);
         case Verb::gather_rows:
             return gather(stage, call.x, call.gathered, call.out);
+        case Verb::scale:
+        case Verb::scale_by_position:
+        case Verb::multiply:
+        case Verb::softcap:
+        case Verb::gate_rows:
+        case Verb::copy:
+        case Verb::add_slot_bias:
+            return change_elements(call);
+        case Verb::head_linear:
+            return multiply_heads(stage, *call.stack, call.x, call.out);
+        case Verb::causal_convolution:
+            return convolve(call);
+        case Verb::delta_rule:
+        case Verb::state_space:
+            return recur(call);
         case Verb::count:
             break;
     }
@@ -147,13 +164,20 @@ void ReferenceOps::look_up(Stage stage, const WeightMatrix& table, const Batch& 
     inspect("embed", stage, out);
 }
 
-void ReferenceOps::normalise(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {
-    for (int64_t row = 0; row < x.rows(); ++row) {
-        for (int64_t i = 0; i < x.width(); i += weight.size) {
-            law::rms_norm(x.host_row(row) + i, weight.data, weight.size, epsilon, y.host_row(row) + i);
+void ReferenceOps::normalise(const VerbCall& call) {
+    const int64_t group = call.group;
+    for (int64_t row = 0; row < call.x.rows(); ++row) {
+        for (int64_t i = 0; i < call.x.width(); i += group) {
+            const float* x = call.x.host_row(row) + i;
+            float* y = call.out.host_row(row) + i;
+            const float* weight = call.vector == nullptr ? nullptr : call.vector->data + i % call.vector->size;
+            const float* bias = call.vector2 == nullptr ? nullptr : call.vector2->data;
+            if (call.verb == Verb::rms_norm) law::rms_norm(x, weight, group, call.epsilon, y);
+            if (call.verb == Verb::l2_norm) law::l2_norm(x, group, call.epsilon, y);
+            if (call.verb == Verb::layer_norm) law::layer_norm(x, weight, bias, group, call.epsilon, y);
         }
     }
-    inspect("rms_norm", stage, y);
+    inspect(verb_name(call.verb).data(), call.stage, call.out);
 }
 
 void ReferenceOps::multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y) {
@@ -178,7 +202,8 @@ void ReferenceOps::add_vector(Stage stage, Tensor y, const WeightVector& bias) {
 void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x) {
     std::vector<float> cosines(static_cast<size_t>(table.spec().pairs())), sines(cosines.size());
     for (int64_t row = 0; row < x.rows(); ++row) {
-        table.angles(batch.rows[static_cast<size_t>(row)].position, cosines.data(), sines.data());
+        const int64_t token = row / (x.rows() / batch.size());
+        table.angles(batch.rows[static_cast<size_t>(token)].position, cosines.data(), sines.data());
         for (int64_t i = 0; i < x.width(); i += table.spec().head_width) {
             law::rope(table.spec(), cosines.data(), sines.data(), x.host_row(row) + i);
         }
@@ -189,6 +214,7 @@ void ReferenceOps::rotate(Stage stage, const RopeTable& table, const Batch& batc
 void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(layer)];
     for (const bool is_key : {true, false}) {
+        if (!is_key && geometry.values_in_keys) continue;
         const int64_t width = is_key ? geometry.key_width : geometry.value_width;
         for (int64_t row = 0; row < batch.size(); ++row) {
             const BatchRow& place = batch.rows[static_cast<size_t>(row)];
@@ -208,13 +234,13 @@ void ReferenceOps::store(Stage stage, int layer, const Batch& batch, Tensor keys
 }
 
 void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries,
-                          const SequenceState& cache, Tensor out) {
+                          const SequenceState& cache, Tensor out, const WeightVector* sinks) {
     const KvGeometry geometry = cache.layers()[static_cast<size_t>(spec.layer)];
-    const AttentionSpec law_spec{.head_width = geometry.key_width,
-                                 .value_width = geometry.value_width,
-                                 .scale = spec.scale,
-                                 .softcap = spec.softcap,
-                                 .sink = {}};
+    AttentionSpec law_spec{.head_width = geometry.key_width,
+                           .value_width = geometry.value_width,
+                           .scale = spec.scale,
+                           .softcap = spec.softcap,
+                           .sink = {}};
     std::vector<float> key(static_cast<size_t>(geometry.key_width)), value(static_cast<size_t>(geometry.value_width));
     for (int64_t row = 0; row < batch.size(); ++row) {
         const BatchRow& place = batch.rows[static_cast<size_t>(row)];
@@ -224,6 +250,7 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
             .last = place.position + 1};
         for (int head = 0; head < spec.heads; ++head) {
             const int kv_head = head / (spec.heads / geometry.kv_heads);
+            if (sinks != nullptr) law_spec.sink = sinks->data[head];
             const auto page = [&](int64_t t) {
                 return cache.pages_of(place.sequence, spec.layer)[static_cast<size_t>(t / 64)];
             };
@@ -235,6 +262,7 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
                 return key.data();
             };
             const auto value_at = [&](int64_t t) -> const float* {
+                if (geometry.values_in_keys) return key_at(t);
                 for (int i = 0; i < geometry.value_width; ++i) {
                     value[static_cast<size_t>(i)] = cached(cache.type(), cache.values(spec.layer, page(t), kv_head),
                                                            t % 64 * geometry.value_width + i);
@@ -248,10 +276,12 @@ void ReferenceOps::attend(Stage stage, const AttentionCall& spec, const Batch& b
     inspect("attention", stage, out);
 }
 
-void ReferenceOps::gate(Stage stage, Tensor gate, Tensor up, Tensor out) {
+void ReferenceOps::gate(Stage stage, const ActivationSpec& spec, Tensor gate, Tensor up, Tensor out) {
     for (int64_t row = 0; row < out.rows(); ++row) {
         for (int64_t i = 0; i < out.width(); ++i) {
-            out.host_row(row)[i] = law::silu(gate.host_row(row)[i]) * up.host_row(row)[i];
+            const float x = gate.host_row(row)[i];
+            out.host_row(row)[i] =
+                up.rows() == 0 ? law::activate(spec, x) : law::activate(spec, x, up.host_row(row)[i]);
         }
     }
     inspect("activate", stage, out);
@@ -264,20 +294,103 @@ void ReferenceOps::add_rows(Stage stage, Tensor x, Tensor y) {
     inspect("add", stage, x);
 }
 
-void ReferenceOps::choose_experts(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing) {
-    for (int64_t row = 0; row < logits.rows(); ++row) {
-        std::vector<float> probabilities(static_cast<size_t>(logits.width()));
-        law::softmax(logits.host_row(row), logits.width(), probabilities.data());
-        for (int64_t i = 0; i < logits.width(); ++i)
-            inspect("route", stage, row, i, probabilities[static_cast<size_t>(i)]);
-        Routing chosen = law::top_k(probabilities.data(), logits.width(), spec.experts_per_row);
-        routing.margins[row] = chosen.margin;
-        if (spec.renormalise) law::renormalise(chosen);
-        for (int j = 0; j < spec.experts_per_row; ++j) {
-            routing.experts[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].expert;
-            routing.weights[row * spec.experts_per_row + j] = chosen.experts[static_cast<size_t>(j)].weight;
+// The verbs that change elements in place, and copies.
+void ReferenceOps::change_elements(const VerbCall& call) {
+    const Tensor out = call.out;
+    for (int64_t row = 0; row < out.rows(); ++row) {
+        for (int64_t i = 0; i < out.width(); ++i) {
+            float& x = out.host_row(row)[i];
+            if (call.verb == Verb::scale) x = x * call.factor;
+            if (call.verb == Verb::scale_by_position) {
+                const PositionScale& spec = *call.position_scale;
+                x = x *
+                    law::position_scale(spec.beta, spec.length, call.batch->rows[static_cast<size_t>(row)].position);
+            }
+            if (call.verb == Verb::multiply) x = x * call.vector->data[i % call.vector->size];
+            if (call.verb == Verb::softcap) x = law::softcap(x, call.factor);
+            if (call.verb == Verb::gate_rows) x = x * law::sigmoid(call.x2.host_row(row)[0]);
+            if (call.verb == Verb::copy) x = call.x.host_row(row)[i];
+            if (call.verb == Verb::add_slot_bias) x = x + call.vector->data[call.slots.experts[row] * out.width() + i];
         }
     }
+    inspect(verb_name(call.verb).data(), call.stage, out);
+}
+
+void ReferenceOps::choose_experts(const VerbCall& call) {
+    const Tensor logits = call.x;
+    const ExpertSlots routing = call.slots;
+    const float* bias = call.vector == nullptr ? nullptr : call.vector->data;
+    const float* factors = call.vector2 == nullptr ? nullptr : call.vector2->data;
+    std::vector<float> scores(static_cast<size_t>(logits.width()));
+    for (int64_t row = 0; row < logits.rows(); ++row) {
+        const Routing chosen =
+            law::route(*call.route, logits.host_row(row), bias, factors, logits.width(), scores.data());
+        for (int64_t i = 0; i < logits.width(); ++i)
+            inspect("route", call.stage, row, i, scores[static_cast<size_t>(i)]);
+        routing.margins[row] = chosen.margin;
+        const int64_t count = routing.experts_per_row;
+        for (int64_t j = 0; j < count; ++j) {
+            const RoutedExpert& expert = chosen.experts[static_cast<size_t>(j)];
+            routing.experts[row * count + j] = expert.expert;
+            routing.weights[row * count + j] = expert.weight;
+            inspect("route", call.stage, row, logits.width() + j, expert.weight);
+        }
+    }
+}
+
+void ReferenceOps::multiply_heads(Stage stage, const WeightStack& heads, Tensor x, Tensor out) {
+    for (int64_t row = 0; row < x.rows(); ++row) {
+        const WeightMatrix weight = heads.at(row % heads.count);
+        const Operand operand(weight, x.host_row(row));
+        for (int64_t i = 0; i < weight.rows; ++i) out.host_row(row)[i] = dot(weight, i, stored_row(weight, i), operand);
+    }
+    inspect("head_linear", stage, out);
+}
+
+void ReferenceOps::convolve(const VerbCall& call) {
+    const RecurrenceCall& spec = *call.recurrence;
+    const int64_t channels = call.x.width(), history = spec.taps - 1;
+    for (int64_t row = 0; row < call.batch->size(); ++row) {
+        const int32_t sequence = call.batch->rows[static_cast<size_t>(row)].sequence;
+        float* columns = call.cache->recurrence(sequence, spec.layer).data() + spec.heads.state_elements();
+        for (int64_t channel = 0; channel < channels; ++channel) {
+            std::vector<float> inputs;
+            for (int64_t k = 0; k < history; ++k) inputs.push_back(columns[k * channels + channel]);
+            inputs.push_back(call.x.host_row(row)[channel]);
+            const float bias = call.vector2 == nullptr ? 0.0f : call.vector2->data[channel];
+            call.out.host_row(row)[channel] = law::silu(
+                law::causal_convolution(call.vector->data + channel * spec.taps, inputs.data(), spec.taps, bias));
+            for (int64_t k = 0; k < history; ++k) columns[k * channels + channel] = inputs[static_cast<size_t>(k + 1)];
+        }
+    }
+    inspect("causal_convolution", call.stage, call.out);
+}
+
+void ReferenceOps::recur(const VerbCall& call) {
+    const RecurrenceHeads& heads = call.recurrence->heads;
+    const int64_t keys = int64_t{heads.key_heads} * heads.key_width, width = heads.value_width;
+    const int64_t values = heads.value_heads * width;
+    for (int64_t row = 0; row < call.batch->size(); ++row) {
+        const int32_t sequence = call.batch->rows[static_cast<size_t>(row)].sequence;
+        const float *x = call.x.host_row(row), *gates = call.x2.host_row(row);
+        for (int head = 0; head < heads.value_heads; ++head) {
+            float* state = call.cache->recurrence(sequence, call.recurrence->layer).data() +
+                           int64_t{head} * heads.key_width * width;
+            float* out = call.out.host_row(row) + head * width;
+            const int64_t key = int64_t{heads.key_head_of(head)} * heads.key_width;
+            const float decay = law::decay(call.vector->data[head], gates[head], call.vector2->data[head]);
+            if (call.verb == Verb::delta_rule) {
+                law::delta_step(x + key, x + keys + key, x + 2 * keys + head * width, decay,
+                                law::sigmoid(gates[heads.value_heads + head]), heads.key_width, heads.value_width,
+                                state, out);
+            } else {
+                const float dt = law::softplus(gates[head] + call.vector2->data[head]);
+                law::state_space_step(x + values + keys + key, x + values + key, x + head * width, decay, dt,
+                                      call.vector3->data[head], heads.key_width, heads.value_width, state, out);
+            }
+        }
+    }
+    inspect(verb_name(call.verb).data(), call.stage, call.out);
 }
 
 void ReferenceOps::multiply_experts(Stage stage, const WeightStack& experts, const ExpertSlots& routing,

@@ -20,16 +20,20 @@ class ReferenceOps final : public Ops {
 
   private:
     void look_up(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out);
-    void normalise(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y);
+    void normalise(const VerbCall& call);
     void multiply(Stage stage, const WeightMatrix& weight, Tensor x, Tensor y);
     void add_vector(Stage stage, Tensor y, const WeightVector& bias);
     void rotate(Stage stage, const RopeTable& table, const Batch& batch, Tensor x);
     void store(Stage stage, int layer, const Batch& batch, Tensor keys, Tensor values, SequenceState& cache);
     void attend(Stage stage, const AttentionCall& spec, const Batch& batch, Tensor queries, const SequenceState& cache,
-                Tensor out);
-    void gate(Stage stage, Tensor gate, Tensor up, Tensor out);
+                Tensor out, const WeightVector* sinks);
+    void gate(Stage stage, const ActivationSpec& spec, Tensor gate, Tensor up, Tensor out);
+    void change_elements(const VerbCall& call);
+    void multiply_heads(Stage stage, const WeightStack& heads, Tensor x, Tensor out);
+    void convolve(const VerbCall& call);
+    void recur(const VerbCall& call);
     void add_rows(Stage stage, Tensor x, Tensor y);
-    void choose_experts(Stage stage, const RouteSpec& spec, Tensor logits, ExpertSlots routing);
+    void choose_experts(const VerbCall& call);
     void multiply_experts(Stage stage, const WeightStack& experts, const ExpertSlots& routing, SlotInput input,
                           Tensor x, Tensor out);
     void combine(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y);
