@@ -1,5 +1,6 @@
-// sin and cos of binary64 angles, step by step. The host (trigonometry.h) and device code share this copy, so that a
-// rope table made on a device has the same bits. Callers check that |x| <= kAngleLimit. The coefficients come from
+// sin and cos of binary64 angles and the logarithm, step by step. The host (trigonometry.h) and device code share this
+// copy, so that rope tables and position scales made on a device have the same bits. Callers check that
+// |x| <= kAngleLimit, and that the argument of a logarithm is positive, finite and normal. The coefficients come from
 // tools/fixtures/arithmetic.py (`coefficients`).
 #pragma once
 
@@ -16,6 +17,9 @@ inline constexpr int64_t kShiftBits = 0x4338000000000000;
 inline constexpr double kTwoOverPi = 0x1.45f306dc9c883p-1;
 inline constexpr double kHalfPi1 = 0x1.921fb54442d18p+0, kHalfPi2 = 0x1.1a62633145c07p-54;
 inline constexpr double kHalfPi3 = -0x1.f1976b7ed8fbcp-110;
+inline constexpr double kLn2High = 0x1.62e42fefa2p-1, kLn2Low = 0x1.9ef35793c7673p-41;  // high: 40 bits, n * high is
+                                                                                        // exact
+inline constexpr double kSqrt2 = 0x1.6a09e667f3bcdp+0;
 
 INVAR_DEVICE static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 
@@ -91,6 +95,31 @@ INVAR_DEVICE static inline double cos_of(double x) {
     const Angle angle = reduce(x);
     const double value = angle.quadrant & 1 ? sin_of_reduced(angle.r) : cos_of_reduced(angle.r);
     return angle.quadrant == 1 || angle.quadrant == 2 ? -value : value;
+}
+
+INVAR_DEVICE static inline Double2 log_of(double x) {
+    // Lowest order first; error 2e-20 relative to the function.
+    constexpr double kLog[] = {0x1.5555555555555p-1, 0x1.9999999999c74p-2, 0x1.249249244f921p-2,
+                               0x1.c71c72254b438p-3, 0x1.745cf2920b06ep-3, 0x1.3b1bff17710fdp-3,
+                               0x1.0ffc1bd82186ep-3, 0x1.03faddbb63147p-3, 0x1.5bc40ed045477p-5};
+    const uint64_t bits = __builtin_bit_cast(uint64_t, x);
+    int64_t k = static_cast<int64_t>(bits >> 52) - 1023;
+    double m = __builtin_bit_cast(double, (bits & 0x000fffffffffffffull) | 0x3ff0000000000000ull);
+    if (m > kSqrt2) {
+        m = 0.5 * m;
+        k = k + 1;
+    }
+    // log(m) = 2 atanh(s), s = (m - 1) / (m + 1) as high + low.
+    const double above = m - 1.0;  // exact
+    const Double2 below = two_sum(m, 1.0);
+    const double s = above / below.high;
+    const double s_low = fma(-s, below.low, fma(-s, below.high, above)) / below.high;
+    const double square = s * s;
+    const double tail = fma(s * square, polynomial(kLog, square), 2.0 * s_low);
+    const double n = static_cast<double>(k);
+    const Double2 head = two_sum(n * kLn2High, 2.0 * s);
+    const double rest = head.low + fma(n, kLn2Low, tail);
+    return two_sum(head.high, rest);
 }
 
 }  // namespace invar::law::steps64

@@ -1,9 +1,10 @@
 // Keys, values and attention over the paged cache, in the fixed chunks of 64 positions of the law
 // (arithmetic/attention.h; docs/arithmetic.md, section 5). A block takes up to kQueries queries of one key head that
-// belong to one sequence: 4 or 8 if there are few, 16 or 32 in prompts. Keys and values stream through shared memory in
-// pieces of 8 KiB; one piece is copied while those before it are used. With few queries the chunks of a sequence go to
-// different blocks, which store (m, l, o) of every chunk for a second kernel to merge in order. With many, a block
-// walks its chunks itself. Both run the same code for a chunk, so the split never shows in the bits.
+// belong to one sequence: 4 or 8 if there are few, 16 or 32 in prompts, always 8 where a head is wider than 256. Keys
+// and values stream through shared memory in pieces of 8 KiB; one piece is copied while those before it are used. With
+// few queries the chunks of a sequence go to different blocks, which store (m, l, o) of every chunk for a second kernel
+// to merge in order. With many, a block walks its chunks itself. Both run the same code for a chunk, so the split never
+// shows in the bits. Values that lie in their keys have a kernel of their own (latent_attention.cuh).
 #pragma once
 
 #include "arithmetic/attention.h"
@@ -11,7 +12,7 @@
 
 namespace invar::cuda {
 
-inline constexpr int kMostHeadWidth = 256;
+inline constexpr int kMostHeadWidth = 512;
 inline constexpr int kPieceBytes = 8192;
 
 // The place of a layer's keys and values: page p, head h is at p * page_bytes + keys_at + h * key_head_bytes. Keys are
@@ -20,9 +21,10 @@ struct CacheLayer {
     Global<uint8_t> memory;
     int64_t page_bytes = 0, keys_at = 0, values_at = 0, key_head_bytes = 0, value_head_bytes = 0;
     int kv_heads = 0, key_width = 0, value_width = 0, window = 0;
+    int values_in_keys = 0;  // 1: the values are the first value_width rows of the keys and are not stored
 };
 
-// The rows of a pass, as in its Batch, and each sequence's pages.
+// The rows of a pass, as in its Batch, and each sequence's pages, or its slot in place of page 0.
 struct BatchRows {
     Global<const int32_t> tokens, sequences, positions;  // [rows]
     Global<const int32_t> pages;                         // [sequences][pages_of_sequence]
@@ -75,6 +77,7 @@ store_kv_kernel(StoreArgs args) {
         const float stored = store_cached<kType>(keys, i * kAttentionChunk + lane, args.keys.row(row)[element]);
         inspect(args.key_inspector, row, element, stored);
     }
+    if (cache.values_in_keys != 0) return;
     for (int i = simt::thread_index(); i < cache.value_width; i += 64) {
         const int64_t element = head * cache.value_width + i;
         const float stored = store_cached<kType>(values, lane * cache.value_width + i, args.values.row(row)[element]);
@@ -88,6 +91,7 @@ struct AttentionArgs {
     Rows queries, out;
     int heads = 0;
     float scale = 0, softcap = 0;
+    Global<const float> sinks;                    // [heads], or empty
     Global<const int32_t> tile_first, tile_rows;  // [tiles]: consecutive rows of one sequence
     // Chunks split over blocks: [rows][heads][chunks] results that merge_kernel merges. Null: a block walks all chunks.
     Global<float> chunk_m, chunk_l, chunk_o;
@@ -134,26 +138,117 @@ SIMT_DEVICE VisibleRange part_of_chunk(const VisibleRange& all, int64_t chunk) {
     return {all.first > start ? all.first - start : 0, last < kAttentionChunk ? last : kAttentionChunk};
 }
 
-// The shared memory of a block. Rows of queries and scores are four floats longer than needed, which spreads them over
-// the banks.
-template <CacheType kType, int kThreads, int kQueries>
-struct AttentionBlock {
-    static constexpr int kElementBytes = kType == CacheType::f32 ? 4 : 2;
+// The queries of a block in shared memory, their scores of a chunk and what the threads tell each other about them.
+// Rows of queries and scores are four floats longer than needed, which spreads them over the banks.
+template <int kThreads, int kQueries>
+struct QueryBlock {
     static constexpr int kChunk = static_cast<int>(kAttentionChunk);
     static constexpr int kParts = kThreads / kChunk, kOwn = kQueries / kParts;  // queries of a thread's scores
     static constexpr int kStride = kQueries + 4;
-    static constexpr int kSlots = kQueries <= 8 ? 4 : 2;                     // pieces in flight
-    static constexpr int kWidth = kThreads;                                  // largest width of a head
-    static constexpr int kKeyRows = kPieceBytes / (kChunk * kElementBytes);  // elements in a piece of keys
-    static constexpr int kValueRows = kPieceBytes / (kThreads * kElementBytes), kValuePieces = kChunk / kValueRows;
 
-    simt::Shared<float> query;       // [kWidth][kStride]
+    simt::Shared<float> query;       // [width][kStride]
     simt::Shared<float> score;       // [64][kStride]: scores, then exp(score - m)
-    simt::Shared<Words4> ring;       // [kSlots][kPieceBytes / 16]
     simt::Shared<uint32_t> mask;     // [64]: the queries that see the position
     simt::Shared<float> m, l, a, b;  // [kQueries]: the chunk's m, the state's l, factors of the merge
     simt::Shared<int32_t> seen_first, seen_last,
         merge;  // [kQueries]; merge: 0 unseen, 1 the first chunk, 2 a later one
+
+    // of_queries: [4 * kQueries]; seen: [3 * kQueries]
+    SIMT_DEVICE void place(simt::Shared<float> queries, simt::Shared<float> scores, simt::Shared<uint32_t> masks,
+                           simt::Shared<float> of_queries, simt::Shared<int32_t> seen) {
+        query = queries;
+        score = scores;
+        mask = masks;
+        m = of_queries;
+        l = of_queries + kQueries;
+        a = of_queries + 2 * kQueries;
+        b = of_queries + 3 * kQueries;
+        seen_first = seen;
+        seen_last = seen + kQueries;
+        merge = seen + 2 * kQueries;
+    }
+
+    // ---- scores
+
+    SIMT_DEVICE void load_queries(const AttentionArgs& args, const QueryTile& tile) {
+        const int width = args.cache.key_width;
+        for (int i = simt::thread_index(); i < kQueries * width; i += kThreads) {
+            const int q = i / width, place = i % width;
+            float value = 0.0f;  // for a query that does not exist
+            if (q < tile.count) value = args.queries.row(tile.row(q))[int64_t{tile.head(q)} * width + place];
+            query[place * kStride + q] = value;
+        }
+    }
+    template <int kCount>
+    SIMT_DEVICE static void load_floats(simt::Shared<float> from, float (&to)[kCount]) {
+        if constexpr (kCount % 4 == 0) {
+            SIMT_UNROLL
+            for (int i = 0; i < kCount / 4; ++i) {
+                const simt::Floats4 four = simt::view<simt::Floats4>(from)[i];
+                for (int j = 0; j < 4; ++j) to[4 * i + j] = four.f[j];
+            }
+        } else if constexpr (kCount == 1) {
+            to[0] = from[0];
+        } else {
+            static_assert(kCount == 2);
+            const Words2 two = simt::view<Words2>(from)[0];
+            for (int j = 0; j < 2; ++j) to[j] = simt::as_float(two.w[j]);
+        }
+    }
+    SIMT_DEVICE void store_scores(const AttentionArgs& args, const float (&dot)[kOwn]) const {
+        const int t = simt::thread_index() % kChunk, first = simt::thread_index() / kChunk * kOwn;
+        SIMT_UNROLL
+        for (int n = 0; n < kOwn; ++n) {
+            float s = dot[n] * args.scale;
+            if (args.softcap != 0.0f) s = args.softcap * law::steps::tanh(simt::divide(s, args.softcap));
+            score[t * kStride + first + n] = s;
+        }
+    }
+
+    // ---- exponentials: a warp handles one query at a time, a lane two positions. The order of a maximum does not
+    // matter: if a score is NaN, l and o become NaN with any maximum.
+    SIMT_DEVICE void exponentials(const QueryTile& tile) const {
+        const int lane = simt::lane_index(), thread = simt::thread_index();
+        if (thread < kChunk) {
+            uint32_t seeing = 0;
+            for (int q = 0; q < tile.count; ++q) {
+                const int32_t first = seen_first[q], last = seen_last[q];
+                if (first >= last || (thread >= first && thread < last)) seeing |= 1u << q;
+            }
+            mask[thread] = seeing;
+        }
+        for (int q = simt::warp_index(); q < tile.count; q += kThreads / simt::kWarp) {
+            const int32_t first = seen_first[q], last = seen_last[q];
+            if (first >= last) continue;  // the same for all lanes
+            const float s[2] = {score[lane * kStride + q], score[(lane + simt::kWarp) * kStride + q]};
+            float largest = simt::as_float(0xFF800000u);  // -infinity
+            for (int i = 0; i < 2; ++i) {
+                const int t = lane + i * simt::kWarp;
+                if (t >= first && t < last) largest = s[i] > largest ? s[i] : largest;
+            }
+            for (int bits = 16; bits > 0; bits /= 2) {
+                const float other = simt::shuffle_xor(largest, bits);
+                largest = other > largest ? other : largest;
+            }
+            for (int i = 0; i < 2; ++i) score[(lane + i * simt::kWarp) * kStride + q] = law::steps::exp(s[i] - largest);
+            if (lane == 0) m[q] = largest;
+        }
+    }
+};
+
+// A block whose keys and values stream through shared memory.
+template <CacheType kType, int kThreads, int kQueries>
+struct AttentionBlock : QueryBlock<kThreads, kQueries> {
+    using Base = QueryBlock<kThreads, kQueries>;
+    using Base::kChunk, Base::kOwn, Base::kStride;
+    using Base::query, Base::score, Base::mask;
+    static constexpr int kElementBytes = kType == CacheType::f32 ? 4 : 2;
+    static constexpr int kSlots = kQueries <= 8 && kThreads <= 256 ? 4 : 2;  // pieces in flight
+    static constexpr int kWidth = kThreads;                                  // largest width of a head
+    static constexpr int kKeyRows = kPieceBytes / (kChunk * kElementBytes);  // elements in a piece of keys
+    static constexpr int kValueRows = kPieceBytes / (kThreads * kElementBytes), kValuePieces = kChunk / kValueRows;
+
+    simt::Shared<Words4> ring;  // [kSlots][kPieceBytes / 16]
 
     // ---- the stream of pieces: keys, then values of each chunk
 
@@ -197,31 +292,6 @@ struct AttentionBlock {
         return kType == CacheType::f16 ? simt::f16_to_float(bits) : simt::as_float(static_cast<uint32_t>(bits) << 16);
     }
 
-    // ---- scores
-
-    SIMT_DEVICE void load_queries(const AttentionArgs& args, const QueryTile& tile) {
-        const int width = args.cache.key_width;
-        for (int i = simt::thread_index(); i < kQueries * width; i += kThreads) {
-            const int q = i / width, place = i % width;
-            float value = 0.0f;  // for a query that does not exist
-            if (q < tile.count) value = args.queries.row(tile.row(q))[int64_t{tile.head(q)} * width + place];
-            query[place * kStride + q] = value;
-        }
-    }
-    template <int kCount>
-    SIMT_DEVICE static void load_floats(simt::Shared<float> from, float (&to)[kCount]) {
-        if constexpr (kCount % 4 == 0) {
-            SIMT_UNROLL
-            for (int i = 0; i < kCount / 4; ++i) {
-                const simt::Floats4 four = simt::view<simt::Floats4>(from)[i];
-                for (int j = 0; j < 4; ++j) to[4 * i + j] = four.f[j];
-            }
-        } else {
-            static_assert(kCount == 2);
-            const Words2 two = simt::view<Words2>(from)[0];
-            for (int j = 0; j < 2; ++j) to[j] = simt::as_float(two.w[j]);
-        }
-    }
     // law::attention_score of a position and kOwn queries, a piece of the keys' elements at a time.
     SIMT_DEVICE void add_keys(int slot, int rows, int first_row, float (&dot)[kOwn]) const {
         const int t = simt::thread_index() % kChunk, first = simt::thread_index() / kChunk * kOwn;
@@ -229,51 +299,11 @@ struct AttentionBlock {
         for (int i = 0; i < rows; ++i) {
             const float key = element(slot, i * kChunk + t);
             float of_query[kOwn];
-            load_floats(query + ((first_row + i) * kStride + first), of_query);
+            Base::load_floats(query + ((first_row + i) * kStride + first), of_query);
             SIMT_UNROLL
             for (int n = 0; n < kOwn; ++n) dot[n] = simt::fma(of_query[n], key, dot[n]);
         }
     }
-    SIMT_DEVICE void store_scores(const AttentionArgs& args, const float (&dot)[kOwn]) const {
-        const int t = simt::thread_index() % kChunk, first = simt::thread_index() / kChunk * kOwn;
-        SIMT_UNROLL
-        for (int n = 0; n < kOwn; ++n) {
-            float s = dot[n] * args.scale;
-            if (args.softcap != 0.0f) s = args.softcap * law::steps::tanh(simt::divide(s, args.softcap));
-            score[t * kStride + first + n] = s;
-        }
-    }
-
-    // ---- exponentials: a warp handles one query at a time, a lane two positions. The order of a maximum does not
-    // matter: if a score is NaN, l and o become NaN with any maximum.
-    SIMT_DEVICE void exponentials(const QueryTile& tile) const {
-        const int lane = simt::lane_index(), thread = simt::thread_index();
-        if (thread < kChunk) {
-            uint32_t seeing = 0;
-            for (int q = 0; q < tile.count; ++q) {
-                const int32_t first = seen_first[q], last = seen_last[q];
-                if (first >= last || (thread >= first && thread < last)) seeing |= 1u << q;
-            }
-            mask[thread] = seeing;
-        }
-        for (int q = simt::warp_index(); q < tile.count; q += kThreads / simt::kWarp) {
-            const int32_t first = seen_first[q], last = seen_last[q];
-            if (first >= last) continue;  // the same for all lanes
-            const float s[2] = {score[lane * kStride + q], score[(lane + simt::kWarp) * kStride + q]};
-            float largest = simt::as_float(0xFF800000u);  // -infinity
-            for (int i = 0; i < 2; ++i) {
-                const int t = lane + i * simt::kWarp;
-                if (t >= first && t < last) largest = s[i] > largest ? s[i] : largest;
-            }
-            for (int bits = 16; bits > 0; bits /= 2) {
-                const float other = simt::shuffle_xor(largest, bits);
-                largest = other > largest ? other : largest;
-            }
-            for (int i = 0; i < 2; ++i) score[(lane + i * simt::kWarp) * kStride + q] = law::steps::exp(s[i] - largest);
-            if (lane == 0) m[q] = largest;
-        }
-    }
-
     // ---- values: o of the chunk for one element, every query, positions in rising order
 
     SIMT_DEVICE void add_values(int slot, int width, int place, int first_position, uint32_t all,
@@ -284,7 +314,7 @@ struct AttentionBlock {
             if (seeing == 0) continue;
             const float value = element(slot, i * width + place);
             float e[kQueries];
-            load_floats(score + (first_position + i) * kStride, e);
+            Base::load_floats(score + (first_position + i) * kStride, e);
             if (seeing == all) {
                 SIMT_UNROLL
                 for (int q = 0; q < kQueries; ++q) o[q] = simt::fma(e[q], value, o[q]);
@@ -340,6 +370,70 @@ SIMT_DEVICE void sum_and_merge(const AttentionArgs& args, const Block& block, co
     block.l[q] = state.l;
 }
 
+// Merges the sink of a query into its state: a chunk of one score whose value is zero.
+template <class Block>
+SIMT_DEVICE void merge_sink(const AttentionArgs& args, const Block& block, const QueryTile& tile, int q,
+                            const QueryState& state) {
+    const float sink = args.sinks[tile.head(q)];
+    const float larger = sink > state.m ? sink : state.m;
+    const float a = law::steps::exp(state.m - larger), b = law::steps::exp(sink - larger);
+    block.a[q] = a;
+    block.b[q] = b;
+    block.l[q] = simt::fma(state.l, a, b);  // the sink's l is 1
+}
+
+// Takes one element of the chunk's values, of every query, into the queries' states, or stores it where chunks are
+// split over blocks.
+template <class Block, int kQueries>
+SIMT_DEVICE void take_values(const AttentionArgs& args, const Block& block, const QueryTile& tile, int64_t chunk,
+                             int element, const float (&of_chunk)[kQueries], float (&o)[kQueries]) {
+    const bool split = !simt::is_null(args.chunk_m);
+    SIMT_UNROLL
+    for (int q = 0; q < kQueries; ++q) {
+        if (q >= tile.count) continue;
+        const int32_t how = block.merge[q];
+        if (how == 0) continue;
+        if (split) {
+            const int64_t place = (tile.row(q) * args.heads + tile.head(q)) * args.chunks + chunk;
+            args.chunk_o[place * args.cache.value_width + element] = of_chunk[q];
+        } else if (how == 1) {
+            o[q] = of_chunk[q];
+        } else {
+            o[q] = simt::fma(o[q], block.a[q], of_chunk[q] * block.b[q]);
+        }
+    }
+}
+
+// The result of one element of every query.
+template <class Block, int kQueries>
+SIMT_DEVICE void finish_values(const AttentionArgs& args, const Block& block, const QueryTile& tile, int element,
+                               float (&o)[kQueries]) {
+    SIMT_UNROLL
+    for (int q = 0; q < kQueries; ++q) {
+        if (q >= tile.count) continue;
+        if (!simt::is_null(args.sinks)) o[q] = simt::fma(o[q], block.a[q], 0.0f * block.b[q]);
+        const int64_t at = int64_t{tile.head(q)} * args.cache.value_width + element;
+        const float result = simt::divide(o[q], block.l[q]);
+        args.out.row(tile.row(q))[at] = result;
+        inspect(args.inspector, tile.row(q), at, result);
+    }
+}
+
+// The chunks that a block walks.
+struct ChunkRange {
+    int64_t first, last;
+};
+// Positions rise with the rows of a tile, so its first row sees the earliest and its last row the latest chunk. Where
+// chunks are split over blocks, it is one chunk, or none (first > last).
+SIMT_DEVICE ChunkRange chunks_of_block(const AttentionArgs& args, const QueryTile& tile) {
+    const int64_t first = visible(args, tile.row(0)).first / kAttentionChunk;
+    const int64_t last = (visible(args, tile.row(tile.count - 1)).last - 1) / kAttentionChunk;
+    if (simt::is_null(args.chunk_m)) return {first, last};
+    const int64_t mine = simt::block_index_z();
+    if (mine < first || mine > last) return {1, 0};
+    return {mine, mine};
+}
+
 // Grid: (tiles, kv_heads * parts, chunks or 1). kThreads >= the widths of keys and values.
 template <CacheType kType, int kThreads, int kQueries>
 SIMT_KERNEL(kThreads)
@@ -354,26 +448,11 @@ attention_kernel(AttentionArgs args) {
     const CacheLayer& cache = args.cache;
     const QueryTile tile = query_tile<kQueries>(args);
     if (tile.count <= 0) return;
-    const bool split = !simt::is_null(args.chunk_m);
-    // Positions rise with the rows of a tile, so its first row sees the earliest and its last row the latest chunk.
-    int64_t first_chunk = visible(args, tile.row(0)).first / kAttentionChunk;
-    int64_t last_chunk = (visible(args, tile.row(tile.count - 1)).last - 1) / kAttentionChunk;
-    if (split) {
-        const int64_t mine = simt::block_index_z();
-        if (mine < first_chunk || mine > last_chunk) return;
-        first_chunk = last_chunk = mine;
-    }
-    Block block{.query = query,
-                .score = score,
-                .ring = ring,
-                .mask = mask,
-                .m = of_queries,
-                .l = of_queries + kQueries,
-                .a = of_queries + 2 * kQueries,
-                .b = of_queries + 3 * kQueries,
-                .seen_first = seen,
-                .seen_last = seen + kQueries,
-                .merge = seen + 2 * kQueries};
+    const auto [first_chunk, last_chunk] = chunks_of_block(args, tile);
+    if (first_chunk > last_chunk) return;
+    Block block;
+    block.place(query, score, mask, of_queries, seen);
+    block.ring = ring;
     block.key_pieces = (cache.key_width + Block::kKeyRows - 1) / Block::kKeyRows;
     block.last_chunk = last_chunk;
     block.issued_chunk = first_chunk;
@@ -413,30 +492,15 @@ attention_kernel(AttentionArgs args) {
                 block.add_values(slot, cache.value_width, thread, piece * Block::kValueRows, all, of_chunk);
             slot = (slot + 1) % Block::kSlots;
         }
-        SIMT_UNROLL
-        for (int q = 0; q < kQueries; ++q) {
-            if (q >= tile.count || !has_element) continue;
-            const int32_t how = block.merge[q];
-            if (how == 0) continue;
-            if (split) {
-                const int64_t place = (tile.row(q) * args.heads + tile.head(q)) * args.chunks + chunk;
-                args.chunk_o[place * cache.value_width + thread] = of_chunk[q];
-            } else if (how == 1) {
-                o[q] = of_chunk[q];
-            } else {
-                o[q] = simt::fma(o[q], block.a[q], of_chunk[q] * block.b[q]);
-            }
-        }
+        if (has_element) take_values(args, block, tile, chunk, thread, of_chunk, o);
     }
-    if (split || !has_element) return;
-    SIMT_UNROLL
-    for (int q = 0; q < kQueries; ++q) {
-        if (q >= tile.count) continue;
-        const int64_t at = int64_t{tile.head(q)} * cache.value_width + thread;
-        const float result = simt::divide(o[q], block.l[q]);
-        args.out.row(tile.row(q))[at] = result;
-        inspect(args.inspector, tile.row(q), at, result);
+    if (!simt::is_null(args.chunk_m)) return;
+    if (!simt::is_null(args.sinks)) {
+        simt::sync_block();
+        if (thread < tile.count) merge_sink(args, block, tile, thread, state);
+        simt::sync_block();
     }
+    if (has_element) finish_values(args, block, tile, thread, o);
 }
 
 // Merges the chunks of a query in rising order. The lanes of each warp compute the factors of 32 chunks; the maximum
@@ -481,6 +545,13 @@ attention_merge_kernel(AttentionArgs args) {
         }
     }
     if (!has_element) return;
+    if (!simt::is_null(args.sinks)) {
+        const float sink = args.sinks[head];
+        const float larger = sink > m ? sink : m;
+        const float a = law::steps::exp(m - larger), b = law::steps::exp(sink - larger);
+        l = simt::fma(l, a, b);
+        o = simt::fma(o, a, 0.0f * b);
+    }
     const int64_t at = int64_t{head} * width + element;
     const float result = simt::divide(o, l);
     args.out.row(row)[at] = result;

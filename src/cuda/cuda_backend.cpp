@@ -13,9 +13,14 @@
 namespace invar {
 namespace {
 
-// The largest sizes that kernels index (failure.cuh, attention.cuh, routing.cuh); CudaOps checks the same.
-constexpr AcceleratorLimits kLimits = {
-    .rows = (1 << 16) - 1, .row_elements = (1 << 22) - 1, .head_width = 256, .experts = 1024};
+// The largest sizes that kernels index (failure.cuh, attention.cuh, latent_attention.cuh, routing.cuh); CudaOps checks
+// the same.
+constexpr AcceleratorLimits kLimits = {.rows = (1 << 16) - 1,
+                                       .row_elements = (1 << 22) - 1,
+                                       .head_width = 512,
+                                       .latent_key_width = 576,
+                                       .latent_value_width = 512,
+                                       .experts = 1024};
 
 class CudaProbes final : public AcceleratorProbes {
   public:

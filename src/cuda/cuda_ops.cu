@@ -1,5 +1,6 @@
 // Scratch, control arrays, finding the body that computes a call, and the verbs that work row by row. See cuda_ops.h;
-// products: cuda_ops_linear.cu; rope, cache and attention: cuda_ops_positions.cu.
+// verbs of single elements: cuda_ops_elements.cu; products: cuda_ops_linear.cu; rope, cache and attention:
+// cuda_ops_positions.cu; recurrences: cuda_ops_recurrences.cu.
 #include "cuda/cuda_ops.h"
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "cuda/cuda_ops_control.cuh"
 #include "cuda/kernel_loading.h"
 #include "cuda/product_formats.h"
+#include "cuda/recurrence.cuh"
 #include "cuda/routing.cuh"
 
 namespace invar {
@@ -225,11 +227,12 @@ void CudaOps::bring_pages(const Batch& batch, const SequenceState& cache) {
     CHECK(std::ssize(cache.groups()) <= settings_.page_tables, "groups are as many as planned");
     for (const BatchRow& row : batch.rows) {
         for (int group = 0; group < std::ssize(cache.groups()); ++group) {
-            if (cache.groups()[static_cast<size_t>(group)].kind == GroupKind::recurrence) continue;
             const std::span<const int32_t> table = cache.table(row.sequence, group);
+            const bool is_slot = cache.groups()[static_cast<size_t>(group)].kind == GroupKind::recurrence;
             CHECK(row.sequence < settings_.sequences && std::ssize(table) <= control.pages_of_sequence,
                   "sequences and positions are at most as many as planned");
-            CHECK(row.position / kPagePositions < std::ssize(table), "room was reserved before the pass");
+            CHECK((is_slot ? 0 : row.position / kPagePositions) < std::ssize(table),
+                  "room was reserved before the pass");
             // Pages that a window has given back are not read; page 0 stands for them.
             int32_t* const to = &pages[static_cast<size_t>(control.table_at(group, row.sequence))];
             std::ranges::transform(table, to, [](int32_t page) { return std::max(page, 0); });
@@ -244,23 +247,21 @@ void CudaOps::bring_pages(const Batch& batch, const SequenceState& cache) {
 // ---- finding the body that computes a call
 
 const CudaOps::Body* CudaOps::body_of(Verb verb) {
-    static const VerbTable<Body> kTable({row_bodies(), product_bodies(), position_bodies()});
+    static const VerbTable<Body> kTable(
+        {row_bodies(), element_bodies(), product_bodies(), position_bodies(), recurrence_bodies()});
     return kTable.find(verb);
 }
 
 // The forms of a verb that have a kernel here.
 static bool has_form(const VerbCall& call) {
     switch (call.verb) {
-        case Verb::activate:
-            return call.activation->kind == Activation::silu && call.x2.rows() > 0;
-        case Verb::rms_norm:
-            return call.vector != nullptr && call.vector->size == call.group;
-        case Verb::attention:
-            return call.vector == nullptr;
-        case Verb::route:
-            return *call.route == RouteSpec{.experts_per_row = call.route->experts_per_row,
-                                            .renormalise = call.route->renormalise} &&
-                   call.vector == nullptr && call.vector2 == nullptr;
+        case Verb::causal_convolution:
+            return call.recurrence->taps <= kMostTaps;
+        case Verb::delta_rule:
+        case Verb::state_space:
+            return call.recurrence->heads.key_width <= kMostStateKeys;
+        case Verb::head_linear:
+            return call.stack->count <= kMostExperts;
         default:
             return true;
     }
@@ -288,23 +289,6 @@ void CudaOps::run_together(std::span<const VerbCall> calls) {
 }
 
 // ---- row by row
-
-namespace {
-
-void check_same_shape(Tensor a, Tensor b) {
-    CHECK(a.rows() == b.rows() && a.width() == b.width(), "the operands of an elementwise verb have one shape");
-}
-
-simt::Grid parts_grid(Tensor out, const char* name) {
-    return {.x = parts_of(out.width(), kPartThreads),
-            .y = static_cast<int>(out.rows()),
-            .threads = kPartThreads,
-            .name = name};
-}
-
-simt::Global<const float> vector_of(const WeightVector& weight) { return simt::global(weight.data, weight.size); }
-
-}  // namespace
 
 struct CudaOps::RowVerbs {
     static void embed(CudaOps& cuda, const VerbCall& call) {
@@ -334,65 +318,36 @@ struct CudaOps::RowVerbs {
         CHECK(is_float, "the plan brings no format to the device that has no kernels there");
     }
 
-    static void rms_norm(CudaOps& cuda, const VerbCall& call) {
+    template <class Kernel>
+    static void normalise(CudaOps& cuda, const VerbCall& call, const char* name, Kernel kernel) {
         const Tensor x = call.x, y = call.out;
-        const WeightVector& weight = *call.vector;
         check_same_shape(x, y);
-        CHECK(call.group == weight.size && x.width() % weight.size == 0,
-              "a row is a whole number of normalised groups");
+        CHECK(call.group > 0 && x.width() % call.group == 0, "a row is a whole number of normalised groups");
+        CHECK(call.vector == nullptr || call.vector->size % call.group == 0, "a weight of a norm has whole groups");
         if (cuda.settings_.measuring) return;
         const NormArgs args{.x = rows_of(x),
                             .y = rows_of(y),
-                            .weight = vector_of(weight),
-                            .size = weight.size,
+                            .weight = vector_of(call.vector),
+                            .weight_size = call.vector == nullptr ? 0 : call.vector->size,
+                            .bias = vector_of(call.vector2),
+                            .size = call.group,
                             .epsilon = call.epsilon,
                             .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
         simt::launch(stream_of(cuda.settings_.device),
-                     {.x = static_cast<int>(x.width() / weight.size),
+                     {.x = static_cast<int>(x.width() / call.group),
                       .y = static_cast<int>(x.rows()),
                       .threads = kReduceThreads,
-                      .name = "rms_norm"},
-                     rms_norm_kernel, args);
+                      .name = name},
+                     kernel, args);
     }
-
-    static void add_bias(CudaOps& cuda, const VerbCall& call) {
-        const Tensor y = call.out;
-        const WeightVector& bias = *call.vector;
-        CHECK(y.width() == bias.size, "a bias has an element for each of the row");
-        if (cuda.settings_.measuring) return;
-        // The kernel only reads b; the const is removed so that one type Rows suffices.
-        const Rows every_row{.data = simt::global(const_cast<float*>(bias.data), bias.size), .stride = 0};
-        const ElementArgs args{.a = rows_of(y),
-                               .b = every_row,
-                               .out = rows_of(y),
-                               .width = y.width(),
-                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
-        simt::launch(stream_of(cuda.settings_.device), parts_grid(y, "add_bias"), add_kernel, args);
+    static void rms_norm(CudaOps& cuda, const VerbCall& call) {
+        normalise(cuda, call, "rms_norm", root_norm_kernel<true>);
     }
-
-    static void activate(CudaOps& cuda, const VerbCall& call) {
-        const Tensor gate = call.x, up = call.x2, out = call.out;
-        check_same_shape(gate, up);
-        check_same_shape(gate, out);
-        if (cuda.settings_.measuring) return;
-        const ElementArgs args{.a = rows_of(gate),
-                               .b = rows_of(up),
-                               .out = rows_of(out),
-                               .width = out.width(),
-                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
-        simt::launch(stream_of(cuda.settings_.device), parts_grid(out, "silu_multiply"), silu_multiply_kernel, args);
+    static void l2_norm(CudaOps& cuda, const VerbCall& call) {
+        normalise(cuda, call, "l2_norm", root_norm_kernel<false>);
     }
-
-    static void add(CudaOps& cuda, const VerbCall& call) {
-        const Tensor x = call.out, y = call.x2;
-        check_same_shape(x, y);
-        if (cuda.settings_.measuring) return;
-        const ElementArgs args{.a = rows_of(x),
-                               .b = rows_of(y),
-                               .out = rows_of(x),
-                               .width = x.width(),
-                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
-        simt::launch(stream_of(cuda.settings_.device), parts_grid(x, "add"), add_kernel, args);
+    static void layer_norm(CudaOps& cuda, const VerbCall& call) {
+        normalise(cuda, call, "layer_norm", layer_norm_kernel);
     }
 
     static void gather_rows(CudaOps& cuda, const VerbCall& call) {
@@ -417,16 +372,19 @@ struct CudaOps::RowVerbs {
     static void route(CudaOps& cuda, const VerbCall& call) {
         const Tensor logits = call.x;
         const ExpertSlots& routing = call.slots;
-        const int experts = static_cast<int>(logits.width()), k = call.route->experts_per_row;
+        const RouteSpec& spec = *call.route;
+        const int experts = static_cast<int>(logits.width()), k = spec.experts_per_row;
         CHECK(k >= 1 && k <= experts && experts <= kMostExperts, "a model chooses among at most 1024 experts");
+        CHECK(spec.groups >= 1 && experts % spec.groups == 0, "groups of experts have one size");
         CHECK(routing.rows == logits.rows() && routing.experts_per_row == k,
               "routing has k slots for each row of logits");
         if (cuda.settings_.measuring) return;
         const int64_t slots = routing.rows * k;
         const RouteArgs args{.logits = rows_of(logits),
                              .experts = experts,
-                             .chosen = k,
-                             .renormalise = call.route->renormalise ? 1 : 0,
+                             .spec = spec,
+                             .selection_bias = vector_of(call.vector),
+                             .factors = vector_of(call.vector2),
                              .expert_of_slot = simt::global(routing.experts, slots),
                              .weight_of_slot = simt::global(routing.weights, slots),
                              .margins = simt::global(routing.margins, routing.rows),
@@ -455,14 +413,17 @@ struct CudaOps::RowVerbs {
 
 std::span<const CudaOps::Body> CudaOps::row_bodies() {
     static constexpr Body kBodies[] = {
-        {Verb::embed, RowVerbs::embed},       {Verb::rms_norm, RowVerbs::rms_norm},
-        {Verb::add_bias, RowVerbs::add_bias}, {Verb::activate, RowVerbs::activate},
-        {Verb::add, RowVerbs::add},           {Verb::gather_rows, RowVerbs::gather_rows},
-        {Verb::route, RowVerbs::route},       {Verb::combine_experts, RowVerbs::combine_experts},
+        {Verb::embed, RowVerbs::embed},
+        {Verb::rms_norm, RowVerbs::rms_norm},
+        {Verb::l2_norm, RowVerbs::l2_norm},
+        {Verb::layer_norm, RowVerbs::layer_norm},
+        {Verb::gather_rows, RowVerbs::gather_rows},
+        {Verb::route, RowVerbs::route},
+        {Verb::combine_experts, RowVerbs::combine_experts},
     };
     return kBodies;
 }
 
-const void* cuda::kernel_of_verbs() { return reinterpret_cast<const void*>(add_kernel); }
+const void* cuda::kernel_of_verbs() { return reinterpret_cast<const void*>(gather_kernel); }
 
 }  // namespace invar

@@ -68,10 +68,13 @@ class CudaOps final : public AcceleratorOps {
         // Computes several calls as one where that is faster; otherwise nullptr.
         void (*run_together)(CudaOps& cuda, std::span<const VerbCall> calls) = nullptr;
     };
-    struct RowVerbs;                                 // the bodies that work row by row (cuda_ops.cu)
-    static std::span<const Body> row_bodies();       // cuda_ops.cu
-    static std::span<const Body> product_bodies();   // cuda_ops_linear.cu
-    static std::span<const Body> position_bodies();  // cuda_ops_positions.cu
+    struct RowVerbs;                                   // the bodies that work row by row (cuda_ops.cu)
+    struct ElementVerbs;                               // the bodies that work element by element (cuda_ops_elements.cu)
+    static std::span<const Body> row_bodies();         // cuda_ops.cu
+    static std::span<const Body> element_bodies();     // cuda_ops_elements.cu
+    static std::span<const Body> product_bodies();     // cuda_ops_linear.cu
+    static std::span<const Body> position_bodies();    // cuda_ops_positions.cu
+    static std::span<const Body> recurrence_bodies();  // cuda_ops_recurrences.cu
     static const Body* body_of(Verb verb);
     bool lacks(const VerbCall& call);  // if so, finish() names what is lacking
 
@@ -105,6 +108,10 @@ class CudaOps final : public AcceleratorOps {
     void multiply(std::span<const VerbCall> calls);
     void product(const VerbCall& call, const Operand& x);
     void expert_product(const VerbCall& call);
+    void head_product(const VerbCall& call);
+    void slot_product(const VerbCall& call, const int32_t* experts, int64_t slots, int slots_of_row);
+    void convolve(const VerbCall& call);
+    void recur(const VerbCall& call);
 
     CudaOpsSettings settings_;
     DeviceBytes memory_;

@@ -1,4 +1,4 @@
-// Shared by the two halves of CudaOps: its small device arrays outside the scratch (the rows of a batch, page tables,
+// Shared by the parts of CudaOps: its small device arrays outside the scratch (the rows of a batch, page tables,
 // the failure cell) with the host's copies of them, and tensors in the form that kernels take. Only cuda_ops*.cu
 // include it.
 #pragma once
@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/check.h"
 #include "cuda/attention.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/device_stream.cuh"
@@ -25,10 +26,11 @@ struct ControlArray {
     simt::Global<const T> constant() const { return simt::global(static_cast<const T*>(data()), count); }
 };
 
-inline constexpr int kTileSets = 4;  // ways to tile the rows for attention, one per size of group
+// Ways to tile the rows: for attention one per size of group, and the whole runs of recurrences.
+inline constexpr int kTileSets = 8;
 inline constexpr int kRopeTables = 8, kMostPairs = cuda::kMostHeadWidth / 2;
 
-// Consecutive rows of one sequence that attention takes together, at most `limit` of them.
+// Consecutive rows of one sequence that a kernel takes together, at most `limit` of them.
 struct RowTiles {
     ControlArray<int32_t> first, rows;
     int limit = 0;  // 0: this set is free
@@ -42,7 +44,8 @@ struct CudaOps::Control {
     ControlArray<uint64_t> failure;                                // [1]
     ControlArray<int32_t> tokens, sequences, positions, gathered;  // [rows]
     std::array<RowTiles, kTileSets> tiles;
-    ControlArray<int32_t> pages;       // [groups of layers][sequences][pages_of_sequence]
+    // [groups of layers][sequences][pages_of_sequence]; of a recurrence: the slot of the sequence's state, first
+    ControlArray<int32_t> pages;
     ControlArray<double> frequencies;  // [kRopeTables][kMostPairs]
     ControlArray<float> chunk_results;
     // For preselect(): the first tokens of each row, then the wrong logits of each row, then all requests and edits.
@@ -96,9 +99,28 @@ struct CudaOps::Control {
     }
 };
 
+// How often a verb is launched over parts of the elements of a row.
+inline int parts_of(int64_t items, int64_t of_part) { return static_cast<int>((items + of_part - 1) / of_part); }
+
 inline cuda::Rows rows_of(Tensor tensor) {
     const int64_t count = tensor.rows() == 0 ? 0 : (tensor.rows() - 1) * tensor.stride() + tensor.width();
     return {.data = simt::global(tensor.device(), count), .stride = tensor.stride()};
+}
+
+inline void check_same_shape(Tensor a, Tensor b) {
+    CHECK(a.rows() == b.rows() && a.width() == b.width(), "the operands of an elementwise verb have one shape");
+}
+
+inline simt::Grid parts_grid(Tensor out, const char* name) {
+    return {.x = parts_of(out.width(), cuda::kPartThreads),
+            .y = static_cast<int>(out.rows()),
+            .threads = cuda::kPartThreads,
+            .name = name};
+}
+
+// A vector of weights; empty without one.
+inline simt::Global<const float> vector_of(const WeightVector* weight) {
+    return weight == nullptr ? simt::Global<const float>() : simt::global(weight->data, weight->size);
 }
 
 // The scales beside a matrix, or beside a stack's experts.
@@ -120,7 +142,5 @@ inline int64_t attention_chunks(const Batch& batch) {
     for (const BatchRow& row : batch.rows) chunks = std::max(chunks, row.position / kPagePositions + 1);
     return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(chunks)));
 }
-
-inline int parts_of(int64_t items, int64_t of_part) { return static_cast<int>((items + of_part - 1) / of_part); }
 
 }  // namespace invar

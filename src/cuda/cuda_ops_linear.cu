@@ -136,11 +136,34 @@ void CudaOps::multiply(std::span<const VerbCall> calls) {
 }
 
 void CudaOps::expert_product(const VerbCall& call) {
-    const WeightStack& experts = *call.stack;
     const ExpertSlots& routing = call.slots;
+    slot_product(call, routing.experts, routing.rows * routing.experts_per_row,
+                 call.slot_input == SlotInput::row_of_slot ? routing.experts_per_row : 1);
+}
+
+// The product of a head is that of an expert whose slots are known: every row of x has a slot, and heads follow one
+// another.
+void CudaOps::head_product(const VerbCall& call) {
+    const int64_t slots = call.x.rows(), heads = call.stack->count;
+    CHECK(slots % heads == 0, "there is a row for each head");
+    const int64_t before = taken_;
+    int32_t* const experts = take_elements<int32_t>(slots);
+    if (!settings_.measuring) {
+        simt::launch(
+            stream_of(settings_.device),
+            {.x = parts_of(slots, kPartThreads), .threads = kPartThreads, .name = "fixed_slots"}, fixed_slots_kernel,
+            FixedSlotsArgs{
+                .expert_of_slot = simt::global(experts, slots), .slots = slots, .experts = static_cast<int>(heads)});
+    }
+    slot_product(call, experts, slots, 1);
+    taken_ = before;
+}
+
+// The product of each slot with its expert; a row of x belongs to `slots_of_row` slots.
+void CudaOps::slot_product(const VerbCall& call, const int32_t* slot_experts, int64_t slots, int slots_of_row) {
+    const WeightStack& experts = *call.stack;
     const Tensor x = call.x, out = call.out;
     const WeightMatrix& first = experts.first;
-    const int64_t slots = routing.rows * routing.experts_per_row;
     CHECK(first.form == StoredForm::device_lanes, "matrices of a device are packed for it");
     CHECK(out.rows() == slots && out.width() == first.rows && slots < kMostRows, "there is a result for each slot");
     const int64_t before = taken_;
@@ -151,8 +174,7 @@ void CudaOps::expert_product(const VerbCall& call) {
     const Inspector inspector =
         settings_.measuring ? Inspector{} : Inspector::of(control_->failure.global(), next_call(call));
     const auto weights = bytes_of(first.data, experts.stride_bytes * (experts.count - 1) + first.bytes);
-    const auto expert_of_slot = simt::global(static_cast<const int32_t*>(routing.experts), slots);
-    const int slots_of_row = call.slot_input == SlotInput::row_of_slot ? routing.experts_per_row : 1;
+    const auto expert_of_slot = simt::global(slot_experts, slots);
     if (!tiles) {
         taken_ = before;  // the next verb that takes this memory is launched later
         if (settings_.measuring) return;
@@ -211,6 +233,7 @@ std::span<const CudaOps::Body> CudaOps::product_bodies() {
         {Verb::linear, [](CudaOps& cuda, const VerbCall& call) { cuda.multiply(std::span(&call, 1)); },
          [](CudaOps& cuda, std::span<const VerbCall> calls) { cuda.multiply(calls); }},
         {Verb::expert_linear, [](CudaOps& cuda, const VerbCall& call) { cuda.expert_product(call); }},
+        {Verb::head_linear, [](CudaOps& cuda, const VerbCall& call) { cuda.head_product(call); }},
     };
     return kBodies;
 }

@@ -1,11 +1,12 @@
-// Positions: rope, storing keys and values, and attention over the cache. See cuda_ops.h; the kernels: row_kernels.cuh
-// and attention.cuh.
+// Positions: rope, storing keys and values, and attention over the cache. See cuda_ops.h; the kernels: row_kernels.cuh,
+// attention.cuh and latent_attention.cuh.
 #include <algorithm>
 #include <bit>
 
 #include "base/check.h"
 #include "cuda/cuda_ops_control.cuh"
 #include "cuda/kernel_loading.h"
+#include "cuda/latent_attention.cuh"
 
 namespace invar {
 
@@ -25,7 +26,7 @@ int64_t CudaOps::bring_frequencies(const RopeTable& table) {
     const auto found = std::find(known.begin(), known.end(), wanted);
     const auto place = static_cast<int64_t>(found - known.begin());
     if (found != known.end()) return place;
-    CHECK(place < kRopeTables && wanted.size() <= kMostPairs, "a model has at most 8 rope tables for heads of 256");
+    CHECK(place < kRopeTables && wanted.size() <= kMostPairs, "a model has at most 8 rope tables for heads of 512");
     known.push_back(wanted);
     keep(settings_.device.upload(reinterpret_cast<std::byte*>(control_->frequencies.data() + place * kMostPairs),
                                  wanted.data(), static_cast<int64_t>(wanted.size() * sizeof(double))));
@@ -91,7 +92,8 @@ CacheLayer cache_layer(const SequenceState& cache, int layer) {
             .kv_heads = geometry.kv_heads,
             .key_width = geometry.key_width,
             .value_width = geometry.value_width,
-            .window = geometry.window};
+            .window = geometry.window,
+            .values_in_keys = geometry.values_in_keys ? 1 : 0};
 }
 
 // Calls use.operator()<type>().
@@ -135,10 +137,30 @@ int64_t runs_of(const Batch& batch) {
     return runs;
 }
 
-// Queries per block: many in prompts; otherwise as few as the heads that share a key.
-int queries_of_block(const Batch& batch, int group, bool wide) {
-    if (batch.size() >= 4 * runs_of(batch) && batch.size() * group > 8) return wide ? 16 : 32;
-    return group <= 4 && !wide ? 4 : 8;
+// Queries per block: many in prompts; otherwise as few as the heads that share a key. Heads of more than 256 elements
+// leave room for 8.
+int queries_of_block(const Batch& batch, int group, int threads) {
+    if (threads > 256) return kLatentQueries;
+    if (batch.size() >= 4 * runs_of(batch) && batch.size() * group > 8) return threads > 128 ? 16 : 32;
+    return group <= 4 && threads == 128 ? 4 : 8;
+}
+
+// Launches attention with `threads` threads, the width of the widest head that they can compute.
+void launch_attention(simt::Stream stream, simt::Grid grid, CacheType type, int of_block, const AttentionArgs& args) {
+    with_cache_type(type, [&]<CacheType kType>() {
+        if (args.cache.values_in_keys != 0) {
+            grid.threads = kLatentThreads;
+            grid.name = "latent_attention";
+            return simt::launch(stream, grid, latent_attention_kernel<kType>, args);
+        }
+        if (grid.threads == 512) return simt::launch(stream, grid, attention_kernel<kType, 512, 8>, args);
+        if (grid.threads == 256 && of_block == 16)
+            return simt::launch(stream, grid, attention_kernel<kType, 256, 16>, args);
+        if (grid.threads == 256) return simt::launch(stream, grid, attention_kernel<kType, 256, 8>, args);
+        if (of_block == 32) return simt::launch(stream, grid, attention_kernel<kType, 128, 32>, args);
+        if (of_block == 8) return simt::launch(stream, grid, attention_kernel<kType, 128, 8>, args);
+        simt::launch(stream, grid, attention_kernel<kType, 128, 4>, args);
+    });
 }
 
 }  // namespace
@@ -186,13 +208,17 @@ void CudaOps::attend(const VerbCall& call) {
                        .heads = spec.heads,
                        .scale = spec.scale,
                        .softcap = spec.softcap,
+                       .sinks = vector_of(call.vector),
                        .inspector = Inspector::of(control.failure.global(), next_call(call))};
     const CacheLayer& layer = args.cache;
-    CHECK(layer.key_width <= kMostHeadWidth && layer.value_width <= kMostHeadWidth,
-          "the plan keeps layers with wider heads on the CPU");
-    const bool wide = std::max(layer.key_width, layer.value_width) > 128;
+    const bool latent = layer.values_in_keys != 0;
+    CHECK(layer.key_width <= (latent ? kMostLatentKey : kMostHeadWidth) &&
+              layer.value_width <= (latent ? kMostLatentValue : kMostHeadWidth),
+          "the plan refuses wider heads on the device");
+    const int widest = std::max(layer.key_width, layer.value_width);
+    const int threads = latent || widest > 256 ? 512 : widest > 128 ? 256 : 128;
     const int group = spec.heads / layer.kv_heads;
-    const int of_block = queries_of_block(batch, group, wide), of_part = std::min(group, of_block);
+    const int of_block = queries_of_block(batch, group, threads), of_part = std::min(group, of_block);
     const int parts = parts_of(group, of_part);
     const RowTiles& tiles = bring_tiles(batch, std::max(1, of_block / of_part));
     args.tile_first = tiles.first.constant();
@@ -212,19 +238,14 @@ void CudaOps::attend(const VerbCall& call) {
     const simt::Grid grid{.x = static_cast<int>(tiles.count),
                           .y = layer.kv_heads * parts,
                           .z = split ? static_cast<int>(chunks) : 1,
-                          .threads = wide ? 256 : 128,
+                          .threads = threads,
                           .name = "attention"};
-    with_cache_type(cache.type(), [&]<CacheType kType>() {
-        if (wide && of_block == 16) return simt::launch(stream, grid, attention_kernel<kType, 256, 16>, args);
-        if (wide) return simt::launch(stream, grid, attention_kernel<kType, 256, 8>, args);
-        if (of_block == 32) return simt::launch(stream, grid, attention_kernel<kType, 128, 32>, args);
-        if (of_block == 8) return simt::launch(stream, grid, attention_kernel<kType, 128, 8>, args);
-        simt::launch(stream, grid, attention_kernel<kType, 128, 4>, args);
-    });
+    launch_attention(stream, grid, cache.type(), of_block, args);
     if (!split) return;
     const simt::Grid merge{
-        .x = spec.heads, .y = static_cast<int>(batch.size()), .threads = grid.threads, .name = "attention_merge"};
-    if (wide) return simt::launch(stream, merge, attention_merge_kernel<256>, args);
+        .x = spec.heads, .y = static_cast<int>(batch.size()), .threads = threads, .name = "attention_merge"};
+    if (threads == 512) return simt::launch(stream, merge, attention_merge_kernel<512>, args);
+    if (threads == 256) return simt::launch(stream, merge, attention_merge_kernel<256>, args);
     simt::launch(stream, merge, attention_merge_kernel<128>, args);
 }
 

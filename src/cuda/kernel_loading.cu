@@ -55,8 +55,9 @@ CUresult load_module(const Driver& driver, CUfunction known) {
 Result<bool> load_every_kernel() {
     Driver driver;
     if (!driver.find()) return false;
-    std::vector<const void*> kernels = {kernel_of_verbs(), kernel_of_positions(), kernel_of_grouping(),
-                                        kernel_of_sampling(), kernel_of_probes()};
+    std::vector<const void*> kernels = {kernel_of_verbs(),    kernel_of_elements(),    kernel_of_positions(),
+                                        kernel_of_grouping(), kernel_of_recurrences(), kernel_of_sampling(),
+                                        kernel_of_probes()};
     for (const ProductKernel& product : product_kernels()) kernels.push_back(product.any_kernel());
     for (const void* kernel : kernels) {
         cudaFunction_t function = nullptr;

@@ -12,6 +12,8 @@ Result<bool> load_every_kernel();
 // One kernel of each source that has kernels: the runtime finds the others by it. Those of products come from their
 // table (products.cuh).
 const void* kernel_of_verbs();        // cuda_ops.cu
+const void* kernel_of_elements();     // cuda_ops_elements.cu
+const void* kernel_of_recurrences();  // cuda_ops_recurrences.cu
 const void* kernel_of_positions();    // cuda_ops_positions.cu
 const void* kernel_of_grouping();     // cuda_ops_linear.cu
 const void* kernel_of_sampling();     // cuda_ops_sampling.cu

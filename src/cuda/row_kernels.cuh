@@ -1,6 +1,6 @@
-// The verbs that work row by row: norms, additions, the gated activation, embeddings, choosing rows, and rope. Each
-// equals the function of arithmetic/ that its comment names. A block computes one row or a part of one; no result
-// depends on which.
+// The verbs that work row by row: norms, additions, embeddings, choosing rows, and rope. Each equals the function of
+// arithmetic/ that its comment names. A block computes one row or a part of one; no result depends on which. More of
+// them that compute one element at a time are in element_kernels.cuh.
 #pragma once
 
 #include "arithmetic/elementary_steps.h"
@@ -42,29 +42,66 @@ SIMT_DEVICE float fold_lanes(float lane_sum, simt::Shared<float> lanes) {
     return lanes[0];
 }
 
-// law::rms_norm on every group of `size` elements. Grid: (groups of a row, rows). x and y may be one.
+// A norm of every group of `size` elements. Grid: (groups of a row, rows). x and y may be one.
 struct NormArgs {
     Rows x, y;
-    Global<const float> weight;
+    Global<const float> weight;  // element i of a row is multiplied by weight i mod weight_size; or empty
+    int64_t weight_size = 0;     // a multiple of `size`
+    Global<const float> bias;    // of a layer norm, as the weight; or empty
     int64_t size = 0;
     float epsilon = 0;
     Inspector inspector;
 };
 
-SIMT_KERNEL(kReduceThreads) rms_norm_kernel(NormArgs args) {
+// The sum of squares of a group by the reduce law, of its elements minus `mean`.
+SIMT_DEVICE float sum_of_squares(Global<const float> x, int64_t size, float mean, simt::Shared<float> lanes) {
+    float lane = 0.0f;
+    for (int64_t i = simt::thread_index(); i < size; i += kReduceThreads) {
+        const float value = x[i] - mean;  // x - 0 is x, and the square of both zeros is one
+        lane = simt::fma(value, value, lane);
+    }
+    return fold_lanes(lane, lanes);
+}
+
+// law::rms_norm, or law::l2_norm, whose root is of the sum and which has no weight.
+template <bool kOfMean>
+SIMT_KERNEL(kReduceThreads)
+root_norm_kernel(NormArgs args) {
     SIMT_SHARED(float, lanes, kReduceThreads);
     const int64_t row = simt::block_index_y(), first = simt::block_index() * args.size;
     const Global<float> x = args.x.row(row) + first, y = args.y.row(row) + first;
-    float lane = 0.0f;
+    float square = sum_of_squares(x, args.size, 0.0f, lanes);
+    if constexpr (kOfMean) square = simt::divide(square, static_cast<float>(args.size));
+    const float r = simt::divide(1.0f, simt::square_root(square + args.epsilon));
+    const bool has_weight = !simt::is_null(args.weight);
+    const int64_t of_weight = has_weight ? first % args.weight_size : 0;
     for (int64_t i = simt::thread_index(); i < args.size; i += kReduceThreads) {
-        const float value = x[i];
-        lane = simt::fma(value, value, lane);
+        float result = x[i] * r;
+        if (has_weight) result = result * args.weight[of_weight + i];
+        y[i] = result;
+        inspect(args.inspector, row, first + i, result);
     }
-    const float mean = simt::divide(fold_lanes(lane, lanes), static_cast<float>(args.size));
-    const float r = simt::divide(1.0f, simt::square_root(mean + args.epsilon));
+}
+
+// law::layer_norm
+SIMT_KERNEL(kReduceThreads) layer_norm_kernel(NormArgs args) {
+    SIMT_SHARED(float, lanes, kReduceThreads);
+    SIMT_SHARED(float, square_lanes, kReduceThreads);
+    const int64_t row = simt::block_index_y(), first = simt::block_index() * args.size;
+    const Global<float> x = args.x.row(row) + first, y = args.y.row(row) + first;
+    const float count = static_cast<float>(args.size);
+    float lane = 0.0f;
+    for (int64_t i = simt::thread_index(); i < args.size; i += kReduceThreads) lane = lane + x[i];
+    const float mean = simt::divide(fold_lanes(lane, lanes), count);
+    const float variance = simt::divide(sum_of_squares(x, args.size, mean, square_lanes), count);
+    const float r = simt::divide(1.0f, simt::square_root(variance + args.epsilon));
+    const int64_t of_weight = first % args.weight_size;
+    const bool has_bias = !simt::is_null(args.bias);
     for (int64_t i = simt::thread_index(); i < args.size; i += kReduceThreads) {
-        const float scaled = x[i] * r;
-        const float result = scaled * args.weight[i];
+        const float centred = x[i] - mean, weight = args.weight[of_weight + i];
+        const float scaled = centred * r;
+        float result = scaled * weight;
+        if (has_bias) result = simt::fma(scaled, weight, args.bias[of_weight + i]);
         y[i] = result;
         inspect(args.inspector, row, first + i, result);
     }
@@ -84,17 +121,6 @@ SIMT_KERNEL(kPartThreads) add_kernel(ElementArgs args) {
     if (i >= args.width) return;
     const float a = args.a.row(row)[i], b = args.b.row(row)[i];
     const float result = a + b;
-    args.out.row(row)[i] = result;
-    inspect(args.inspector, row, i, result);
-}
-
-// law::silu(gate) * up
-SIMT_KERNEL(kPartThreads) silu_multiply_kernel(ElementArgs args) {
-    const int64_t row = simt::block_index_y();
-    const int64_t i = int64_t{simt::block_index()} * kPartThreads + simt::thread_index();
-    if (i >= args.width) return;
-    const float gate = args.a.row(row)[i], up = args.b.row(row)[i];
-    const float result = law::steps::silu(gate) * up;
     args.out.row(row)[i] = result;
     inspect(args.inspector, row, i, result);
 }

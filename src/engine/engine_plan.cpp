@@ -24,6 +24,16 @@ Result<int64_t> chunk_result_bytes(const PlannedModel& planned) {
     return std::min(int64_t{64} << 20, planned.plan.chunk * chunks * of_query);
 }
 
+Result<void> check_heads(const std::string& model, const KvGeometry& layer, const AcceleratorLimits& limits) {
+    const int64_t most_key = layer.values_in_keys ? limits.latent_key_width : limits.head_width;
+    const int64_t most_value = layer.values_in_keys ? limits.latent_value_width : limits.head_width;
+    if (layer.key_width <= most_key && layer.value_width <= most_value) return {};
+    const bool key = layer.key_width > most_key;
+    return fail(ErrorKind::unsupported,
+                "{} has heads of {} elements, but the device computes at most {}; use --device cpu", model,
+                key ? layer.key_width : layer.value_width, key ? most_key : most_value);
+}
+
 // Refuses, before anything is computed, a model that the device's kernels cannot index.
 Result<void> check_device_limits(const PlannedModel& planned, const AcceleratorLimits& limits) {
     const std::string& name = planned.config.name;
@@ -39,15 +49,8 @@ Result<void> check_device_limits(const PlannedModel& planned, const AcceleratorL
                         "{} has {} experts, but the device chooses among at most {}; use --device cpu", name,
                         call.x.width(), limits.experts);
         }
-        if (call.attention) {
-            const KvGeometry& layer = call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
-            const int64_t width = std::max(layer.key_width, layer.value_width);
-            if (width > limits.head_width) {
-                return fail(ErrorKind::unsupported,
-                            "{} has heads of {} elements, but the device computes at most {}; use --device cpu", name,
-                            width, limits.head_width);
-            }
-        }
+        if (call.attention && call.cache_read->place(call.cache_layer) == Place::device)
+            TRY(check_heads(name, call.cache_read->layers()[static_cast<size_t>(call.cache_layer)], limits));
         const WeightMatrix* weights = call.weights();
         if (weights != nullptr && weights->place() == Place::device && weights->rows > limits.row_elements) {
             return fail(ErrorKind::unsupported, "{} has {} rows, but the device computes at most {}; use --device cpu",

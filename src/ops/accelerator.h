@@ -46,6 +46,7 @@ struct AcceleratorLimits {
     int64_t rows = 0;          // of a result: tokens of a pass, times experts of a token
     int64_t row_elements = 0;  // of a result's row
     int64_t head_width = 0;
+    int64_t latent_key_width = 0, latent_value_width = 0;  // of a layer whose values lie in its keys
     int64_t experts = 0;
 };
 

@@ -32,7 +32,8 @@ class DeviceOps final : public Ops {
   private:
     VerbCall moved(VerbCall call) {
         if (call.matrix != nullptr) call.matrix = &matrices_.emplace_back(on_device(*call.matrix));
-        if (call.vector != nullptr) call.vector = &vectors_.emplace_back(on_device(*call.vector));
+        for (const WeightVector** vector : {&call.vector, &call.vector2, &call.vector3})
+            if (*vector != nullptr) *vector = &vectors_.emplace_back(on_device(**vector));
         if (call.stack != nullptr) {
             WeightStack& stack = stacks_.emplace_back(*call.stack);
             std::vector<WeightMatrix> each;
@@ -131,19 +132,36 @@ struct DeviceBackend {
 
     std::unique_ptr<SequenceState> make_cache(const std::vector<KvGeometry>& layers, CacheType type,
                                               int64_t pages) const {
-        const StateGeometry geometry{.layers = layers,
-                                     .recurrences = {},
-                                     .type = type,
-                                     .places = std::vector<Place>(layers.size(), Place::device)};
+        return make_state({.layers = layers, .recurrences = {}, .type = type, .places = {}}, pages);
+    }
+    // The state of layers that are all on the device, with so many units of every group.
+    std::unique_ptr<SequenceState> make_state(StateGeometry geometry, int64_t count) const {
+        geometry.places.assign(geometry.layers.size(), Place::device);
         const auto layout = lay_out_state(geometry);
         CHECK(layout.has_value(), "the tests' layers are possible");
-        const std::vector<int64_t> units(layout->groups.size(), pages);
+        const std::vector<int64_t> units(layout->groups.size(), count);
         auto memory = device->allocate(state_bytes(layout->groups, units, Place::device), "a test's cache");
         CHECK(memory.has_value(), "the tests' caches fit");
-        auto cache =
-            SequenceState::create({.geometry = geometry, .units = units, .digest = {}, .device = {.memory = *memory}});
+        DevicePart part{.memory = *memory, .upload = {}, .download = {}};
+        part.upload = [on = device.get()](std::byte* to, const void* from, int64_t bytes) {
+            return on->upload(to, from, bytes);
+        };
+        part.download = [on = device.get()](void* to, const std::byte* from, int64_t bytes) {
+            return on->download(to, from, bytes);
+        };
+        auto cache = SequenceState::create(
+            {.geometry = std::move(geometry), .units = units, .digest = {}, .device = std::move(part)});
         CHECK(cache.has_value(), "the tests' caches fit");
         return std::move(*cache);
+    }
+    // The recurrence of a layer, as the device has it.
+    std::vector<float> recurrence(const SequenceState& cache, int32_t sequence, int layer) const {
+        std::vector<float> values(cache.recurrence(sequence, layer).size());
+        const StateMemory::Pool& pool = cache.pool(layer);
+        const std::byte* from = pool.memory.get() + cache.pages_of(sequence, layer).front() * pool.unit_bytes +
+                                cache.layer_place(layer).keys;
+        CHECK(device->download(values.data(), from, static_cast<int64_t>(values.size() * 4)).has_value(), "copied");
+        return values;
     }
     // A tensor of this device with these values.
     Tensor tensor(int64_t rows, int64_t width, const std::vector<float>& values) const {

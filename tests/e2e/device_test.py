@@ -164,10 +164,10 @@ def proofs(emulated, golden, with_tokenizer):
 def wide_heads(emulated):
     """A model that the kernels cannot index is refused before loading; the CPU computes it."""
     model = emulated.folder / "wide.gguf"
-    tiny_models.write_model(model, arch="llama", width=320, layers=1, heads=1, kv=1, head=320, ffn=256)
+    tiny_models.write_model(model, arch="llama", width=640, layers=1, heads=1, kv=1, head=640, ffn=256)
     for command in ("plan", "bench"):
         one_sentence(emulated.call(command, model, "--device", "cuda"),
-                     "has heads of 320 elements, but the device computes at most 256; use --device cpu")
+                     "has heads of 640 elements, but the device computes at most 512; use --device cpu")
     assert emulated.call("plan", model, "--summary").returncode == 0
 
 
