@@ -51,7 +51,9 @@ VocabularySource read_vocabulary(Input& input) {
     source.origin = "fuzz";
     source.model = switches & 1 ? "llama" : "gpt2";
     const auto rows = pre_tokenizer_rows();
-    source.pre = rows[input.byte() % rows.size()].name;
+    const uint8_t row = input.byte();
+    source.pre = rows[row % rows.size()].name;
+    if (row >= 224) source.model = switches & 1 ? "t5" : "bert";
     const auto add = [&](std::string text, int32_t kind, float score) {
         source.tokens.push_back(std::move(text));
         source.kinds.push_back(kind);
@@ -75,6 +77,12 @@ VocabularySource read_vocabulary(Input& input) {
     if (switches & 16) source.add_space_prefix = switches & 32;
     if (switches & 64) source.strip_after.push_back(static_cast<int8_t>(input.byte()));
     if (switches & 128) source.kinds.resize(input.byte());
+    if (row >= 240) {
+        source.classification = static_cast<int8_t>(input.byte());
+        source.separator = static_cast<int8_t>(input.byte());
+        source.charsmap = input.text(64);
+        source.suppressed.push_back(static_cast<int8_t>(input.byte()));
+    }
     return source;
 }
 
@@ -96,7 +104,7 @@ bool comes_back(const Tokenizer& tokenizer, const std::vector<int32_t>& tokens, 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Input input(data, size);
     VocabularySource source = read_vocabulary(input);
-    const bool strips = !source.strip_after.empty();
+    const bool strips = !source.strip_after.empty() || source.model == "t5" || source.model == "bert";
     const Result<Tokenizer> tokenizer = Tokenizer::create(std::move(source));
     if (!tokenizer) {
         require(!tokenizer.error().message.empty());

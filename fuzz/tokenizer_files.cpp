@@ -1,11 +1,13 @@
 // Fuzzes the readers of tokenizer files with any bytes: tokenizer.json, tekken.json, tiktoken's lines, a sentencepiece
-// model, vocab.json with merges, a charsmap, an expression. Reading, encoding and decoding end in a result or in one
-// sentence. The input is one byte that chooses the file, the file up to the first 0xFF, and the text to encode.
+// model, vocab.json with merges, vocab.txt, a charsmap, an expression. Reading, encoding and decoding end in a result
+// or in one sentence. The input is one byte that chooses the file, the file up to the first 0xFF, and the text to
+// encode.
 #include <cstdint>
 #include <string>
 
 #include "require_stream.h"
 #include "text/tokenizer/charsmap.h"
+#include "text/tokenizer/encoder_vocabularies.h"
 #include "text/tokenizer/from_sentence_piece.h"
 #include "text/tokenizer/from_tokenizer_json.h"
 #include "text/tokenizer/from_vocab_json.h"
@@ -123,7 +125,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             search(file, text);
             break;
         default:
-            read_small_files(file);
+            if (data[0] % 16 == 15) {
+                use(parts_from_vocab_txt(file, "fuzz", {}, hints), text);
+            } else {
+                read_small_files(file);
+            }
             break;
     }
     return 0;

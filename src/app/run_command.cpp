@@ -67,6 +67,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
         return fail("{}: the tokenizer has {} tokens, but the model has embeddings for {}", model,
                     chat->tokenizer->size(), chat->engine->config().vocabulary);
     }
+    for (const int32_t token : chat->tokenizer->suppressed()) chat->generation.sampler.banned.ids.push_back(token);
     if (!flags.raw) {
         std::string source;
         if (!flags.chat_template.empty()) {

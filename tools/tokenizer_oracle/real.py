@@ -9,13 +9,17 @@ import json
 import pathlib
 import struct
 import sys
+import tempfile
 
+import gguf
 import sentencepiece
 import tiktoken
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.implementations import BertWordPieceTokenizer
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
+from jobs import begins_with_text  # noqa: E402
 from tokenizer import PRE_TOKENIZERS  # noqa: E402
 
 # Packages that ship vocabularies, with the files in them.
@@ -35,6 +39,10 @@ CASED = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 SMALL = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 KIMI = (r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?" + CASED + "*" + SMALL + r"+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?" + CASED + "+" +
         SMALL + r"*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+HARMONY = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+           r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+           r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def every_real_job(jobs, folders):
@@ -117,7 +125,7 @@ def add_tekken(jobs, name, path):
 def add_tiktoken(jobs, name, ranks):
     lines = b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
     specials = {"[BOS]": len(ranks), "[EOS]": len(ranks) + 1}
-    for kind, model_type, pattern in (("llama", "llama", LLAMA3), ("kimi", "kimi_k2", KIMI)):
+    for kind, model_type, pattern in (("llama", "llama", LLAMA3), ("kimi", "kimi_k2", KIMI), ("harmony", "gpt_oss", HARMONY)):
         encoding = tiktoken.Encoding(name=kind, pat_str=pattern, mergeable_ranks=ranks, special_tokens=specials)
         config = {"added_tokens_decoder": {str(i): {"content": text, "special": True} for text, i in specials.items()},
                   "bos_token": "[BOS]", "eos_token": "[EOS]"}
@@ -133,6 +141,35 @@ def add_vocab_json(jobs, name, tokenizer, tokenizer_class, end):
     jobs.add(name, {"vocab.json": json.dumps(value["vocab"]), "merges.txt": merges, "added_tokens.json": json.dumps({end: tokenizer.token_to_id(end)}),
                     "tokenizer_config.json": json.dumps({"tokenizer_class": tokenizer_class, "eos_token": end})},
              lambda texts: [e.ids for e in tokenizer.encode_batch(texts)], lambda ids: tokenizer.decode(ids, skip_special_tokens=False), "tokenizers", (end,))
+
+
+def add_vocab_txt(jobs, name, vocabulary, config):
+    """BERT's oldest file; the library builds the rest."""
+    lines = [text for text, _ in sorted(vocabulary.items(), key=lambda pair: pair[1])]
+    tokenizer = BertWordPieceTokenizer(dict(vocabulary), lowercase=config.get("do_lower_case", True), strip_accents=config.get("strip_accents"),
+                                       handle_chinese_chars=config.get("tokenize_chinese_chars", True))
+    jobs.add(name, {"vocab.txt": "".join(line + "\n" for line in lines), "tokenizer_config.json": json.dumps({"tokenizer_class": "BertTokenizer", **config})},
+             lambda texts: [e.ids for e in tokenizer.encode_batch(texts)], lambda ids: tokenizer.decode(ids, skip_special_tokens=False), "tokenizers",
+             ("[CLS]", "[SEP]", "[UNK]", "[MASK]", "[PAD]"), {"ends": True}, change=begins_with_text)
+
+
+def gguf_file(model, tokens, kinds, scores=None, more=None):
+    """A GGUF file that holds a vocabulary only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "vocab.gguf"
+        writer = gguf.GGUFWriter(path, "bert")
+        writer.add_tokenizer_model(model)
+        writer.add_token_list(tokens)
+        writer.add_token_types(kinds)
+        if scores is not None:
+            writer.add_token_scores(scores)
+        for key, value in (more or {}).items():
+            add = writer.add_bool if isinstance(value, bool) else writer.add_uint32 if isinstance(value, int) else writer.add_array
+            add(f"tokenizer.ggml.{key}", value)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        return path.read_bytes()
 
 
 def add_mistral(jobs, name, path):
@@ -178,7 +215,7 @@ class GgufVocabulary:
     NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
     def __init__(self, path):
-        self.bytes = path.read_bytes()
+        self.bytes = path if isinstance(path, bytes) else path.read_bytes()
         assert self.bytes[:4] == b"GGUF", path
         self.at, keys = 16, {}
         for _ in range(self.number("Q")):
@@ -191,6 +228,8 @@ class GgufVocabulary:
         self.tokens, self.kinds, self.scores = value("tokens"), value("token_type"), value("scores")
         self.merges = [tuple(merge.split(" ", 1)) for merge in value("merges", [])]
         self.unknown, self.add_space = value("unknown_token_id"), value("add_space_prefix", True)
+        self.remove_extra, self.charsmap = value("remove_extra_whitespaces", True), bytes(b & 255 for b in value("precompiled_charsmap", []))
+        self.around = value("cls_token_id"), value("seperator_token_id")
 
     def number(self, kind):
         (value,) = struct.unpack_from(f"<{kind}", self.bytes, self.at)
@@ -221,13 +260,15 @@ class GgufVocabulary:
 def add_gguf(jobs, name, path):
     vocabulary = GgufVocabulary(path)
     row = PRE_TOKENIZERS.get(SAME_PRE_TOKENIZER.get(vocabulary.pre, vocabulary.pre))
-    if vocabulary.model not in ("llama", "gemma4") and not (vocabulary.model == "gpt2" and row):
+    if vocabulary.model not in ("llama", "gemma4", "bert", "t5") and not (vocabulary.model == "gpt2" and row):
         jobs.skip(path.name, f"refused by invar: tokenizer.ggml.model is '{vocabulary.model}', tokenizer.ggml.pre '{vocabulary.pre}'")
         return
     add_published(jobs, name, path, vocabulary)
     ids = {text: i for i, text in enumerate(vocabulary.tokens)}
-    if vocabulary.model == "llama":
+    if vocabulary.model in ("llama", "t5"):
         add_sentence_piece_of_gguf(jobs, name, vocabulary)
+    elif vocabulary.model == "bert":
+        add_word_piece_of_gguf(jobs, name, vocabulary)
     elif vocabulary.model == "gemma4":
         tokenizer = Tokenizer(models.BPE(ids, vocabulary.merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
@@ -263,9 +304,11 @@ def add_sentence_piece_of_gguf(jobs, name, vocabulary):
         # sentencepiece has one unknown piece at most; text does not become the others either way.
         more_unknown = kind == 2 and text != vocabulary.tokens[vocabulary.unknown or 0]
         model.pieces.add(piece=text, score=score, type=3 if more_unknown else kind)
-    model.trainer_spec.model_type, model.trainer_spec.byte_fallback = 2, True
-    model.normalizer_spec.name = "identity"
-    model.normalizer_spec.add_dummy_prefix, model.normalizer_spec.remove_extra_whitespaces = vocabulary.add_space, False
+    is_unigram = vocabulary.model == "t5"
+    model.trainer_spec.model_type, model.trainer_spec.byte_fallback = (1, False) if is_unigram else (2, True)
+    model.normalizer_spec.name, model.normalizer_spec.precompiled_charsmap = "identity", vocabulary.charsmap
+    model.normalizer_spec.add_dummy_prefix = vocabulary.add_space
+    model.normalizer_spec.remove_extra_whitespaces = is_unigram and vocabulary.remove_extra
 
     def without_added(text):
         """Phi-3's user-defined tokens swallow the white space behind them, which sentencepiece's file cannot say."""
@@ -273,6 +316,22 @@ def add_sentence_piece_of_gguf(jobs, name, vocabulary):
             text = text.replace(added, "")
         return without_nul(text)
     add_sentence_piece(jobs, name, model.SerializeToString(), {"vocab.gguf": vocabulary.bytes}, without_added)
+
+
+def add_word_piece_of_gguf(jobs, name, vocabulary):
+    """BERT's tokenizer.json from its tokens in GGUF's spelling: U+2581 before those that begin a word, no ## before the others."""
+    def spelling(text, kind):
+        if kind != 1 or (text[0] == "[" and text[-1] == "]" and len(text) > 2):
+            return text
+        return text[1:] if text[0] == "\u2581" else "##" + text
+    ids = {spelling(text, kind): i for i, (text, kind) in enumerate(zip(vocabulary.tokens, vocabulary.kinds))}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token=vocabulary.tokens[vocabulary.unknown], max_input_chars_per_word=100))
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False) for text in vocabulary.of_kind(3)])
+    around = [(vocabulary.tokens[i], i) for i in vocabulary.around]
+    tokenizer.post_processor = processors.TemplateProcessing(f"{around[0][0]} $A {around[1][0]}", special_tokens=around)
+    jobs.add(name, {"vocab.gguf": vocabulary.bytes}, lambda texts: [e.ids for e in tokenizer.encode_batch(texts)],
+             lambda ids: tokenizer.decode(ids, skip_special_tokens=False), "tokenizers", vocabulary.of_kind(3), {"ends": True}, change=begins_with_text)
 
 
 def add_published(jobs, name, path, vocabulary):

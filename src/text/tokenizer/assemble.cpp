@@ -35,6 +35,9 @@ Result<void> add_vocabulary(VocabularySource source, const FileHints& hints, Tok
                                               end.reason, end.token, source.tokens.size()));
         }
     }
+    for (const int32_t token : hints.suppressed) {
+        if (token < static_cast<int32_t>(source.tokens.size())) source.suppressed.push_back(token);
+    }
     TRY_ASSIGN(Vocabulary checked, Vocabulary::check(std::move(source)));
     parts.vocabulary = std::make_unique<Vocabulary>(std::move(checked));
     const auto notes = parts.vocabulary->notes();

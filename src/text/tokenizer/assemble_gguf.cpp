@@ -3,6 +3,7 @@
 
 #include "text/tokenizer/byte_pair.h"
 #include "text/tokenizer/character_pair.h"
+#include "text/tokenizer/encoder_vocabularies.h"
 #include "text/tokenizer/parts.h"
 #include "text/tokenizer/pre_tokenizer.h"
 #include "text/tokenizer/sentence_piece.h"
@@ -61,6 +62,11 @@ Result<void> add_gemma4_parts(TokenizerParts& parts) {
 }  // namespace
 
 Result<Tokenizer> Tokenizer::create(VocabularySource given) {
+    if (given.model == "bert" || given.model == "t5") {
+        TRY_ASSIGN(TokenizerParts encoder,
+                   given.model == "bert" ? parts_of_word_piece(given) : parts_of_unigram(given));
+        return Tokenizer(std::move(encoder));
+    }
     TRY_ASSIGN(Vocabulary checked, Vocabulary::check(std::move(given)));
     TokenizerParts parts;
     parts.vocabulary = std::make_unique<Vocabulary>(std::move(checked));
@@ -93,6 +99,9 @@ Result<Tokenizer> Tokenizer::create(VocabularySource given) {
     }
     if (adds_bos) parts.before.push_back(source.bos);
     if (source.add_eos.value_or(false)) parts.behind.push_back(source.eos);
+    const int32_t separator = source.separator >= 0 ? source.separator : source.eos;
+    if (source.add_separator.value_or(false) && parts.behind.empty() && separator >= 0)
+        parts.behind.push_back(separator);
     return Tokenizer(std::move(parts));
 }
 

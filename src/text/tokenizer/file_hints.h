@@ -14,10 +14,11 @@ namespace invar {
 struct FileHints {
     std::optional<std::string> bos, eos, unknown, padding;  // texts of tokens
     std::optional<bool> add_bos, add_eos, add_prefix_space;
-    std::vector<EndToken> ends;     // ids from generation_config.json and config.json, with the file name as the reason
-    std::vector<AddedToken> added;  // for readers whose own file has none; `token` is -1 if the files give no id
-    std::string model_type;         // from config.json
-    std::string pattern;            // for tiktoken files, which do not contain it; empty: unknown
+    std::vector<EndToken> ends;  // ids from generation_config.json and config.json, with the file name as the reason
+    std::vector<int32_t> suppressed;  // ids of generation_config.json that are never to be chosen
+    std::vector<AddedToken> added;    // for readers whose own file has none; `token` is -1 if the files give no id
+    std::string model_type;           // from config.json
+    std::string pattern;              // for tiktoken files, which do not contain it; empty: unknown
 };
 
 }  // namespace invar

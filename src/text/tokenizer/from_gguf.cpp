@@ -47,6 +47,43 @@ Result<std::vector<int32_t>> optional_kinds(const Metadata& metadata, std::strin
     return kinds;
 }
 
+Result<std::vector<int32_t>> optional_tokens(const Metadata& metadata, std::string_view key) {
+    std::vector<int32_t> tokens;
+    if (!metadata.has(key)) return tokens;
+    TRY_ASSIGN(const std::vector<int64_t> numbers, metadata.integers(key));
+    for (const int64_t number : numbers) {
+        if (number < 0 || number > std::numeric_limits<int32_t>::max())
+            return fail("{}: {} names {}, which is no token", metadata.file(), key, number);
+        tokens.push_back(static_cast<int32_t>(number));
+    }
+    return tokens;
+}
+
+// The table is a list of bytes, signed or not.
+Result<std::string> optional_bytes(const Metadata& metadata, std::string_view key) {
+    std::string bytes;
+    if (!metadata.has(key)) return bytes;
+    TRY_ASSIGN(const std::vector<int64_t> numbers, metadata.integers(key));
+    bytes.reserve(numbers.size());
+    for (const int64_t number : numbers) {
+        if (number < -128 || number > 255) return fail("{}: {} has {}, which is no byte", metadata.file(), key, number);
+        bytes.push_back(static_cast<char>(static_cast<uint8_t>(number)));
+    }
+    return bytes;
+}
+
+// What only vocabularies of encoders have. The key is spelled wrong in the format itself.
+Result<void> read_encoder_keys(const Metadata& metadata, VocabularySource& source) {
+    TRY_ASSIGN(source.classification, optional_token(metadata, "tokenizer.ggml.cls_token_id"));
+    TRY_ASSIGN(source.separator, optional_token(metadata, "tokenizer.ggml.seperator_token_id"));
+    TRY_ASSIGN(source.add_separator, optional_switch(metadata, "tokenizer.ggml.add_sep_token"));
+    TRY_ASSIGN(source.remove_extra_spaces, optional_switch(metadata, "tokenizer.ggml.remove_extra_whitespaces"));
+    TRY_ASSIGN(source.lowercase, optional_switch(metadata, "tokenizer.ggml.normalizer.lowercase"));
+    TRY_ASSIGN(source.strip_accents, optional_switch(metadata, "tokenizer.ggml.normalizer.strip_accents"));
+    TRY_ASSIGN(source.charsmap, optional_bytes(metadata, "tokenizer.ggml.precompiled_charsmap"));
+    return {};
+}
+
 // The published tokenizer strips white space after every special token but these.
 void strip_after_as_phi3(VocabularySource& source) {
     for (size_t token = 0; token < source.kinds.size() && token < source.tokens.size(); ++token) {
@@ -85,6 +122,8 @@ Result<VocabularySource> vocabulary_from_gguf(const Metadata& metadata) {
     TRY_ASSIGN(source.add_bos, optional_switch(metadata, "tokenizer.ggml.add_bos_token"));
     TRY_ASSIGN(source.add_eos, optional_switch(metadata, "tokenizer.ggml.add_eos_token"));
     TRY_ASSIGN(source.add_space_prefix, optional_switch(metadata, "tokenizer.ggml.add_space_prefix"));
+    TRY_ASSIGN(source.suppressed, optional_tokens(metadata, "tokenizer.ggml.suppress_tokens"));
+    TRY(read_encoder_keys(metadata, source));
     if (source.architecture == "phi3") strip_after_as_phi3(source);
     return source;
 }

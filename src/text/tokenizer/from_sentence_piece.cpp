@@ -111,23 +111,28 @@ std::unique_ptr<TokenModel> unigram_of(const Model& model, const Vocabulary& voc
 }  // namespace
 
 Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const std::string& origin,
-                                                 const FileHints& given) {
-    Result<Model> model = read_sentence_piece_file(bytes);
+                                                 const FileHints& hints) {
+    const Result<Model> model = read_sentence_piece_file(bytes);
     if (!model) return fail("{}: {}", origin, model.error().message);
+    return parts_of_sentence_piece(*model, origin, hints);
+}
+
+Result<TokenizerParts> parts_of_sentence_piece(const SentencePieceFile& model, const std::string& origin,
+                                               const FileHints& given) {
     TokenizerParts parts;
     parts.taken_from = origin;
     VocabularySource source;
     source.origin = origin;
     source.model = "llama";
-    source.tokens = model->pieces;
-    source.kinds = model->kinds;
-    source.scores = model->scores;
+    source.tokens = model.pieces;
+    source.kinds = model.kinds;
+    source.scores = model.scores;
     TRY_ASSIGN(std::vector<AddedToken> more, place_more_tokens(given, source));
-    parts.added = tokens_to_cut(*model, source, std::move(more));
-    source.pieces = pieces_of(*model, source);
+    parts.added = tokens_to_cut(model, source, std::move(more));
+    source.pieces = pieces_of(model, source);
     // The file's own user-defined pieces are found in the normalised text, which is cut where they stand.
-    for (size_t id = 0; id < model->kinds.size(); ++id) {
-        if (model->kinds[id] == static_cast<int32_t>(TokenKind::user_defined)) {
+    for (size_t id = 0; id < model.kinds.size(); ++id) {
+        if (model.kinds[id] == static_cast<int32_t>(TokenKind::user_defined)) {
             source.kinds[id] = static_cast<int32_t>(TokenKind::normal);
         }
     }
@@ -135,27 +140,27 @@ Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const s
     const auto has = [&](const std::string& piece) {
         return std::find(source.tokens.begin(), source.tokens.end(), piece) != source.tokens.end();
     };
-    if (!hints.bos && has(model->bos)) hints.bos = model->bos;
-    if (!hints.eos && has(model->eos)) hints.eos = model->eos;
-    if (!hints.padding && has(model->padding)) hints.padding = model->padding;
+    if (!hints.bos && has(model.bos)) hints.bos = model.bos;
+    if (!hints.eos && has(model.eos)) hints.eos = model.eos;
+    if (!hints.padding && has(model.padding)) hints.padding = model.padding;
     TRY(add_vocabulary(std::move(source), hints, parts));
 
     normalize::SentencePiece step;
-    if (!model->charsmap.empty()) {
-        Result<Charsmap> map = Charsmap::read(model->charsmap);
+    if (!model.charsmap.empty()) {
+        Result<Charsmap> map = Charsmap::read(model.charsmap);
         if (!map) return fail("{}: {}", origin, map.error().message);
         step.map = std::move(*map);
     }
-    step.add_dummy_prefix = hints.add_prefix_space.value_or(model->add_dummy_prefix);
-    step.remove_extra_spaces = model->remove_extra_whitespaces;
-    step.kept = user_defined_of(*model);
+    step.add_dummy_prefix = hints.add_prefix_space.value_or(model.add_dummy_prefix);
+    step.remove_extra_spaces = model.remove_extra_whitespaces;
+    step.kept = user_defined_of(model);
     parts.adds_space_prefix = step.add_dummy_prefix;
     parts.decoder.drops_space_after_specials = step.add_dummy_prefix || step.remove_extra_spaces;
     parts.normalizer.add(std::move(step));
-    if (model->type == 1) {
-        parts.model = unigram_of(*model, *parts.vocabulary);
+    if (model.type == 1) {
+        parts.model = unigram_of(model, *parts.vocabulary);
     } else {
-        parts.added_normalized = user_defined_of(*model);
+        parts.added_normalized = user_defined_of(model);
         parts.model = std::make_unique<SentencePieceEncoder>(*parts.vocabulary, SentencePieceEncoder::Input::marked);
     }
     const int32_t bos = parts.vocabulary->source().bos;

@@ -8,11 +8,16 @@
 
 #include "text/tokenizer/file_hints.h"
 #include "text/tokenizer/parts.h"
+#include "text/tokenizer/sentence_piece_file.h"
 
 namespace invar {
 
 // `bytes` is untrusted; `origin` names the file in errors.
 Result<TokenizerParts> parts_from_sentence_piece(std::string_view bytes, const std::string& origin,
                                                  const FileHints& hints);
+
+// The same from what such a file says (for a GGUF file that says it in keys of its own).
+Result<TokenizerParts> parts_of_sentence_piece(const SentencePieceFile& model, const std::string& origin,
+                                               const FileHints& hints);
 
 }  // namespace invar

@@ -127,6 +127,8 @@ bool Tokenizer::is_end_of_generation(int32_t token) const {
 }
 std::span<const EndToken> Tokenizer::end_tokens() const { return parts_->vocabulary->end_tokens(); }
 
+std::span<const int32_t> Tokenizer::suppressed() const { return parts_->vocabulary->suppressed(); }
+
 std::string_view Tokenizer::model() const { return parts_->vocabulary->source().model; }
 std::string_view Tokenizer::pre_tokenizer() const { return parts_->pre_tokenizer; }
 std::string_view Tokenizer::taken_from() const { return parts_->taken_from; }
@@ -189,7 +191,8 @@ void TokenStream::append_piece(int32_t token, std::string& text) {
 }
 
 std::vector<std::string> supported_tokenizers() {
-    std::vector<std::string> lines = {"llama: SentencePiece", "gemma4: BPE over characters, with byte fallback"};
+    std::vector<std::string> lines = {"llama: SentencePiece", "gemma4: BPE over characters, with byte fallback",
+                                      "bert: WordPiece", "t5: Unigram"};
     for (const PreTokenizerRow& row : pre_tokenizer_rows()) {
         std::string line = fmt::format("gpt2: byte-level BPE, pre-tokeniser {}", row.name);
         for (const std::string_view name : row.also) line.append(", ").append(name);

@@ -64,8 +64,11 @@ class Tokenizer {
 
     bool is_end_of_generation(int32_t token) const;
     std::span<const EndToken> end_tokens() const;
+    // Tokens that the files want never to be chosen (suppress_tokens of generation_config.json or of GGUF): places of
+    // images, say. An end of generation is not among them, whatever the files say.
+    std::span<const int32_t> suppressed() const;
 
-    std::string_view model() const;          // in GGUF "gpt2", "llama" or "gemma4"; otherwise the name in the file
+    std::string_view model() const;          // in GGUF "gpt2", "llama" or "gemma4"; otherwise the kind of its model
     std::string_view pre_tokenizer() const;  // its name in GGUF's table; empty for other files
     std::string_view taken_from() const;     // the file that it was read from
     // What was left out or not taken as the file says; for reports.

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "files/printable.h"
+#include "text/tokenizer/encoder_vocabularies.h"
 #include "text/tokenizer/file_hints.h"
 #include "text/tokenizer/from_sentence_piece.h"
 #include "text/tokenizer/from_tokenizer_json.h"
@@ -69,17 +70,24 @@ std::optional<std::string> special_text(const SmallFiles& small, std::string_vie
     return token_text(small.special_tokens_map.find(key));
 }
 
-// Reads `eos_token_id` of a file: a number or a list of numbers.
-Result<void> read_ends(const JsonTree& tree, const std::string& path, FileHints& hints) {
-    const JsonTree* ids = tree.find("eos_token_id");
-    if (ids == nullptr) return {};
+// Reads a number or a list of numbers; null is no token.
+Result<std::vector<int32_t>> ids_of(const JsonTree& tree, const std::string& key, const std::string& path) {
+    std::vector<int32_t> tokens;
+    const JsonTree* ids = tree.find(key);
+    if (ids == nullptr) return tokens;
     const JsonTree::Array one = {*ids};
     for (const JsonTree& id : ids->array() != nullptr ? *ids->array() : one) {
         if (id.integer() == nullptr || *id.integer() < 0 || *id.integer() > kMostId)
-            return fail("{}: 'eos_token_id' names no token", path);
-        hints.ends.push_back({static_cast<int32_t>(*id.integer()),
-                              "eos_token_id of " + std::filesystem::path(path).filename().string()});
+            return fail("{}: '{}' names no token", path, key);
+        tokens.push_back(static_cast<int32_t>(*id.integer()));
     }
+    return tokens;
+}
+
+Result<void> read_ends(const JsonTree& tree, const std::string& path, FileHints& hints) {
+    TRY_ASSIGN(const std::vector<int32_t> tokens, ids_of(tree, "eos_token_id", path));
+    for (const int32_t token : tokens)
+        hints.ends.push_back({token, "eos_token_id of " + std::filesystem::path(path).filename().string()});
     return {};
 }
 
@@ -149,6 +157,7 @@ Result<FileHints> hints_of(const TokenizerFiles& files, const SmallFiles& small)
     hints.add_prefix_space = flag_of(small.config, "add_prefix_space");
     TRY(read_ends(small.generation_config, name_of(files.generation_config), hints));
     TRY(read_ends(small.model_config, name_of(files.config), hints));
+    TRY_ASSIGN(hints.suppressed, ids_of(small.generation_config, "suppress_tokens", name_of(files.generation_config)));
     if (const JsonTree* text_config = small.model_config.find("text_config"))
         TRY(read_ends(*text_config, name_of(files.config), hints));
     hints.model_type = token_text(small.model_config.find("model_type")).value_or("");
@@ -185,6 +194,32 @@ Result<TokenizerParts> parts_of_vocab_json(const TokenizerFiles& files, const Sm
                                  known->normalizes_to_nfc, hints);
 }
 
+// Their code cuts words in BERT's way, and the file says nothing about it.
+constexpr std::string_view kBertClasses[] = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer",
+                                             "DistilBertTokenizerFast"};
+constexpr std::string_view kBertTypes[] = {"bert", "distilbert", "nomic_bert"};
+
+Result<TokenizerParts> parts_of_vocab_txt(const File& file, const SmallFiles& small, const FileHints& hints) {
+    const std::string tokenizer_class = token_text(small.config.find("tokenizer_class")).value_or("");
+    const auto is_one_of = [](const auto& names, std::string_view name) {
+        return std::find(std::begin(names), std::end(names), name) != std::end(names);
+    };
+    if (!(tokenizer_class.empty() ? is_one_of(kBertTypes, hints.model_type) : is_one_of(kBertClasses, tokenizer_class)))
+        return fail(
+            ErrorKind::unsupported,
+            "{}: the file does not say how words are cut, and for the tokenizer class '{}' it is not known: use a "
+            "tokenizer.json",
+            file.name, printable(tokenizer_class, 60));
+    BertRules rules;
+    rules.lowercase = flag_of(small.config, "do_lower_case").value_or(true);
+    rules.strip_accents = flag_of(small.config, "strip_accents").value_or(rules.lowercase);
+    rules.handle_chinese_chars = flag_of(small.config, "tokenize_chinese_chars").value_or(true);
+    rules.first = special_text(small, "cls_token").value_or(rules.first);
+    rules.last = special_text(small, "sep_token").value_or(rules.last);
+    rules.mask = special_text(small, "mask_token").value_or(rules.mask);
+    return parts_from_vocab_txt(file.bytes, file.name, rules, hints);
+}
+
 Result<TokenizerParts> read_parts(const TokenizerFiles& files) {
     TRY_ASSIGN(const SmallFiles small, read_small_files(files));
     TRY_ASSIGN(FileHints hints, hints_of(files, small));
@@ -196,10 +231,11 @@ Result<TokenizerParts> read_parts(const TokenizerFiles& files) {
         return parts_from_sentence_piece((*file)->bytes, (*file)->name, hints);
     }
     if (files.vocab_json && files.merges_txt) return parts_of_vocab_json(files, small, std::move(hints));
+    if (files.vocab_txt) return parts_of_vocab_txt(*files.vocab_txt, small, hints);
     return fail(
         ErrorKind::not_found,
-        "{}: there is no tokenizer (tokenizer.json, tekken.json, tiktoken.model, tokenizer.model, or vocab.json "
-        "with merges.txt)",
+        "{}: there is no tokenizer (tokenizer.json, tekken.json, tiktoken.model, tokenizer.model, vocab.json with "
+        "merges.txt, or vocab.txt)",
         files.directory);
 }
 
@@ -230,6 +266,7 @@ Result<TokenizerFiles> collect(std::string directory, Read&& read) {
     TRY_ASSIGN(files.tokenizer_model, read("tokenizer.model"));
     TRY_ASSIGN(files.vocab_json, read("vocab.json"));
     TRY_ASSIGN(files.merges_txt, read("merges.txt"));
+    TRY_ASSIGN(files.vocab_txt, read("vocab.txt"));
     TRY_ASSIGN(files.tokenizer_config, read("tokenizer_config.json"));
     TRY_ASSIGN(files.special_tokens_map, read("special_tokens_map.json"));
     TRY_ASSIGN(files.added_tokens, read("added_tokens.json"));

@@ -18,7 +18,7 @@ struct TokenizerFiles {
         std::string bytes;
     };
     std::string directory;  // for errors
-    std::optional<File> tokenizer_json, tekken_json, tiktoken_model, tokenizer_model, vocab_json, merges_txt;
+    std::optional<File> tokenizer_json, tekken_json, tiktoken_model, tokenizer_model, vocab_json, merges_txt, vocab_txt;
     std::optional<File> tokenizer_config, special_tokens_map, added_tokens, generation_config, config;
     std::optional<File> chat_template_jinja, chat_template_json;
 

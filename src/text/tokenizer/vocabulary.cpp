@@ -37,7 +37,13 @@ constexpr std::string_view kEndTexts[] = {"</s>",
                                           "<|EOT|>",
                                           "<\xEF\xBD\x9C"
                                           "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
-                                          "<end_of_utterance>"};
+                                          "<end_of_utterance>",
+                                          "<|END_OF_TURN_TOKEN|>",
+                                          "<|eot|>",
+                                          "<|eom|>",
+                                          "<seed:eos>",
+                                          "[|endofturn|]",
+                                          "[e~["};
 
 // Quotes a token for a message, at most 40 bytes of it, cut between characters.
 std::string quoted(std::string_view text) {
@@ -129,7 +135,7 @@ Result<void> Vocabulary::check_sizes() {
         return fail(
             ErrorKind::unsupported,
             "{}: tokenizer model '{}' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, 'llama', "
-            "SentencePiece, or 'gemma4')",
+            "SentencePiece, 'gemma4', 'bert', WordPiece, or 't5', Unigram)",
             s.origin, s.model);
     }
     const size_t count = s.tokens.size();
@@ -209,8 +215,14 @@ Result<void> Vocabulary::check_special_ids() {
     const struct {
         const char* name;
         int32_t token;
-    } ids[] = {{"bos", source_.bos}, {"eos", source_.eos},         {"eot", source_.eot},
-               {"eom", source_.eom}, {"unknown", source_.unknown}, {"padding", source_.padding}};
+    } ids[] = {{"bos", source_.bos},
+               {"eos", source_.eos},
+               {"eot", source_.eot},
+               {"eom", source_.eom},
+               {"unknown", source_.unknown},
+               {"padding", source_.padding},
+               {"cls", source_.classification},
+               {"seperator", source_.separator}};
     for (const auto& [name, token] : ids) {
         if (token < -1 || token >= size()) {
             return fail("{}: the {} token is {} but the vocabulary has {} tokens (tokenizer.ggml.{}_token_id)",
@@ -220,6 +232,12 @@ Result<void> Vocabulary::check_special_ids() {
     for (const EndToken& end : source_.more_ends) {
         if (!has(end.token)) {
             return fail("{}: {} is token {}, but the vocabulary has {} tokens", source_.origin, end.reason, end.token,
+                        size());
+        }
+    }
+    for (const int32_t token : source_.suppressed) {
+        if (!has(token)) {
+            return fail("{}: token {} is to be suppressed, but the vocabulary has {} tokens", source_.origin, token,
                         size());
         }
     }
@@ -270,23 +288,43 @@ Result<void> Vocabulary::spell_pieces() {
 }
 
 void Vocabulary::find_end_tokens() {
+    const auto is_special = [this](std::string_view name) {
+        const std::optional<int32_t> token = find(name);
+        return token && (kind(*token) == TokenKind::control || kind(*token) == TokenKind::user_defined);
+    };
+    // In the o200k harmony vocabulary, <|end|> closes one message of an answer that continues. Some files say
+    // otherwise.
+    const bool is_harmony = find("<|return|>") && find("<|call|>");
+    const std::optional<int32_t> goes_on = is_harmony ? find("<|end|>") : std::nullopt;
     const auto add = [&](int32_t token, std::string reason) {
         const auto same = [&](const EndToken& end) { return end.token == token; };
         if (token < 0 || std::any_of(end_tokens_.begin(), end_tokens_.end(), same)) return;
-        end_tokens_.push_back({token, std::move(reason)});
+        if (token != goes_on) {
+            end_tokens_.push_back({token, std::move(reason)});
+        } else if (source_.eos == token || source_.eot == token || source_.eom == token) {
+            notes_.push_back("<|end|> is named as an end, but in this vocabulary it ends one message of an answer");
+        }
     };
     add(source_.eos, "the file's end of sequence");
     add(source_.eot, "the file's end of turn");
     add(source_.eom, "the file's end of message");
     for (const EndToken& end : source_.more_ends) add(end.token, end.reason);
-    // In the o200k harmony vocabulary, <|end|> closes one message of an answer that continues.
-    const bool is_harmony = find("<|return|>") && find("<|call|>");
     for (const std::string_view end_text : kEndTexts) {
-        const std::optional<int32_t> token = find(end_text);
-        if (!token || (is_harmony && end_text == "<|end|>")) continue;
-        if (kind(*token) != TokenKind::control && kind(*token) != TokenKind::user_defined) continue;
-        add(*token, fmt::format("its text, {}", end_text));
+        if (is_special(end_text)) add(*find(end_text), fmt::format("its text, {}", end_text));
     }
+    // Texts that mean something else in other vocabularies: in GLM's, the next speaker's mark ends a turn, and in Gemma
+    // 4's, the mark behind which a tool's answer is put.
+    const auto add_together = [&](std::string_view text, std::string_view sign) {
+        if (is_special(text) && is_special(sign)) add(*find(text), fmt::format("its text, {}", text));
+    };
+    add_together("<|user|>", "<|observation|>");
+    add_together("<|observation|>", "<|user|>");
+    add_together("<|tool_response>", "<turn|>");
+    const auto ends = [&](int32_t token) {
+        return std::any_of(end_tokens_.begin(), end_tokens_.end(), [&](const EndToken& e) { return e.token == token; });
+    };
+    if (const size_t dropped = std::erase_if(source_.suppressed, ends); dropped > 0)
+        notes_.push_back(fmt::format("{} tokens are to be suppressed but end an answer: they may be chosen", dropped));
 }
 
 void append_byte_level_text(std::string& text, std::string_view bytes) {

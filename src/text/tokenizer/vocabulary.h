@@ -27,12 +27,13 @@ struct EndToken {
 
 // A vocabulary as read from a checkpoint, not yet trusted. -1: the file names no such token.
 struct VocabularySource {
-    std::string model;         // "gpt2": byte-level BPE; "llama": SentencePiece; "gemma4": BPE over characters
+    // "gpt2": byte-level BPE; "llama": SentencePiece; "gemma4": BPE over characters; "bert": WordPiece; "t5": Unigram
+    std::string model;
     std::string pre;           // how words are cut: "llama-bpe", "qwen2", ...; ignored for SentencePiece
     std::string architecture;  // decides if `pre` is missing and the family has only one
     std::vector<std::string> tokens;
     std::vector<int32_t> kinds;       // one per token; may be empty for "gpt2", where all are then normal
-    std::vector<float> scores;        // one per token; used by "llama" only
+    std::vector<float> scores;        // one per token; used by "llama" and "t5"
     std::vector<std::string> merges;  // "left right", the first is the strongest; used by "gpt2" and "gemma4"
     bool has_merges = true;           // false: the file has no list of merges, not even an empty one
     int32_t bos = -1;
@@ -41,11 +42,18 @@ struct VocabularySource {
     int32_t eom = -1;  // end of a message that expects a tool's answer
     int32_t unknown = -1;
     int32_t padding = -1;
+    int32_t classification = -1;  // begins the text of an encoder
+    int32_t separator = -1;       // ends it
     std::optional<bool> add_bos;
     std::optional<bool> add_eos;
+    std::optional<bool> add_separator;
     std::optional<bool> add_space_prefix;
-    std::vector<int32_t> strip_after;  // special tokens that remove the white space behind them
-    std::string origin;                // file name, for errors
+    std::optional<bool> remove_extra_spaces;       // "t5"
+    std::string charsmap;                          // "t5": sentencepiece's compiled replacements; empty: none
+    std::optional<bool> lowercase, strip_accents;  // "bert"
+    std::vector<int32_t> suppressed;               // tokens that the file wants never to be chosen
+    std::vector<int32_t> strip_after;              // special tokens that remove the white space behind them
+    std::string origin;                            // file name, for errors
     // The text of each token, if a decoder of its own spells them (from_tokenizer_json.h). `model` is then a name for
     // reports only.
     std::optional<std::vector<std::string>> pieces;
@@ -76,6 +84,8 @@ class Vocabulary {
 
     const VocabularySource& source() const { return source_; }  // checked
     std::span<const EndToken> end_tokens() const { return end_tokens_; }
+    // Without the ends of an answer.
+    std::span<const int32_t> suppressed() const { return source_.suppressed; }
     std::span<const std::string> notes() const { return notes_; }
 
     // The size in bytes of the longest stored text.

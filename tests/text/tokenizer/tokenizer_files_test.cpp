@@ -5,7 +5,9 @@
 #include <chrono>
 #include <filesystem>
 
+#include "files/gguf.h"
 #include "text/tokenizer/charsmap.h"
+#include "text/tokenizer/from_gguf.h"
 #include "text/tokenizer/json_tree.h"
 #include "text/tokenizer/oniguruma.h"
 #include "text/tokenizer/pattern.h"
@@ -119,6 +121,42 @@ TEST(TokenizerFiles, UnitesTheEndsOfAllFiles) {
     EXPECT_EQ(tokenizer.end_tokens()[1].reason, "eos_token_id of generation_config.json");
     EXPECT_EQ(tokenizer.bos(), 3);
     EXPECT_EQ(tokenizer.taken_from(), "tokenizer.json");
+}
+
+TEST(TokenizerFiles, TakesSuppressedTokensFromTheGenerationConfig) {
+    TokenizerFiles files = files_of(with(R"("added_tokens": [])"));
+    files.generation_config = {"generation_config.json",
+                               R"({"eos_token_id": null, "suppress_tokens": [1, 4, 99], "pad_token_id": 0})"};
+    files.tokenizer_config = {"tokenizer_config.json", R"({"eos_token": "</s>"})"};
+    const Tokenizer tokenizer = read(files);
+    EXPECT_EQ(std::vector<int32_t>(tokenizer.suppressed().begin(), tokenizer.suppressed().end()),
+              std::vector<int32_t>{1})
+        << "4 ends an answer, and the vocabulary has no 99";
+    files.generation_config->bytes = R"({"suppress_tokens": ["a"]})";
+    const Result<Tokenizer> refused = read_tokenizer(files);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message, "generation_config.json: 'suppress_tokens' names no token");
+}
+
+TEST(TokenizerFiles, ReadsVocabTxtOnlyForClassesThatCutWordsAsBertDoes) {
+    TokenizerFiles files;
+    files.directory = "folder";
+    files.vocab_txt = {"vocab.txt", "[PAD]\n[UNK]\n[CLS]\r\n[SEP]\nhug\n##s\n!\n"};
+    files.config = {"config.json", R"({"model_type": "bert"})"};
+    const std::vector<int32_t> wanted = {2, 4, 5, 6, 1, 3};
+    EXPECT_EQ(encode(read(files), "HUGS! [MASK", Specials::as_text, Tokenizer::Ends::add),
+              (std::vector<int32_t>{2, 4, 5, 6, 1, 1, 3}));
+    EXPECT_EQ(encode(read(files), "HUGS! x", Specials::as_text, Tokenizer::Ends::add), wanted);
+    files.tokenizer_config = {"tokenizer_config.json", R"({"tokenizer_class": "MPNetTokenizer"})"};
+    Result<Tokenizer> refused = read_tokenizer(files);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message,
+              "vocab.txt: the file does not say how words are cut, and for the tokenizer class 'MPNetTokenizer' it is "
+              "not known: use a tokenizer.json");
+    files.tokenizer_config->bytes = R"({"tokenizer_class": "BertTokenizer", "cls_token": "<s>"})";
+    refused = read_tokenizer(files);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().message, "vocab.txt: '<s>' is not in the vocabulary, but is put around each text");
 }
 
 TEST(TokenizerFiles, LetsTokenizerConfigDecideWhetherEndsAreAdded) {
@@ -244,13 +282,25 @@ TEST(TokenizerFiles, SurviveCutsAndFlips) {
     EXPECT_GT(refused, damaged / 3);
 }
 
+Tokenizer tokenizer_in(const fs::path& folder) {
+    const fs::path vocabulary = folder / "vocab.gguf";
+    Result<Tokenizer> tokenizer = [&]() -> Result<Tokenizer> {
+        if (!fs::exists(vocabulary)) {
+            TRY_ASSIGN(const TokenizerFiles files, TokenizerFiles::in_directory(folder.string()));
+            return read_tokenizer(files);
+        }
+        TRY_ASSIGN(const GgufFile file, GgufFile::open(vocabulary.string()));
+        return tokenizer_from_gguf(file.metadata());
+    }();
+    if (!tokenizer) throw std::runtime_error(tokenizer.error().message);
+    return std::move(*tokenizer);
+}
+
 TEST(TokenizerFiles, TakeLongRunsWithoutSquaringTheCost) {
     double slowest = 0;
     std::string slowest_text;
     for (const fs::path& folder : job_folders()) {
-        const Result<TokenizerFiles> files = TokenizerFiles::in_directory(folder.string());
-        ASSERT_TRUE(files) << files.error().message;
-        const Tokenizer tokenizer = read(*files);
+        const Tokenizer tokenizer = tokenizer_in(folder);
         for (const std::string unit : {"a", " ", "7", "\n", "\xE6\x88\x91", "\xCC\x81", "ab ", "<|x|>"}) {
             std::string text;
             while (text.size() < (1u << 18)) text += unit;

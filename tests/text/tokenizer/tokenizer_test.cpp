@@ -183,9 +183,10 @@ TEST(Tokenizer, ContinuesATextWithItsSpaces) {
 
 TEST(Tokenizer, ListsWhatIsSupported) {
     const std::vector<std::string> lines = supported_tokenizers();
-    ASSERT_EQ(lines.size(), pre_tokenizer_rows().size() + 2);
+    ASSERT_EQ(lines.size(), pre_tokenizer_rows().size() + 4);
     EXPECT_EQ(lines[0], "llama: SentencePiece");
-    EXPECT_TRUE(lines[2].starts_with("gpt2: byte-level BPE, pre-tokeniser gpt-2, "));
+    EXPECT_EQ(lines[3], "t5: Unigram");
+    EXPECT_TRUE(lines[4].starts_with("gpt2: byte-level BPE, pre-tokeniser gpt-2, "));
 }
 
 TEST(Tokenizer, TellsItsSpeed) {

@@ -23,10 +23,10 @@ VocabularySource sentence_piece() { return source_of(read_fixture("sentence_piec
 
 TEST(Vocabulary, RefusesUnknownModels) {
     VocabularySource source = byte_level();
-    source.model = "t5";
+    source.model = "rwkv";
     EXPECT_EQ(error_of(source),
-              "fixture: tokenizer model 't5' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, "
-              "'llama', SentencePiece, or 'gemma4')");
+              "fixture: tokenizer model 'rwkv' is not supported (tokenizer.ggml.model may be 'gpt2', byte-level BPE, "
+              "'llama', SentencePiece, 'gemma4', 'bert', WordPiece, or 't5', Unigram)");
 }
 
 TEST(Vocabulary, RefusesByteLevelVocabulariesWithoutMerges) {
@@ -181,6 +181,103 @@ TEST(Vocabulary, ListsTokensThatEndAnAnswerWithReasons) {
     const Tokenizer harmony = tokenizer_of(source);
     EXPECT_FALSE(harmony.is_end_of_generation(*harmony.find("<|end|>")));
     EXPECT_TRUE(harmony.is_end_of_generation(*harmony.find("<|return|>")));
+    source.eot = *harmony.find("<|end|>");  // as some converters write it
+    const Tokenizer named = tokenizer_of(source);
+    EXPECT_FALSE(named.is_end_of_generation(*named.find("<|end|>")));
+    EXPECT_EQ(named.notes().back(),
+              "<|end|> is named as an end, but in this vocabulary it ends one message of an answer");
+}
+
+// The ends that these vocabularies have beside the file's own.
+std::vector<std::string> ends_with(const std::vector<std::string>& specials, int32_t kind) {
+    VocabularySource source = byte_level();
+    for (const std::string& text : specials) {
+        source.tokens.push_back(text);
+        source.kinds.push_back(kind);
+    }
+    const Tokenizer tokenizer = tokenizer_of(std::move(source));
+    std::vector<std::string> ends;
+    for (const std::string& text : specials) {
+        if (tokenizer.is_end_of_generation(*tokenizer.find(text))) ends.push_back(text);
+    }
+    return ends;
+}
+
+TEST(Vocabulary, EndsAnAnswerAtTheNextSpeakerOnlyInVocabulariesThatMeanIt) {
+    using Texts = std::vector<std::string>;
+    EXPECT_EQ(ends_with({"<|user|>", "<|observation|>", "<|assistant|>"}, 3), (Texts{"<|user|>", "<|observation|>"}));
+    EXPECT_EQ(ends_with({"<|user|>", "<|assistant|>"}, 3), Texts{}) << "Phi-3's and Zephyr's speakers";
+    EXPECT_EQ(ends_with({"<turn|>", "<|tool_response>", "<|channel>"}, 4), (Texts{"<turn|>", "<|tool_response>"}));
+    EXPECT_EQ(ends_with({"<|tool_response>"}, 4), Texts{});
+    EXPECT_EQ(ends_with({"<|user|>", "<|observation|>"}, 1), Texts{}) << "ordinary text";
+}
+
+TEST(Vocabulary, SuppressesWhatTheFileSaysButNoEndOfAnAnswer) {
+    VocabularySource source = byte_level();
+    source.suppressed = {5, source.eos, 7};
+    const Tokenizer tokenizer = tokenizer_of(source);
+    EXPECT_EQ(std::vector<int32_t>(tokenizer.suppressed().begin(), tokenizer.suppressed().end()),
+              (std::vector<int32_t>{5, 7}));
+    EXPECT_EQ(tokenizer.notes().back(), "1 tokens are to be suppressed but end an answer: they may be chosen");
+    source.suppressed = {static_cast<int32_t>(source.tokens.size())};
+    EXPECT_EQ(error_of(source), fmt::format("fixture: token {0} is to be suppressed, but the vocabulary has {0} tokens",
+                                            source.tokens.size()));
+}
+
+VocabularySource word_pieces() {
+    VocabularySource source;
+    source.model = "bert";
+    source.origin = "fixture";
+    source.tokens = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "\xE2\x96\x81hug", "s", "\xE2\x96\x81!"};
+    source.kinds = {3, 3, 3, 3, 1, 1, 1};
+    return source;
+}
+
+TEST(Vocabulary, ReadsWordPiecesInGgufsSpelling) {
+    using Ids = std::vector<int32_t>;
+    const Tokenizer tokenizer = tokenizer_of(word_pieces());
+    EXPECT_EQ(encode(tokenizer, " HUGS!  x", Specials::as_text, Tokenizer::Ends::add), (Ids{2, 4, 5, 6, 1, 3}));
+    EXPECT_EQ(tokenizer.text(5), "##s") << "the spelling of the model's own file";
+    EXPECT_EQ(tokenizer.decode(Ids{4, 5, 6}, true), "hugs!");
+    VocabularySource cased = word_pieces();
+    cased.lowercase = false;
+    EXPECT_EQ(encode(tokenizer_of(std::move(cased)), "Hugs hugs"), (Ids{1, 4, 5}));
+    VocabularySource nameless = word_pieces();
+    nameless.tokens[2] = "<s>";
+    EXPECT_EQ(error_of(nameless),
+              "fixture: the file names no [CLS] token, which a WordPiece vocabulary needs: add "
+              "tokenizer.ggml.cls_token_id, or convert the model again");
+    nameless.classification = 99;
+    EXPECT_EQ(error_of(nameless), "fixture: token 99, which is put around a text, is none of 7");
+    VocabularySource odd = word_pieces();
+    odd.kinds[5] = 9;
+    EXPECT_EQ(error_of(odd), "fixture: token 5 has type 9, which is none of 0 to 6 (tokenizer.ggml.token_type)");
+}
+
+TEST(Vocabulary, ReadsUnigramsWithTheBestSumOfScores) {
+    VocabularySource source;
+    source.model = "t5";
+    source.origin = "fixture";
+    source.tokens = {"<pad>",
+                     "</s>",
+                     "<unk>",
+                     "\xE2\x96\x81",
+                     "ab",
+                     "a",
+                     "b",
+                     "\xE2\x96\x81"
+                     "a"};
+    source.kinds = {3, 3, 2, 1, 1, 1, 1, 1};
+    source.scores = {0, 0, 0, -2, -2.5f, -3, -1, -4};
+    source.eos = 1;
+    source.unknown = 2;
+    using Ids = std::vector<int32_t>;
+    const Tokenizer tokenizer = tokenizer_of(source);
+    EXPECT_EQ(encode(tokenizer, "ab", Specials::as_text, Tokenizer::Ends::add), (Ids{3, 4, 1})) << "-4.5 against -5";
+    EXPECT_EQ(encode(tokenizer, " a  b?", Specials::as_text), (Ids{7, 3, 6, 2}));
+    EXPECT_EQ(tokenizer.decode(Ids{3, 4}, true), "ab");
+    source.scores[4] = std::nanf("");
+    EXPECT_EQ(error_of(source), "fixture: token 4 has the score nan");
 }
 
 TEST(Vocabulary, AnswersForIdsOutOfRange) {
