@@ -106,12 +106,6 @@ struct UnusedTensors {
     std::string because;  // a clause: "a layer that predicts further tokens, which is not computed"
 };
 
-// Tensors that a checkpoint may have and that the model does not use. "*" in the pattern matches any text.
-struct UnusedTensors {
-    std::string pattern;  // of names: "model.layers.46.*"
-    std::string because;  // a clause: "a layer that predicts further tokens, which is not computed"
-};
-
 struct ModelConfig {
     std::string architecture;  // "qwen3moe"
     std::string name;          // general.name, or the checkpoint's name
