@@ -30,7 +30,7 @@ inline constexpr uint64_t kShardIndexMostBytes = 256u << 20;
 
 // Files beside the weights that a model may have. If several of them hold the same information, their reader (text/)
 // decides which is taken.
-inline constexpr std::array<std::string_view, 13> kSideFiles = {
+inline constexpr std::array<std::string_view, 14> kSideFiles = {
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -39,6 +39,7 @@ inline constexpr std::array<std::string_view, 13> kSideFiles = {
     "tiktoken.model",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",

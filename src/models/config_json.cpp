@@ -138,7 +138,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     // Qwen3 normalises queries and keys, whether a key says so or not.
     for (const std::string_view key : {"use_qk_norm", "qk_layernorm"}) {
         const Json* value = stated(config, key);
-        if (value == nullptr || computing.computes(key)) continue;
+        if (value == nullptr || computed.has(key)) continue;
         const bool has = architecture.starts_with("qwen3");
         if (value->is_boolean() && value->get<bool>() == has) continue;
         return fail(ErrorKind::unsupported,

@@ -142,7 +142,6 @@ const std::vector<Word>& words() {
         {"delta values", "ssm.inner_size", {}},  // elements of all value heads together
         {"delta taps", "ssm.conv_kernel", {"linear_conv_kernel_dim"}},
         {"output gates", "", {"attn_output_gate"}},
-        {"predicting layers", "nextn_predict_layers", {}},  // counted among the layers
     };
     return kWords;
 }
@@ -522,10 +521,6 @@ bool Hyperparameters::is_list(std::string_view word) const {
     if (checkpoint_.dialect() != Dialect::gguf) return find(word) != nullptr && find(word)->is_array();
     const MetadataValue* value = checkpoint_.metadata().find(key(word));
     return value != nullptr && value->is_array();
-}
-
-Result<std::vector<bool>> Hyperparameters::booleans(std::string_view word) const {
-    return checkpoint_.metadata().booleans(key(word));
 }
 
 Result<bool> Hyperparameters::boolean_at_top(std::string_view word, bool otherwise) const {

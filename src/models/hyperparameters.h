@@ -40,8 +40,6 @@ class Hyperparameters {
     // The same as boolean_or() of config.json itself, where the text model is described by its text_config.
     Result<bool> boolean_at_top(std::string_view word, bool otherwise) const;
     Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
-    // Of a GGUF file only.
-    Result<std::vector<bool>> booleans(std::string_view word) const;
 
     // general.architecture of GGUF, or model_type of config.json: what an architecture is found by. "mistral" in
     // Mistral's own layout.

@@ -140,8 +140,8 @@ Result<AttentionGeometry> read_attention(const Hyperparameters& keys, size_t lay
 // Layers that predict further tokens are counted in GGUF files.
 Result<size_t> read_layer_count(const Hyperparameters& keys, ModelConfig& config) {
     TRY_ASSIGN(const int64_t all, keys.integer("layers", 1, kMaximumLayers));
-    if (!keys.has("predicting layers")) return static_cast<size_t>(all);
-    TRY_ASSIGN(const int64_t predicting, keys.integer("predicting layers", 0, all - 1));
+    if (!keys.has("further layers")) return static_cast<size_t>(all);
+    TRY_ASSIGN(const int64_t predicting, keys.integer("further layers", 0, all - 1));
     leave_out_layers(config, keys.checkpoint(), all - predicting, predicting,
                      "a layer that predicts further tokens, which is not computed");
     return static_cast<size_t>(all - predicting);
