@@ -162,21 +162,27 @@ void delta_columns(const HeadColumns& head) {
 template <int kVectors, int kSteps, bool kPart>
 inline void state_space_walk(const HeadColumns& head, const HeadStep* steps, int64_t column, int64_t count) {
     float* const state = head.state + column;
-    Floats u[kSteps][kVectors], o[kSteps][kVectors];
+    Floats u[kSteps][kVectors], o[kSteps][kVectors], decay[kSteps];
     for (int s = 0; s < kSteps; ++s) {
         const Floats dt = broadcast(steps[s].factor);
+        decay[s] = broadcast(steps[s].decay);
         for (int v = 0; v < kVectors; ++v) {
             u[s][v] = multiply(dt, load_columns<kPart>(steps[s].value + column + v * kLanes, count));
             o[s][v] = broadcast(0.0f);
         }
     }
     for (int i = 0; i < head.key_width; ++i) {
+        Floats key[kSteps], query[kSteps];
+        for (int s = 0; s < kSteps; ++s) {
+            key[s] = broadcast(steps[s].key[i]);
+            query[s] = broadcast(steps[s].query[i]);
+        }
         for (int v = 0; v < kVectors; ++v) {
             float* const place = state + i * head.stride + v * kLanes;
             Floats element = load_columns<kPart>(place, count);
             for (int s = 0; s < kSteps; ++s) {
-                element = fma(broadcast(steps[s].key[i]), u[s][v], multiply(element, broadcast(steps[s].decay)));
-                o[s][v] = fma(element, broadcast(steps[s].query[i]), o[s][v]);
+                element = fma(key[s], u[s][v], multiply(element, decay[s]));
+                o[s][v] = fma(element, query[s], o[s][v]);
             }
             store_columns<kPart>(place, element, count);
         }

@@ -7,9 +7,9 @@
 
 namespace invar {
 
-inline constexpr int kStepsTogether = 64;      // positions of one call, at most
-inline constexpr int kColumnsTogether = 64;    // columns whose state a kernel keeps in its scratch
-inline constexpr int kChannelsTogether = 256;  // of a convolution
+inline constexpr int kStepsTogether = 64;       // positions of one call, at most
+inline constexpr int kColumnsTogether = 64;     // columns whose state a kernel keeps in its scratch
+inline constexpr int kChannelsTogether = 1024;  // of a convolution
 
 // One position of one head. Delta rule: query, key, value, beta. Mamba 2: C, B, x, dt.
 struct HeadStep {

@@ -1,4 +1,4 @@
-// The check of the trial "verb" (verb.py), built in its copy alone: gelu_multiply on every instruction set and on the
+// The check of the trial "verb" (verb.py), built in its copy alone: softplus_multiply on every instruction set and on the
 // emulated device equals its law bit for bit, float64 agrees with it to a rounding, and a device that lacks it is told
 // at planning time.
 #include <cmath>
@@ -28,7 +28,7 @@ Case make_case() {
     for (int64_t i = 0; i < kRows * kWidth; ++i) {
         made.gate.push_back(normal(random));
         made.up.push_back(normal(random));
-        made.expected.push_back(law::gelu_tanh(made.gate.back()) * made.up.back());
+        made.expected.push_back(law::softplus(made.gate.back()) * made.up.back());
     }
     return made;
 }
@@ -45,7 +45,7 @@ int64_t differing_on_cpu(const Case& given, Isa isa) {
     const Tensor gate = (*ops)->scratch(kRows, kWidth), up = (*ops)->scratch(kRows, kWidth);
     std::copy(given.gate.begin(), given.gate.end(), gate.host());
     std::copy(given.up.begin(), given.up.end(), up.host());
-    (*ops)->gelu_multiply({0, "activation"}, gate, up, gate);
+    (*ops)->softplus_multiply({0, "activation"}, gate, up, gate);
     return differing(given.expected, gate.host());
 }
 
@@ -60,18 +60,18 @@ int64_t differing_on_device(const Case& given) {
         return made;
     };
     const Tensor gate = tensor(given.gate), up = tensor(given.up);
-    (*ops)->gelu_multiply({0, "activation"}, gate, up, gate);
+    (*ops)->softplus_multiply({0, "activation"}, gate, up, gate);
     const auto read = (*ops)->read(gate);
     return read ? differing(given.expected, read->data()) : kRows * kWidth;
 }
 
 // The largest distance from float64, in units in the last place of the larger factor's product.
 double worst_of_float64(const Case& given) {
-    const float64::RowBody body = float64::row_body(Verb::gelu_multiply);
+    const float64::RowBody body = float64::row_body(Verb::softplus_multiply);
     float64::RowDecoder decoder;
     std::vector<double> gate(given.gate.begin(), given.gate.end()), up(given.up.begin(), given.up.end()), out(kWidth);
     const Tensor shape(nullptr, Place::host, kRows, kWidth, kWidth);
-    const VerbCall call{.verb = Verb::gelu_multiply, .x = shape, .x2 = shape, .out = shape};
+    const VerbCall call{.verb = Verb::softplus_multiply, .x = shape, .x2 = shape, .out = shape};
     double worst = 0;
     for (int64_t row = 0; row < kRows; ++row) {
         const auto x = [&](int64_t at) -> const double* { return gate.data() + at * kWidth; };
@@ -98,11 +98,11 @@ int works() {
     differ += differing_on_device(given);
     const double worst = worst_of_float64(given);
     std::printf(
-        "[equality] gelu_multiply on %lld instruction sets and the emulated device: %lld outputs compared, %lld "
+        "[equality] softplus_multiply on %lld instruction sets and the emulated device: %lld outputs compared, %lld "
         "differ\n",
         static_cast<long long>(sets), static_cast<long long>((sets + 1) * kRows * kWidth),
         static_cast<long long>(differ));
-    std::printf("[equality] gelu_multiply in float64: %lld outputs compared, %.2f ulp at most apart (limit 4)\n",
+    std::printf("[equality] softplus_multiply in float64: %lld outputs compared, %.2f ulp at most apart (limit 4)\n",
                 static_cast<long long>(kRows * kWidth), worst);
     return differ == 0 && worst > 0 && worst < 4 ? 0 : 1;
 }
@@ -111,10 +111,10 @@ int lacks() {
     auto device = Device::open(0);
     auto ops = CudaOps::create({.device = **device, .measuring = true});
     const Tensor x = (*ops)->scratch(kRows, kWidth);
-    (*ops)->gelu_multiply({0, "activation"}, x, x, x);
+    (*ops)->softplus_multiply({0, "activation"}, x, x, x);
     const Result<void> planned = (*ops)->finish();
     const std::string expected =
-        "the CUDA device has no kernel for gelu_multiply of layer 0 activation, width 1030, for 5 rows; use --device "
+        "the CUDA device has no kernel for softplus_multiply of layer 0 activation, width 1030, for 5 rows; use --device "
         "cpu";
     const std::string got = planned ? "no error" : planned.error().message;
     std::printf("[equality] plan without a body: 1 sentence compared: %s\n", got.c_str());
