@@ -1,4 +1,4 @@
-// The recurrences of hybrid models, one token at a time (docs/arithmetic.md, section 7). The law is the token-by-token
+// The recurrences of hybrid models, one token at a time (docs/arithmetic.md, section 8). The law is the token-by-token
 // form: a kernel may run heads and columns side by side, never positions, so that every chunking of a prompt gives the
 // same bits. Sources: Yang et al. 2024, "Gated Delta Networks" (arXiv 2412.06464); Dao and Gu 2024, "Transformers are
 // SSMs" (Mamba 2, arXiv 2405.21060).

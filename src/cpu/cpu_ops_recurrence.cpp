@@ -1,7 +1,7 @@
 // The verbs that change a recurrence of the sequence state: the causal convolution, the gated delta rule and Mamba 2.
 // Channels, heads and columns of a state never meet, so threads take some of them, and some of the sequences of a
 // batch; each walks a sequence's positions in order, so that a state sees them one after the other whatever the
-// chunking (docs/arithmetic.md, section 7).
+// chunking (docs/arithmetic.md, section 8).
 #include <algorithm>
 #include <cstring>
 

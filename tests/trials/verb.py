@@ -68,7 +68,6 @@ SIMT_KERNEL(kPartThreads) softplus_multiply_kernel(ElementArgs args) {
 }
 
 """, before="void add(const RowInputs& in"),
-    replace("src/proof/reference64/float64_rows.cpp", "#include <algorithm>\n", "#include <algorithm>\n#include <cmath>\n"),
     insert("src/proof/reference64/float64_rows.cpp", "\n    {Verb::softplus_multiply, softplus_multiply},",
            after="{Verb::activate, activate},"),
 ]
