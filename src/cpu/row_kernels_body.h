@@ -103,9 +103,10 @@ void softcap_row(float* x, float cap, int64_t n) {
     });
 }
 
-// Folds 256 lanes in halves: whole registers, then the lanes of the last one.
-inline float fold(Floats (&lanes)[kReduceRegisters]) {
-    for (int half = kReduceRegisters / 2; half > 0; half /= 2) {
+// Folds lanes in halves: whole registers, then the lanes of the last one.
+template <int kRegisters>
+inline float fold(Floats (&lanes)[kRegisters]) {
+    for (int half = kRegisters / 2; half > 0; half /= 2) {
         for (int j = 0; j < half; ++j) lanes[j] = add(lanes[j], lanes[j + half]);
     }
     alignas(64) float rest[kLanes];
@@ -116,20 +117,28 @@ inline float fold(Floats (&lanes)[kReduceRegisters]) {
     return rest[0];
 }
 
-// Applies the reduce law over step(lane, term). Terms past the end are +0, and adding that to a lane changes nothing: a
-// lane starts at +0, and no sum or fma that follows makes it -0.
-template <class Step>
-inline float reduce(const float* t, int64_t n, Step step) {
-    Floats lanes[kReduceRegisters];
+template <int kRegisters, class Step>
+inline float reduce_in(const float* t, int64_t n, Step step) {
+    Floats lanes[kRegisters];
     for (Floats& lane : lanes) lane = broadcast(0.0f);
     int64_t start = 0;
     for (; start + kReduce <= n; start += kReduce) {
-        for (int j = 0; j < kReduceRegisters; ++j) lanes[j] = step(lanes[j], load(t + start + j * kLanes));
+        for (int j = 0; j < kRegisters; ++j) lanes[j] = step(lanes[j], load(t + start + j * kLanes));
     }
     for (int j = 0; start < n; ++j, start += kLanes) {
         lanes[j] = step(lanes[j], load_part(t + start, n - start < kLanes ? n - start : kLanes));
     }
     return fold(lanes);
+}
+
+// Applies the reduce law over step(lane, term). Terms past the end are +0, and adding that to a lane changes nothing: a
+// lane starts at +0, and no sum or fma that follows makes it -0. So lanes that have no term, the upper ones of a row no
+// longer than a head, are left out.
+template <class Step>
+inline float reduce(const float* t, int64_t n, Step step) {
+    if (n <= kReduce / 4) return reduce_in<kReduceRegisters / 4>(t, n, step);
+    if (n <= kReduce / 2) return reduce_in<kReduceRegisters / 2>(t, n, step);
+    return reduce_in<kReduceRegisters>(t, n, step);
 }
 
 inline float one_over_root(float x) { return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }

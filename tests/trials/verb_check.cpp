@@ -1,6 +1,6 @@
-// The check of the trial "verb" (verb.py), built in its copy alone: softplus_multiply on every instruction set and on the
-// emulated device equals its law bit for bit, float64 agrees with it to a rounding, and a device that lacks it is told
-// at planning time.
+// The check of the trial "verb" (verb.py), built in its copy alone: softplus_multiply on every instruction set and on
+// the emulated device equals its law bit for bit, float64 agrees with it to a rounding, and a device that lacks it is
+// told at planning time.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -114,7 +114,8 @@ int lacks() {
     (*ops)->softplus_multiply({0, "activation"}, x, x, x);
     const Result<void> planned = (*ops)->finish();
     const std::string expected =
-        "the CUDA device has no kernel for softplus_multiply of layer 0 activation, width 1030, for 5 rows; use --device "
+        "the CUDA device has no kernel for softplus_multiply of layer 0 activation, width 1030, for 5 rows; use "
+        "--device "
         "cpu";
     const std::string got = planned ? "no error" : planned.error().message;
     std::printf("[equality] plan without a body: 1 sentence compared: %s\n", got.c_str());
