@@ -86,6 +86,7 @@ endfunction()
 function(invar_device_tests)
   add_executable(test_cuda_device EXCLUDE_FROM_ALL
     tests/cuda_device/main.cpp tests/cuda/cuda_ops_test.cpp tests/cuda/cuda_ops_pass_test.cpp tests/cuda/device_test.cpp
+    tests/cuda/cuda_attention_test.cpp tests/cuda/cuda_elements_test.cpp tests/cuda/cuda_recurrences_test.cpp
     tests/cuda/pass_graphs_test.cpp tests/cuda/preselection_test.cpp tests/cpu/linear_case.cpp tests/cpu/reference_ops.cpp
     src/generate/sampler.cpp)
   target_include_directories(test_cuda_device PRIVATE ${CMAKE_SOURCE_DIR}/tests)

@@ -28,23 +28,41 @@ SplitOps::Buffer& SplitOps::buffer_of(const void* host) {
     return *found;
 }
 
+// A copy on the device, for this pass, of bytes that are in no buffer of it. If there is no memory the pass has failed,
+// and nothing runs in it any more.
+std::byte* SplitOps::foreign_bytes(const void* host, int64_t bytes, std::string_view what) {
+    auto memory = settings_.accelerator.allocate(bytes, what);
+    if (!memory) {
+        keep(tl::unexpected<Error>(memory.error()));
+        return nullptr;
+    }
+    keep(settings_.accelerator.upload(memory->get(), host, bytes));
+    return foreign_.emplace_back(std::move(*memory)).get();
+}
+
 // An observer may give a verb an input that is not one of the pass's own tensors.
 Tensor SplitOps::foreign_input(Tensor x, Place place) {
     if (place == Place::host) return x;
     const int64_t bytes = ((x.rows() - 1) * x.stride() + x.width()) * 4;
-    auto memory = settings_.accelerator.allocate(bytes, "an observer's tensor");
-    if (!memory) {
-        // The pass has failed, but its remaining verbs still need a readable address: they get some buffer that is
-        // large enough.
-        keep(tl::unexpected<Error>(memory.error()));
-        const auto same =
-            std::find_if(buffers_.begin(), buffers_.end(), [&](const Buffer& buffer) { return buffer.bytes >= bytes; });
-        CHECK(same != buffers_.end(), "an observer's tensor is as large as one of the pass");
-        return {reinterpret_cast<float*>(same->device), place, x.rows(), x.width(), x.stride()};
+    std::byte* const there = foreign_bytes(x.host(), bytes, "an observer's tensor");
+    return {reinterpret_cast<float*>(there), place, x.rows(), x.width(), x.stride()};
+}
+
+// The vector where its verb runs. Another vector than the one that decides the place may be elsewhere: an observer has
+// replaced it, or it belongs to a layer that attends the cache of a layer at the other place.
+const WeightVector* SplitOps::vector_at(const WeightVector* vector, Place place) {
+    if (vector == nullptr || vector->place == place) return vector;
+    WeightVector& there = foreign_vectors_.emplace_back(*vector);
+    if (settings_.measuring) {
+        there.place = place;
+    } else if (place == Place::host) {
+        there = settings_.source.vector(vector->id);
+    } else {
+        there.data = reinterpret_cast<const float*>(
+            foreign_bytes(vector->data, vector->size * static_cast<int64_t>(sizeof(float)), "a vector of weights"));
+        there.place = place;
     }
-    keep(settings_.accelerator.upload(memory->get(), x.host(), bytes));
-    foreign_.push_back(*memory);
-    return {reinterpret_cast<float*>(memory->get()), place, x.rows(), x.width(), x.stride()};
+    return &there;
 }
 
 Tensor SplitOps::scratch(int64_t rows, int64_t width) {
@@ -155,6 +173,7 @@ void SplitOps::forget_pass() {
     settings_.host.begin_pass();
     buffers_.clear();
     foreign_.clear();
+    foreign_vectors_.clear();
     verb_ = 0;
     failed_on_host_.reset();
     verb_of_call_.clear();
@@ -175,6 +194,7 @@ Result<void> SplitOps::finish() {
 }
 
 void SplitOps::run_at(Place place, std::span<const VerbCall> calls) {
+    if (!error_) return;  // finish() reports it
     ++verb_;
     last_place_ = place;
     Ops& machine = place == Place::host ? static_cast<Ops&>(settings_.host) : settings_.device;
@@ -232,15 +252,14 @@ void SplitOps::each_page(const SequenceState& cache, int layer, const Batch& bat
     if (cache.place(layer) == Place::host || settings_.measuring) return;
     const LayerPlace& place = cache.layer_place(layer);
     const StateMemory::Pool& pool = cache.pool(layer);
-    std::vector<int32_t> pages;
     for (size_t i = 0; i < batch.rows.size(); ++i) {
-        if (i > 0 && batch.rows[i].sequence == batch.rows[i - 1].sequence) continue;
-        for (const int32_t page : cache.pages_of(batch.rows[i].sequence, layer))
-            if (page != kNoUnit) pages.push_back(page);
-    }
-    for (const int32_t page : pages) {
-        const int64_t start = page * pool.unit_bytes + place.keys;
-        use(pool.copy.get() + start, pool.memory.get() + start, cache.layer_bytes(layer));
+        const int32_t sequence = batch.rows[i].sequence;
+        if (i > 0 && sequence == batch.rows[i - 1].sequence) continue;
+        for (const int32_t unit : cache.pages_of(sequence, layer)) {  // a recurrence has one, its slot
+            if (unit == kNoUnit) continue;
+            const int64_t start = unit * pool.unit_bytes + place.keys;
+            use(pool.copy.get() + start, pool.memory.get() + start, cache.layer_bytes(layer));
+        }
     }
 }
 
@@ -276,6 +295,7 @@ std::optional<WeightVector> SplitOps::host_vector(const WeightVector& weight) {
 Place SplitOps::place_of(const VerbCall& call) {
     switch (row_of(call.verb).placed_by) {
         case PlacedBy::weight:
+            if (call.weights() == nullptr && call.vector == nullptr) return place_of(call.x, call.x);
             return call.weight_place();
         case PlacedBy::cache:
             return call.cache_read->place(call.cache_layer);
@@ -292,6 +312,9 @@ VerbCall SplitOps::moved(const VerbCall& call, Place place) {
     if (row.reads(verb_field::x2)) there.x2 = input(call.x2, place);
     if (row.reads(verb_field::experts)) there.slots.experts = input_slots(call.slots.experts, place);
     if (row.reads(verb_field::weights)) there.slots.weights = input_slots(call.slots.weights, place);
+    there.vector = vector_at(call.vector, place);
+    there.vector2 = vector_at(call.vector2, place);
+    there.vector3 = vector_at(call.vector3, place);
     if (row.makes(verb_field::slots)) there.slots = result_slots(call.slots, place);
     if (row.makes(verb_field::out)) there.out = result(call.out, place);
     return there;

@@ -1,12 +1,13 @@
-// The verbs of a model that is split between the CPU and a device. Each verb runs where its weight, its layer of the KV
-// cache or its data is. When it needs a tensor that the other place made, the tensor is copied. Every tensor has memory
-// at both places, and this class remembers at which of them it is current. No result depends on the split, because both
-// places compute the same definition.
+// The verbs of a model that is split between the CPU and a device. Each verb runs where its weight, its layer of the
+// sequence state or its data is. When it needs a tensor that the other place made, the tensor is copied. Every tensor
+// has memory at both places, and this class remembers at which of them it is current. No result depends on the split,
+// because both places compute the same definition.
 //
 // The tensors that the model and observers hold are those of the host. An observer calls Ops::to_host before it reads
 // one.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -72,7 +73,9 @@ class SplitOps final : public Ops {
     void add_buffer(const void* host, const void* device, int64_t bytes);
     Buffer* find_buffer(const void* host);
     Buffer& buffer_of(const void* host);
+    std::byte* foreign_bytes(const void* host, int64_t bytes, std::string_view what);
     Tensor foreign_input(Tensor x, Place place);
+    const WeightVector* vector_at(const WeightVector* vector, Place place);
     void keep(Result<void> result);
     void bring(Buffer& buffer, Place place);
     std::byte* at(const Buffer& buffer, const void* host, Place place) const;
@@ -99,6 +102,7 @@ class SplitOps final : public Ops {
     SplitOpsSettings settings_;
     std::vector<Buffer> buffers_;
     std::vector<DeviceMemory> foreign_;
+    std::deque<WeightVector> foreign_vectors_;
     Result<void> error_;
     int64_t uploaded_ = 0, downloaded_ = 0;
 

@@ -120,7 +120,7 @@ struct DeviceBackend {
                                      .scratch_bytes = int64_t{24} << 20,
                                      .rows = 1024,
                                      .sequences = 8,
-                                     .page_tables = 2,
+                                     .page_tables = 3,
                                      .positions = 1024,
                                      .chunk_result_bytes = chunk_result_bytes,
                                      .ranked_rows = 6});

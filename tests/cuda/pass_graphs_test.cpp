@@ -1,6 +1,6 @@
 // Recorded passes against plain ones, with ==: random steps of several sequences, prompts and single tokens mixed,
-// pages out of order, past the doublings at which shapes change. A recording that keeps anything of the pass it was
-// made in (a position, a page, a token) is shown to be seen.
+// pages and slots out of order, past the doublings at which shapes change. A recording that keeps anything of the pass
+// it was made in (a position, a page, a token) is shown to be seen.
 #include "cuda/pass_graphs.h"
 
 #include <gtest/gtest.h>
@@ -11,10 +11,25 @@
 namespace invar {
 namespace {
 
-// A device with a cache for the small model and three sequences.
+// A delta net behind the small model, whose layer of the state follows those of the model.
+constexpr RecurrenceHeads kDeltaHeads{.key_heads = 2, .value_heads = 2, .key_width = 32, .value_width = 64};
+constexpr int kDeltaLayer = 2, kDeltaTaps = 4;
+constexpr int64_t kDeltaKeys = 2 * 2 * 32, kDeltaValues = 2 * 64;
+static_assert(kDeltaKeys + kDeltaValues == kWidth);
+
+StateGeometry geometry() {
+    StateGeometry geometry{.layers = SmallModel::geometry(), .recurrences = {}, .type = CacheType::f16, .places = {}};
+    geometry.layers.push_back({});
+    geometry.recurrences.resize(kDeltaLayer);
+    geometry.recurrences.push_back(
+        {.state_elements = kDeltaHeads.state_elements(), .column_elements = (kDeltaTaps - 1) * kWidth});
+    return geometry;
+}
+
+// A device with a cache for the models and three sequences.
 struct Machine {
     DeviceBackend backend = DeviceBackend::make();
-    std::unique_ptr<SequenceState> cache = backend.make_cache(SmallModel::geometry(), CacheType::f16, 12);
+    std::unique_ptr<SequenceState> cache = backend.make_state(geometry(), 12);
     PassGraphs graphs{*backend.cuda};
 
     Machine() {
@@ -126,6 +141,35 @@ TEST(CudaPassGraphs, EqualPlainPassesOnRandomStates) {
     EXPECT_GT(replayed, 30);
     EXPECT_GT(failures, 0);
     EXPECT_GT(compared, 20'000);
+}
+
+// The slots of recurrences and the positions of a scale change from pass to pass like pages.
+TEST(CudaPassGraphs, EqualPlainPassesWithRecurrencesAndScalesByPosition) {
+    const SmallModel model(65);
+    std::mt19937 random(66);
+    const std::vector<float> convolution = make_inputs(random, kWidth * kDeltaTaps), numbers = {-0.3f, -0.05f},
+                             dt_bias = {0.1f, -0.2f};
+    const auto vector = [](const std::vector<float>& values) {
+        return WeightVector{.id = {}, .data = values.data(), .size = std::ssize(values)};
+    };
+    const WeightVector taps = vector(convolution), a = vector(numbers), bias = vector(dt_bias);
+    const Outcome run = compare_steps(9, 45, [&](Ops& ops, const Batch& batch, SequenceState& cache) {
+        const Tensor all = model.forward(ops, batch, cache), mixed = ops.scratch(batch.size(), kWidth);
+        const Tensor values = ops.scratch(batch.size(), kDeltaValues);
+        const RecurrenceCall call{.layer = kDeltaLayer, .taps = kDeltaTaps, .heads = kDeltaHeads};
+        ops.causal_convolution({2, "convolution"}, call, batch, all, taps, nullptr, cache, mixed);
+        ops.l2_norm({2, "unit"}, mixed.columns(0, kDeltaKeys), 32, 1e-6f, mixed.columns(0, kDeltaKeys));
+        ops.delta_rule({2, "delta"}, call, batch, mixed, all.columns(0, 4), a, bias, cache, values);
+        ops.scale_by_position({2, "scaled"}, {.beta = 0.5, .length = 3}, batch, values);
+        ops.add({2, "sum"}, all.columns(0, kDeltaValues), values);
+        const Tensor wanted = ops.scratch(std::ssize(batch.logits_rows), kWidth);
+        ops.gather_rows({-1, "wanted"}, all, batch.logits_rows, wanted);
+        return wanted;
+    });
+    run.comparison.print("CUDA recorded passes with a recurrence");
+    EXPECT_EQ(run.comparison.differ(), 0);
+    EXPECT_EQ(run.counts.refused, 0);
+    EXPECT_GT(run.counts.replayed, 12);
 }
 
 // Launch arguments that depend on the position, the token, the sequence: each must show.

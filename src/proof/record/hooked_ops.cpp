@@ -47,13 +47,13 @@ void HookedOps::show_weights(VerbCall& call) {
 void HookedOps::bring_tensors(const VerbCall& call) {
     for (const Tensor& tensor : {call.x, call.x2, call.out}) inner_.to_host(tensor);
     inner_.to_host(call.slots);
-    if (call.cache_read != nullptr) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
+    if (call.cache_read != nullptr) inner_.to_host(*call.cache_read, call.cache_layer, *call.batch);
 }
 
 void HookedOps::take_back(const VerbCall& call) {
     for (const Tensor& tensor : {call.x, call.x2, call.out}) inner_.from_host(tensor);
     inner_.from_host(call.slots);
-    if (call.cache_read != nullptr) inner_.from_host(*call.cache_read, call.stage.layer, *call.batch);
+    if (call.cache_read != nullptr) inner_.from_host(*call.cache_read, call.cache_layer, *call.batch);
 }
 
 void HookedOps::before(VerbCall& call) {
@@ -94,7 +94,7 @@ void HookedOps::bring_results(const VerbCall& call) {
     if (row_of(call.verb).makes(verb_field::slots)) inner_.to_host(call.slots);
     // Copies the keys and values that the verb stored, so that none need to be copied for attention. The stage of a
     // recurrence is its result, so its state stays where it is.
-    if (row_of(call.verb).stages == StagesOf::stored) inner_.to_host(*call.cache_read, call.stage.layer, *call.batch);
+    if (row_of(call.verb).stages == StagesOf::stored) inner_.to_host(*call.cache_read, call.cache_layer, *call.batch);
 }
 
 void HookedOps::run(const VerbCall& given) {
