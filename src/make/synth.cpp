@@ -11,6 +11,7 @@
 #include "files/gguf_writer.h"
 #include "make/quantize_mixes.h"
 #include "make/synth_documents.h"
+#include "make/synth_gemma4.h"
 
 namespace invar {
 namespace {
@@ -33,6 +34,11 @@ std::vector<SynthTensor> tensors_of(const SynthShape& shape, int layers) {
     const auto add = [&](std::string name, std::vector<int64_t> dimensions) {
         tensors.push_back({.name = std::move(name), .shape = std::move(dimensions)});
     };
+    if (shape.is_gemma4()) {
+        for (SynthNamedShape& tensor : gemma4_tensors(shape, layers))
+            add(std::move(tensor.name), std::move(tensor.shape));
+        return tensors;
+    }
     const int64_t query = int64_t{shape.heads} * shape.head_width, key = int64_t{shape.kv_heads} * shape.head_width;
     add("token_embd.weight", {shape.vocabulary, shape.width});
     add("output_norm.weight", {shape.width});
@@ -104,6 +110,7 @@ void add_metadata(GgufWriter& writer, const SynthShape& shape, const SynthOption
         writer.add(key("expert_used_count"), count(shape.experts_per_token));
         writer.add(key("expert_feed_forward_length"), count(shape.expert_width));
     }
+    if (shape.is_gemma4()) add_gemma4_metadata(writer, shape, layers);
     const std::vector<std::string> tokens = vocabulary_of(shape);
     const std::vector<std::string_view> views(tokens.begin(), tokens.end());
     std::vector<int32_t> kinds(tokens.size(), 1);
@@ -197,9 +204,10 @@ Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options,
     for (size_t i = 0; i < tensors.size(); ++i) {
         const SynthTensor& tensor = tensors[i];
         if (tensor.shape.size() == 1 && !tensor.name.ends_with(".bias")) {  // norms
-            const std::vector<float> ones(static_cast<size_t>(tensor.shape[0]), 1.0f);
+            std::vector<float> values(static_cast<size_t>(tensor.shape[0]), 1.0f);
+            if (tensor.name == "rope_freqs.weight") values = gemma4_frequency_factors(tensor.shape[0]);
             CHECK(tensor.format->id == FormatId::f32, "mixes keep vectors in f32");
-            TRY(writer.append(std::as_bytes(std::span(ones))));
+            TRY(writer.append(std::as_bytes(std::span(values))));
             done += tensor.bytes();
             continue;
         }

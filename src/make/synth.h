@@ -28,7 +28,10 @@ struct SynthShape {
     int64_t expert_width = 0;
     float rope_base = 0;
     int64_t context = 0;
+    // Gemma 4: of layers that see all positions; the others see `window` (synth_gemma4.h).
+    int full_head_width = 0, full_kv_heads = 0, window = 0;
 
+    bool is_gemma4() const { return architecture == "gemma4"; }
     int64_t weights(int with_layers) const;
 };
 // The shapes come from the published configurations of these models.

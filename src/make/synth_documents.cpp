@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "make/synth_gemma4.h"
 
 namespace invar {
 namespace {
@@ -21,10 +22,10 @@ struct Family {
     bool qwen;
 };
 constexpr Family kFamilies[] = {
-    {"llama", "LlamaForCausalLM", false},      {"mistral", "MistralForCausalLM", false},
-    {"mixtral", "MixtralForCausalLM", false},  {"mistral3", "Mistral3ForConditionalGeneration", false},
-    {"qwen2", "Qwen2ForCausalLM", true},       {"qwen3", "Qwen3ForCausalLM", true},
-    {"qwen3_moe", "Qwen3MoeForCausalLM", true}};
+    {"llama", "LlamaForCausalLM", false},       {"mistral", "MistralForCausalLM", false},
+    {"mixtral", "MixtralForCausalLM", false},   {"mistral3", "Mistral3ForConditionalGeneration", false},
+    {"qwen2", "Qwen2ForCausalLM", true},        {"qwen3", "Qwen3ForCausalLM", true},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", true}, {"gemma4_text", "Gemma4ForCausalLM", false}};
 
 const Family& family_of(const SynthShape& shape) {
     for (const Family& family : kFamilies) {
@@ -35,6 +36,7 @@ const Family& family_of(const SynthShape& shape) {
 
 // The keys of a text model, in the spelling of the published files of these families.
 Json text_config(const SynthShape& shape, int layers) {
+    if (shape.is_gemma4()) return gemma4_text_config(shape, layers);
     const bool qwen = family_of(shape).qwen;
     Json config = {{"attention_dropout", 0.0},
                    {"bos_token_id", shape.vocabulary - 2},

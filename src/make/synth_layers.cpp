@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "make/synth_documents.h"
+#include "make/synth_gemma4.h"
 
 namespace invar {
 namespace {
@@ -19,7 +20,10 @@ class ModelBuilder {
 
     SynthModel build(int layers) {
         plain("model.embed_tokens", {shape_.vocabulary, shape_.width});
-        for (int layer = 0; layer < layers; ++layer) add_layer(layer, fmt::format("model.layers.{}.", layer));
+        for (int layer = 0; layer < layers; ++layer) {
+            const std::string at = fmt::format("model.layers.{}.", layer);
+            shape_.is_gemma4() ? add_gemma4_layer(gemma4_slides(layer, layers), at) : add_layer(layer, at);
+        }
         norm("model.norm", shape_.width);
         model_.ignore.push_back("lm_head");
         if (!shape_.tied) plain("lm_head", {shape_.vocabulary, shape_.width});
@@ -55,6 +59,43 @@ class ModelBuilder {
         }
         listed_norm(at + "post_attention_layernorm", shape_.width);
         add_feed_forward(at);
+    }
+
+    // Norms around attention, the dense part and the experts; layers without a window have no projection of values.
+    void add_gemma4_layer(bool slides, const std::string& at) {
+        const int64_t head = gemma4_head_width(shape_, slides), key = gemma4_kv_heads(shape_, slides) * head;
+        const int64_t query = shape_.heads * head;
+        const uint64_t fused = ++fused_;
+        linear(at + "self_attn.q_proj", query, shape_.width, format_.attention, fused);
+        linear(at + "self_attn.k_proj", key, shape_.width, format_.attention, fused);
+        if (slides) linear(at + "self_attn.v_proj", key, shape_.width, format_.attention, fused);
+        linear(at + "self_attn.o_proj", shape_.width, query, format_.attention, ++fused_);
+        listed_norm(at + "self_attn.q_norm", head);
+        listed_norm(at + "self_attn.k_norm", head);
+        for (const char* name :
+             {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm",
+              "post_feedforward_layernorm_1", "pre_feedforward_layernorm_2", "post_feedforward_layernorm_2"}) {
+            listed_norm(at + name, shape_.width);
+        }
+        add_mlp(at + "mlp.", "gate_proj", "up_proj", "down_proj", shape_.ffn_width);
+        model_.ignore.push_back(at + "router.proj");
+        plain(at + "router.proj", {shape_.experts, shape_.width});
+        ones(at + "router.scale", shape_.width);
+        ones(at + "router.per_expert_scale", shape_.experts);
+        ones(at + "layer_scalar", 1);
+        add_gemma4_experts(at + "experts.");
+    }
+
+    // Experts that are not quantised are one tensor; each quantised one has its own.
+    void add_gemma4_experts(const std::string& at) {
+        if (format_.mlp != format_.plain) {
+            for (int expert = 0; expert < shape_.experts; ++expert)
+                add_mlp(fmt::format("{}{}.", at, expert), "gate_proj", "up_proj", "down_proj", shape_.expert_width);
+            return;
+        }
+        const int64_t experts = shape_.experts, inner = shape_.expert_width;
+        add({at + "gate_up_proj", plain_dtype(), {experts, 2 * inner, shape_.width}}, pool_of(format_.plain));
+        add({at + "down_proj", plain_dtype(), {experts, shape_.width, inner}}, pool_of(format_.plain));
     }
 
     void add_feed_forward(const std::string& at) {
@@ -135,8 +176,9 @@ class ModelBuilder {
     void vector(const std::string& name, int64_t length) {
         add({prefix_ + name, plain_dtype(), {length}}, pool_of(format_.plain));
     }
-    void norm(const std::string& module, int64_t length) {
-        vector(module + ".weight", length);
+    void norm(const std::string& module, int64_t length) { ones(module + ".weight", length); }
+    void ones(const std::string& name, int64_t length) {
+        vector(name, length);
         model_.tensors.back().fill = SynthFill::ones;
     }
     // Qwen's FP8 also lists norms among the modules that stay.

@@ -1,4 +1,5 @@
 // Binding is a bijection, and a file that breaks it is refused by name.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "checkpoint/weight_plan.h"

@@ -110,6 +110,25 @@ TEST_F(SynthDirectoryTest, EveryDialectHasItsTensors) {
     }
 }
 
+TEST_F(SynthDirectoryTest, Gemma4HasExpertsInOneTensorUnlessTheyAreQuantised) {
+    const std::string at = "model.layers.0.";  // the only one, so it sees all positions
+    {
+        const auto model = make("tiny-gemma4", "hf-bf16");
+        ASSERT_TRUE(model);
+        EXPECT_EQ(shown(*model, at + "experts.gate_up_proj"), "BF16 [16, 1024, 512]");
+        EXPECT_EQ(shown(*model, at + "experts.down_proj"), "BF16 [16, 512, 512]");
+        EXPECT_EQ(shown(*model, at + "self_attn.v_proj.weight"), "");  // values are keys
+        EXPECT_EQ(shown(*model, at + "self_attn.q_proj.weight"), "BF16 [1024, 512]");
+        EXPECT_EQ(shown(*model, at + "layer_scalar"), "BF16 [1]");
+    }
+    fs::remove_all(path_);
+    const auto model = make("tiny-gemma4", "hf-nvfp4");
+    ASSERT_TRUE(model);
+    EXPECT_EQ(shown(*model, at + "experts.15.down_proj.weight_packed"), "U8 [512, 256]");
+    EXPECT_EQ(shown(*model, at + "router.proj.weight"), "BF16 [16, 512]");
+    EXPECT_EQ(shown(*model, at + "router.per_expert_scale"), "BF16 [16]");
+}
+
 TEST_F(SynthDirectoryTest, MixedFormatsHaveTheOtherInAttention) {
     EXPECT_EQ(shown(*make("tiny-moe", "hf-mixed"), "model.layers.0.self_attn.q_proj.weight_scale"), "BF16 [512, 1]");
     const auto model = make("tiny-moe", "hf-mixed-modelopt");

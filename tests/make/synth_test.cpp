@@ -36,7 +36,10 @@ TEST(SynthShapes, HaveThePublishedNumbersOfWeights) {
                                                            {"qwen3-30b-a3b", 30532122624},
                                                            {"qwen3-coder-30b-a3b", 30532122624},
                                                            {"mistral-small-3.2-24b", 23572403200},
-                                                           {"mixtral-8x7b", 46702792704}};
+                                                           {"mixtral-8x7b", 46702792704},
+                                                           // 25,233,141,760 parameters of the text model, 30 scalars of
+                                                           // layers, and 256 frequency factors.
+                                                           {"gemma-4-26b-a4b", 25233142046}};
     size_t compared = 0;
     for (const SynthShape& shape : synth_shapes()) {
         if (shape.name.starts_with("tiny")) continue;  // nobody published those
@@ -73,6 +76,24 @@ TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {
         }
         EXPECT_NEAR(std::sqrt(squares / static_cast<double>(kRows * tensor->columns())), 0.02, 0.0005) << name;
     }
+}
+
+TEST_F(SynthTest, Gemma4BindsWithTwoGeometries) {
+    ASSERT_TRUE(synthesize(**find_synth_shape("tiny-gemma4"), {.mix = "q4_k_m"}, path_, nullptr));
+    const Result<Checkpoint> file = Checkpoint::open(path_);
+    ASSERT_TRUE(file) << file.error().message;
+    const Result<const Architecture*> architecture = find_architecture(*file);
+    ASSERT_TRUE(architecture) << architecture.error().message;
+    const Result<ModelConfig> config = (*architecture)->read_config(*file);
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_TRUE(bind_weights(*config, (*architecture)->declare(*config, *file), *file));
+    ASSERT_EQ(config->layers.size(), 3u);
+    EXPECT_EQ(config->layers[1].attention()->key_width, 64);
+    EXPECT_EQ(config->layers[1].attention()->window, 64);
+    EXPECT_EQ(config->layers[2].attention()->key_width, 128);
+    EXPECT_EQ(config->layers[2].attention()->kv_heads, 1);
+    EXPECT_TRUE(config->layers[2].attention()->values_are_keys);
+    EXPECT_EQ(config->ropes[0].turning_pairs, 16);
 }
 
 TEST_F(SynthTest, SameSeedSameBytes) {
