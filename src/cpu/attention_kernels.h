@@ -28,7 +28,7 @@ struct ChunkTask {
     CachedFloat type = CachedFloat::f16;
     int key_width = 0, value_width = 0;
     bool values_in_keys = false;   // a value is the first value_width elements of its key
-    float* turned = nullptr;       // with values_in_keys: [64][value_width] of scratch, 64-byte aligned
+    float* turned = nullptr;       // with values_in_keys: 64 * value_width of scratch, 64-byte aligned
     float scale = 0, softcap = 0;  // score = dot * scale; softcap 0: none
     int queries = 0;
     const float* const* query = nullptr;    // [queries] -> [key_width]

@@ -136,8 +136,22 @@ void exponentials_of(const ChunkTask& task, int first) {
     }
 }
 
+// Where element `column` of the values lies. Turned values lie in blocks of kBlockLanes columns, [64][columns] each, so
+// that a block fits into the first cache and its rows do not compete for the same places there.
+struct ValueBlock {
+    int64_t first, stride;  // of position 0, and from one position to the next
+    int64_t index(int position) const { return first + position * stride; }
+};
+template <bool turned>
+inline ValueBlock block_of(const ChunkTask& task, int column) {
+    if constexpr (!turned) return {column, task.value_width};
+    const int block = column / kBlockLanes * kBlockLanes;
+    const int width = task.value_width - block < kBlockLanes ? task.value_width - block : kBlockLanes;
+    return {int64_t{block} * kChunkLanes + column - block, width};
+}
+
 // Adds the positions [from, to) to o[column .. column + kBlock) of kQueries queries; to l too if kSums.
-template <CachedFloat type, int kQueries, int kBlock, bool kSums>
+template <CachedFloat type, bool turned, int kQueries, int kBlock, bool kSums>
 inline void add_values(const ChunkTask& task, int first, int column, int from, int to) {
     Floats o[kQueries][kBlock], l[kQueries];
     INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
@@ -151,11 +165,12 @@ inline void add_values(const ChunkTask& task, int first, int column, int from, i
     const bool fetches = first == 0 && kBlock > 1 && task.next_values != nullptr;
     EarlyFetch next_values(fetches ? task.next_values + kChunkLanes * column * element_bytes<type>() : nullptr, kBytes,
                            kChunkLanes);
+    const ValueBlock block = block_of<turned>(task, column);
     for (int t = from; t < to; ++t) {
         next_values.step();
         Floats values[kBlock];
         INVAR_UNROLL for (int v = 0; v < kBlock; ++v) {
-            values[v] = load_cached<type>(task.values, int64_t{t} * task.value_width + column + v * kLanes);
+            values[v] = load_cached<type>(task.values, block.index(t) + v * kLanes);
         }
         INVAR_UNROLL for (int q = 0; q < kQueries; ++q) {
             const Floats e = broadcast(scores[q * kChunkLanes + t]);
@@ -191,26 +206,25 @@ inline void turn_eight(const std::byte* keys, int64_t first, float* values, int6
     }
 }
 
-// Writes the page's values, which lie in its keys, as binary32 rows to task.turned: once for all of its queries.
+// Writes the page's values, which lie in its keys, to task.turned as binary32, once for all of its queries.
 template <CachedFloat type>
 void turn_values(const ChunkTask& task) {
     const int whole = task.value_width / 8 * 8;
     for (int i = 0; i < whole; i += 8) {
+        const ValueBlock block = block_of<true>(task, i);
         for (int t = 0; t < kChunkLanes; t += 8) {
-            turn_eight<type>(task.keys, int64_t{i} * kChunkLanes + t, task.turned + int64_t{t} * task.value_width + i,
-                             task.value_width);
+            turn_eight<type>(task.keys, int64_t{i} * kChunkLanes + t, task.turned + block.index(t), block.stride);
         }
     }
     for (int i = whole; i < task.value_width; ++i) {
-        for (int t = 0; t < kChunkLanes; ++t) {
-            task.turned[int64_t{t} * task.value_width + i] =
-                cached_value<type>(task.keys, int64_t{i} * kChunkLanes + t);
-        }
+        const ValueBlock block = block_of<true>(task, i);
+        for (int t = 0; t < kChunkLanes; ++t)
+            task.turned[block.index(t)] = cached_value<type>(task.keys, int64_t{i} * kChunkLanes + t);
     }
 }
 
 // Handles the columns that do not fill a register, and l if there are no others.
-template <CachedFloat type>
+template <CachedFloat type, bool turned>
 void add_last_values(const ChunkTask& task, int query, int column, int from, int to) {
     const float* scores = task.scores + int64_t{query} * kChunkLanes;
     float* o = task.o + int64_t{query} * task.value_width;
@@ -218,40 +232,42 @@ void add_last_values(const ChunkTask& task, int query, int column, int from, int
         for (int t = from; t < to; ++t) task.l[query] = task.l[query] + scores[t];
     }
     for (int i = column; i < task.value_width; ++i) {
+        const ValueBlock block = block_of<turned>(task, i);
         float sum = o[i];
         for (int t = from; t < to; ++t) {
-            sum = __builtin_fmaf(scores[t], cached_value<type>(task.values, int64_t{t} * task.value_width + i), sum);
+            sum = __builtin_fmaf(scores[t], cached_value<type>(task.values, block.index(t)), sum);
         }
         o[i] = sum;
     }
 }
 
 // Handles positions [from, to), which all kQueries queries see.
-template <CachedFloat type, int kQueries>
+template <CachedFloat type, bool turned, int kQueries>
 void add_positions(const ChunkTask& task, int first, int from, int to) {
     if (from >= to) return;
     int column = 0;
     for (; column + kBlockLanes <= task.value_width; column += kBlockLanes) {
         if (column == 0) {
-            add_values<type, kQueries, kRegisters, true>(task, first, column, from, to);
+            add_values<type, turned, kQueries, kRegisters, true>(task, first, column, from, to);
         } else {
-            add_values<type, kQueries, kRegisters, false>(task, first, column, from, to);
+            add_values<type, turned, kQueries, kRegisters, false>(task, first, column, from, to);
         }
     }
     for (; column + kLanes <= task.value_width; column += kLanes) {
         if (column == 0) {
-            add_values<type, kQueries, 1, true>(task, first, column, from, to);
+            add_values<type, turned, kQueries, 1, true>(task, first, column, from, to);
         } else {
-            add_values<type, kQueries, 1, false>(task, first, column, from, to);
+            add_values<type, turned, kQueries, 1, false>(task, first, column, from, to);
         }
     }
     if (column < task.value_width) {
-        for (int q = 0; q < kQueries; ++q) add_last_values<type>(task, first + q, column, from, to);
+        for (int q = 0; q < kQueries; ++q) add_last_values<type, turned>(task, first + q, column, from, to);
     }
 }
 
-template <CachedFloat type, CachedFloat value_type, int kQueries>
+template <CachedFloat type, bool turned, int kQueries>
 void chunk_of(const ChunkTask& task, int first) {
+    constexpr CachedFloat value_type = turned ? CachedFloat::f32 : type;
     score_queries<type, kQueries>(task, first);
     int common_first = 0, common_last = kChunkLanes;  // the positions that all of them see
     exponentials_of<kQueries>(task, first);
@@ -264,38 +280,44 @@ void chunk_of(const ChunkTask& task, int first) {
     if (common_first > common_last) common_last = common_first;
     for (int q = first; q < first + kQueries; ++q) {
         const int last = task.visible[q].last < common_first ? task.visible[q].last : common_first;
-        add_positions<value_type, 1>(task, q, task.visible[q].first, last);
+        add_positions<value_type, turned, 1>(task, q, task.visible[q].first, last);
     }
-    add_positions<value_type, kQueries>(task, first, common_first, common_last);
+    add_positions<value_type, turned, kQueries>(task, first, common_first, common_last);
     for (int q = first; q < first + kQueries; ++q) {
         const int start = task.visible[q].first > common_last ? task.visible[q].first : common_last;
-        add_positions<value_type, 1>(task, q, start, task.visible[q].last);
+        add_positions<value_type, turned, 1>(task, q, start, task.visible[q].last);
     }
 }
 
-template <CachedFloat type, CachedFloat value_type>
-void chunk_of_types(const ChunkTask& task) {
-    int query = 0;
+// The queries from `query` on.
+template <CachedFloat type, bool turned>
+void chunk_of_queries(const ChunkTask& task, int query = 0) {
     for (; query + kAttentionQueries <= task.queries; query += kAttentionQueries) {
-        chunk_of<type, value_type, kAttentionQueries>(task, query);
+        chunk_of<type, turned, kAttentionQueries>(task, query);
     }
     if constexpr (kAttentionQueries == 4) {
         if (query + 2 <= task.queries) {
-            chunk_of<type, value_type, 2>(task, query);
+            chunk_of<type, turned, 2>(task, query);
             query += 2;
         }
     }
-    if (query < task.queries) chunk_of<type, value_type, 1>(task, query);
+    if (query < task.queries) chunk_of<type, turned, 1>(task, query);
 }
 
 template <CachedFloat type>
 void chunk_of_type(const ChunkTask& task) {
-    if (!task.values_in_keys) return chunk_of_types<type, type>(task);
+    if (!task.values_in_keys) return chunk_of_queries<type, false>(task);
     turn_values<type>(task);
     ChunkTask with_values = task;
     with_values.values = reinterpret_cast<const std::byte*>(task.turned);
     with_values.next_values = nullptr;
-    chunk_of_types<type, CachedFloat::f32>(with_values);
+    // Many queries share the page, so more of them are computed together than else.
+    constexpr int kTogether = kAttentionQueries == 4 ? 6 : kAttentionQueries;
+    int query = 0;
+    for (; query + kTogether <= task.queries; query += kTogether) {
+        chunk_of<type, true, kTogether>(with_values, query);
+    }
+    chunk_of_queries<type, true>(with_values, query);
 }
 
 void chunk(const ChunkTask& task) {
