@@ -124,7 +124,7 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
 template <class Visitor>
 void visit_mixer(Visitor& visit, const ModelConfig& config, const LatentGeometry& spec, const DecoderTraits&,
                  LatentWeights& weights) {
-    const int64_t query = int64_t{spec.heads} * (spec.plain_width + spec.rope_width);
+    const int64_t heads = spec.heads, latent = spec.latent, query = heads * (spec.plain_width + spec.rope_width);
     if (spec.query_rank > 0) {
         visit.matrix(weights.query_down, {"query_down", "attn_q_a.weight", "self_attn.q_a_proj.weight"},
                      spec.query_rank, config.width, {});
@@ -136,7 +136,7 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const LatentGeometry
         visit.matrix(weights.query, {"query", "attn_q.weight", "self_attn.q_proj.weight"}, query, config.width, {});
     }
     visit.matrix(weights.latent, {"latent", "attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight"},
-                 spec.latent + spec.rope_width, config.width, {});
+                 latent + spec.rope_width, config.width, {});
     visit.vector(weights.latent_norm, {"latent_norm", "attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight"},
                  spec.latent, {});
     const int64_t of_head = spec.plain_width + spec.value_width;
@@ -149,9 +149,8 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const LatentGeometry
         options.others.push_back({Dialect::gguf, kOldBoth, as});
         return options;
     };
-    visit.stack(weights.key_up, {"key_up", "attn_k_b.weight", kBoth}, {spec.heads, spec.latent, spec.plain_width},
-                held(key));
-    visit.stack(weights.value_up, {"value_up", "attn_v_b.weight", kBoth}, {spec.heads, spec.value_width, spec.latent},
+    visit.stack(weights.key_up, {"key_up", "attn_k_b.weight", kBoth}, {heads, latent, spec.plain_width}, held(key));
+    visit.stack(weights.value_up, {"value_up", "attn_v_b.weight", kBoth}, {heads, spec.value_width, latent},
                 held(value));
     visit.matrix(weights.output, {"attention_output", "attn_output.weight", "self_attn.o_proj.weight"}, config.width,
                  int64_t{spec.heads} * spec.value_width, {});
@@ -261,8 +260,7 @@ void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry&
     if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
     MatrixOptions up;
     if (spec.gated) up = fused(spec.width);
-    // A tensor of both may have the name of up.
-    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;
+    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;  // its name may be up's
     if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
     visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {});
