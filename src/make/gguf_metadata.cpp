@@ -65,6 +65,14 @@ std::vector<int32_t> ffn_widths(const Checkpoint& checkpoint, const ModelConfig&
 
 Result<void> add_model_metadata(const Checkpoint& checkpoint, const ModelConfig& config, GgufWriter& writer) {
     const std::string& file = checkpoint.name();
+    // Files of the others hold weights in ways, or need keys, that are not written here.
+    constexpr std::string_view kWritten[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
+    if (std::find(std::begin(kWritten), std::end(kWritten), config.architecture) == std::end(kWritten)) {
+        return fail(ErrorKind::unsupported,
+                    "{}: a directory of architecture '{}' cannot be written as a GGUF file; take a GGUF file of the "
+                    "model instead",
+                    file, config.architecture);
+    }
     if (config.ropes.size() != 1) {
         return fail("{}: has {} ropes, which the keys of a GGUF file of architecture '{}' cannot say", file,
                     config.ropes.size(), config.architecture);
