@@ -1,7 +1,7 @@
 """Writes seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach the code behind.
 
 Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
-files of fuzz/corpus/{comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
+files of fuzz/corpus/{answer,comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
 """
 import json
 import pathlib
@@ -11,6 +11,28 @@ import gguf
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# A template for each way to write reasoning, and an answer, in which small bytes are marks of the format.
+ANSWERS = {
+    "tags": (0x80, "{% for m in messages %}{{ m.role }}{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% endfor %}", b"\x00a\x01b"),
+    "named": (0x80, "{% for m in messages %}<|turn>{{ m.role }}\n{% if m.reasoning and m.tool_calls %}<|channel>thought\n{{ m.reasoning }}<channel|>{% endif %}"
+                    "{% for c in m.tool_calls or [] %}{{ c.function.name }}{% endfor %}{{ m.content }}<turn|>{% endfor %}", b"\x00thought\na\x01b"),
+    "messages": (0x80, "{% for m in messages %}{% if m.thinking %}<|start|>assistant<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}"
+                       "<|start|>{{ m.role }}<|channel|>final<|message|>{{ m.content }}<|end|>{% endfor %}",
+                 b"\x01analysis\x02a\x03\x00assistant to=functions.f\x01commentary\x02{}\x03\x00assistant\x01final\x02b"),
+    "parts": (0x80, "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ '[THINK]' + p.thinking + '[/THINK]' "
+                    "if p.thinking else p.text }}{% endfor %}{% endif %}{% endfor %}", b"\x00a\x01b"),
+    "words": (0x80, "{{ 'between <think></think> and <response></response>' }}", b"<think>a</think><response>b</response>"),
+    "text": (0x21, "", b"<think>a</think> <response>b</response>c"),
+    "made": (0x1A, "<|start|>assistant", b"\x01analysis\x02a\x03\x00assistant\x01commentary to=functions.f \x04json\x02{}"),
+}
+
+
+def write_answers():
+    folder = ROOT / "fuzz/corpus/answer"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (choice, template, answer) in ANSWERS.items():
+        (folder / name).write_bytes(bytes([choice]) + template.encode() + b"\xff" + answer)
 
 
 def write(path, arch, experts=0):
@@ -187,7 +209,7 @@ def write_tokenizer_files(folder):
     text = b"\xffthe cafe\xcc\x81 \xe6\x9d\xb1 <|end|> Hello\n"
     for job in sorted(jobs.iterdir()):
         for name, kind, tail in (("tokenizer.json", b"\0", text), ("tekken.json", b"\1", text), ("tiktoken.model", b"\2", text),
-                                 ("tokenizer.model", b"\3", b""), ("tokenizer_config.json", b"\7", b"")):
+                                 ("tokenizer.model", b"\3", b""), ("tokenizer_config.json", b"\7", b""), ("vocab.txt", b"\x0f", text)):
             if (job / name).exists():
                 (folder / f"{job.name}-{name}").write_bytes(kind + (job / name).read_bytes() + tail)
     steps = {"normalizer": {"type": "Sequence", "normalizers": [
@@ -212,6 +234,7 @@ if __name__ == "__main__":
     folder = ROOT / "fuzz" / "corpus" / "tokenizer_files"
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer_files(folder)
+    write_answers()
     write_directories(ROOT / "fuzz" / "corpus")
     write_gguf_vocabularies(ROOT / "fuzz" / "corpus" / "gguf_vocabulary")
     write_checkpoint_directories(ROOT / "fuzz" / "corpus" / "checkpoint_directory")

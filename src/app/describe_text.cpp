@@ -26,8 +26,10 @@ std::string template_lines(const Json& chat_template) {
     std::string variables;
     for (const Json& name : chat_template["variables"])
         variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
-    return fmt::format("chat template: {} bytes; reads {}\n  taken from {}\n", chat_template["bytes"].get<int64_t>(),
-                       variables.empty() ? "nothing" : variables, chat_template["taken_from"].get<std::string>());
+    return fmt::format("chat template: {} bytes; reads {}\n  taken from {}\n  {}\n",
+                       chat_template["bytes"].get<int64_t>(), variables.empty() ? "nothing" : variables,
+                       chat_template["taken_from"].get<std::string>(),
+                       printable(chat_template["answers"].get<std::string>(), 300));
 }
 
 }  // namespace
@@ -43,10 +45,12 @@ Json describe_tokenizer(const Tokenizer& tokenizer) {
             {"end_tokens", std::move(ends)},    {"notes", tokenizer.notes()}};
 }
 
-Json describe_template(const ChatTemplate& chat_template) {
+Json describe_template(const ChatFormat& format) {
+    const ChatTemplate& chat_template = format.chat_template();
     return {{"taken_from", chat_template.name()},
             {"bytes", chat_template.source().size()},
-            {"variables", chat_template.free_variables()}};
+            {"variables", chat_template.free_variables()},
+            {"answers", describe(format.answers())}};
 }
 
 Json describe_text(const Checkpoint& file) {
@@ -59,7 +63,7 @@ Json describe_text(const Checkpoint& file) {
     result["tokenizer"] = describe_tokenizer(*tokenizer);
     const auto format = ChatFormat::create(file, *tokenizer, "");
     if (format) {
-        result["chat_template"] = describe_template(format->chat_template());
+        result["chat_template"] = describe_template(*format);
     } else {
         result["chat_template_error"] = format.error().message;
     }

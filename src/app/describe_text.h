@@ -14,8 +14,8 @@ namespace invar::app {
 
 // Keys: {"model", "taken_from", "pre_tokenizer", "tokens", "adds_bos", "adds_eos", "end_tokens", "notes"}
 Json describe_tokenizer(const Tokenizer& tokenizer);
-// Keys: {"taken_from", "bytes", "variables"}
-Json describe_template(const ChatTemplate& chat_template);
+// Keys: {"taken_from", "bytes", "variables", "answers"}
+Json describe_template(const ChatFormat& format);
 // Keys: {"tokenizer" or "tokenizer_error", "chat_template" or "chat_template_error"}
 Json describe_text(const Checkpoint& file);
 

@@ -46,7 +46,7 @@ struct Chat {
 
 void say_text_sources(const Chat& chat) {
     Json text = {{"tokenizer", describe_tokenizer(*chat.tokenizer)}};
-    if (chat.format) text["chat_template"] = describe_template(chat.format->chat_template());
+    if (chat.format) text["chat_template"] = describe_template(*chat.format);
     std::string lines = text_lines(text);
     lines.pop_back();  // print_note() ends the line
     print_note(lines);
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     }
     if (flags.verbose) say_text_sources(*chat);
     chat->options.now_seconds = static_cast<int64_t>(std::time(nullptr));
-    if (flags.no_thinking) chat->options.variables["enable_thinking"] = false;
+    if (flags.no_thinking) chat->options.variables["enable_thinking"] = chat->options.variables["thinking"] = false;
     chat->session = std::make_unique<Session>(*chat->engine);
     return chat;
 }
@@ -99,10 +99,17 @@ void print_figures(const Chat& chat, const Generation& generation) {
         sampler.temperature == 0 ? "" : fmt::format(", seed {}", sampler.seed)));
 }
 
-Json as_json(const Chat& chat, const Answer& answer) {
+Json calls_as_json(const Answer& answer) {
+    Json calls = Json::array();
+    for (const Answer::Call& call : answer.calls) calls.push_back({{"name", call.name}, {"arguments", call.arguments}});
+    return calls;
+}
+
+Json as_json(const Chat& chat, const GeneratedAnswer& answer) {
     const Generation& generation = answer.generation;
     return {{"content", answer.content},
             {"reasoning", answer.reasoning},
+            {"calls", calls_as_json(answer)},
             {"finish_reason", finish_reason_name(generation.reason)},
             {"tokens", generation.tokens},
             {"prompt_tokens", generation.prompt_tokens},
@@ -115,14 +122,17 @@ Json as_json(const Chat& chat, const Answer& answer) {
             {"arithmetic", kArithmeticVersion}};
 }
 
-// Streams content to stdout and reasoning to stderr.
+// Streams content to stdout, and reasoning and calls to stderr.
 class AnswerPrinter {
   public:
     AnswerPrinter(bool quiet, bool hide_reasoning) : quiet_(quiet), hide_reasoning_(hide_reasoning) {}
 
     bool show(Channel channel, std::string_view text) {
-        if (!quiet_ && channel == Channel::reasoning && !hide_reasoning_) {
+        const bool is_call = channel == Channel::call || channel == Channel::arguments;
+        if (!quiet_ && (is_call || (channel == Channel::reasoning && !hide_reasoning_))) {
+            if (channel == Channel::call) print_aside(std::exchange(aside_, true) ? "\ncall " : "call ");
             print_aside(text);
+            if (channel == Channel::call) print_aside(" ");
             aside_ = true;
         }
         if (!quiet_ && channel == Channel::content) {
@@ -140,23 +150,23 @@ class AnswerPrinter {
     bool quiet_, hide_reasoning_, aside_ = false;
 };
 
-Result<Answer> answer_raw(Chat& chat, const RunSettings& flags, const std::string& prompt) {
+Result<GeneratedAnswer> answer_raw(Chat& chat, const RunSettings& flags, const std::string& prompt) {
     TRY_ASSIGN(const std::vector<int32_t> tokens,
                chat.tokenizer->encode(prompt, Tokenizer::Specials::parse, Tokenizer::Ends::add));
-    const TextSink sink = [&](std::string_view text) {
+    const TextSink sink = [&](std::string_view text, int32_t) {
         if (!flags.json) {
             print_result(text);
             flush_results();
         }
         return interrupted == 0;
     };
-    Answer answer;
+    GeneratedAnswer answer;
     TRY_ASSIGN(answer.generation, generate(*chat.session, *chat.tokenizer, tokens, chat.generation, sink, nullptr));
     answer.content = answer.generation.text;
     return answer;
 }
 
-Result<Answer> answer_next(Chat& chat, const RunSettings& flags, Conversation& conversation) {
+Result<GeneratedAnswer> answer_next(Chat& chat, const RunSettings& flags, Conversation& conversation) {
     AnswerPrinter printer(flags.json || !flags.conversations.empty(), flags.hide_reasoning);
     ProgressBar bar("reading");
     const auto progress = [&](int64_t done, int64_t total) {
@@ -176,7 +186,7 @@ Conversation start_conversation(Chat& chat, const RunSettings& flags) {
 
 Result<int> answer_once(Chat& chat, const RunSettings& flags, const std::string& prompt) {
     const InterruptGuard guard;
-    Answer answer;
+    GeneratedAnswer answer;
     if (flags.raw) {
         TRY_ASSIGN(answer, answer_raw(chat, flags, prompt));
     } else {
@@ -271,10 +281,11 @@ Result<int> answer_conversations(Chat& chat, const RunSettings& flags) {
         for (const Json& turn : (*conversation_json)["turns"]) {
             if (!turn.is_string()) return fail("{}, line {}: a turn is not a text", flags.conversations, number);
             conversation.add_message({{"role", "user"}, {"content", turn}});
-            TRY_ASSIGN(const Answer answer, answer_next(chat, flags, conversation));
+            TRY_ASSIGN(const GeneratedAnswer answer, answer_next(chat, flags, conversation));
             if (interrupted != 0) return fail("stopped in conversation {}", number);
             answers.push_back({{"content", answer.content},
                                {"reasoning", answer.reasoning},
+                               {"calls", calls_as_json(answer)},
                                {"finish_reason", finish_reason_name(answer.generation.reason)}});
         }
         print_json({{"id", conversation_json->value("id", Json())}, {"answers", std::move(answers)}});

@@ -101,7 +101,7 @@ Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const st
     messages.push_back({{"role", "user"}, {"content", prompt}});
     ChatOptions options;
     options.now_seconds = static_cast<int64_t>(std::time(nullptr));
-    if (flags.no_thinking) options.variables["enable_thinking"] = false;
+    if (flags.no_thinking) options.variables["enable_thinking"] = options.variables["thinking"] = false;
     TRY_ASSIGN(ChatPrompt made, format.prompt(messages, options));
     task.prompt = made.text;
     return made.tokens;

@@ -4,21 +4,23 @@
 
 namespace invar {
 
-Result<Answer> Conversation::answer(const GenerationSettings& settings, const ChannelSink& sink,
-                                    const Progress& progress) {
+Result<GeneratedAnswer> Conversation::answer(const GenerationSettings& given, const ChannelSink& sink,
+                                             const Progress& progress) {
     TRY_ASSIGN(const ChatPrompt prompt, format_->prompt(messages_, options_));
-    Answer answer;
-    ChannelSplitter splitter(prompt.starts_in);
+    GeneratedAnswer answer;
+    AnswerParser parser(format_->answers(), prompt.text);
     const ChannelSink collect = [&](Channel channel, std::string_view text) {
-        (channel == Channel::content ? answer.content : answer.reasoning) += text;
+        add_to(answer, channel, text);
         return !sink || sink(channel, text);
     };
-    const TextSink text_sink = [&](std::string_view text) { return splitter.feed(text, collect); };
+    const TextSink text_sink = [&](std::string_view text, int32_t mark) {
+        return mark < 0 ? parser.feed(text, collect) : parser.feed_mark(mark, text, collect);
+    };
+    GenerationSettings settings = given;
+    settings.marks = format_->answers().tokens();
     TRY_ASSIGN(answer.generation, generate(*session_, *tokenizer_, prompt.tokens, settings, text_sink, progress));
-    splitter.finish(collect);
-    Json message = {{"role", "assistant"}, {"content", answer.content}};
-    if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
-    messages_.push_back(std::move(message));
+    parser.finish(collect);
+    messages_.push_back(assistant_message(format_->answers(), answer));
     return answer;
 }
 

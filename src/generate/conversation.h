@@ -10,8 +10,7 @@
 
 namespace invar {
 
-struct Answer {
-    std::string content, reasoning;
+struct GeneratedAnswer : Answer {
     Generation generation;
 };
 
@@ -24,8 +23,10 @@ class Conversation {
     void remove_last_message() { messages_.erase(messages_.size() - 1); }
     const Json& messages() const { return messages_; }
 
-    // Answers the last message and appends the answer as the assistant's message.
-    Result<Answer> answer(const GenerationSettings& settings, const ChannelSink& sink, const Progress& progress);
+    // Answers the last message and appends the answer as the assistant's message, with its reasoning and calls where
+    // the template looks for them.
+    Result<GeneratedAnswer> answer(const GenerationSettings& settings, const ChannelSink& sink,
+                                   const Progress& progress);
 
   private:
     Session* session_;

@@ -24,10 +24,10 @@ Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::s
     Generation result;
     result.prompt_tokens = std::ssize(prompt);
     const auto deliver = [&] {
-        const std::string text = request.take_text();
-        if (text.empty()) return;
-        result.text += text;
-        if (sink && !sink(text)) request.cancel();
+        for (const TextPiece& piece : request.take_pieces()) {
+            result.text += piece.text;
+            if (sink && !sink(piece.text, piece.mark)) return request.cancel();
+        }
     };
     auto start = Clock::now();
     int64_t computed = session.keep_prefix(prompt);

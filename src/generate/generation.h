@@ -15,15 +15,15 @@ namespace invar {
 
 struct Generation {
     std::vector<int32_t> tokens;  // the sampled tokens, including the end token
-    std::string text;             // whole UTF-8 sequences, without the stop string
+    std::string text;             // whole UTF-8 sequences with the marks of settings.marks, without the stop string
     FinishReason reason = FinishReason::end_token;
     int64_t prompt_tokens = 0, reused_tokens = 0;
     double prompt_seconds = 0, generation_seconds = 0;  // time for the prompt, and for everything after it
 };
 
-// Receives text as soon as it is certain (whole UTF-8 sequences, no part of a stop string). Returning false ends the
-// generation.
-using TextSink = std::function<bool(std::string_view text)>;
+// Receives text as soon as it is certain (whole UTF-8 sequences, no part of a stop string), or one of settings.marks
+// (-1: text). Returning false ends the generation.
+using TextSink = std::function<bool(std::string_view text, int32_t mark)>;
 
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
                             const GenerationSettings& settings, const TextSink& sink, const Progress& progress);

@@ -96,7 +96,15 @@ Result<void> Request::take(const StepOutput& output) {
         finish(FinishReason::end_token);
         return {};
     }
-    text_ += stops_.feed(stream_.feed(sampled.token));
+    const auto& marks = settings_.marks;
+    if (std::find(marks.begin(), marks.end(), sampled.token) != marks.end()) {
+        add_text(stream_.finish());
+        const std::string mark = tokenizer_->piece(sampled.token);
+        open_marks_.push_back({given_bytes_, given_bytes_ + mark.size(), sampled.token});
+        add_text(mark);
+    } else {
+        add_text(stream_.feed(sampled.token));
+    }
     const int64_t made = std::ssize(tokens_) - prompt_tokens();
     if (stops_.stopped()) {
         finish(FinishReason::stop_string);
@@ -112,10 +120,43 @@ void Request::finish(FinishReason reason) {
     if (finished_) return;
     finished_ = reason;
     if (stops_.stopped()) return;
-    text_ += stops_.feed(stream_.finish());
+    add_text(stream_.finish());
     text_ += stops_.finish();
 }
 
-std::string Request::take_text() { return std::exchange(text_, {}); }
+void Request::add_text(std::string_view text) {
+    given_bytes_ += text.size();
+    text_ += stops_.feed(text);
+}
+
+std::vector<TextPiece> Request::take_pieces() {
+    std::vector<TextPiece> pieces;
+    const auto take = [&](size_t bytes, int32_t mark) {
+        if (bytes > 0) pieces.push_back({text_.substr(0, bytes), mark});
+        text_.erase(0, bytes);
+        taken_bytes_ += bytes;
+    };
+    while (!open_marks_.empty()) {
+        const Mark mark = open_marks_.front();
+        const size_t certain = taken_bytes_ + text_.size();
+        if (mark.begin >= certain) break;
+        take(mark.begin - taken_bytes_, -1);
+        if (mark.end > certain) {  // a stop string began in it
+            if (!finished_) return pieces;
+            open_marks_.clear();
+            break;
+        }
+        take(mark.end - mark.begin, mark.token);
+        open_marks_.erase(open_marks_.begin());
+    }
+    take(text_.size(), -1);
+    return pieces;
+}
+
+std::string Request::take_text() {
+    std::string text;
+    for (const TextPiece& piece : take_pieces()) text += piece.text;
+    return text;
+}
 
 }  // namespace invar

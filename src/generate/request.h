@@ -23,6 +23,7 @@ struct GenerationSettings {
     int64_t max_tokens = 0;               // 0: generate until the context is full
     std::vector<std::string> stop;        // the text ends before the first occurrence of any of these
     bool ignore_end = false;              // continue past end-of-generation tokens (benchmarks)
+    std::vector<int32_t> marks;           // tokens that are delivered apart from the text (text/chat/channels.h)
     SamplerObserver* observer = nullptr;  // sees every choice and changes none
 };
 
@@ -42,6 +43,12 @@ class StopStrings {
     std::vector<std::string> stops_;
     std::string held_;
     bool stopped_ = false;
+};
+
+// A piece of generated text, or the text of one of the marks.
+struct TextPiece {
+    std::string text;
+    int32_t mark = -1;  // -1: text
 };
 
 class Request {
@@ -68,14 +75,17 @@ class Request {
     Result<void> take(const StepOutput& output);
     void cancel() { finish(FinishReason::cancelled); }
 
-    // Whole UTF-8 sequences that have become certain since the last call, without the stop string.
-    std::string take_text();
+    // What has become certain since the last call, without the stop string: whole UTF-8 sequences, and whole marks (of
+    // one in which a stop string began, the rest is text). Stop strings are searched in the text with the marks.
+    std::vector<TextPiece> take_pieces();
+    std::string take_text();  // the same, joined
     std::optional<FinishReason> finished() const { return finished_; }
 
   private:
     Request(const Tokenizer& tokenizer, std::span<const int32_t> prompt, GenerationSettings settings,
             const Limits& limits);
     void finish(FinishReason reason);
+    void add_text(std::string_view text);
 
     const Tokenizer* tokenizer_;
     GenerationSettings settings_;
@@ -85,7 +95,13 @@ class Request {
     std::vector<int32_t> tokens_;
     TokenStream stream_;
     StopStrings stops_;
-    std::string text_;
+    std::string text_;  // certain, and not yet taken
+    struct Mark {
+        size_t begin, end;  // bytes since the first token
+        int32_t token;
+    };
+    std::vector<Mark> open_marks_;              // not yet taken
+    size_t given_bytes_ = 0, taken_bytes_ = 0;  // to the stop strings; by the caller
     std::optional<FinishReason> finished_;
 };
 

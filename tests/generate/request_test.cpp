@@ -186,6 +186,58 @@ TEST_F(RequestTest, ACancelledRequestKeepsWhatItHasSaid) {
     EXPECT_TRUE(alone(0).text.starts_with(one.take_text()));
 }
 
+// What a request gives when it is made to choose these tokens.
+std::vector<std::pair<std::string, int32_t>> pieces_of(const Tokenizer& tokenizer, GenerationSettings settings,
+                                                       const std::vector<int32_t>& tokens) {
+    settings.sampler.temperature = 0;
+    auto request = Request::create(tokenizer, std::vector<int32_t>{0}, std::move(settings),
+                                   {.context = 64, .vocabulary = tokenizer.size()});
+    EXPECT_TRUE(request);
+    std::vector<std::pair<std::string, int32_t>> pieces;
+    const auto take = [&] {
+        for (TextPiece& piece : request->take_pieces()) pieces.emplace_back(std::move(piece.text), piece.mark);
+    };
+    for (const int32_t token : tokens) {
+        if (request->finished()) break;
+        std::vector<float> logits(static_cast<size_t>(tokenizer.size()));
+        logits[static_cast<size_t>(token)] = 1;
+        EXPECT_TRUE(request->take({.logits = logits}));
+        take();
+    }
+    request->cancel();
+    take();
+    return pieces;
+}
+
+TEST_F(RequestTest, DeliversMarksApartFromTheTextAndWhole) {
+    const int32_t open = tokenizer->find("<think>").value(), close = tokenizer->find("</think>").value();
+    const auto ids = [&](std::string_view text) {
+        return tokenizer->encode(text, Tokenizer::Specials::parse, Tokenizer::Ends::none).value();
+    };
+    using Pieces = std::vector<std::pair<std::string, int32_t>>;
+    const std::vector<int32_t> answer = ids("<think>a</think>b");
+    GenerationSettings settings;
+    EXPECT_EQ(pieces_of(*tokenizer, settings, answer),
+              (Pieces{{"<think>", -1}, {"a", -1}, {"</think>", -1}, {"b", -1}}));
+    settings.marks = {open, close};
+    EXPECT_EQ(pieces_of(*tokenizer, settings, answer),
+              (Pieces{{"<think>", open}, {"a", -1}, {"</think>", close}, {"b", -1}}));
+    // The beginning of a character, cut off by a mark, cannot become one any more.
+    std::vector<int32_t> cut = ids("\xF0\x9D\x94\xB8");
+    ASSERT_GT(cut.size(), 1u) << "the vocabulary has no token for this character";
+    cut.resize(1);
+    cut.push_back(open);
+    EXPECT_EQ(pieces_of(*tokenizer, settings, cut), (Pieces{{"\xEF\xBF\xBD", -1}, {"<think>", open}}));
+    // A stop string that may begin in a mark holds it back, and one that does cuts it.
+    settings.stop = {"nk>aZ"};
+    EXPECT_EQ(pieces_of(*tokenizer, settings, answer),
+              (Pieces{{"<think>", open}, {"a", -1}, {"</think>", close}, {"b", -1}}));
+    settings.stop = {"nk>a"};
+    EXPECT_EQ(pieces_of(*tokenizer, settings, answer), (Pieces{{"<thi", -1}}));
+    settings.stop = {"</think>"};
+    EXPECT_EQ(pieces_of(*tokenizer, settings, answer), (Pieces{{"<think>", open}, {"a", -1}}));
+}
+
 TEST_F(RequestTest, RefusesWhatCannotBegin) {
     const Request::Limits limits{.context = 4, .vocabulary = 10};
     EXPECT_EQ(Request::create(*tokenizer, {}, {}, limits).error().message,

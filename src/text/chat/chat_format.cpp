@@ -84,7 +84,6 @@ Result<ChatPrompt> ChatFormat::prompt(const Json& messages, const ChatOptions& o
     ChatPrompt prompt;
     TRY_ASSIGN(prompt.text, template_.render(context, TemplateLimits{}, options.now_seconds));
     TRY_ASSIGN(prompt.tokens, tokenizer_->encode(prompt.text, Tokenizer::Specials::parse, Tokenizer::Ends::none));
-    prompt.starts_in = starting_channel(prompt.text);
     return prompt;
 }
 

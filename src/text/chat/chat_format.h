@@ -1,5 +1,6 @@
 // Turns messages into the tokens that a model was trained on, with the checkpoint's own chat template, its variables
-// and special tokens. A checkpoint without a template is an error; the template of a family is never guessed.
+// and special tokens, and knows how the answers are divided into channels. A checkpoint without a template is an error;
+// the template of a family is never guessed.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 #include "base/result.h"
 #include "files/checkpoint.h"
 #include "jinja/chat_template.h"
-#include "text/chat/channels.h"
+#include "text/chat/answer_format.h"
 #include "text/tokenizer/tokenizer.h"
 
 namespace invar {
@@ -25,7 +26,6 @@ struct ChatOptions {
 struct ChatPrompt {
     std::string text;
     std::vector<int32_t> tokens;
-    Channel starts_in = Channel::content;
 };
 
 class ChatFormat {
@@ -36,14 +36,19 @@ class ChatFormat {
     // messages: an array of {"role", "content", ...} as in OpenAI's chat API.
     Result<ChatPrompt> prompt(const Json& messages, const ChatOptions& options) const;
     const ChatTemplate& chat_template() const { return template_; }
+    const AnswerFormat& answers() const { return answers_; }
 
   private:
     ChatFormat(ChatTemplate compiled, const Tokenizer& tokenizer, Json specials)
-        : template_(std::move(compiled)), tokenizer_(&tokenizer), specials_(std::move(specials)) {}
+        : template_(std::move(compiled)),
+          tokenizer_(&tokenizer),
+          specials_(std::move(specials)),
+          answers_(answer_format_of(template_, tokenizer, specials_)) {}
 
     ChatTemplate template_;
     const Tokenizer* tokenizer_;
     Json specials_;  // bos_token, eos_token and the like, as the template sees them
+    AnswerFormat answers_;
 };
 
 }  // namespace invar

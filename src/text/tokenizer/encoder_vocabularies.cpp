@@ -14,8 +14,8 @@ namespace {
 constexpr std::string_view kWordMark = "\xE2\x96\x81";  // U+2581
 constexpr std::string_view kSubwordPrefix = "##";
 // BERT's pre-tokeniser cuts at white space and puts every punctuation character by itself.
-constexpr std::string_view kWhiteSpace = R"(\s)";
-constexpr std::string_view kPunctuation = R"([\p{P}!-/:-@\[-`{-~])";
+constexpr std::string_view kBertSpace = R"(\s)";
+constexpr std::string_view kBertPunctuation = R"([\p{P}!-/:-@\[-`{-~])";
 
 Result<void> check_lists(const VocabularySource& source, bool has_scores) {
     const size_t count = source.tokens.size();
@@ -95,9 +95,9 @@ Result<TokenizerParts> assemble_word_pieces(std::vector<std::string> tokens, std
                                              .handle_chinese_chars = rules.handle_chinese_chars,
                                              .strip_accents = rules.strip_accents,
                                              .lowercase = rules.lowercase});
-    TRY_ASSIGN(Pattern space, Pattern::compile(kWhiteSpace));
+    TRY_ASSIGN(Pattern space, Pattern::compile(kBertSpace));
     described.splitter.add(split::ByPattern{std::move(space), SplitBehavior::removed});
-    TRY_ASSIGN(Pattern punctuation, Pattern::compile(kPunctuation));
+    TRY_ASSIGN(Pattern punctuation, Pattern::compile(kBertPunctuation));
     described.splitter.add(split::ByPattern{std::move(punctuation), SplitBehavior::isolated});
     described.decoder.first_is_special = true;
     described.decoder.steps.emplace_back(decode::WordPiece{std::string(kSubwordPrefix), true});
