@@ -19,11 +19,9 @@
 namespace invar {
 namespace {
 
-enum class Family : uint8_t { dense, mixture, next };
+enum class QwenFamily : uint8_t { dense, mixture, next };
 
 constexpr float kInnerEpsilon = 1e-6f;  // of the norms of queries and keys of a delta net; no key says it
-
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
 // Whether each layer is a delta net, as config.json's layer_types say.
 Result<std::vector<bool>> kinds_of_layers(const Hyperparameters& keys, size_t layers) {
@@ -51,7 +49,7 @@ Result<std::vector<bool>> layers_by_interval(const Hyperparameters& keys, size_t
     int64_t interval = 4;
     if (keys.has("attention interval")) {
         TRY_ASSIGN(interval, keys.integer("attention interval", 1, kMaximumLayers));
-    } else if (is_gguf(keys)) {
+    } else if (keys.checkpoint().dialect() == Dialect::gguf) {
         for (size_t i = 0; i < layers; ++i) {
             const std::string tensor = gguf_name(static_cast<int>(i), "ssm_a");
             recurrent.push_back(keys.checkpoint().find(tensor) != nullptr);
@@ -79,7 +77,7 @@ Result<std::vector<bool>> read_recurrent_layers(const Hyperparameters& keys, siz
     return recurrent;
 }
 
-Result<DeltaGeometry> read_delta(const Hyperparameters& keys, Family family) {
+Result<DeltaGeometry> read_delta(const Hyperparameters& keys, QwenFamily family) {
     DeltaGeometry delta{.inner_epsilon = kInnerEpsilon};
     RecurrenceHeads& heads = delta.heads;
     TRY_ASSIGN(const int64_t key_heads, keys.integer("delta key heads", 1, kMaximumHeads));
@@ -87,7 +85,7 @@ Result<DeltaGeometry> read_delta(const Hyperparameters& keys, Family family) {
     TRY_ASSIGN(const int64_t key_width, keys.integer("delta key width", 1, kMaximumHeadWidth));
     TRY_ASSIGN(const int64_t taps, keys.integer("delta taps", 1, 64));
     int64_t value_width = 0;
-    if (is_gguf(keys)) {
+    if (keys.checkpoint().dialect() == Dialect::gguf) {
         TRY_ASSIGN(const int64_t values, keys.integer("delta values", 1, kMaximumHeads * kMaximumHeadWidth));
         if (values % value_heads != 0 || values / value_heads > kMaximumHeadWidth) {
             return fail("{}: {} is {}, but must be a multiple of the {} value heads, by at most {}", keys.file(),
@@ -105,7 +103,7 @@ Result<DeltaGeometry> read_delta(const Hyperparameters& keys, Family family) {
              .value_heads = static_cast<int>(value_heads),
              .key_width = static_cast<int>(key_width),
              .value_width = static_cast<int>(value_width),
-             .interleaved = family != Family::next};
+             .interleaved = family != QwenFamily::next};
     delta.taps = static_cast<int>(taps);
     delta.scale = 1.0f / std::sqrt(static_cast<float>(key_width));
     return delta;
@@ -147,19 +145,19 @@ Result<size_t> read_layer_count(const Hyperparameters& keys, ModelConfig& config
     return static_cast<size_t>(all - predicting);
 }
 
-Result<void> read_layers(const Hyperparameters& keys, Family family, ModelConfig& config) {
+Result<void> read_layers(const Hyperparameters& keys, QwenFamily family, ModelConfig& config) {
     TRY_ASSIGN(const size_t layers, read_layer_count(keys, config));
     TRY_ASSIGN(const std::vector<bool> recurrent, read_recurrent_layers(keys, layers, config));
     TRY_ASSIGN(const AttentionGeometry attention, read_attention(keys, layers, config));
     TRY_ASSIGN(const DeltaGeometry delta, read_delta(keys, family));
     TRY_ASSIGN(const std::optional<MixtureGeometry> mixture,
                read_mixture(keys, {.renormalised = true, .shared = true}));
-    if (mixture.has_value() == (family == Family::dense)) {
+    if (mixture.has_value() == (family == QwenFamily::dense)) {
         return fail("{}: {} is {}, but architecture {} {} mixture of experts; the file names the wrong architecture",
                     keys.file(), keys.spell("experts"), mixture ? mixture->experts : 0, config.architecture,
                     mixture ? "has no" : "needs a");
     }
-    std::vector<bool> dense(layers, family == Family::dense);
+    std::vector<bool> dense(layers, family == QwenFamily::dense);
     if (mixture) {
         TRY_ASSIGN(dense, read_dense_layers(keys, layers));
     }
@@ -178,13 +176,14 @@ Result<void> read_layers(const Hyperparameters& keys, Family family, ModelConfig
         }
         config.layers.push_back(layer);
     }
-    if (is_gguf(keys)) TRY(keys.integer("rope width", 2, attention.key_width));  // a part of a head turns, never all
+    if (keys.checkpoint().dialect() == Dialect::gguf)
+        TRY(keys.integer("rope width", 2, attention.key_width));  // a part of a head turns, never all
     TRY_ASSIGN(const RopeSpec rope, read_rope(keys, attention.key_width, config));
     config.ropes.push_back(rope);
     return {};
 }
 
-Result<ModelConfig> read_family(const Checkpoint& checkpoint, std::string_view architecture, Family family) {
+Result<ModelConfig> read_family(const Checkpoint& checkpoint, std::string_view architecture, QwenFamily family) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(ModelConfig config,
                read_model_config(keys, {.architecture = architecture, .computes = {"partial_rotary_factor"}}));
@@ -193,26 +192,26 @@ Result<ModelConfig> read_family(const Checkpoint& checkpoint, std::string_view a
 }
 
 Result<ModelConfig> read_dense(const Checkpoint& checkpoint) {
-    return read_family(checkpoint, "qwen35", Family::dense);
+    return read_family(checkpoint, "qwen35", QwenFamily::dense);
 }
 Result<ModelConfig> read_moe(const Checkpoint& checkpoint) {
-    return read_family(checkpoint, "qwen35moe", Family::mixture);
+    return read_family(checkpoint, "qwen35moe", QwenFamily::mixture);
 }
 Result<ModelConfig> read_next(const Checkpoint& checkpoint) {
-    return read_family(checkpoint, "qwen3next", Family::next);
+    return read_family(checkpoint, "qwen3next", QwenFamily::next);
 }
 
-DecoderTraits traits_of(Family family) {
+DecoderTraits traits_of(QwenFamily family) {
     StreamNormNames norms;
     norms.ffn = {{"ffn_norm", "post_attention_norm.weight", "post_attention_layernorm.weight"}, {}};
-    return {.head_norms = true, .norms_less_one = true, .delta_fused = family == Family::next, .norms = norms};
+    return {.head_norms = true, .norms_less_one = true, .delta_fused = family == QwenFamily::next, .norms = norms};
 }
 
 std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits_of(Family::dense));
+    return declare_decoder(config, checkpoint, traits_of(QwenFamily::dense));
 }
 std::vector<WantedWeight> declare_next(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits_of(Family::next));
+    return declare_decoder(config, checkpoint, traits_of(QwenFamily::next));
 }
 
 }  // namespace
