@@ -1,5 +1,6 @@
 // Configs of Qwen3.5, Qwen3-Next and the mixtures of Qwen2: every way to say which layers recur, what is left out, and
 // one sentence for each value that has no law here or contradicts the rest.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
