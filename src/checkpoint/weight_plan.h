@@ -4,6 +4,7 @@
 // kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -52,6 +53,10 @@ struct PlanRequest {
     std::optional<DeviceRequest> device;
 };
 inline constexpr int64_t kDefaultContext = 4096;
+// The context of a plan for which `requested` positions were asked for.
+inline int64_t planned_context(const ModelConfig& config, int64_t requested) {
+    return requested > 0 ? requested : std::min(config.context_length, kDefaultContext);
+}
 
 struct PlanEntry {
     WeightId id;

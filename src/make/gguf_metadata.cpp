@@ -61,10 +61,20 @@ std::vector<int32_t> ffn_widths(const Checkpoint& checkpoint, const ModelConfig&
     return widths;
 }
 
+// Architectures whose every number and tensor has a key and a name here.
+constexpr std::string_view kWritable[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
+
 }  // namespace
 
 Result<void> add_model_metadata(const Checkpoint& checkpoint, const ModelConfig& config, GgufWriter& writer) {
     const std::string& file = checkpoint.name();
+    if (std::find(std::begin(kWritable), std::end(kWritable), config.architecture) == std::end(kWritable)) {
+        return fail(
+            ErrorKind::unsupported,
+            "{}: a directory of architecture '{}' cannot be made into a GGUF file here (possible: {}); convert it "
+            "with llama.cpp's converter and use that file",
+            file, config.architecture, fmt::join(kWritable, ", "));
+    }
     if (config.ropes.size() != 1) {
         return fail("{}: has {} ropes, which the keys of a GGUF file of architecture '{}' cannot say", file,
                     config.ropes.size(), config.architecture);

@@ -8,7 +8,12 @@
     EACH(kLlamaArchitecture)      \
     EACH(kQwen2Architecture)      \
     EACH(kQwen3Architecture)      \
-    EACH(kQwen3MoeArchitecture)
+    EACH(kQwen3MoeArchitecture)   \
+    EACH(kGptOssArchitecture)     \
+    EACH(kMistral3Architecture)   \
+    EACH(kPhi3Architecture)       \
+    EACH(kGraniteArchitecture)    \
+    EACH(kGraniteMoeArchitecture)
 
 namespace invar {
 

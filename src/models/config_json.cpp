@@ -63,6 +63,7 @@ const std::vector<NeutralValue>& neutral_values() {
         {"hidden_activation", "silu"},
         {"mlp_bias", false},
         {"swiglu_limit", nullptr},
+        {"swiglu_alpha", nullptr},
         {"scoring_func", "softmax"},
         {"routed_scaling_factor", 1},
     };
@@ -71,8 +72,9 @@ const std::vector<NeutralValue>& neutral_values() {
 
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"llama", "Llama"}, {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
-    {"qwen2", "Qwen2"}, {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"},
+    {"llama", "Llama"},           {"mistral", "Mistral"}, {"mixtral", "Mixtral"},    {"mistral3", "Mistral3"},
+    {"qwen2", "Qwen2"},           {"qwen3", "Qwen3"},     {"qwen3_moe", "Qwen3Moe"}, {"gpt_oss", "GptOss"},
+    {"ministral3", "Ministral3"}, {"phi3", "Phi3"},       {"granite", "Granite"},    {"granitemoe", "GraniteMoe"},
 };
 
 std::string shown(const Json& value) {
@@ -88,8 +90,9 @@ const Json* stated(const Json& config, std::string_view key) {
 }
 
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
-                           std::string_view architecture) {
+                           std::string_view architecture, KeyList computed) {
     for (const auto& [key, neutral] : neutral_values()) {
+        if (std::find(computed.begin(), computed.end(), key) != computed.end()) continue;
         const Json* value = stated(config, key);
         if (value == nullptr || *value == neutral) continue;
         return fail(ErrorKind::unsupported,
@@ -111,7 +114,8 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
     return {};
 }
 
-Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture) {
+Result<void> check_rope_objects(const std::string& file, const Json& config, std::string_view architecture,
+                                KeyList computed) {
     for (const std::string_view key : {"rope_parameters", "rope_scaling"}) {
         const Json* value = stated(config, key);
         if (value == nullptr) continue;
@@ -123,16 +127,19 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, std
                         "{}: the key '{}.{}' is an object; a rope for each kind of layer is not supported", file, key,
                         printable(name));
         }
-        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture));
+        TRY(check_neutral(file, *value, fmt::format("{}.", key), architecture, computed));
     }
     return {};
 }
 
-// Checks attention_bias, which these three model types have, against the biases.
+// Checks attention_bias, which these model types have, against the biases.
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    if (flag == nullptr || (model_type != "llama" && !model_type.starts_with("qwen3"))) return {};
+    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "gpt_oss", "granite"};
+    const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
+                                     [&](std::string_view family) { return model_type.starts_with(family); });
+    if (flag == nullptr || !has_key) return {};
     if (!flag->is_boolean()) {
         return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));
     }
@@ -181,14 +188,14 @@ Result<void> check_classes(const std::string& file, const Json& config) {
 
 }  // namespace
 
-Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture) {
+Result<void> check_config_json(const Checkpoint& checkpoint, std::string_view architecture, KeyList computed) {
     const std::string& file = checkpoint.directory()->config_name();
     const Json& whole = checkpoint.directory()->config();
     const Json& config = checkpoint.config();
     TRY(check_classes(file, whole));
     if (&config != &whole) TRY(check_classes(file, config));
-    TRY(check_neutral(file, config, "", architecture));
-    TRY(check_rope_objects(file, config, architecture));
+    TRY(check_neutral(file, config, "", architecture, computed));
+    TRY(check_rope_objects(file, config, architecture, computed));
     const Json* model_type = stated(config, "model_type");
     if (model_type == nullptr || !model_type->is_string()) return {};
     return check_biases(file, checkpoint, model_type->get_ref<const std::string&>());

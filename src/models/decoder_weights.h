@@ -76,7 +76,7 @@ void visit_attention_vectors(Visitor& visit, const ModelConfig& config, const At
             visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", names.value_bias}, value, {biases, {}, {}});
     }
     visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", names.output_bias}, config.width,
-                 {Need::if_present, {}, {}});
+                 {traits.output_biases ? Need::wanted : Need::if_present, {}, {}});
     const Need norms = traits.head_norms || traits.whole_norms ? Need::wanted : Need::never;
     const int64_t heads = int64_t{spec.heads} * spec.key_width;
     visit.vector(weights.query_norm, {"query_norm", "attn_q_norm.weight", names.query_norm},
@@ -253,7 +253,12 @@ void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry&
             .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
     };
     if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
-    visit.matrix(weights.up, names.up, spec.width, config.width, spec.gated ? fused(spec.width) : MatrixOptions());
+    MatrixOptions up;
+    if (spec.gated) up = fused(spec.width);
+    // A tensor of both may have the name of up.
+    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;
+    if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
+    visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {});
     if (names.up_bias.role.empty()) return;
     if (spec.gated) visit.vector(weights.gate_bias, names.gate_bias, spec.width, {Need::if_present, {}, {}});
@@ -315,7 +320,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     const MixtureNames& names = traits.mixture;
     visit.matrix(weights.router, {"router", "ffn_gate_inp.weight", names.router}, spec.experts, config.width, {});
     visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
-                 {Need::if_present, {}, {}});
+                 {traits.expert_biases ? Need::wanted : Need::if_present, {}, {}});
     if (spec.route.scoring == RouteSpec::Scoring::sigmoid) {
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
                      {Need::if_present, {}, {}});

@@ -12,7 +12,7 @@
 #include "files/printable.h"
 #include "files/stored_weight.h"
 #include "models/config_json.h"
-#include "models/hyperparameters.h"
+#include "models/long_rope.h"
 #include "models/mistral_params.h"
 #include "models/tensor_names.h"
 
@@ -25,30 +25,41 @@ constexpr int64_t kMaximumHeadWidth = 1024;
 constexpr int64_t kMaximumWidth = 1 << 20;
 constexpr int64_t kMaximumExperts = 65536;
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
+// How many heads each layer has.
+struct Heads {
+    std::vector<int64_t> query, kv;
+};
 
 // The width of a head: the value of the key, or the rows of the projection over the KV heads, which must divide
-// exactly.
+// exactly. If queries, keys and values are one tensor, its rows over all their heads.
 Result<int64_t> head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
-                           std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
+                           std::string_view hugging_face, const Heads& heads, std::vector<std::string>& notes) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
     const Checkpoint& checkpoint = keys.checkpoint();
-    const std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face);
+    int64_t count = heads.kv[0];
+    std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face), heads_of = "KV heads";
     const TensorInfo* projection = checkpoint.find(tensor);
     if (projection == nullptr) projection = checkpoint.find(tensor + "_packed");
-    if (projection == nullptr || projection->shape.size() != 2 || kv_heads == 0 ||
-        projection->shape[0] % kv_heads != 0 || projection->shape[0] / kv_heads > kMaximumHeadWidth ||
-        projection->shape[0] == 0) {
-        return fail("{}: {} is missing and tensor '{}' does not tell it (its rows must be a multiple of {} KV heads)",
-                    keys.file(), keys.spell(word), tensor, kv_heads);
+    const std::string fused = TensorNames(checkpoint).name(0, "attn_qkv.weight", "self_attn.qkv_proj.weight");
+    if (projection == nullptr && checkpoint.find(fused) != nullptr) {
+        projection = checkpoint.find(fused);
+        tensor = fused;
+        count = heads.query[0] + 2 * heads.kv[0];
+        heads_of = "heads of queries, keys and values";
     }
-    const int64_t width = projection->shape[0] / kv_heads;
-    notes.push_back(fmt::format("{} is absent; {} taken from the {} rows of {} over {} KV heads", keys.spell(word),
-                                width, projection->shape[0], tensor, kv_heads));
+    if (projection == nullptr || projection->shape.size() != 2 || projection->shape[0] % count != 0 ||
+        projection->shape[0] / count > kMaximumHeadWidth || projection->shape[0] == 0) {
+        return fail("{}: {} is missing and tensor '{}' does not tell it (its rows must be a multiple of {} {})",
+                    keys.file(), keys.spell(word), tensor, count, heads_of);
+    }
+    const int64_t width = projection->shape[0] / count;
+    notes.push_back(fmt::format("{} is absent; {} taken from the {} rows of {} over {} {}", keys.spell(word), width,
+                                projection->shape[0], tensor, count, heads_of));
     return width;
 }
 
-Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config) {
+Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelConfig& config,
+                       const FamilyRules& rules) {
     rope.scaling = RopeSpec::Scaling::yarn;
     TRY_ASSIGN(rope.factor, keys.positive("rope factor"));
     if (keys.checkpoint().dialect() != Dialect::hugging_face || keys.has("rope original context")) {
@@ -68,10 +79,10 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
     }
     TRY_ASSIGN(const bool scales, keys.boolean_or("yarn scales attention", true));
     if (!scales) rope.attn_factor = 1.0 / yarn_attention(rope.factor, 1.0);
-    TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
-    if (whole && !keys.has("yarn scale")) return {};
+    TRY_ASSIGN(rope.whole_boundaries, keys.boolean_or("yarn whole boundaries", true));
+    if (rules.yarn_scale || !keys.has("yarn scale")) return {};
     return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
-                keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
+                keys.file(), keys.spell("yarn scale"));
 }
 
 // The same scaling from numbers of config.json.
@@ -92,22 +103,8 @@ Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
 // Reads Llama 3's scaled frequencies, which GGUF files hold as a tensor of one factor per pair.
 Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope, ModelConfig& config) {
     constexpr std::string_view kTensor = "rope_freqs.weight";
-    const TensorInfo* tensor = keys.checkpoint().find(kTensor);
-    if (tensor == nullptr) return {};
-    const std::vector<int64_t> shape = {rope.pairs()};
-    if (tensor->shape != shape) {
-        return fail("{}: tensor '{}' has shape [{}], but the metadata asks for [{}]; the file contradicts itself",
-                    keys.file(), kTensor, fmt::join(tensor->shape, ", "), rope.pairs());
-    }
-    if (tensor->format == nullptr || !tensor->format->is_float) {
-        return fail("{}: tensor '{}' is stored as {}, but frequency factors must be f32, f16 or bf16", keys.file(),
-                    kTensor, tensor->format->name);
-    }
-    rope.frequency_factors.resize(static_cast<size_t>(rope.pairs()));
-    const StoredWeight factors{
-        .name = tensor->name, .format = tensor->format, .shape = shape, .matrices = {{.weights = tensor}}};
-    TRY(RowReader(RowReader::Access::read).vector(factors, rope.frequency_factors.data()));
-    config.tensors_read.emplace_back(kTensor);
+    if (keys.checkpoint().find(kTensor) == nullptr) return {};
+    TRY_ASSIGN(rope.frequency_factors, read_rope_factors(keys, kTensor, rope.pairs(), config));
     if (const auto valid = validate(rope); !valid)
         return fail("{}: tensor '{}': {}", keys.file(), kTensor, valid.error().message);
     return {};
@@ -116,9 +113,18 @@ Result<void> read_frequency_factors(const Hyperparameters& keys, RopeSpec& rope,
 // How many elements of a head are rotated.
 Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
     int64_t rotary = key_width;
-    const std::string_view word = keys.has("rope width") ? "rope width" : "key width";
+    const std::string_view word = keys.has("rope width")   ? "rope width"
+                                  : keys.has("rope share") ? "rope share"
+                                                           : "key width";
     if (keys.has("rope width")) {
         TRY_ASSIGN(rotary, keys.integer("rope width", 2, key_width));
+    } else if (keys.has("rope share")) {
+        TRY_ASSIGN(const double share, keys.positive("rope share"));
+        if (share > 1) {
+            return fail("{}: {} is {}, but at most the whole head can turn", keys.file(), keys.spell("rope share"),
+                        share);
+        }
+        rotary = static_cast<int64_t>(static_cast<double>(key_width) * share);
     } else if (is_gguf(keys)) {
         config.notes.push_back(
             fmt::format("{} is absent; the whole head of {} rotates", keys.spell("rope width"), key_width));
@@ -128,7 +134,8 @@ Result<int64_t> rotary_width(const Hyperparameters& keys, int64_t key_width, Mod
                 keys.spell(word), keys.has(word) ? "" : " (absent; taken from the key projection)", rotary);
 }
 
-Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config) {
+Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config,
+                           const FamilyRules& rules) {
     RopeSpec rope{.pairing = RopePairing::halves, .head_width = static_cast<int>(key_width)};
     TRY_ASSIGN(const int64_t rotary, rotary_width(keys, key_width, config));
     rope.rotary_width = static_cast<int>(rotary);
@@ -142,16 +149,18 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     } else if (keys.has("yarn block")) {
         scaling = "yarn";
     }
-    if (scaling == "linear") {
+    if (has_long_rope(keys, scaling)) {
+        TRY(read_long_rope(keys, rope, config));
+    } else if (scaling == "linear") {
         rope.scaling = RopeSpec::Scaling::linear;
         TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope factor") ? "rope factor" : "old rope factor"));
     } else if (scaling == "yarn") {
-        TRY(read_yarn(keys, rope, config));
+        TRY(read_yarn(keys, rope, config, rules));
     } else if (scaling == "llama3" && !is_gguf(keys)) {
         TRY(read_llama3(keys, rope));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
         return fail(ErrorKind::unsupported,
-                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's)",
+                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, longrope, and Llama 3's)",
                     keys.file(), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
@@ -249,10 +258,6 @@ Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t la
     return windows;
 }
 
-struct Heads {
-    std::vector<int64_t> query, kv;
-};
-
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config) {
     Heads heads;
     TRY_ASSIGN(heads.query, keys.for_each_layer("heads", layers, 1, kMaximumHeads));
@@ -270,7 +275,8 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
     return heads;
 }
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type) {
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::string_view model_type,
+                         const FamilyRules& rules) {
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
     TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys));
@@ -281,9 +287,9 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
     TRY_ASSIGN(const int64_t key_width,
-               head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads.kv[0], config.notes));
+               head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight", heads, config.notes));
     TRY_ASSIGN(const int64_t value_width,
-               head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0], config.notes));
+               head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads, config.notes));
     TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
@@ -301,7 +307,7 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, std::
         }
         config.layers.push_back(layer);
     }
-    TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config));
+    TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config, rules));
     config.ropes.push_back(rope);
     return {};
 }
@@ -335,9 +341,11 @@ Result<std::string> read_name(const Checkpoint& checkpoint) {
     return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture) {
+Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string_view architecture,
+                                        const FamilyRules& rules) {
     if (keys.checkpoint().dialect() == Dialect::mistral) TRY(check_mistral_params(keys.checkpoint()));
-    if (keys.checkpoint().dialect() == Dialect::hugging_face) TRY(check_config_json(keys.checkpoint(), architecture));
+    if (keys.checkpoint().dialect() == Dialect::hugging_face)
+        TRY(check_config_json(keys.checkpoint(), architecture, rules.computed));
     TRY(keys.check_spellings());
     TRY(keys.boolean_or("tied head", false));
     TRY(keys.boolean_at_top("tied head", false));
@@ -348,7 +356,7 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
                         keys.file(), keys.spell("activation"), printable(activation));
         }
     }
-    if (!keys.has("query temperature")) return {};
+    if (rules.query_temperature || !keys.has("query temperature")) return {};
     return fail(ErrorKind::unsupported,
                 "{}: {} scales queries by their position, which is not supported for this architecture", keys.file(),
                 keys.spell("query temperature"));
@@ -356,10 +364,42 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, std::string
 
 }  // namespace
 
-Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture) {
+bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
+
+Result<std::vector<float>> read_rope_factors(const Hyperparameters& keys, std::string_view name, int64_t pairs,
+                                             ModelConfig& config) {
+    const TensorInfo* tensor = keys.checkpoint().find(name);
+    if (tensor == nullptr) return fail("{}: tensor '{}' is missing; the file is incomplete", keys.file(), name);
+    const std::vector<int64_t> shape = {pairs};
+    if (tensor->shape != shape) {
+        return fail("{}: tensor '{}' has shape [{}], but the metadata asks for [{}]; the file contradicts itself",
+                    keys.file(), name, fmt::join(tensor->shape, ", "), pairs);
+    }
+    if (tensor->format == nullptr || !tensor->format->is_float) {
+        return fail("{}: tensor '{}' is stored as {}, but frequency factors must be f32, f16 or bf16", keys.file(),
+                    name, tensor->format == nullptr ? std::string_view("raw bytes") : tensor->format->name);
+    }
+    std::vector<float> factors(static_cast<size_t>(pairs));
+    const StoredWeight stored{
+        .name = tensor->name, .format = tensor->format, .shape = shape, .matrices = {{.weights = tensor}}};
+    TRY(RowReader(RowReader::Access::read).vector(stored, factors.data()));
+    config.tensors_read.emplace_back(name);
+    return factors;
+}
+
+Result<void> check_router_law(const Hyperparameters& keys, std::initializer_list<int64_t> laws) {
+    if (!keys.has("router law")) return {};
+    TRY_ASSIGN(const int64_t law, keys.integer("router law", INT32_MIN, INT32_MAX));
+    if (std::find(laws.begin(), laws.end(), law) != laws.end()) return {};
+    return fail(ErrorKind::unsupported, "{}: {} is {}, but the router of this architecture computes law {} only",
+                keys.file(), keys.spell("router law"), law, fmt::join(laws, " or "));
+}
+
+Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::string_view architecture,
+                                        const FamilyRules& rules) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(checkpoint));
-    TRY(check_what_is_not_computed(keys, architecture));
+    TRY(check_what_is_not_computed(keys, architecture, rules));
     ModelConfig config;
     config.architecture = architecture;
     TRY_ASSIGN(config.name, read_name(checkpoint));
@@ -368,13 +408,14 @@ Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, std::strin
     TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
-    TRY(read_layers(keys, config, model_type));
+    TRY(read_layers(keys, config, model_type, rules));
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));
     return config;
 }
 
-Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, architecture));
+Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture,
+                                      const FamilyRules& rules) {
+    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, architecture, rules));
     if (config.most_experts() == 0) return config;
     return fail("{}: architecture {} is dense, but {} is {}; the file names the wrong architecture", checkpoint.name(),
                 architecture, Hyperparameters(checkpoint).spell("experts"), config.most_experts());
