@@ -60,15 +60,17 @@ Result<void> validate(const RopeSpec& spec) {
                         spec.beta_fast, spec.beta_slow);
         if (!(spec.ext_factor >= 0 && spec.ext_factor <= 1))
             return fail("YaRN's ext_factor {} is not between 0 and 1", spec.ext_factor);
-        if (!is_positive_number(spec.attn_factor))
-            return fail("YaRN's attn_factor {} is not a positive number", spec.attn_factor);
     }
-    if (!spec.frequency_factors.empty() && static_cast<int>(spec.frequency_factors.size()) != spec.pairs())
-        return fail("there are {} rope frequency factors, but rope turns {} pairs", spec.frequency_factors.size(),
-                    spec.pairs());
-    for (const float factor : spec.frequency_factors)
-        if (!(factor >= 0x1p-6f && factor <= 1e6f))
-            return fail("rope frequency factor {} is not between 1/64 and 1e6", factor);
+    if (!is_positive_number(spec.attn_factor))
+        return fail("rope's attention factor {} is not a positive number", spec.attn_factor);
+    for (const std::vector<float>* factors : {&spec.frequency_factors, &spec.long_factors}) {
+        if (!factors->empty() && static_cast<int>(factors->size()) != spec.pairs())
+            return fail("there are {} rope frequency factors, but rope turns {} pairs", factors->size(), spec.pairs());
+        for (const float factor : *factors)
+            if (!(factor >= 0x1p-6f && factor <= 1e6f))
+                return fail("rope frequency factor {} is not between 1/64 and 1e6", factor);
+    }
+    if (spec.long_context && spec.long_factors.empty()) return fail("rope has no frequency factors for long contexts");
     return {};
 }
 
@@ -76,10 +78,11 @@ RopeTable::RopeTable(const RopeSpec& spec) : spec_(spec), frequencies_(spec.pair
     CHECK(validate(spec).has_value(), "the model refuses a rope specification that validate() refuses");
     const bool yarn = spec.scaling == RopeSpec::Scaling::yarn;
     const std::vector<double> ramp = yarn ? yarn_ramp(spec) : std::vector<double>();
-    if (yarn) attention_factor_ = spec.attn_factor * yarn_attention(spec.factor, 1.0);
+    attention_factor_ = yarn ? spec.attn_factor * yarn_attention(spec.factor, 1.0) : spec.attn_factor;
+    const std::vector<float>& factors = spec.long_context ? spec.long_factors : spec.frequency_factors;
     for (int i = 0; i < spec.pairs(); ++i) {
         double frequency = law::pow64(spec.base, -(2.0 * i) / spec.rotary_width);
-        if (!spec.frequency_factors.empty()) frequency = frequency / double(spec.frequency_factors[i]);
+        if (!factors.empty()) frequency = frequency / double(factors[i]);
         const double stretched = frequency / spec.factor;
         if (spec.scaling == RopeSpec::Scaling::linear) frequency = stretched;
         if (yarn) {

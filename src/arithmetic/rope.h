@@ -1,7 +1,7 @@
 // Rotary position embedding: the angle by which each pair turns (computed in binary64, rounded once to f32) and the
-// rotation itself. Covers plain, linear, YaRN and Llama-3 frequencies and both pairings. It reads no checkpoint: the
-// model fills RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071). Formulas:
-// docs/arithmetic.md, section 4.
+// rotation itself. Covers plain, linear, YaRN, Llama-3 and LongRoPE frequencies and both pairings. It reads no
+// checkpoint: the model fills RopeSpec. Sources: Su et al. 2021 (RoPE), Peng et al. 2023 (YaRN, arXiv 2309.00071), Ding
+// et al. 2024 (LongRoPE, arXiv 2402.13753). Formulas: docs/arithmetic.md, section 4.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,11 @@ struct RopeSpec {
     int head_width = 0;
     double base = 0;  // pair i turns by base^(-2 i / rotary_width) radians a position
     Scaling scaling = Scaling::none;
-    double factor = 1;  // linear, yarn: how many times the context was stretched
+    double factor = 1;            // linear, yarn: how many times the context was stretched
+    double attn_factor = 1;       // multiplies cosines and sines; of yarn beside the paper's 0.1 ln(factor) + 1
+    double original_context = 0;  // yarn and LongRoPE: for which the model was trained first
     // yarn
-    double original_context = 0;
     double ext_factor = 1;         // share of the unstretched frequencies in the mix; 1 = the paper's
-    double attn_factor = 1;        // multiplies the paper's 0.1 ln(factor) + 1
     double beta_fast = 32;         // pairs that turn more often than this in original_context keep their frequency
     double beta_slow = 1;          // pairs that turn less often are stretched fully
     bool whole_boundaries = true;  // the ramp of yarn begins and ends at whole pairs
@@ -36,6 +36,9 @@ struct RopeSpec {
     int turning_pairs = 0;
     // One factor per pair, or empty: the pair's frequency is divided by it (rope_freqs.weight in GGUF).
     std::vector<float> frequency_factors;
+    // LongRoPE: the factors for contexts beyond original_context, in place of those above; empty without LongRoPE.
+    std::vector<float> long_factors;
+    bool long_context = false;  // whether long_factors are used: one choice for all positions of a context
 
     int pairs() const { return rotary_width / 2; }
 };
@@ -55,7 +58,7 @@ class RopeTable {
 
     const RopeSpec& spec() const { return spec_; }
     const std::vector<double>& frequencies() const { return frequencies_; }  // [pairs], radians a position
-    double attention_factor() const { return attention_factor_; }            // 1 unless yarn
+    double attention_factor() const { return attention_factor_; }            // of cosines and sines
 
   private:
     RopeSpec spec_;

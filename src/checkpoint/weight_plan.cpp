@@ -217,7 +217,7 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     WeightPlan plan;
     plan.architecture = config.architecture;
     plan.model = config.name;
-    plan.context = request.context > 0 ? request.context : std::min(config.context_length, kDefaultContext);
+    plan.context = planned_context(config, request.context);
     if (plan.context > kMostContext) {
         return fail("--context is {}, but positions are computed for at most {} tokens; ask for less", plan.context,
                     kMostContext);

@@ -4,6 +4,7 @@
 // kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -57,6 +58,11 @@ struct PlanRequest {
 inline constexpr int64_t kDefaultContext = 4096;
 inline constexpr int64_t kSnapshotBytes = int64_t{512} << 20;
 inline constexpr int64_t kMostSnapshots = 16;
+
+// The context of a plan for which `requested` positions were asked for.
+inline int64_t planned_context(const ModelConfig& config, int64_t requested) {
+    return requested > 0 ? requested : std::min(config.context_length, kDefaultContext);
+}
 
 struct PlanEntry {
     WeightId id;

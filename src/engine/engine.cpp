@@ -8,6 +8,7 @@
 #include "arithmetic/version.h"
 
 #include "engine/engine_settings.h"
+#include "models/long_rope.h"
 
 namespace invar {
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
@@ -55,11 +56,11 @@ std::optional<RecordedPasses::Counts> Engine::recorded_passes() const {
 }
 
 Result<void> Engine::make_cache(CacheType type) {
-    SequenceState::Settings settings{
-        .geometry = config().state_geometry(type, plan().layer_places),
-        .units = plan().cache_units,
-        .sequences = std::numeric_limits<int32_t>::max(),
-        .digest = fmt::format("{}, arithmetic {}, {}", config().name, kArithmeticVersion, cache_type_name(type))};
+    SequenceState::Settings settings{.geometry = config().state_geometry(type, plan().layer_places),
+                                     .units = plan().cache_units,
+                                     .sequences = std::numeric_limits<int32_t>::max(),
+                                     .digest = fmt::format("{}, arithmetic {}, {}{}", config().name, kArithmeticVersion,
+                                                           cache_type_name(type), chosen_rope(config()))};
     if (const int64_t bytes = plan().cache_bytes(Place::device); bytes > 0) {
         settings.sequences = sequences_;  // a device has page tables for so many
         DevicePart& part = settings.device;

@@ -6,6 +6,7 @@
 #include "engine/engine_settings.h"
 #include "engine/pass_survey.h"
 #include "engine/split_ops.h"
+#include "models/long_rope.h"
 
 namespace invar {
 namespace {
@@ -218,6 +219,7 @@ Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettin
     const ResolvedMachine& machine = planned.machine;
     TRY_ASSIGN(planned.architecture, find_architecture(checkpoint));
     TRY_ASSIGN(planned.config, planned.architecture->read_config(checkpoint));
+    choose_for_context(planned.config, planned_context(planned.config, settings.context));
     const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, checkpoint);
     PlanRequest request{.vector_kernels = machine.isa != Isa::scalar,
                         .form = settings.form,

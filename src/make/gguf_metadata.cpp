@@ -61,17 +61,19 @@ std::vector<int32_t> ffn_widths(const Checkpoint& checkpoint, const ModelConfig&
     return widths;
 }
 
+// Architectures whose every number and tensor has a key and a name here.
+constexpr std::string_view kWritable[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
+
 }  // namespace
 
 Result<void> add_model_metadata(const Checkpoint& checkpoint, const ModelConfig& config, GgufWriter& writer) {
     const std::string& file = checkpoint.name();
-    // Files of the others hold weights in ways, or need keys, that are not written here.
-    constexpr std::string_view kWritten[] = {"llama", "qwen2", "qwen3", "qwen3moe"};
-    if (std::find(std::begin(kWritten), std::end(kWritten), config.architecture) == std::end(kWritten)) {
-        return fail(ErrorKind::unsupported,
-                    "{}: a directory of architecture '{}' cannot be written as a GGUF file; take a GGUF file of the "
-                    "model instead",
-                    file, config.architecture);
+    if (std::find(std::begin(kWritable), std::end(kWritable), config.architecture) == std::end(kWritable)) {
+        return fail(
+            ErrorKind::unsupported,
+            "{}: a directory of architecture '{}' cannot be made into a GGUF file here (possible: {}); convert it "
+            "with llama.cpp's converter and use that file",
+            file, config.architecture, fmt::join(kWritable, ", "));
     }
     if (config.ropes.size() != 1) {
         return fail("{}: has {} ropes, which the keys of a GGUF file of architecture '{}' cannot say", file,

@@ -18,7 +18,12 @@
     EACH(kGemma4Architecture)     \
     EACH(kDeepseek2Architecture)  \
     EACH(kGlm4Architecture)       \
-    EACH(kGlm4MoeArchitecture)
+    EACH(kGlm4MoeArchitecture)    \
+    EACH(kGptOssArchitecture)     \
+    EACH(kMistral3Architecture)   \
+    EACH(kPhi3Architecture)       \
+    EACH(kGraniteArchitecture)    \
+    EACH(kGraniteMoeArchitecture)
 
 namespace invar {
 

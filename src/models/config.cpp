@@ -37,6 +37,7 @@ void visit_rope(const RopeSpec& rope, const Visit& visit) {
     visit("whole boundaries", rope.whole_boundaries);
     visit("turning pairs", rope.turning_pairs);
     visit("frequency factors", fmt::format("[{}]", fmt::join(rope.frequency_factors, ", ")));
+    visit("frequency factors of long contexts", fmt::format("[{}]", fmt::join(rope.long_factors, ", ")));
 }
 
 template <class Visit>

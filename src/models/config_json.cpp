@@ -63,6 +63,7 @@ const std::vector<NeutralValue>& neutral_values() {
         {"hidden_activation", "silu"},
         {"mlp_bias", false},
         {"swiglu_limit", nullptr},
+        {"swiglu_alpha", nullptr},
         {"scoring_func", "softmax"},
         {"topk_method", "greedy"},
         {"n_group", 1},
@@ -100,6 +101,11 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"qwen3_5_text", "Qwen3_5"},
     {"qwen3_5_moe", "Qwen3_5Moe"},
     {"qwen3_5_moe_text", "Qwen3_5Moe"},
+    {"gpt_oss", "GptOss"},
+    {"ministral3", "Ministral3"},
+    {"phi3", "Phi3"},
+    {"granite", "Granite"},
+    {"granitemoe", "GraniteMoe"},
 };
 
 std::string shown(const Json& value) {
@@ -126,6 +132,7 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
                            const Computed& computed) {
     const std::string_view architecture = computed.architecture;
     for (const auto& [key, neutral] : neutral_values()) {
+        if (std::find(computed.begin(), computed.end(), key) != computed.end()) continue;
         const Json* value = stated(config, key);
         if (value == nullptr || *value == neutral || computed.has(key) ||
             computed.has(fmt::format("{}{}", inside, key)))
@@ -176,7 +183,8 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, con
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "deepseek", "kimi", "glm4", "gemma"};
+    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "deepseek", "kimi",
+                                              "glm4",  "gemma", "gpt_oss",  "granite"};
     const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
                                      [&](std::string_view family) { return model_type.starts_with(family); });
     if (flag == nullptr || !has_key) return {};

@@ -76,7 +76,7 @@ void visit_attention_vectors(Visitor& visit, const ModelConfig& config, const At
             visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", names.value_bias}, value, {biases, {}, {}});
     }
     visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", names.output_bias}, config.width,
-                 {Need::if_present, {}, {}});
+                 {traits.output_biases ? Need::wanted : Need::if_present, {}, {}});
     const Need norms = traits.head_norms || traits.whole_norms ? Need::wanted : Need::never;
     const int64_t heads = int64_t{spec.heads} * spec.key_width;
     visit.vector(weights.query_norm, {"query_norm", "attn_q_norm.weight", names.query_norm},
@@ -324,7 +324,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     const MixtureNames& names = traits.mixture;
     visit.matrix(weights.router, {"router", "ffn_gate_inp.weight", names.router}, spec.experts, config.width, {});
     visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
-                 {Need::if_present, {}, {}});
+                 {traits.expert_biases ? Need::wanted : Need::if_present, {}, {}});
     if (spec.route.scoring == RouteSpec::Scoring::sigmoid) {
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
                      {traits.selection_biases ? Need::wanted : Need::if_present, {}, {}});

@@ -27,8 +27,6 @@ ConfigFamily family() {
                          "routed_scaling_factor", "rope_interleave"}};
 }
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 // The widths of a head's key (both parts) and value, in a GGUF file.
 Result<void> read_gguf_widths(const Hyperparameters& keys, LatentGeometry& latent) {
     const bool absorbed = keys.has("latent key width");

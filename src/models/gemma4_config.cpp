@@ -26,8 +26,6 @@ namespace {
 
 constexpr float kTurnsNot = 1e30f;  // the factor of such a pair
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 // What differs between layers.
 struct Gemma4Layers {
     std::vector<bool> slides;

@@ -15,8 +15,6 @@
 namespace invar {
 namespace {
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 Result<float> read_score_scale(const Hyperparameters& keys, const GemmaFamily& family, size_t layers,
                                int64_t query_heads, int64_t key_width, ModelConfig& config) {
     double scalar = static_cast<double>(key_width);

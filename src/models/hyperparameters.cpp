@@ -70,7 +70,8 @@ const std::vector<Word>& words() {
         {"query temperature",
          "attention.temperature_scale",
          {"rope_parameters.llama_4_scaling_beta"},
-         {"llama_4_scaling"}},
+         {"llama_4_scaling.beta"}},
+        {"query temperature length", "", {}, {"llama_4_scaling.original_max_position_embeddings"}},
         {"rope width", "rope.dimension_count", {}},
         {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor"}},
         {"rope base",
@@ -142,6 +143,17 @@ const std::vector<Word>& words() {
         {"delta values", "ssm.inner_size", {}},  // elements of all value heads together
         {"delta taps", "ssm.conv_kernel", {"linear_conv_kernel_dim"}},
         {"output gates", "", {"attn_output_gate"}},
+        {"short rope factors", "", {"rope_parameters.short_factor", "rope_scaling.short_factor"}},
+        {"long rope factors", "", {"rope_parameters.long_factor", "rope_scaling.long_factor"}},
+        {"rope trained", "rope.scaling.finetuned", {}},
+        {"kind of positions", "", {"position_embedding_type"}},
+        {"activation limit", "", {"swiglu_limit"}},
+        {"activation alpha", "", {"swiglu_alpha"}},
+
+        {"embedding scale", "embedding_scale", {"embedding_multiplier"}},
+        {"residual scale", "residual_scale", {"residual_multiplier"}},
+        {"score scale", "attention.scale", {"attention_multiplier"}},
+        {"logit divisor", "logit_scale", {"logits_scaling"}},
     };
     return kWords;
 }
@@ -216,6 +228,25 @@ constexpr ClassDefault kClassDefaults[] = {
     {"glm4", "key width", 128},
     {"glm4", "value width", 128},
     {"glm4", "rope share", 0.5},
+    {"gpt_oss", "norm epsilon", 1e-5},
+    {"gpt_oss", "rope base", 150000},
+    {"gpt_oss", "KV heads", 8},
+    {"gpt_oss", "key width", 64},
+    {"gpt_oss", "value width", 64},
+    {"gpt_oss", "window", 128},
+    {"ministral3", "norm epsilon", 1e-5},
+    {"ministral3", "KV heads", 8},
+    {"ministral3", "key width", 128},
+    {"ministral3", "value width", 128},
+    {"phi3", "norm epsilon", 1e-5},
+    {"phi3", "rope base", 1e4},
+    {"phi3", "rope original context", 4096},
+    {"granite", "norm epsilon", 1e-6},
+    {"granite", "rope base", 1e4},
+    {"granite", "score scale", 1},
+    {"granitemoe", "norm epsilon", 1e-6},
+    {"granitemoe", "rope base", 1e4},
+    {"granitemoe", "score scale", 1},
     {"transformer", "context", 128000},  // params.json
     {"gemma2", "context", 8192},
     {"gemma2", "norm epsilon", 1e-6},
@@ -303,7 +334,10 @@ Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) 
         TRY_ASSIGN(const std::string_view name, checkpoint.metadata().string("general.architecture"));
         return std::string(name);
     }
-    if (checkpoint.dialect() == Dialect::mistral) return std::string("mistral");
+    if (checkpoint.dialect() == Dialect::mistral) {
+        const Json* scaled = at_path(checkpoint.config(), "llama_4_scaling");
+        return std::string(scaled != nullptr && !scaled->is_null() ? "ministral3" : "mistral");
+    }
     const Json& whole = checkpoint.directory()->config();
     const auto text = whole.find("text_config");
     if (text != whole.end() && !text->is_null() && !text->is_object()) {
@@ -461,16 +495,28 @@ Result<std::vector<int64_t>> Hyperparameters::for_each_layer(std::string_view wo
     return all;
 }
 
-Result<double> Hyperparameters::positive(std::string_view word) const {
-    double value = 0;
-    if (checkpoint_.dialect() == Dialect::gguf) {
-        TRY_ASSIGN(value, checkpoint_.metadata().number(key(word)));
-    } else {
-        const Json* found = find(word);
-        if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));
-        if (!found->is_number()) return fail("{}: {} of the config must be a number", file(), spell(word));
-        value = found->get<double>();
+Result<std::vector<double>> Hyperparameters::numbers(std::string_view word) const {
+    const Json* found = find(word);
+    std::vector<double> all;
+    if (found == nullptr || !found->is_array())
+        return fail("{}: {} of the config must be a list of numbers", file(), spell(word));
+    for (const Json& one : *found) {
+        if (!one.is_number()) return fail("{}: {} of the config must be a list of numbers", file(), spell(word));
+        all.push_back(one.get<double>());
     }
+    return all;
+}
+
+Result<double> Hyperparameters::number(std::string_view word) const {
+    if (checkpoint_.dialect() == Dialect::gguf) return checkpoint_.metadata().number(key(word));
+    const Json* found = find(word);
+    if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));
+    if (!found->is_number()) return fail("{}: {} of the config must be a number", file(), spell(word));
+    return found->get<double>();
+}
+
+Result<double> Hyperparameters::positive(std::string_view word) const {
+    TRY_ASSIGN(const double value, number(word));
     if (!(value > 0) || !std::isfinite(value))
         return fail("{}: {} is {}, but must be a positive number", file(), spell(word), value);
     using Binary32 = std::numeric_limits<float>;

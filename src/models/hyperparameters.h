@@ -28,6 +28,7 @@ class Hyperparameters {
     Result<int64_t> integer(std::string_view word, int64_t low, int64_t high) const;
     // Reads one number for all layers, or an array with one number per layer.
     Result<std::vector<int64_t>> for_each_layer(std::string_view word, size_t layers, int64_t low, int64_t high) const;
+    Result<double> number(std::string_view word) const;
     // Also fails if the number is not finite, positive and normal as binary32, in which most of them are used.
     Result<double> positive(std::string_view word) const;
     Result<double> positive_or(std::string_view word, double otherwise) const;
@@ -40,9 +41,11 @@ class Hyperparameters {
     // The same as boolean_or() of config.json itself, where the text model is described by its text_config.
     Result<bool> boolean_at_top(std::string_view word, bool otherwise) const;
     Result<std::vector<int64_t>> integers(std::string_view word, int64_t low, int64_t high) const;
+    // Of a directory's config only.
+    Result<std::vector<double>> numbers(std::string_view word) const;
 
     // general.architecture of GGUF, or model_type of config.json: what an architecture is found by. "mistral" in
-    // Mistral's own layout.
+    // Mistral's own layout, or "ministral3" if queries are scaled there.
     static Result<std::string> architecture(const Checkpoint& checkpoint);
     // Fails if config.json has one word under several of its keys with values that differ.
     Result<void> check_spellings() const;

@@ -27,7 +27,6 @@ const Architecture kLlamaArchitecture{
     .name = "llama",
     .summary = "Llama 1 to 3.x, Mistral, Mixtral and others that use the llama layout",
     .model_types = {"llama", "mistral", "mixtral"},
-    .also = {"mistral3"},
     .read_config = read_config,
     .declare = declare,
     .build = build_decoder};

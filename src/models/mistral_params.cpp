@@ -32,11 +32,12 @@ constexpr std::string_view kKeys[] = {
     "moe",
     "yarn",
     "quantization",
-    "llama_4_scaling",  // the latter is refused where it is read
-    "vision_encoder",   // its tensors are ignored by rule
+    "llama_4_scaling",
+    "vision_encoder",  // its tensors are ignored by rule
 };
 constexpr std::string_view kMixtureKeys[] = {"num_experts", "num_experts_per_tok"};
 constexpr std::string_view kYarnKeys[] = {"factor", "original_max_position_embeddings", "beta", "alpha", "apply_scale"};
+constexpr std::string_view kScalingKeys[] = {"original_max_position_embeddings", "beta"};
 
 using Keys = std::span<const std::string_view>;
 
@@ -72,6 +73,7 @@ Result<void> check_mistral_params(const Checkpoint& checkpoint) {
     TRY(check_keys(file, params, kKeys, ""));
     TRY(check_object(file, params, "moe", kMixtureKeys));
     TRY(check_object(file, params, "yarn", kYarnKeys));
+    TRY(check_object(file, params, "llama_4_scaling", kScalingKeys));
     const auto type = params.find("model_type");
     if (type == params.end() || type->is_null() || (type->is_string() && type->get<std::string>() == "transformer"))
         return {};

@@ -7,7 +7,9 @@
 namespace invar {
 namespace {
 
-Result<ModelConfig> read_config(const Checkpoint& checkpoint) { return read_dense_config(checkpoint, "qwen2"); }
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
+    return read_dense_config(checkpoint, {.architecture = "qwen2"});
+}
 
 std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
     return declare_decoder(config, checkpoint, {.attention_biases = true});

@@ -13,32 +13,37 @@
 #include "files/stored_weight.h"
 #include "models/config_json.h"
 #include "models/hyperparameters.h"
+#include "models/long_rope.h"
 #include "models/mistral_params.h"
 #include "models/tensor_names.h"
 
 namespace invar {
-namespace {
-
 bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
 
-}  // namespace
-
 Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
-                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes) {
+                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes,
+                                int64_t query_heads) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
     const Checkpoint& checkpoint = keys.checkpoint();
-    const std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face);
+    int64_t count = kv_heads;
+    std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face), heads_of = "KV heads";
     const TensorInfo* projection = checkpoint.find(tensor);
     if (projection == nullptr) projection = checkpoint.find(tensor + "_packed");
-    if (projection == nullptr || projection->shape.size() != 2 || kv_heads == 0 ||
-        projection->shape[0] % kv_heads != 0 || projection->shape[0] / kv_heads > kMaximumHeadWidth ||
-        projection->shape[0] == 0) {
-        return fail("{}: {} is missing and tensor '{}' does not tell it (its rows must be a multiple of {} KV heads)",
-                    keys.file(), keys.spell(word), tensor, kv_heads);
+    const std::string fused = TensorNames(checkpoint).name(0, "attn_qkv.weight", "self_attn.qkv_proj.weight");
+    if (projection == nullptr && query_heads > 0 && checkpoint.find(fused) != nullptr) {
+        projection = checkpoint.find(fused);
+        tensor = fused;
+        count = query_heads + 2 * kv_heads;
+        heads_of = "heads of queries, keys and values";
     }
-    const int64_t width = projection->shape[0] / kv_heads;
-    notes.push_back(fmt::format("{} is absent; {} taken from the {} rows of {} over {} KV heads", keys.spell(word),
-                                width, projection->shape[0], tensor, kv_heads));
+    if (projection == nullptr || projection->shape.size() != 2 || count == 0 || projection->shape[0] % count != 0 ||
+        projection->shape[0] / count > kMaximumHeadWidth || projection->shape[0] == 0) {
+        return fail("{}: {} is missing and tensor '{}' does not tell it (its rows must be a multiple of {} {})",
+                    keys.file(), keys.spell(word), tensor, count, heads_of);
+    }
+    const int64_t width = projection->shape[0] / count;
+    notes.push_back(fmt::format("{} is absent; {} taken from the {} rows of {} over {} {}", keys.spell(word), width,
+                                projection->shape[0], tensor, count, heads_of));
     return width;
 }
 
@@ -64,10 +69,10 @@ Result<void> read_yarn(const Hyperparameters& keys, RopeSpec& rope, const ModelC
     }
     TRY_ASSIGN(const bool scales, keys.boolean_or("yarn scales attention", true));
     if (!scales) rope.attn_factor = 1.0 / yarn_attention(rope.factor, 1.0);
-    TRY_ASSIGN(const bool whole, keys.boolean_or("yarn whole boundaries", true));
-    if (whole && (scale_is_read || !keys.has("yarn scale"))) return {};
+    TRY_ASSIGN(rope.whole_boundaries, keys.boolean_or("yarn whole boundaries", true));
+    if (scale_is_read || !keys.has("yarn scale")) return {};
     return fail(ErrorKind::unsupported, "{}: {} changes YaRN in a way that is not supported for this architecture",
-                keys.file(), keys.spell(whole ? "yarn scale" : "yarn whole boundaries"));
+                keys.file(), keys.spell("yarn scale"));
 }
 
 // The same scaling from numbers of config.json.
@@ -89,26 +94,39 @@ constexpr std::string_view kFactorsTensor = "rope_freqs.weight";
 
 }  // namespace
 
-Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
-                                                  ModelConfig& config) {
-    constexpr std::string_view kTensor = kFactorsTensor;
-    const TensorInfo* tensor = keys.checkpoint().find(kTensor);
-    if (tensor == nullptr) return std::vector<float>();
-    const std::vector<int64_t> shape = {rope.pairs()};
+Result<std::vector<float>> read_rope_factors(const Hyperparameters& keys, std::string_view name, int64_t pairs,
+                                             ModelConfig& config) {
+    const TensorInfo* tensor = keys.checkpoint().find(name);
+    if (tensor == nullptr) return fail("{}: tensor '{}' is missing; the file is incomplete", keys.file(), name);
+    const std::vector<int64_t> shape = {pairs};
     if (tensor->shape != shape) {
         return fail("{}: tensor '{}' has shape [{}], but the metadata asks for [{}]; the file contradicts itself",
-                    keys.file(), kTensor, fmt::join(tensor->shape, ", "), rope.pairs());
+                    keys.file(), name, fmt::join(tensor->shape, ", "), pairs);
     }
     if (tensor->format == nullptr || !tensor->format->is_float) {
         return fail("{}: tensor '{}' is stored as {}, but frequency factors must be f32, f16 or bf16", keys.file(),
-                    kTensor, tensor->format->name);
+                    name, tensor->format == nullptr ? std::string_view("raw bytes") : tensor->format->name);
     }
-    std::vector<float> factors(static_cast<size_t>(rope.pairs()));
+    std::vector<float> factors(static_cast<size_t>(pairs));
     const StoredWeight stored{
         .name = tensor->name, .format = tensor->format, .shape = shape, .matrices = {{.weights = tensor}}};
     TRY(RowReader(RowReader::Access::read).vector(stored, factors.data()));
-    config.tensors_read.emplace_back(kTensor);
+    config.tensors_read.emplace_back(name);
     return factors;
+}
+
+Result<void> check_router_law(const Hyperparameters& keys, std::initializer_list<int64_t> laws) {
+    if (!is_gguf(keys) || !keys.has("router")) return {};
+    TRY_ASSIGN(const int64_t law, keys.integer("router", INT32_MIN, INT32_MAX));
+    if (std::find(laws.begin(), laws.end(), law) != laws.end()) return {};
+    return fail(ErrorKind::unsupported, "{}: {} is {}, but the router of this architecture computes law {} only",
+                keys.file(), keys.spell("router"), law, fmt::join(laws, " or "));
+}
+
+Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
+                                                  ModelConfig& config) {
+    if (keys.checkpoint().find(kFactorsTensor) == nullptr) return std::vector<float>();
+    return read_rope_factors(keys, kFactorsTensor, rope.pairs(), config);
 }
 
 namespace {
@@ -153,7 +171,9 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     } else if (keys.has("yarn block")) {
         scaling = "yarn";
     }
-    if (scaling == "linear") {
+    if (has_long_rope(keys, scaling)) {
+        TRY(read_long_rope(keys, rope, config));
+    } else if (scaling == "linear") {
         rope.scaling = RopeSpec::Scaling::linear;
         TRY_ASSIGN(rope.factor, keys.positive(keys.has("rope factor") ? "rope factor" : "old rope factor"));
     } else if (scaling == "yarn") {
@@ -162,7 +182,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         TRY(read_llama3(keys, rope));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
         return fail(ErrorKind::unsupported,
-                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, and Llama 3's)",
+                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, longrope, and Llama 3's)",
                     keys.file(), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
@@ -246,11 +266,11 @@ Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig
 
 namespace {
 
-Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const MixtureRules& rules) {
+Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const ConfigFamily& family) {
     TRY_ASSIGN(const std::string model_type, Hyperparameters::architecture(keys.checkpoint()));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
-    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys, rules));
+    TRY_ASSIGN(const std::optional<MixtureGeometry> mixture, read_mixture(keys, family.mixture));
     TRY_ASSIGN(const std::vector<bool> dense, read_dense_layers(keys, layers));
     TRY_ASSIGN(const Heads heads, read_heads(keys, layers, config));
     std::vector<int64_t> ffn(layers, 0);
@@ -258,9 +278,10 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const
         TRY_ASSIGN(ffn, keys.for_each_layer("ffn width", layers, 1, kMaximumWidth));
     }
     TRY_ASSIGN(const int64_t key_width, read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight",
-                                                        heads.kv[0], config.notes));
-    TRY_ASSIGN(const int64_t value_width, read_head_width(keys, "value width", "attn_v.weight",
-                                                          "self_attn.v_proj.weight", heads.kv[0], config.notes));
+                                                        heads.kv[0], config.notes, heads.query[0]));
+    TRY_ASSIGN(const int64_t value_width,
+               read_head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0],
+                               config.notes, heads.query[0]));
     TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
@@ -278,7 +299,7 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const
         }
         config.layers.push_back(layer);
     }
-    TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config));
+    TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config, family.rope));
     config.ropes.push_back(rope);
     return {};
 }
@@ -326,7 +347,7 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, const Confi
                         keys.file(), keys.spell("activation"), printable(activation), family.activation);
         }
     }
-    if (!keys.has("query temperature")) return {};
+    if (family.query_temperature || !keys.has("query temperature")) return {};
     return fail(ErrorKind::unsupported,
                 "{}: {} scales queries by their position, which is not supported for this architecture", keys.file(),
                 keys.spell("query temperature"));
@@ -351,15 +372,15 @@ Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigF
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
     const Hyperparameters keys(checkpoint);
     TRY_ASSIGN(ModelConfig config, read_model_config(keys, family));
-    TRY(family.read_layers == nullptr ? read_layers(keys, config, family.mixture) : family.read_layers(keys, config));
+    TRY(family.read_layers == nullptr ? read_layers(keys, config, family) : family.read_layers(keys, config));
     return config;
 }
 
-Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture) {
-    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, {.architecture = architecture}));
+Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, const ConfigFamily& family) {
+    TRY_ASSIGN(ModelConfig config, read_decoder_config(checkpoint, family));
     if (config.most_experts() == 0) return config;
     return fail("{}: architecture {} is dense, but {} is {}; the file names the wrong architecture", checkpoint.name(),
-                architecture, Hyperparameters(checkpoint).spell("experts"), config.most_experts());
+                family.architecture, Hyperparameters(checkpoint).spell("experts"), config.most_experts());
 }
 
 }  // namespace invar

@@ -4,6 +4,7 @@
 // reads them itself, from the parts at the end.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,6 +25,11 @@ struct MixtureRules {
     bool shared = false;  // an expert that every token takes is computed
 };
 
+struct RopeOptions {
+    RopePairing pairing = RopePairing::halves;
+    bool scale_is_read = false;  // the family reads YaRN's mscale; else a file that has it is refused
+};
+
 // How a family reads its config.
 struct ConfigFamily {
     std::string_view architecture;
@@ -31,12 +37,14 @@ struct ConfigFamily {
     // Keys of config.json that other families leave out: check_config_json().
     std::vector<std::string_view> computes = {};
     MixtureRules mixture = {};
+    RopeOptions rope = {};
+    bool query_temperature = false;  // it scales queries by their position; else a file that asks for it is refused
     // Reads the layers, the ropes, and what is beyond the numbers that every model has. nullptr: as most families.
     Result<void> (*read_layers)(const Hyperparameters& keys, ModelConfig& config) = nullptr;
 };
 Result<ModelConfig> read_decoder_config(const Checkpoint& checkpoint, const ConfigFamily& family);
 // Fails if the config has a mixture of experts.
-Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, std::string_view architecture);
+Result<ModelConfig> read_dense_config(const Checkpoint& checkpoint, const ConfigFamily& family);
 
 // ---- parts of it, for families that read their layers on their own
 
@@ -54,18 +62,22 @@ struct Heads {
 };
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config);
 // The width of a head: the value of the key `word`, or the rows of the first layer's projection with these names over
-// the KV heads, which must divide exactly.
+// the KV heads, which must divide exactly. If queries, keys and values are one tensor, its rows over all their heads;
+// with 0 query heads there is no such tensor.
 Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
-                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes);
+                                std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes,
+                                int64_t query_heads = 0);
 // Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers);
-struct RopeOptions {
-    RopePairing pairing = RopePairing::halves;
-    bool scale_is_read = false;  // the family reads YaRN's mscale; else a file that has it is refused
-};
 // The rope of heads of `key_width` elements, of which all or the stated share turn.
 Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, ModelConfig& config,
                            const RopeOptions& options = {});
+// The factors of pairs that a GGUF file holds as a tensor, which must be there.
+Result<std::vector<float>> read_rope_factors(const Hyperparameters& keys, std::string_view tensor, int64_t pairs,
+                                             ModelConfig& config);
+// Fails if a GGUF file names a law of its router (expert_gating_func) that is not one of these.
+Result<void> check_router_law(const Hyperparameters& keys, std::initializer_list<int64_t> laws);
+bool is_gguf(const Hyperparameters& keys);
 // The factor of each pair, which GGUF files hold as the tensor rope_freqs.weight; nothing if there is none.
 Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
                                                   ModelConfig& config);

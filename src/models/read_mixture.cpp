@@ -9,8 +9,6 @@ namespace {
 
 using Scoring = RouteSpec::Scoring;
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 Result<Scoring> read_scoring(const Hyperparameters& keys, Scoring scoring) {
     if (!keys.has("router")) return scoring;
     if (is_gguf(keys)) {

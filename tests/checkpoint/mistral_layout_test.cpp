@@ -67,7 +67,7 @@ TEST(MistralLayout, HasItsNamesItsOrderOfRowsAndItsKeys) {
 TEST(MistralLayout, RefusesKeysThatAreNotUnderstood) {
     constexpr std::pair<const char*, const char*> kCases[] = {
         {R"(,"q_lora_rank":8)", "'q_lora_rank' is not known"},
-        {R"(,"llama_4_scaling":{"beta":0.1})", "'llama_4_scaling' scales queries"},
+        {R"(,"llama_4_scaling":{"beta":0.1})", "'llama_4_scaling.original_max_position_embeddings' is missing"},
         {R"(,"model_type":"other")", "'model_type' is 'other'"},
         {R"(,"activation":"gelu")", "only silu"},
         {R"(,"sliding_window":[4,8])", "'sliding_window' of the config must be an integer"},

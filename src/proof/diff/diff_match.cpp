@@ -162,7 +162,7 @@ Result<CheckpointMatch> match_checkpoints(const Checkpoint& a, const Checkpoint&
     Side side_a{.file = a, .letter = "A"}, side_b{.file = b, .letter = "B"};
     TRY(side_a.read());
     TRY(side_b.read());
-    if (side_a.architecture != side_b.architecture) {
+    if (side_a.config.architecture != side_b.config.architecture) {
         return fail("{} is {} and {} is {}: these are not two checkpoints of one model", a.name(),
                     side_a.config.architecture, b.name(), side_b.config.architecture);
     }

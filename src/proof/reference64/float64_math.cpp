@@ -197,7 +197,8 @@ Rope::Rope(const RopeSpec& spec) : spec_(spec) {
     for (int pair = 0; pair < spec.pairs(); ++pair) {
         double frequency = std::pow(spec.base, -2.0 * pair / spec.rotary_width);
         if (spec.turning_pairs > 0 && pair >= spec.turning_pairs) frequency = 0;
-        if (!spec.frequency_factors.empty()) frequency /= spec.frequency_factors[static_cast<size_t>(pair)];
+        const std::vector<float>& factors = spec.long_context ? spec.long_factors : spec.frequency_factors;
+        if (!factors.empty()) frequency /= factors[static_cast<size_t>(pair)];
         if (spec.scaling == RopeSpec::Scaling::linear) frequency /= spec.factor;
         if (spec.scaling == RopeSpec::Scaling::yarn) {
             const double kept = yarn_kept(spec, pair);
@@ -206,7 +207,7 @@ Rope::Rope(const RopeSpec& spec) : spec_(spec) {
         frequencies_.push_back(frequency);
     }
     if (spec.scaling == RopeSpec::Scaling::yarn && spec.factor > 1) attention_factor_ = 0.1 * std::log(spec.factor) + 1;
-    if (spec.scaling == RopeSpec::Scaling::yarn) attention_factor_ *= spec.attn_factor;
+    attention_factor_ *= spec.attn_factor;
 }
 
 void Rope::turn(int64_t position, double* row, int64_t width) const {

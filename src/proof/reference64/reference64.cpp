@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "models/long_rope.h"
+
 namespace invar {
 
 Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings& settings) {
@@ -10,6 +12,7 @@ Result<std::unique_ptr<Reference64>> Reference64::open(const Reference64Settings
     const Checkpoint& opened = reference->checkpoint_;
     TRY_ASSIGN(const Architecture* architecture, find_architecture(opened));
     TRY_ASSIGN(reference->config_, architecture->read_config(opened));
+    choose_for_context(reference->config_, planned_context(reference->config_, settings.context));
     const ModelConfig& config = reference->config_;
     const PlanRequest request{.vector_kernels = false,
                               .form = FormRequest::as_stored,
