@@ -132,7 +132,6 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
                            const Computed& computed) {
     const std::string_view architecture = computed.architecture;
     for (const auto& [key, neutral] : neutral_values()) {
-        if (std::find(computed.begin(), computed.end(), key) != computed.end()) continue;
         const Json* value = stated(config, key);
         if (value == nullptr || *value == neutral || computed.has(key) ||
             computed.has(fmt::format("{}{}", inside, key)))
