@@ -45,22 +45,15 @@ SIMT_KERNEL(kPartThreads) softplus_multiply_kernel(ElementArgs args) {
 }
 
 """, before="// Copies the rows `rows` of x. Grid:"),
-    insert("src/cuda/cuda_ops.cu", """    static void softplus_multiply(CudaOps& cuda, const VerbCall& call) {
+    insert("src/cuda/cuda_ops_elements.cu", """    static void softplus_multiply(CudaOps& cuda, const VerbCall& call) {
         check_same_shape(call.x, call.x2);
         check_same_shape(call.x, call.out);
-        if (cuda.settings_.measuring) return;
-        const ElementArgs args{.a = rows_of(call.x),
-                               .b = rows_of(call.x2),
-                               .out = rows_of(call.out),
-                               .width = call.out.width(),
-                               .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
-        simt::launch(stream_of(cuda.settings_.device), parts_grid(call.out, "softplus_multiply"), softplus_multiply_kernel,
-                     args);
+        elements(cuda, call, call.x, rows_of(call.x2), softplus_multiply_kernel);
     }
 
 """, before="    static void add(CudaOps& cuda,"),
-    insert("src/cuda/cuda_ops.cu", "\n        {Verb::softplus_multiply, RowVerbs::softplus_multiply},",
-           after="{Verb::activate, RowVerbs::activate},"),
+    insert("src/cuda/cuda_ops_elements.cu", "\n        {Verb::softplus_multiply, ElementVerbs::softplus_multiply},",
+           after="{Verb::activate, ElementVerbs::activate},"),
     insert("src/proof/reference64/float64_rows.cpp", """void softplus_multiply(const RowInputs& in, double* out) {
     const double *gate = in.x(in.row), *up = in.x2(in.row);
     for (int64_t i = 0; i < in.call.out.width(); ++i)
@@ -79,6 +72,6 @@ def check(copy):
     copy.build("trial_verb")
     copy.run_check("trial_verb", "works")
     # A device that lacks the verb says so when a pass is planned, in one sentence.
-    copy.apply([replace("src/cuda/cuda_ops.cu", "\n        {Verb::softplus_multiply, RowVerbs::softplus_multiply},", "")])
+    copy.apply([replace("src/cuda/cuda_ops_elements.cu", "\n        {Verb::softplus_multiply, ElementVerbs::softplus_multiply},", "")])
     copy.build("trial_verb")
     copy.run_check("trial_verb", "lacks")
