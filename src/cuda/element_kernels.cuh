@@ -23,6 +23,8 @@ SIMT_DEVICE float activated(const ActivationSpec& spec, float x) {
             return law::steps::silu(x);
         case Activation::gelu_tanh:
             return law::steps::gelu_tanh(x);
+        case Activation::gelu:
+            return law::steps::gelu(x);
         case Activation::sigmoid:
             return law::steps::sigmoid(x);
         case Activation::relu_squared: {
