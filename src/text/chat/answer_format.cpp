@@ -10,7 +10,7 @@
 namespace invar {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r\n";
+constexpr std::string_view kBlank = " \t\r\n";
 constexpr std::string_view kQuestion = "Q1uestionZ7", kReasoning = "R1easonZ7", kAnswer = "A1nswerZ7",
                            kFunction = "f1unctionZ7";
 constexpr std::string_view kReasoningKeys[] = {"reasoning_content", "reasoning", "thinking"};
@@ -50,9 +50,9 @@ class Finder {
     std::string plain_;  // a conversation without reasoning
 };
 
-std::string_view trimmed_end(std::string_view text) { return text.substr(0, text.find_last_not_of(kSpace) + 1); }
+std::string_view trimmed_end(std::string_view text) { return text.substr(0, text.find_last_not_of(kBlank) + 1); }
 
-bool is_space(char c) { return kSpace.find(c) != std::string_view::npos; }
+bool is_space(char c) { return kBlank.find(c) != std::string_view::npos; }
 
 bool is_word(std::string_view text) {
     const auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
@@ -106,7 +106,7 @@ std::optional<Finder::Lexeme> Finder::last_lexeme(std::string_view text) const {
 }
 
 std::optional<Finder::Lexeme> Finder::first_lexeme(std::string_view text) const {
-    const size_t begin = std::min(text.find_first_not_of(kSpace), text.size());
+    const size_t begin = std::min(text.find_first_not_of(kBlank), text.size());
     for (size_t length = std::min(kMostMark, text.size() - begin); length > 0; --length) {
         if (is_special(text.substr(begin, length))) return Lexeme{begin, begin + length};
     }
