@@ -103,7 +103,9 @@ TEST(Recurrence, ACutSequenceGoesOnFromASnapshotOrFromTheStartAndNeverFromItsOwn
             for (const int64_t end : {int64_t{64}, int64_t{100}, int64_t{150}}) {
                 const int64_t start = engine->cache().length(sequence);
                 append(*engine, sequence, std::span(tokens).subspan(start, end - start));
-                if (end < 150) ASSERT_TRUE(*engine->cache().snapshot(sequence));
+                if (end < 150) {
+                    ASSERT_TRUE(*engine->cache().snapshot(sequence));
+                }
             }
             EXPECT_EQ(engine->cache().rewind(sequence, cut.to), cut.known) << model;
             if (cut.known > 0) {
@@ -207,7 +209,9 @@ TEST(Recurrence, APassThatFailsLeavesTheStatesOfAllItsSequencesAsTheyWere) {
             held.push_back(some_tokens(30 + 20 * i, i));
             next.push_back(some_tokens(5 + i, 20 + i));
             append(*engine, sequences.back(), std::span(held.back()).first(25));
-            if (with_snapshots) ASSERT_TRUE(*engine->cache().snapshot(sequences.back()));
+            if (with_snapshots) {
+                ASSERT_TRUE(*engine->cache().snapshot(sequences.back()));
+            }
             append(*engine, sequences.back(), std::span(held.back()).subspan(25));
         }
         const std::vector<float> before = states_of(*engine, sequences[1]);

@@ -118,7 +118,9 @@ TEST(RecordedRecurrence, APrefixThatIsCutAndComputedAgainRecordsTheSameBits) {
         Recorder recorder(*one.runner, sequence, {});
         VerbHook* const hooks[] = {&recorder};
         feed_from(0, 30, hooks);
-        if (with_snapshot) ASSERT_TRUE(*cache.snapshot(sequence));
+        if (with_snapshot) {
+            ASSERT_TRUE(*cache.snapshot(sequence));
+        }
         feed_from(30, 60, {});
         EXPECT_EQ(cache.rewind(sequence, 35), with_snapshot ? 30 : 0);
         feed_from(cache.length(sequence), 60, hooks);
