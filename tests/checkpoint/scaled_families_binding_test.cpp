@@ -47,6 +47,9 @@ std::vector<TinyTensor> tensors_of(const std::string& architecture, std::vector<
 TinyModel tiny(const std::string& architecture) {
     TinyModel model = test::tiny(architecture);
     model.values = false;
+    model.width = model.ffn = model.vocabulary = 64;
+    model.head_width = 16;
+    model.expert_width = 32;
     if (architecture == "gpt-oss" || architecture == "granitemoe") {
         model.experts = 8;
         model.experts_used = 2;
