@@ -71,7 +71,7 @@ TEST(EngineSubject, CountsTheExpertsThatARunReads) {
     constexpr int kSequences = 3;
     Opened opened("qwen3moe", FormatId::f32, kSequences);
     const MixtureGeometry& experts = *opened.engine().config().layers[0].mixture();
-    ASSERT_GT(experts.experts, experts.per_token);
+    ASSERT_GT(experts.experts, experts.route.experts_per_row);
     EngineSubject subject(opened.engine(), opened.engine().ops());
     const int64_t one = 4 * 3 * kWidth * experts.width;  // bytes of an expert
     const auto single = subject.cost({.kind = WorkKind::sequences, .tokens = 4, .sequences = 1});
@@ -80,10 +80,10 @@ TEST(EngineSubject, CountsTheExpertsThatARunReads) {
     // What is read beside the experts differs by two rows of the embedding a step.
     const int64_t distinct = (more->weight_bytes - single->weight_bytes - 4 * 2 * 4 * kWidth) / one;
     EXPECT_EQ((more->weight_bytes - single->weight_bytes - 4 * 2 * 4 * kWidth) % one, 0);
-    const int64_t least = 4 * kLayers * experts.per_token;
+    const int64_t least = 4 * kLayers * experts.route.experts_per_row;
     const int64_t counted = distinct + least;
     EXPECT_GT(counted, least);
-    EXPECT_LE(counted, 4 * kLayers * std::min<int64_t>(experts.experts, kSequences * experts.per_token));
+    EXPECT_LE(counted, 4 * kLayers * std::min<int64_t>(experts.experts, kSequences * experts.route.experts_per_row));
     std::printf("[experts] %d sequences read %lld experts in 4 steps, one reads %lld\n", kSequences,
                 static_cast<long long>(counted), static_cast<long long>(least));
     // The same work again is the same computation.

@@ -177,7 +177,7 @@ TEST(MistralLayout, FindsExpertsUnderBothNames) {
         ASSERT_TRUE(bound) << bound.error().message;
         EXPECT_EQ(bound->of("expert_down").matrices.size(), 2u);
         EXPECT_EQ(bound->of("expert_up").name, mixture + "experts.{}.w3.weight");
-        EXPECT_TRUE(bound->config.layers[0].mixture()->renormalise);
+        EXPECT_TRUE(bound->config.layers[0].mixture()->route.renormalise);
         EXPECT_EQ(bound->config.layers[0].mixture()->width, 128);
     }
 }

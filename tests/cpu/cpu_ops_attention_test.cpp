@@ -136,29 +136,6 @@ TEST(CpuOpsAttention, ValuesInKeysEqualTheLawAtRealWidths) {
     comparison.print("attention, values in keys, " + std::to_string(shapes) + " shapes");
 }
 
-TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {
-    std::mt19937 random(52);
-    Comparison comparison;
-    for (const int window : {1, 2, 17, 63, 64, 65, 100, 128, 300}) {
-        const Shape shape{.kv_heads = 2,
-                          .group = 2,
-                          .key_width = 32,
-                          .value_width = 32,
-                          .window = window,
-                          .softcap = 0,
-                          .type = CacheType::f16};
-        FilledCache filled(random, shape, {210});
-        for (const int64_t position : {0, 16, 63, 64, 99, 128, 209})
-            compare_attention(random, shape, filled, rows_of(0, position, 1), comparison);
-        compare_attention(random, shape, filled, rows_of(0, 0, 210), comparison, true);
-        Batch gaps;  // rows of one sequence whose windows do not touch
-        for (const int64_t position : {3, 70, 200})
-            gaps.rows.push_back({.token = 0, .sequence = 0, .position = position});
-        compare_attention(random, shape, filled, gaps, comparison);
-    }
-    comparison.print("windows");
-}
-
 // A sink is a logit of each head; it takes part in chunks, tiles and windows alike.
 TEST(CpuOpsAttention, SinksOfEveryHeadEqualTheLaw) {
     std::mt19937 random(57);

@@ -12,11 +12,10 @@ constexpr int64_t kWidths[] = {1, 31, 256, 300, 1030};
 TEST(CudaElements, ActivationsOfEveryKindEqualTheLawWithAndWithoutASecondOperand) {
     std::mt19937 random(31);
     Comparison comparison;
-    const ActivationSpec specs[] = {{.kind = Activation::silu},
-                                    {.kind = Activation::gelu_tanh},
-                                    {.kind = Activation::relu_squared},
-                                    {.kind = Activation::sigmoid},
-                                    {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f}};
+    const ActivationSpec specs[] = {
+        {.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
+        {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
+        {.kind = Activation::sigmoid}, {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f}};
     for (const ActivationSpec& spec : specs) {
         for (const int64_t width : kWidths) {
             for (const Inputs kind : {Inputs::hard, Inputs::extreme}) {
