@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include "files/printable.h"
 #include "files/stored_weight.h"
@@ -187,7 +188,8 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
     if (!is_gguf(keys)) return rope;
-    TRY_ASSIGN(rope.frequency_factors, read_frequency_factors(keys, rope, config));
+    TRY_ASSIGN(std::vector<float> factors, read_frequency_factors(keys, rope, config));
+    if (!factors.empty()) rope.frequency_factors = std::move(factors);
     if (const auto valid = validate(rope); !valid)
         return fail("{}: tensor '{}': {}", keys.file(), kFactorsTensor, valid.error().message);
     return rope;

@@ -108,8 +108,8 @@ TEST(Qwen35, RefusesWhatItHasNoLawFor) {
     const auto error = [](const std::function<void(Json&)>& edit) { return error_of("qwen35moe", edit); };
     EXPECT_TRUE(says(error([](Json& t) { t["attn_output_gate"] = false; }), "'attn_output_gate' is false"));
     EXPECT_TRUE(says(error([](Json& t) { t["hidden_act"] = "gelu"; }), "'hidden_act' is 'gelu'"));
-    EXPECT_TRUE(says(error([](Json& t) { t["rope_parameters"]["rope_type"] = "longrope"; }),
-                     "rope scaling 'longrope' is not supported"));
+    EXPECT_TRUE(says(error([](Json& t) { t["rope_parameters"]["rope_type"] = "dynamic"; }),
+                     "rope scaling 'dynamic' is not supported"));
     EXPECT_TRUE(says(error([](Json& t) { t["rope_parameters"]["partial_rotary_factor"] = 1.5; }),
                      "'rope_parameters.partial_rotary_factor' is 1.5, but at most the whole head can turn"));
     EXPECT_TRUE(
