@@ -23,7 +23,9 @@
     EACH(kMistral3Architecture)   \
     EACH(kPhi3Architecture)       \
     EACH(kGraniteArchitecture)    \
-    EACH(kGraniteMoeArchitecture)
+    EACH(kGraniteMoeArchitecture) \
+    EACH(kNemotronHArchitecture)  \
+    EACH(kGraniteHybridArchitecture)
 
 namespace invar {
 

@@ -71,6 +71,9 @@ const std::vector<NeutralValue>& neutral_values() {
         {"moe_layer_freq", 1},
         {"mlp_layer_types", nullptr},
         {"routed_scaling_factor", 1},
+        // Mamba 2
+        {"mamba_hidden_act", "silu"},
+        {"mamba_proj_bias", false},
     };
     return kValues;
 }
@@ -106,6 +109,8 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"phi3", "Phi3"},
     {"granite", "Granite"},
     {"granitemoe", "GraniteMoe"},
+    {"nemotron_h", "NemotronH"},
+    {"granitemoehybrid", "GraniteMoeHybrid"},
 };
 
 std::string shown(const Json& value) {

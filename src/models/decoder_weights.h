@@ -95,9 +95,10 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
     const int64_t query = int64_t{spec.heads} * spec.key_width * (spec.gated ? 2 : 1);
     const int64_t key = int64_t{spec.kv_heads} * spec.key_width, value = int64_t{spec.kv_heads} * spec.value_width;
     RowOrder turned;
-    if (traits.gguf_rope_neighbours && spec.rope >= 0) {
+    if (traits.gguf_rope_neighbours) {  // the rows of layers without rope, too
         turned.head_width = spec.key_width;
-        turned.rotary_width = config.ropes[static_cast<size_t>(spec.rope)].rotary_width;
+        turned.rotary_width =
+            spec.rope >= 0 ? config.ropes[static_cast<size_t>(spec.rope)].rotary_width : spec.key_width;
     }
     const auto fused = [&](RowOrder order, int64_t first, int head_width) {
         return MatrixOptions{.gguf = {.order = order},

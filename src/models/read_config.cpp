@@ -23,14 +23,14 @@ bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() =
 
 Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
                                 std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes,
-                                int64_t query_heads) {
+                                int64_t query_heads, int layer) {
     if (keys.has(word)) return keys.integer(word, 1, kMaximumHeadWidth);
     const Checkpoint& checkpoint = keys.checkpoint();
     int64_t count = kv_heads;
-    std::string tensor = TensorNames(checkpoint).name(0, gguf, hugging_face), heads_of = "KV heads";
+    std::string tensor = TensorNames(checkpoint).name(layer, gguf, hugging_face), heads_of = "KV heads";
     const TensorInfo* projection = checkpoint.find(tensor);
     if (projection == nullptr) projection = checkpoint.find(tensor + "_packed");
-    const std::string fused = TensorNames(checkpoint).name(0, "attn_qkv.weight", "self_attn.qkv_proj.weight");
+    const std::string fused = TensorNames(checkpoint).name(layer, "attn_qkv.weight", "self_attn.qkv_proj.weight");
     if (projection == nullptr && query_heads > 0 && checkpoint.find(fused) != nullptr) {
         projection = checkpoint.find(fused);
         tensor = fused;
@@ -364,7 +364,7 @@ Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigF
     TRY_ASSIGN(config.name, read_name(keys.checkpoint()));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
-    TRY_ASSIGN(const double epsilon, keys.positive("norm epsilon"));
+    TRY_ASSIGN(const double epsilon, keys.positive(family.epsilon));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();
     TRY_ASSIGN(config.vocabulary, read_vocabulary(keys));

@@ -33,7 +33,8 @@ struct RopeOptions {
 // How a family reads its config.
 struct ConfigFamily {
     std::string_view architecture;
-    std::string_view activation = "silu";  // the only one that it computes, as config.json calls it
+    std::string_view activation = "silu";       // the only one that it computes, as config.json calls it
+    std::string_view epsilon = "norm epsilon";  // the word of its norms' epsilon
     // Keys of config.json that other families leave out: check_config_json().
     std::vector<std::string_view> computes = {};
     MixtureRules mixture = {};
@@ -61,12 +62,12 @@ struct Heads {
     std::vector<int64_t> query, kv;  // one for each layer; the first is a multiple of the second
 };
 Result<Heads> read_heads(const Hyperparameters& keys, size_t layers, ModelConfig& config);
-// The width of a head: the value of the key `word`, or the rows of the first layer's projection with these names over
+// The width of a head: the value of the key `word`, or the rows of a layer's projection with these names over
 // the KV heads, which must divide exactly. If queries, keys and values are one tensor, its rows over all their heads;
-// with 0 query heads there is no such tensor.
+// with 0 query heads there is no such tensor. `layer` is the first that attends.
 Result<int64_t> read_head_width(const Hyperparameters& keys, std::string_view word, std::string_view gguf,
                                 std::string_view hugging_face, int64_t kv_heads, std::vector<std::string>& notes,
-                                int64_t query_heads = 0);
+                                int64_t query_heads = 0, int layer = 0);
 // Whether config.json says of each layer that it has a window; nothing if it does not name the kinds of layers.
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers);
 // The rope of heads of `key_width` elements, of which all or the stated share turn.

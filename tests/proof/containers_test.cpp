@@ -55,7 +55,11 @@ const char* const kModels[] = {"llama",
                                "phi3-longrope-long",
                                "phi3-longrope-short",
                                "granite",
-                               "granitemoe"};
+                               "granitemoe",
+                               "nemotron-h",
+                               "nemotron-h-moe",
+                               "granitehybrid",
+                               "granitehybrid-dense"};
 bool has_twin(const std::string& name) {
     return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense";
 }
