@@ -20,8 +20,6 @@
 namespace invar {
 namespace {
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 // Whether each layer is Mamba 2.
 Result<std::vector<bool>> read_recurrent_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> recurrent;

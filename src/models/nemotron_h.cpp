@@ -42,8 +42,6 @@ struct Plan {
     bool has(Kind kind) const { return std::find(kinds.begin(), kinds.end(), kind) != kinds.end(); }
 };
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 // config.json has one epsilon. GGUF files have it under one key or two.
 Result<std::string_view> epsilon_word(const Hyperparameters& keys) {
     constexpr std::string_view kLayerNorm = "layer norm epsilon", kRms = "norm epsilon";

@@ -13,8 +13,6 @@ namespace {
 
 constexpr int64_t kMaximumTaps = 64;
 
-bool is_gguf(const Hyperparameters& keys) { return keys.checkpoint().dialect() == Dialect::gguf; }
-
 // Python writes the bare word Infinity, which the reader of config.json gives as a text.
 bool is_no_limit(const Json& limit) {
     return limit.is_array() && limit.size() == 2 && limit[0].is_number() && limit[0].get<double>() == 0 &&

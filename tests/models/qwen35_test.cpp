@@ -162,7 +162,8 @@ Result<ModelConfig> config_with(const std::function<void(GgufWriter&)>& more, ui
         for (const int layer : {0, 2})
             tensors.push_back({fmt::format("blk.{}.ssm_a", layer), {4}, &format(FormatId::f32)});
     };
-    TRY_ASSIGN(const Checkpoint checkpoint, Checkpoint::from_bytes(model.bytes(), "toy.gguf"));
+    const std::vector<std::byte> bytes = model.bytes();
+    TRY_ASSIGN(const Checkpoint checkpoint, Checkpoint::from_bytes(bytes, "toy.gguf"));
     return config_of(checkpoint);
 }
 
