@@ -58,6 +58,7 @@ const char* const kModels[] = {"llama",
                                "granitemoe",
                                "nemotron-h",
                                "nemotron-h-moe",
+                               "nemotron-h-latent",
                                "granitehybrid",
                                "granitehybrid-dense"};
 bool has_twin(const std::string& name) {
