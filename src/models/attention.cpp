@@ -70,8 +70,9 @@ void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const Atten
         of.value = scratch.value.packed(int64_t{spec.kv_heads} * spec.value_width);
     }
     project(call, spec, weights, of);
+    if (spec.norms_behind_rope) rotate(call, spec, of);
     normalise(call, spec, weights, of);
-    rotate(call, spec, of);
+    if (!spec.norms_behind_rope) rotate(call, spec, of);
     if (of.own_keys) ops.store_kv({layer, "kv_stored"}, layer, batch, of.key, of.value, cache);
 
     const Tensor attended = scratch.attended.packed(int64_t{spec.heads} * spec.value_width);

@@ -142,7 +142,7 @@ void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor resid
     const LayerSpec& layer = call.spec();
     if (weights.ffn_norm.weight) {
         run_norm(call, "ffn_norm", residual, weights.ffn_norm, scratch.normed);
-    } else {
+    } else if (!call.config.parallel) {  // else it reads what the mixer has read
         call.ops.copy({call.layer, "ffn_input"}, residual, scratch.normed);
     }
     if (const DenseGeometry* dense = layer.dense()) {

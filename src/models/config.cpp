@@ -55,6 +55,7 @@ void visit_mixer(const AttentionGeometry& attention, const Visit& visit) {
     visit("sinks", attention.sinks);
     visit("values are keys", attention.values_are_keys);
     visit("normalised values", attention.unit_values);
+    visit("norms behind rope", attention.norms_behind_rope);
     visit("layer of shared keys", attention.shares);
     visit("query temperature", attention.temperature.beta);
     visit("query temperature's length", attention.temperature.length);
@@ -163,6 +164,7 @@ void visit_config(const ModelConfig& config, const Visit& visit) {
     visit("the number of layers", config.layers.size());
     visit("the last norm's epsilon", config.norm_epsilon);
     visit("the kind of norms", config.layer_norms ? "LayerNorm" : "RMSNorm");
+    visit("parallel branches", config.parallel);
     visit("the scale of embeddings", config.embedding_scale);
     visit("the scale of branches", config.residual_scale);
     visit("the scale of logits", config.logit_scale);

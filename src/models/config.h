@@ -30,8 +30,9 @@ struct AttentionGeometry {
     float softcap = 0;    // of the scores; 0: none
     bool gated = false;  // each head of the query projection is followed by a gate, whose sigmoid multiplies the result
     bool sinks = false;  // a logit of each head takes part in the softmax
-    bool values_are_keys = false;  // the values are the keys before norm and rope; there is no projection of values
-    bool unit_values = false;      // values are normalised per head, without a weight
+    bool values_are_keys = false;    // the values are the keys before norm and rope; there is no projection of values
+    bool unit_values = false;        // values are normalised per head, without a weight
+    bool norms_behind_rope = false;  // norms of queries and keys, if there are any, follow rope
     // The layer whose keys and values are attended; this layer has none of its own. -1: its own.
     int shares = -1;
     PositionScale temperature = {};  // of queries behind rope; beta 0: none
@@ -114,6 +115,7 @@ struct ModelConfig {
     int64_t context_length = 0;   // the model was trained for
     float norm_epsilon = 0;       // of the last norm
     bool layer_norms = false;     // norms of the residual stream are LayerNorms, not RMSNorms
+    bool parallel = false;        // the feed-forward part reads what the mixer reads, the norm of the layer's input
     float embedding_scale = 1;    // multiplies the embeddings; each is left out where it is 1
     float residual_scale = 1;     // what a branch adds to the residual stream
     float logit_scale = 1;        // the logits

@@ -38,6 +38,7 @@ const std::vector<NeutralValue>& neutral_values() {
         {"lm_head_multiplier", 1},
         {"final_logit_softcapping", nullptr},
         {"use_parallel_residual", false},
+        {"use_parallel_block", true},
         {"parallel_attn", false},
         // Attention
         {"attn_logit_softcapping", nullptr},
@@ -71,6 +72,7 @@ const std::vector<NeutralValue>& neutral_values() {
         {"moe_layer_freq", 1},
         {"mlp_layer_types", nullptr},
         {"routed_scaling_factor", 1},
+        {"moe_norm_min", 1e-12},
         // Mamba 2
         {"mamba_hidden_act", "silu"},
         {"mamba_proj_bias", false},
@@ -111,6 +113,18 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"granitemoe", "GraniteMoe"},
     {"nemotron_h", "NemotronH"},
     {"granitemoehybrid", "GraniteMoeHybrid"},
+    {"smollm3", "SmolLM3"},
+    {"seed_oss", "SeedOss"},
+    {"olmo2", "Olmo2"},
+    {"olmo3", "Olmo3"},
+    {"exaone4", "Exaone4"},
+    {"ernie4_5", "Ernie4_5"},
+    {"ernie4_5_moe", "Ernie4_5_Moe"},
+    {"hunyuan_v1_dense", "HunYuanDenseV1"},
+    {"hunyuan_v1_moe", "HunYuanMoEV1"},
+    {"minimax_m2", "MiniMaxM2"},
+    {"cohere2", "Cohere2"},
+    {"starcoder2", "Starcoder2"},
 };
 
 std::string shown(const Json& value) {
@@ -187,8 +201,8 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, con
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
-    constexpr std::string_view kFamilies[] = {"llama", "qwen3", "deepseek", "kimi",
-                                              "glm4",  "gemma", "gpt_oss",  "granite"};
+    constexpr std::string_view kFamilies[] = {"llama",   "qwen3",   "deepseek", "kimi",     "glm4",    "gemma",
+                                              "gpt_oss", "granite", "smollm3",  "seed_oss", "hunyuan", "cohere2"};
     const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
                                      [&](std::string_view family) { return model_type.starts_with(family); });
     if (flag == nullptr || !has_key) return {};

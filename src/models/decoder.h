@@ -77,17 +77,18 @@ struct MixtureNames {
 
 // How the files of a family name and hold its weights.
 struct DecoderTraits {
-    bool attention_biases = false;      // query, key and value biases are wanted; else they are taken where they are
-    bool output_biases = false;         // attention's output bias likewise
-    bool head_norms = false;            // norms of each head's query and key are wanted
-    bool whole_norms = false;           // norms of all heads' queries and keys together are wanted
-    bool norms_less_one = false;        // Hugging Face's files hold the weights of norms less one
-    bool gguf_rope_neighbours = false;  // GGUF files store query and key rows so that rope's pairs are neighbours
-    bool delta_fused = false;           // the projections of a gated delta net are one tensor, ordered by key head
-    bool experts_interleaved = false;   // Hugging Face's files interleave the rows of gate and up, as gpt-oss does
-    bool expert_biases = false;         // experts and their router have biases
-    bool selection_biases = false;      // a router with sigmoids has a bias of the choice; else it is taken where it is
-    WeightNames expert_factors = {};    // a factor for each expert's result (HeldAs::factors)
+    bool attention_biases = false;        // query, key and value biases are wanted; else they are taken where they are
+    bool output_biases = false;           // attention's output bias likewise
+    bool head_norms = false;              // norms of each head's query and key are wanted
+    bool whole_norms = false;             // norms of all heads' queries and keys together are wanted
+    bool norms_less_one = false;          // Hugging Face's files hold the weights of norms less one
+    bool gguf_rope_neighbours = false;    // GGUF files store query and key rows so that rope's pairs are neighbours
+    bool delta_fused = false;             // the projections of a gated delta net are one tensor, ordered by key head
+    bool experts_interleaved = false;     // Hugging Face's files interleave the rows of gate and up, as gpt-oss does
+    bool expert_biases = false;           // experts and their router have biases
+    bool selection_biases = false;        // a router with sigmoids has a bias of the choice; else it may have it
+    bool softmax_selection_bias = false;  // a router with softmax has it, too, held as a matrix of one row: ERNIE
+    WeightNames expert_factors = {};      // a factor for each expert's result (HeldAs::factors)
     StreamNormNames norms = {};
     AttentionNames attention = {};
     StateSpaceNames state_space = {};

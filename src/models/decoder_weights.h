@@ -288,11 +288,8 @@ void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeome
     const Transposed turned = interleaved ? Transposed::where_plain : Transposed::no;
     const auto half = [&](int64_t which) {
         MatrixOptions options{.gguf_fused = "ffn_gate_up_exps.weight", .fused_row = which * spec.width};
-        if (interleaved) {
-            options.hugging_face = {.order = {.first = which, .step = 2}, .transposed = turned};
-        } else {
-            options.hugging_face_fused = names.fused;
-        }
+        if (interleaved) options.hugging_face = {.order = {.first = which, .step = 2}, .transposed = turned};
+        if (!interleaved) options.hugging_face_fused = names.fused;
         return options;
     };
     if (spec.gated) {
@@ -326,9 +323,11 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     visit.matrix(weights.router, {"router", "ffn_gate_inp.weight", names.router}, spec.experts, config.width, {});
     visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
                  {traits.expert_biases ? Need::wanted : Need::if_present, {}, {}});
-    if (spec.route.scoring == RouteSpec::Scoring::sigmoid) {
+    if (traits.softmax_selection_bias || spec.route.scoring == RouteSpec::Scoring::sigmoid) {
+        HeldAs held;
+        if (traits.softmax_selection_bias) held.shape = {1, spec.experts};
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
-                     {traits.selection_biases ? Need::wanted : Need::if_present, {}, {}});
+                     {traits.selection_biases ? Need::wanted : Need::if_present, held, held});
     }
     visit_experts(visit, config, spec, traits, weights);
     if (spec.latent > 0) {

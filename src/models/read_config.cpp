@@ -181,6 +181,10 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         TRY(read_yarn(keys, rope, config, options.scale_is_read));
     } else if (scaling == "llama3" && !is_gguf(keys)) {
         TRY(read_llama3(keys, rope));
+    } else if (scaling == "dynamic" && options.alpha_raises_base && keys.has("dynamic rope alpha")) {
+        TRY_ASSIGN(const double alpha, keys.positive("dynamic rope alpha"));
+        const double width = static_cast<double>(key_width);
+        rope.base = static_cast<double>(static_cast<float>(rope.base * std::pow(alpha, width / (width - 2))));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
         return fail(ErrorKind::unsupported,
                     "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, longrope, and Llama 3's)",
@@ -364,6 +368,7 @@ Result<ModelConfig> read_model_config(const Hyperparameters& keys, const ConfigF
     TRY_ASSIGN(config.name, read_name(keys.checkpoint()));
     TRY_ASSIGN(config.width, keys.integer("width", 1, kMaximumWidth));
     TRY_ASSIGN(config.context_length, keys.integer("context", 1, int64_t{1} << 30));
+    config.layer_norms = family.layer_norms;
     TRY_ASSIGN(const double epsilon, keys.positive(family.epsilon));
     config.norm_epsilon = static_cast<float>(epsilon);
     config.notes = keys.defaults_taken();

@@ -22,11 +22,15 @@ struct MixtureRules {
     // Whether weights are renormalised where no key says so. Nothing: they are in GGUF files; in config.json of models
     // whose experts have the width of a dense part.
     std::optional<bool> renormalised = {};
-    bool shared = false;  // an expert that every token takes is computed
+    bool shared = false;        // an expert that every token takes is computed
+    bool shared_apart = false;  // the family reads that expert itself
 };
 
 struct RopeOptions {
     RopePairing pairing = RopePairing::halves;
+    // Scaling "dynamic" with an alpha raises the base once, for all positions, by alpha^(d / (d - 2)) for heads of d
+    // elements, rounded to binary32 as GGUF files hold it; else a file that has it is refused.
+    bool alpha_raises_base = false;
     bool scale_is_read = false;  // the family reads YaRN's mscale; else a file that has it is refused
 };
 
@@ -39,6 +43,7 @@ struct ConfigFamily {
     std::vector<std::string_view> computes = {};
     MixtureRules mixture = {};
     RopeOptions rope = {};
+    bool layer_norms = false;        // its norms are LayerNorms
     bool query_temperature = false;  // it scales queries by their position; else a file that asks for it is refused
     // Reads the layers, the ropes, and what is beyond the numbers that every model has. nullptr: as most families.
     Result<void> (*read_layers)(const Hyperparameters& keys, ModelConfig& config) = nullptr;

@@ -1,18 +1,34 @@
 // Reads mixtures of experts that take a softmax over all experts, and which layers have one: see read_config.h.
+#include <algorithm>
+
 #include "models/read_config.h"
 
 namespace invar {
+namespace {
+
+// A number that config.json may state for each layer; all must be the same.
+Result<int64_t> read_uniform(const Hyperparameters& keys, std::string_view word, int64_t low, int64_t high) {
+    if (!keys.is_list(word)) return keys.integer(word, low, high);
+    TRY_ASSIGN(const std::vector<int64_t> all, keys.integers(word, low, high));
+    if (!all.empty() && std::all_of(all.begin(), all.end(), [&](int64_t one) { return one == all[0]; })) return all[0];
+    return fail(ErrorKind::unsupported,
+                "{}: {} differs between layers or is empty, which is not supported for this architecture", keys.file(),
+                keys.spell(word));
+}
+
+}  // namespace
 
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules) {
     if (!keys.has("experts")) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 0, kMaximumExperts));
     if (count == 0) return std::optional<MixtureGeometry>();
     MixtureGeometry mixture{.experts = static_cast<int>(count)};
-    TRY_ASSIGN(const int64_t used, keys.integer("experts per token", 1, count));
+    TRY_ASSIGN(const int64_t used, read_uniform(keys, "experts per token", 1, count));
     mixture.route.experts_per_row = static_cast<int>(used);
-    TRY_ASSIGN(mixture.width, keys.integer(keys.has("expert width") ? "expert width" : "ffn width", 1, kMaximumWidth));
+    TRY_ASSIGN(mixture.width,
+               read_uniform(keys, keys.has("expert width") ? "expert width" : "ffn width", 1, kMaximumWidth));
     for (const std::string_view word : {"shared experts", "shared expert width"}) {
-        if (!keys.has(word)) continue;
+        if (rules.shared_apart || !keys.has(word)) continue;
         TRY_ASSIGN(const int64_t shared, keys.integer(word, 0, kMaximumWidth));
         if (rules.shared && word == "shared expert width") {
             mixture.shared_width = shared;

@@ -60,11 +60,26 @@ const char* const kModels[] = {"llama",
                                "nemotron-h-moe",
                                "nemotron-h-latent",
                                "granitehybrid",
-                               "granitehybrid-dense"};
+                               "granitehybrid-dense",
+                               "smollm3",
+                               "seed-oss",
+                               "olmo2",
+                               "olmo3",
+                               "exaone4",
+                               "exaone4-full",
+                               "ernie4_5",
+                               "ernie4_5_moe",
+                               "hunyuan-dense",
+                               "hunyuan-moe",
+                               "hunyuan-moe-alpha",
+                               "minimax-m2",
+                               "cohere2",
+                               "starcoder2"};
 bool has_twin(const std::string& name) {
-    return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense";
+    return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense" &&
+           name != "hunyuan-moe-alpha";
 }
-constexpr int kTwins = std::size(kModels) - 3;
+constexpr int kTwins = std::size(kModels) - 4;
 
 struct Golden {
     std::vector<int32_t> tokens;

@@ -1,0 +1,51 @@
+// Architecture "starcoder2": StarCoder 2.
+// Norms are LayerNorms with biases, every projection has a bias if the file has it, and the feed-forward part is
+// gelu_tanh of one projection. GGUF files keep query and key rows as they are, and have no key for the window that
+// config.json may state.
+#include "models/architectures.h"
+#include "models/decoder.h"
+#include "models/read_config.h"
+
+namespace invar {
+namespace {
+
+Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
+    TRY_ASSIGN(ModelConfig config, read_dense_config(checkpoint, {.architecture = "starcoder2",
+                                                                  .activation = "gelu_pytorch_tanh",
+                                                                  .epsilon = "layer norm epsilon",
+                                                                  .layer_norms = true}));
+    for (LayerSpec& layer : config.layers) {
+        auto& dense = std::get<DenseGeometry>(layer.ffn);
+        dense.activation = {.kind = Activation::gelu_tanh};
+        dense.gated = false;
+    }
+    return config;
+}
+
+DecoderTraits traits() {
+    DecoderTraits traits;
+    traits.dense = {.up = {"up", "ffn_up.weight", "mlp.c_fc.weight"},
+                    .down = {"down", "ffn_down.weight", "mlp.c_proj.weight"},
+                    .up_bias = {"up_bias", "ffn_up.bias", "mlp.c_fc.bias"},
+                    .down_bias = {"down_bias", "ffn_down.bias", "mlp.c_proj.bias"}};
+    return traits;
+}
+
+std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, traits());
+}
+
+Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
+    return build_decoder(config, weights, traits());
+}
+
+}  // namespace
+
+const Architecture kStarcoder2Architecture{.name = "starcoder2",
+                                           .summary = "StarCoder 2",
+                                           .model_types = {"starcoder2"},
+                                           .read_config = read_config,
+                                           .declare = declare,
+                                           .build = build};
+
+}  // namespace invar

@@ -1,0 +1,25 @@
+// Reads the pattern of windows: see window_pattern.h.
+#include "models/window_pattern.h"
+
+#include <algorithm>
+
+#include "models/gemma_config.h"
+#include "models/read_config.h"
+
+namespace invar {
+
+Result<std::vector<bool>> read_window_pattern(const Hyperparameters& keys, ModelConfig& config, int64_t period) {
+    std::vector<bool> slides;
+    if (!keys.has("window")) return slides;
+    TRY_ASSIGN(const int64_t window, keys.integer("window", 1, int64_t{1} << 30));
+    TRY_ASSIGN(slides, read_gemma_windows(keys, config.layers.size(), period));
+    if (is_gguf(keys) && !keys.has("window pattern")) {
+        config.notes.push_back(fmt::format("{} is absent; every {}th layer of {} sees all positions",
+                                           keys.spell("window pattern"), period, config.architecture));
+    }
+    for (size_t i = 0; i < slides.size(); ++i)
+        std::get<AttentionGeometry>(config.layers[i].mixer).window = slides[i] ? static_cast<int>(window) : 0;
+    return slides;
+}
+
+}  // namespace invar
