@@ -1,5 +1,5 @@
 // Mistral's own layout: which keys of params.json are understood. A key that is not could change what the model
-// computes, so it is refused by name. What the understood ones mean is in hyperparameters.cpp, what the object
+// computes, so it is refused by name. What the understood ones mean is in hyperparameter_tables.cpp, what the object
 // `quantization` may say in checkpoint/quantization_config.h.
 #pragma once
 
