@@ -17,6 +17,7 @@ struct Query {
     const VerbCall& call;
     KvGeometry geometry;
     AttentionSpec spec;
+    const float* sinks;  // by head, or nullptr
     VisiblePositions visible;
     int64_t position = 0;
     std::function<int(int head)> key_head;
@@ -35,6 +36,7 @@ Query query_of(const RowRewrite& row) {
                      .scale = call.attention->scale,
                      .softcap = call.attention->softcap,
                      .sink = std::nullopt},
+            .sinks = call.vector == nullptr ? nullptr : call.vector->data,
             .visible = {.first = geometry.window > 0 ? std::max<int64_t>(0, position + 1 - geometry.window) : 0,
                         .last = position + 1},
             .position = position,
@@ -58,8 +60,10 @@ void attend(const RowRewrite& row, const Query& query) {
             }
             return out.data();
         };
+        AttentionSpec spec = query.spec;
+        if (query.sinks != nullptr) spec.sink = query.sinks[head];
         law::attention_head(
-            query.spec, call.x.host_row(row.row) + head * query.geometry.key_width, query.visible,
+            spec, call.x.host_row(row.row) + head * query.geometry.key_width, query.visible,
             [&](int64_t t) { return cached(t, key, read_key); },
             [&](int64_t t) { return cached(t, value, read_value); },
             row.result.data() + head * query.geometry.value_width);
@@ -103,6 +107,18 @@ void show_future(const RowRewrite& row) {
 void leave_out_scale(const RowRewrite& row) {
     Query query = query_of(row);
     query.spec.scale = 1;
+    attend(row, query);
+}
+
+void leave_out_sinks(const RowRewrite& row) {
+    Query query = query_of(row);
+    query.sinks = nullptr;
+    attend(row, query);
+}
+
+void leave_out_softcap(const RowRewrite& row) {
+    Query query = query_of(row);
+    query.spec.softcap = 0;
     attend(row, query);
 }
 

@@ -60,8 +60,8 @@ class RowFault final : public Fault {
     RowFault(const FaultPlace& place, FaultReport& report) : place_(place), report_(report), rows_(place) {}
 
     void before(VerbCall& call) override {
-        const bool in_place = call.x.rows() > 0 && call.x.host() == call.out.host();
-        before_ = in_place ? flat(call.x, 0, call.x.rows()) : std::vector<float>();
+        before_ = kept(call.x, call);
+        before2_ = kept(call.x2, call);
     }
 
     void after(const VerbCall& call) override {
@@ -77,7 +77,7 @@ class RowFault final : public Fault {
 
   private:
     void rewrite(const VerbCall& call, int64_t row, std::span<const float> made) {
-        const std::vector<float> x = input(call.x, call, row), x2 = input(call.x2, call, row);
+        const std::vector<float> x = input(call.x, before_, call, row), x2 = input(call.x2, before2_, call, row);
         std::vector<float> wrong(made.begin(), made.end());
         std::string detail;
         const size_t first = static_cast<size_t>(row) * made.size();
@@ -102,20 +102,27 @@ class RowFault final : public Fault {
         note_strike(report_, place_.site.key, call.row(row).position, element, detail);
     }
 
+    // An input, if the verb overwrites it with the result.
+    static std::vector<float> kept(const Tensor& tensor, const VerbCall& call) {
+        const bool in_place = tensor.rows() > 0 && call.out.rows() > 0 && tensor.host() == call.out.host();
+        return in_place ? flat(tensor, 0, tensor.rows()) : std::vector<float>();
+    }
+
     // The rows of an input that belong to a row of the call, as many for each. None if the counts do not match.
-    std::vector<float> input(const Tensor& tensor, const VerbCall& call, int64_t row) const {
+    static std::vector<float> input(const Tensor& tensor, const std::vector<float>& before, const VerbCall& call,
+                                    int64_t row) {
         if (tensor.rows() == 0 || tensor.rows() % call.rows() != 0 || call.verb == Verb::gather_rows) return {};
         const int64_t each = tensor.rows() / call.rows();
-        if (before_.empty() || tensor.host() != call.out.host()) return flat(tensor, row * each, each);
-        const auto start = before_.begin() + row * each * tensor.width();
+        if (before.empty()) return flat(tensor, row * each, each);
+        const auto start = before.begin() + row * each * tensor.width();
         return {start, start + each * tensor.width()};
     }
 
     const FaultPlace& place_;
     FaultReport& report_;
     StruckRows rows_;
-    std::vector<float> before_;     // the input of a verb that overwrites it
-    std::vector<float> last_call_;  // the verb's last result without the fault
+    std::vector<float> before_, before2_;  // the inputs of a verb that overwrites them
+    std::vector<float> last_call_;         // the verb's last result without the fault
 };
 
 }  // namespace

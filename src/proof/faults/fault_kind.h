@@ -25,7 +25,7 @@ enum class FaultExtent : uint8_t {
     every_row,
     one_row,  // the first row in which the fault changes a bit, and then always that position
     onwards,  // every row from a position on, from 1 if none is named
-    weights,  // the weight is wrong, so no position can be named
+    weights,  // the weight or the state of a recurrence is wrong, so no position can be named
 };
 
 // A result row that a fault makes wrong. With expert slots, a row is all slots of a token: [slots * width].
@@ -93,16 +93,18 @@ namespace faults {
 void skip_norm(const RowRewrite& row);
 void offset_norm(const RowRewrite& row);
 void change_epsilon(const RowRewrite& row);
-void leave_out_bias(const RowRewrite& row);
+void norm_without_one(const RowRewrite& row);
+void leave_out(const RowRewrite& row);
 void turn_one_further(const RowRewrite& row);
 void turn_twice(const RowRewrite& row);
-void leave_out_turn(const RowRewrite& row);
 void pair_otherwise(const RowRewrite& row);
 void inflate_turn(const RowRewrite& row);
 void swap_gate_and_up(const RowRewrite& row);
-void use_gelu(const RowRewrite& row);
+void use_other_activation(const RowRewrite& row);
+void leave_out_clamp(const RowRewrite& row);
+void leave_out_gate(const RowRewrite& row);
+void add_bias_unweighted(const RowRewrite& row);
 void add_twice(const RowRewrite& row);
-void lose_branch(const RowRewrite& row);
 void lose_residual(const RowRewrite& row);
 void take_next_token(const RowRewrite& row);
 void take_row_before(const RowRewrite& row);
@@ -122,6 +124,8 @@ void tile_key_heads(const RowRewrite& row);
 void hide_last_position(const RowRewrite& row);
 void show_future(const RowRewrite& row);
 void leave_out_scale(const RowRewrite& row);
+void leave_out_sinks(const RowRewrite& row);
+void leave_out_softcap(const RowRewrite& row);
 void read_before_store(const RowRewrite& row);
 void read_other_page(const RowRewrite& row);
 std::unique_ptr<Fault> swap_stored_heads(const FaultPlace& place, FaultReport& report);
@@ -129,6 +133,9 @@ std::unique_ptr<Fault> truncate_stored(const FaultPlace& place, FaultReport& rep
 
 // fault_routing.cpp
 std::unique_ptr<Fault> route_wrongly(const FaultPlace& place, FaultReport& report);
+
+// fault_recurrence.cpp
+std::unique_ptr<Fault> recur_wrongly(const FaultPlace& place, FaultReport& report);
 
 // fault_weights.cpp
 std::unique_ptr<Fault> flip_bit(const FaultPlace& place, FaultReport& report);

@@ -13,10 +13,32 @@ constexpr unsigned kPosition = fault_part::position, kSlot = fault_part::slot, k
 
 // ---- where a fault fits
 
-bool is_norm(const VerbSite& site) { return site.verb == Verb::rms_norm; }
+bool is_norm(const VerbSite& site) {
+    return site.verb == Verb::rms_norm || site.verb == Verb::l2_norm || site.verb == Verb::layer_norm;
+}
+bool is_weighted_norm(const VerbSite& site) { return is_norm(site) && site.has_vector(); }
 bool is_bias(const VerbSite& site) { return site.verb == Verb::add_bias; }
 bool is_rope(const VerbSite& site) { return site.verb == Verb::rope; }
 bool is_activation(const VerbSite& site) { return site.verb == Verb::activate; }
+bool is_gated(const VerbSite& site) { return is_activation(site) && site.second_width > 0; }
+bool is_clamped(const VerbSite& site) {
+    return is_activation(site) && site.activation->kind == Activation::clamped_swiglu;
+}
+bool is_gate(const VerbSite& site) {
+    return site.verb == Verb::gate_rows || (is_gated(site) && site.activation->kind == Activation::sigmoid);
+}
+bool is_vector_product(const VerbSite& site) { return site.verb == Verb::multiply; }
+bool is_scale(const VerbSite& site) { return site.verb == Verb::scale && site.factor != 1; }
+bool is_softcap(const VerbSite& site) { return site.verb == Verb::softcap; }
+bool is_temperature(const VerbSite& site) { return site.verb == Verb::scale_by_position; }
+bool is_expert_bias(const VerbSite& site) { return site.verb == Verb::add_slot_bias; }
+bool is_last_expert_bias(const VerbSite& site) { return is_expert_bias(site) && site.key.name == "expert_down_biased"; }
+bool is_convolution(const VerbSite& site) { return site.verb == Verb::causal_convolution; }
+bool recurs(const VerbSite& site) { return site.recurrence.has_value(); }
+bool has_value_groups(const VerbSite& site) {
+    return recurs(site) && !is_convolution(site) && site.recurrence->key_heads > 1 &&
+           site.recurrence->value_heads > site.recurrence->key_heads;
+}
 bool is_residual(const VerbSite& site) { return site.verb == Verb::add; }
 bool is_embedding(const VerbSite& site) { return site.verb == Verb::embed; }
 bool is_gather(const VerbSite& site) { return site.verb == Verb::gather_rows; }
@@ -33,22 +55,35 @@ bool has_groups(const VerbSite& site) { return has_key_heads(site) && site.heads
 bool stores_heads(const VerbSite& site) { return site.verb == Verb::store_kv && site.kv_heads >= 2; }
 bool swaps_heads(const VerbSite& site) { return has_key_heads(site) || stores_heads(site); }
 bool stores_halves(const VerbSite& site) { return site.verb == Verb::store_kv && site.cache_type != CacheType::f32; }
+bool has_sinks(const VerbSite& site) { return is_attention(site) && site.has_vector(); }
+bool has_softcap(const VerbSite& site) { return is_attention(site) && site.softcap > 0; }
 bool is_route(const VerbSite& site) { return site.verb == Verb::route; }
 bool routes_some(const VerbSite& site) { return is_route(site) && site.experts_per_row < site.routed; }
 bool routes_several(const VerbSite& site) { return is_route(site) && site.experts_per_row >= 2; }
-bool renormalises(const VerbSite& site) { return routes_some(site) && site.renormalise; }
+bool renormalises(const VerbSite& site) { return routes_some(site) && site.route->renormalise; }
+bool selects_with_bias(const VerbSite& site) {
+    return is_route(site) && site.has_vector() && site.route->scoring != RouteSpec::Scoring::softmax_of_chosen;
+}
+bool routes_in_groups(const VerbSite& site) { return is_route(site) && site.route->groups > site.route->groups_used; }
+bool has_route_factor(const VerbSite& site) { return is_route(site) && site.route->factor != 1; }
+bool has_expert_factors(const VerbSite& site) { return is_route(site) && site.second_vector; }
 bool chooses_expert(const VerbSite& site) {
     return routes_some(site) || (site.verb == Verb::expert_linear && site.experts >= 2);
 }
 bool weighs_expert(const VerbSite& site) { return is_route(site) || site.verb == Verb::combine_experts; }
 bool makes_rows(const VerbSite& site) { return site.width > 0; }
-bool is_any(const VerbSite&) { return true; }
+bool keeps_nan(const VerbSite& site) {  // of a NaN, relu makes 0
+    return !is_activation(site) || site.activation->kind != Activation::relu_squared;
+}
 
 // ---- where it cannot show
 
 std::string_view at_position_0(std::string_view reason, int64_t position) { return position == 0 ? reason : ""; }
 std::string_view without_turn(const VerbSite&, int64_t position, const RunShape&) {
     return at_position_0("position 0 is turned by an angle of 0", position);
+}
+std::string_view below_first_length(const VerbSite& site, int64_t position, const RunShape&) {
+    return position < site.position_scale->length ? "the factor of an early position is 1" : "";
 }
 std::string_view alone(const VerbSite&, int64_t position, const RunShape&) {
     return at_position_0("position 0 sees one position, whose weight is 1", position);
@@ -91,27 +126,55 @@ constexpr FaultKind kKinds[] = {
      routes_several, nullptr, route_wrongly},
     {"swapped_experts", "two experts get each other's weight", "routing to two or more", one_row, kPosition,
      routes_several, nullptr, route_wrongly},
+    {"biased_weights", "the selection bias is also part of the weights", "routing with a selection bias", one_row,
+     kPosition, selects_with_bias, nullptr, route_wrongly},
+    {"ignored_groups", "experts of every group can be chosen", "routing limited to some groups", one_row, kPosition,
+     routes_in_groups, nullptr, route_wrongly},
+    {"missing_route_factor", "the weights are not multiplied by the router's factor", "routing with such a factor",
+     one_row, kPosition, has_route_factor, nullptr, route_wrongly},
+    {"missing_expert_factor", "the weights are not multiplied by the factors of their experts",
+     "routing with such factors", one_row, kPosition, has_expert_factors, nullptr, route_wrongly},
+    {"missing_expert_bias", "the bias of an expert is not added", "every bias of experts", every_row, kPosition,
+     is_expert_bias, leave_out},
+    {"unweighted_bias", "the bias of an expert is added outside the weighting", "the last bias of experts", every_row,
+     kPosition, is_last_expert_bias, add_bias_unweighted},
     // norms, biases, residuals, activations
     {"skipped_norm", "a norm is left out", "every norm", every_row, kPosition, is_norm, skip_norm},
-    {"norm_offset", "1 is added to the norm's weight", "every norm", every_row, kPosition, is_norm, offset_norm},
+    {"norm_offset", "1 is added to the norm's weight", "every norm with a weight", every_row, kPosition,
+     is_weighted_norm, offset_norm},
+    {"norm_without_one", "the weight is used less 1, as some files store it", "every norm with a weight", every_row,
+     kPosition, is_weighted_norm, norm_without_one},
     {"wrong_epsilon", "the norm's epsilon is 100 times too large", "every norm", every_row, kPosition, is_norm,
      change_epsilon},
-    {"missing_bias", "a bias is not added", "every bias", every_row, kPosition, is_bias, leave_out_bias},
+    {"missing_bias", "a bias is not added", "every bias", every_row, kPosition, is_bias, leave_out},
     {"residual_added_twice", "a branch is added twice", "both residual additions", every_row, kPosition, is_residual,
      add_twice},
-    {"lost_branch", "a branch is not added", "both residual additions", every_row, kPosition, is_residual, lose_branch},
+    {"lost_branch", "a branch is not added", "both residual additions", every_row, kPosition, is_residual, leave_out},
     {"lost_residual", "a branch replaces the residual stream", "both residual additions", every_row, kPosition,
      is_residual, lose_residual},
-    {"gate_up_swapped", "silu is applied to up in place of gate", "every activation", every_row, kPosition,
-     is_activation, swap_gate_and_up},
-    {"wrong_activation", "gelu in place of silu", "every activation", every_row, kPosition, is_activation, use_gelu},
+    {"gate_up_swapped", "the activation is applied to up in place of gate", "every activation with a gate", every_row,
+     kPosition, is_gated, swap_gate_and_up},
+    {"wrong_activation", "gelu in place of silu, or silu in place of another", "every activation", every_row, kPosition,
+     is_activation, use_other_activation},
+    {"missing_clamp", "the limit of an activation is left out", "every activation with a limit", one_row, kPosition,
+     is_clamped, leave_out_clamp},
+    {"missing_gate", "a result is not multiplied by its gate", "gates of attention and of shared experts", every_row,
+     kPosition, is_gate, leave_out_gate},
+    // scales
+    {"missing_scale", "a constant factor is left out", "scales of embeddings, branches, queries and logits", every_row,
+     kPosition, is_scale, leave_out},
+    {"missing_multiplier", "a factor that the file has is left out", "scales of layers", every_row, kPosition,
+     is_vector_product, leave_out},
+    {"missing_softcap", "logits are not capped", "the soft cap of logits", every_row, kPosition, is_softcap, leave_out},
+    {"missing_temperature", "queries are not scaled by their position", "queries with such a scale", one_row, kPosition,
+     is_temperature, leave_out, nullptr, below_first_length},
     // rope
     {"off_by_one_position", "rope turns as at the next position, from a position on", "rope of queries or keys",
      onwards, kPosition, is_rope, turn_one_further},
     {"double_rope", "rope turns twice", "rope of queries or keys", every_row, kPosition, is_rope, turn_twice, nullptr,
      without_turn},
-    {"skipped_rope", "rope does not turn", "rope of queries or keys", every_row, kPosition, is_rope, leave_out_turn,
-     nullptr, without_turn},
+    {"skipped_rope", "rope does not turn", "rope of queries or keys", every_row, kPosition, is_rope, leave_out, nullptr,
+     without_turn},
     {"rope_pairing", "neighbours are paired in place of halves, or the other way round", "rope of queries or keys",
      every_row, kPosition, is_rope, pair_otherwise, nullptr, without_turn},
     {"inflated_rope", "cosines and sines are 1.261 times too large", "rope of queries or keys", every_row, kPosition,
@@ -127,12 +190,25 @@ constexpr FaultKind kKinds[] = {
      show_future, nullptr, without_future},
     {"unscaled_attention", "scores are not scaled", "attention", one_row, kPosition, is_attention, leave_out_scale,
      nullptr, alone},
+    {"dropped_sinks", "the sinks of attention are left out", "attention with sinks", one_row, kPosition, has_sinks,
+     leave_out_sinks},
+    {"uncapped_attention", "scores are not capped", "attention with a soft cap", one_row, kPosition, has_softcap,
+     leave_out_softcap, nullptr, alone},
     {"stale_cache_page", "attention reads a page as it was before this step stored into it", "attention", one_row,
      kPosition, is_attention, read_before_store},
     {"wrong_cache_page", "attention reads the page before in place of the newest", "attention", one_row, kPosition,
      is_attention, read_other_page, nullptr, without_earlier_page, true},
     {"truncated_store", "keys and values are rounded towards zero, not to the nearest", "storing in f16 or bf16",
      one_row, kPosition, stores_halves, nullptr, truncate_stored},
+    // recurrences
+    {"kept_state", "a sequence begins with the state that the same prompt left before", "convolutions and recurrences",
+     weights, 0, recurs, nullptr, recur_wrongly},
+    {"state_one_late", "at a position the state has already seen its token, as after a wrong rewind",
+     "convolutions and recurrences", onwards, kPosition, recurs, nullptr, recur_wrongly},
+    {"misordered_value_heads", "value heads read key heads grouped in place of tiled, or the reverse",
+     "recurrences with more value heads than key heads", weights, 0, has_value_groups, nullptr, recur_wrongly},
+    {"reversed_taps", "a convolution's taps are in reverse order", "every convolution", weights, 0, is_convolution,
+     nullptr, recur_wrongly},
     // weights
     {"flipped_bit", "one bit of a weight's block is flipped", "every matrix", weights, kRole | kRow | kBlock | kBit,
      is_matrix, nullptr, flip_bit},
@@ -159,7 +235,7 @@ constexpr FaultKind kKinds[] = {
      is_embedding, take_next_token},
     {"wrong_logits_row", "the row before the one whose logits are wanted", "the last rows", one_row, kPosition,
      is_gather, take_row_before, nullptr, without_row_before},
-    {"late_nan", "a number becomes NaN", "every verb", one_row, kPosition | kElement, is_any, nullptr, make_nan,
+    {"late_nan", "a number becomes NaN", "every verb", one_row, kPosition | kElement, keeps_nan, nullptr, make_nan,
      nullptr, false, true},
 };
 

@@ -16,7 +16,7 @@ class NanInput final : public Fault {
         struck_row_ = row_of(call);
         if (struck_row_ < 0) return;
         const VerbRow& verb = invar::row_of(call.verb);
-        if (verb.reads(verb_field::x2) && verb.makes(verb_field::out)) {
+        if (call.x2.rows() > 0 && verb.makes(verb_field::out)) {
             call.x2 = copy_of(call.x2);
             put_nan(call.x2, call);
         } else if (verb.in_place()) {

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "arithmetic/routing.h"
-#include "arithmetic/softmax.h"
 #include "proof/faults/fault_kind.h"
 
 namespace invar::faults {
@@ -38,11 +37,57 @@ void weigh_uniformly(const RoutedRow& row) {
     std::fill(row.weights.begin(), row.weights.end(), 1.0f / static_cast<float>(row.weights.size()));
 }
 
-void leave_out_renormalising(const RoutedRow& row) {
-    std::vector<float> probabilities(static_cast<size_t>(row.call.x.width()));
-    law::softmax(row.call.x.host_row(row.row), row.call.x.width(), probabilities.data());
+const float* pointer_to(const WeightVector* vector) { return vector == nullptr ? nullptr : vector->data; }
+
+// Routes again by the law with another specification.
+void route_by(const RoutedRow& row, const RouteSpec& spec, const float* factors) {
+    const int64_t count = row.call.x.width();
+    std::vector<float> scores(static_cast<size_t>(count));
+    const Routing routing =
+        law::route(spec, row.call.x.host_row(row.row), pointer_to(row.call.vector), factors, count, scores.data());
     for (size_t j = 0; j < row.weights.size(); ++j) {
-        row.weights[j] = probabilities[static_cast<size_t>(row.experts[j])];
+        row.experts[j] = routing.experts[j].expert;
+        row.weights[j] = routing.experts[j].weight;
+    }
+}
+
+void leave_out_renormalising(const RoutedRow& row) {
+    RouteSpec spec = *row.call.route;
+    spec.renormalise = false;
+    route_by(row, spec, pointer_to(row.call.vector2));
+}
+
+void ignore_groups(const RoutedRow& row) {
+    RouteSpec spec = *row.call.route;
+    row.detail = fmt::format("all {} groups in place of {}", spec.groups, spec.groups_used);
+    spec.groups = spec.groups_used = 1;
+    route_by(row, spec, pointer_to(row.call.vector2));
+}
+
+void leave_out_route_factor(const RoutedRow& row) {
+    RouteSpec spec = *row.call.route;
+    spec.factor = 1;
+    route_by(row, spec, pointer_to(row.call.vector2));
+}
+
+void leave_out_expert_factors(const RoutedRow& row) { route_by(row, *row.call.route, nullptr); }
+
+// The weights are what experts are ranked by, with the selection bias, in place of the scores without it.
+void weigh_with_bias(const RoutedRow& row) {
+    const RouteSpec& spec = *row.call.route;
+    const int64_t count = row.call.x.width();
+    std::vector<float> scores(static_cast<size_t>(count));
+    law::score_experts(spec.scoring, row.call.x.host_row(row.row), count, scores.data());
+    float sum = 0;
+    for (size_t j = 0; j < row.weights.size(); ++j) {
+        const auto expert = static_cast<size_t>(row.experts[j]);
+        row.weights[j] = scores[expert] + row.call.vector->data[expert];
+        sum = j == 0 ? row.weights[j] : sum + row.weights[j];
+    }
+    for (size_t j = 0; j < row.weights.size(); ++j) {
+        if (spec.renormalise) row.weights[j] = row.weights[j] / (sum + spec.sum_floor);
+        row.weights[j] = row.weights[j] * spec.factor;
+        if (row.call.vector2 != nullptr) row.weights[j] *= row.call.vector2->data[row.experts[j]];
     }
 }
 
@@ -58,9 +103,16 @@ void swap_experts(const RoutedRow& row) {
 
 using RewriteRouting = void (*)(const RoutedRow& row);
 constexpr std::pair<std::string_view, RewriteRouting> kRewrites[] = {
-    {"wrong_expert", choose_wrong_expert}, {"dropped_expert", drop_expert},
-    {"uniform_weights", weigh_uniformly},  {"no_renormalise", leave_out_renormalising},
-    {"unsorted_experts", reverse_order},   {"swapped_experts", swap_experts},
+    {"wrong_expert", choose_wrong_expert},
+    {"dropped_expert", drop_expert},
+    {"uniform_weights", weigh_uniformly},
+    {"no_renormalise", leave_out_renormalising},
+    {"unsorted_experts", reverse_order},
+    {"swapped_experts", swap_experts},
+    {"biased_weights", weigh_with_bias},
+    {"ignored_groups", ignore_groups},
+    {"missing_route_factor", leave_out_route_factor},
+    {"missing_expert_factor", leave_out_expert_factors},
 };
 
 class RoutingFault final : public Fault {

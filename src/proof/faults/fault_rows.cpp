@@ -2,6 +2,7 @@
 // (arithmetic/) as an engine with that fault would have computed it, so that nothing else differs.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "arithmetic/elementary.h"
 #include "arithmetic/norm.h"
@@ -13,11 +14,35 @@ namespace {
 
 void copy(std::span<const float> from, std::span<float> to) { std::copy(from.begin(), from.end(), to.begin()); }
 
+// `weight`: the norm's weight, perhaps altered; nullptr: it has none.
 void norm_by_law(const RowRewrite& row, const float* weight, float epsilon) {
-    const int64_t size = row.call.vector->size;
-    for (size_t first = 0; first < row.result.size(); first += static_cast<size_t>(size)) {
-        law::rms_norm(row.x.data() + first, weight, size, epsilon, row.result.data() + first);
+    const VerbCall& call = row.call;
+    const auto count = static_cast<int64_t>(row.result.size());
+    for (int64_t first = 0; first < count; first += call.group) {
+        const float* x = row.x.data() + first;
+        float* y = row.result.data() + first;
+        const int64_t at = call.vector == nullptr ? 0 : first % row.width() % call.vector->size;
+        const float* scale = weight == nullptr ? nullptr : weight + at;
+        if (call.verb == Verb::l2_norm) {
+            law::l2_norm(x, call.group, epsilon, y);
+        } else if (call.verb == Verb::layer_norm) {
+            law::layer_norm(x, scale, call.vector2 == nullptr ? nullptr : call.vector2->data + at, call.group, epsilon,
+                            y);
+        } else {
+            law::rms_norm(x, scale, call.group, epsilon, y);
+        }
     }
+}
+
+void norm_with_weight_plus(const RowRewrite& row, float offset) {
+    std::vector<float> weight(row.call.vector->data, row.call.vector->data + row.call.vector->size);
+    for (float& one : weight) one = one + offset;
+    norm_by_law(row, weight.data(), row.call.epsilon);
+}
+
+void activate_by_law(const RowRewrite& row, const ActivationSpec& spec) {
+    for (size_t i = 0; i < row.result.size(); ++i)
+        row.result[i] = row.x2.empty() ? law::activate(spec, row.x[i]) : law::activate(spec, row.x[i], row.x2[i]);
 }
 
 // Rotates every head of a row as at `position`.
@@ -38,18 +63,16 @@ void turn(const RowRewrite& row, const RopeSpec& spec, int64_t position, float f
 
 void skip_norm(const RowRewrite& row) { copy(row.x, row.result); }
 
-void offset_norm(const RowRewrite& row) {
-    std::vector<float> weight(row.call.vector->data, row.call.vector->data + row.call.vector->size);
-    for (float& one : weight) one = one + 1.0f;
-    norm_by_law(row, weight.data(), row.call.epsilon);
-}
+void offset_norm(const RowRewrite& row) { norm_with_weight_plus(row, 1.0f); }
+
+void norm_without_one(const RowRewrite& row) { norm_with_weight_plus(row, -1.0f); }
 
 void change_epsilon(const RowRewrite& row) {
-    norm_by_law(row, row.call.vector->data, row.call.epsilon * 100);
+    norm_by_law(row, row.call.vector == nullptr ? nullptr : row.call.vector->data, row.call.epsilon * 100);
     row.detail = fmt::format("{} in place of {}", row.call.epsilon * 100, row.call.epsilon);
 }
 
-void leave_out_bias(const RowRewrite& row) { copy(row.x, row.result); }
+void leave_out(const RowRewrite& row) { copy(row.x, row.result); }
 
 void turn_one_further(const RowRewrite& row) {
     copy(row.x, row.result);
@@ -57,8 +80,6 @@ void turn_one_further(const RowRewrite& row) {
 }
 
 void turn_twice(const RowRewrite& row) { turn(row, row.call.rope->spec(), row.token().position, 1.0f); }
-
-void leave_out_turn(const RowRewrite& row) { copy(row.x, row.result); }
 
 void pair_otherwise(const RowRewrite& row) {
     RopeSpec spec = row.call.rope->spec();
@@ -75,18 +96,40 @@ void inflate_turn(const RowRewrite& row) {
 }
 
 void swap_gate_and_up(const RowRewrite& row) {
-    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = law::silu(row.x2[i]) * row.x[i];
+    const ActivationSpec& spec = *row.call.activation;
+    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = law::activate(spec, row.x2[i], row.x[i]);
 }
 
-void use_gelu(const RowRewrite& row) {
-    for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = law::gelu_tanh(row.x[i]) * row.x2[i];
+void use_other_activation(const RowRewrite& row) {
+    const bool silu = row.call.activation->kind == Activation::silu;
+    activate_by_law(row, {.kind = silu ? Activation::gelu_tanh : Activation::silu});
+    row.detail = fmt::format("{} in place of {}", silu ? "gelu" : "silu", activation_name(row.call.activation->kind));
+}
+
+void leave_out_clamp(const RowRewrite& row) {
+    ActivationSpec spec = *row.call.activation;
+    spec.limit = std::numeric_limits<float>::infinity();
+    activate_by_law(row, spec);
+}
+
+void leave_out_gate(const RowRewrite& row) { copy(row.call.verb == Verb::gate_rows ? row.x : row.x2, row.result); }
+
+// What is added to a slot is multiplied by the weight of its expert later; here it is divided by it before.
+void add_bias_unweighted(const RowRewrite& row) {
+    const int64_t width = row.width(), slots = row.call.slots.experts_per_row;
+    for (int64_t j = 0; j < slots; ++j) {
+        const int64_t slot = row.row * slots + j;
+        const float* bias = row.call.vector->data + row.call.slots.experts[slot] * width;
+        for (int64_t i = 0; i < width; ++i) {
+            const auto at = static_cast<size_t>(j * width + i);
+            row.result[at] = row.x[at] + bias[i] / row.call.slots.weights[slot];
+        }
+    }
 }
 
 void add_twice(const RowRewrite& row) {
     for (size_t i = 0; i < row.result.size(); ++i) row.result[i] = row.result[i] + row.x2[i];
 }
-
-void lose_branch(const RowRewrite& row) { copy(row.x, row.result); }
 
 void lose_residual(const RowRewrite& row) { copy(row.x2, row.result); }
 

@@ -154,7 +154,9 @@ Result<void> check_numbers(const FaultPlace& place) {
     const VerbSite& site = place.site;
     TRY(check_range(place, "slot", spec.slot, std::max(1, site.experts_per_row)));
     TRY(check_range(place, "row", spec.row, site.rows));
-    TRY(check_range(place, "element", spec.element, std::max<int64_t>(1, site.input_width)));
+    // A NaN is put into the second input of a verb that computes from two (fault_nan.cpp).
+    const int64_t width = site.width > 0 && site.second_width > 0 ? site.second_width : site.input_width;
+    TRY(check_range(place, "element", spec.element, std::max<int64_t>(1, width)));
     if (place.kind->make == faults::make_nan && site.format != nullptr && (spec.position || spec.element)) {
         return fail(
             "fault {}: at {} the NaN is in the weights, at no position or element alone; leave both out or take "

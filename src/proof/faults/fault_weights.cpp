@@ -168,13 +168,12 @@ std::vector<Meeting> meetings_of(const VerbCall& call) {
         const BatchRow& token = call.row(row);
         if (call.verb == Verb::embed) {
             all.push_back({token.position, 0, 0, token.token, std::nullopt});
-        } else if (call.stack == nullptr) {
-            all.push_back({token.position, 0, 0, token.token, input(row)});
+            continue;
         }
-        for (int64_t j = 0; call.stack != nullptr && j < call.slots.experts_per_row; ++j) {
-            const int64_t slot = row * call.slots.experts_per_row + j;
-            const int64_t row_of_x = call.slot_input == SlotInput::slot ? slot : row;
-            all.push_back({token.position, j, call.slots.experts[slot], token.token, input(row_of_x)});
+        const int64_t slots = call.slots_of_row();
+        for (int64_t j = 0; j < slots; ++j) {
+            const ProductPlace place = product_place(call, row * slots + j);
+            all.push_back({token.position, j, place.matrix, token.token, input(place.row_of_x)});
         }
     }
     return all;

@@ -62,11 +62,9 @@ class WholeWeightFault : public Fault {
             const std::vector<float> right = right_embedding(call.row(place).token);
             return first_difference(right, {made, right.size()});
         }
-        const WeightMatrix matrix =
-            right_stack_ != nullptr ? right_stack_->at(call.slots.experts[place]) : *right_matrix_;
-        const bool by_slot = right_stack_ != nullptr && call.slot_input == SlotInput::slot;
-        const int64_t row = by_slot ? place : place / call.slots_of_row();
-        const LawInput input(*matrix.format, call.x.host_row(row), matrix.columns);
+        const ProductPlace from = product_place(call, place);
+        const WeightMatrix matrix = right_stack_ != nullptr ? right_stack_->at(from.matrix) : *right_matrix_;
+        const LawInput input(*matrix.format, call.x.host_row(from.row_of_x), matrix.columns);
         for (int64_t r = 0; r < matrix.rows; ++r) {
             const float right = input.dot(matrix, r, stored_row(matrix, r).data());
             if (first_difference({&right, 1}, {made + r, 1}) >= 0) return r;

@@ -38,6 +38,14 @@ void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vect
     pack_rows4(*weight.format, as_stored.data(), rows, weight.columns, 0, 1, copy + group * group_bytes);
 }
 
+ProductPlace product_place(const VerbCall& call, int64_t row_of_out) {
+    if (call.stack == nullptr) return {.matrix = 0, .row_of_x = row_of_out};
+    if (call.verb == Verb::head_linear) return {.matrix = row_of_out % call.stack->count, .row_of_x = row_of_out};
+    const bool own_row = call.slot_input == SlotInput::slot;
+    return {.matrix = call.slots.experts[row_of_out],
+            .row_of_x = own_row ? row_of_out : row_of_out / call.slots.experts_per_row};
+}
+
 LawInput::LawInput(const Format& format, const float* x, int64_t columns) : x_(x) {
     if (format.is_float) return;
     blocks_.resize(static_cast<size_t>(columns / kDotBlock));

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "arithmetic/dot.h"
-#include "ops/weight.h"
+#include "ops/verb_call.h"
 
 namespace invar {
 
@@ -15,6 +15,12 @@ namespace invar {
 std::vector<std::byte> stored_row(const WeightMatrix& weight, int64_t row);
 // Replaces the row in `copy`, which is a writable copy of the bytes of `weight` (one matrix).
 void replace_stored_row(const WeightMatrix& weight, int64_t row, const std::vector<std::byte>& stored, std::byte* copy);
+
+// Which matrix of its stack a row of results comes from, and from which row of x. Without a stack the matrix is 0.
+struct ProductPlace {
+    int64_t matrix = 0, row_of_x = 0;
+};
+ProductPlace product_place(const VerbCall& call, int64_t row_of_out);
 
 // A row of activations, quantised as products with this format read it.
 class LawInput {

@@ -15,6 +15,7 @@ class Surveyor final : public VerbHook {
                       .key = {call.stage.layer, std::string(call.stage.name), call.occurrence},
                       .width = call.out.width(),
                       .input_width = call.x.width(),
+                      .second_width = call.x2.width(),
                       .wanted_rows_only = !call.pass_rows.empty()};
         if (call.matrix != nullptr) take(*call.matrix, site);
         if (call.stack != nullptr) {
@@ -22,15 +23,20 @@ class Surveyor final : public VerbHook {
             site.experts = call.stack->count;
         }
         if (call.vector != nullptr) site.weight = call.vector->id;
-        if (call.cache_read != nullptr) {
-            const KvGeometry& geometry = call.cache_read->layers()[static_cast<size_t>(call.stage.layer)];
+        site.second_vector = call.vector2 != nullptr;
+        site.factor = call.factor;
+        site.route = call.route;
+        site.routed = call.route ? call.x.width() : 0;
+        site.activation = call.activation;
+        site.position_scale = call.position_scale;
+        if (call.recurrence) {
+            site.recurrence = call.recurrence->heads;
+        } else if (call.cache_read != nullptr) {
+            const KvGeometry& geometry = call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
             site.kv_heads = geometry.kv_heads;
             site.heads = call.attention ? call.attention->heads : 0;
+            site.softcap = call.attention ? call.attention->softcap : 0;
             site.cache_type = call.cache_read->type();
-        }
-        if (call.route) {
-            site.routed = call.x.width();
-            site.renormalise = call.route->renormalise;
         }
         const bool has_slots = call.slots.experts_per_row > 0;
         site.experts_per_row = has_slots ? call.slots.experts_per_row

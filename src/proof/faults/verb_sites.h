@@ -17,6 +17,7 @@ struct VerbSite {
     StageKey key;       // as recorded; store_kv and route have several stages (recorder.h), so it is their own name
     int64_t width = 0;  // of a result row (of one slot); 0 for store_kv and route
     int64_t input_width = 0;        // of a row of the first input
+    int64_t second_width = 0;       // of a row of the second input; 0: it has none
     bool wanted_rows_only = false;  // after gather_rows, so only rows whose logits are wanted are computed
 
     std::optional<WeightId> weight;  // the weight it reads
@@ -25,11 +26,18 @@ struct VerbSite {
     int64_t experts = 0;             // of a stack
     int heads = 0, kv_heads = 0;     // of attention and store_kv
     CacheType cache_type = CacheType::f16;
-    int experts_per_row = 0;   // of verbs with expert slots, including the activation between them
-    int64_t routed = 0;        // how many experts route chooses among
-    bool renormalise = false;  // of route
+    int experts_per_row = 0;     // of verbs with expert slots, including the activation between them
+    int64_t routed = 0;          // how many experts route chooses among
+    bool second_vector = false;  // it has another vector beside `weight`: a bias, the factors of a router
+    float factor = 0;            // of scale
+    float softcap = 0;           // of attention; 0: none
+    std::optional<RouteSpec> route;
+    std::optional<ActivationSpec> activation;
+    std::optional<PositionScale> position_scale;
+    std::optional<RecurrenceHeads> recurrence;  // of the verbs that change a recurrence
 
     bool is_product() const { return verb == Verb::linear || verb == Verb::expert_linear; }
+    bool has_vector() const { return weight.has_value() && format == nullptr; }
 };
 
 // Errors: an unknown architecture.
