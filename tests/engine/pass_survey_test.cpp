@@ -15,38 +15,50 @@ namespace {
 
 std::vector<std::filesystem::path> goldens() {
     std::vector<std::filesystem::path> paths;
-    for (const auto& entry : std::filesystem::directory_iterator(std::string(INVAR_TEST_DATA) + "/goldens"))
-        if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
+    for (const char* folder : {"/goldens", "/goldens_hf"}) {
+        for (const auto& entry : std::filesystem::directory_iterator(std::string(INVAR_TEST_DATA) + folder))
+            if (entry.path().extension() == ".gguf") paths.push_back(entry.path());
+    }
     return paths;
 }
 
-PlannedModel planned_of(const std::filesystem::path& path) {
+Result<PlannedModel> planned_of(const std::filesystem::path& path) {
     const Result<Checkpoint> file = Checkpoint::open(path);
     CHECK(file.has_value(), "goldens open");
-    Result<PlannedModel> planned = plan_model(*file, {.model = path, .threads = 1, .context = 64, .chunk = 16});
-    CHECK(planned.has_value(), "goldens can be planned");
-    return std::move(*planned);
+    return plan_model(*file, {.model = path, .threads = 1, .context = 32, .chunk = 16});
 }
+
+// Verbs that no architecture of this program calls yet; their own tests make the calls.
+const std::set<Verb> kUncalled = {Verb::layer_norm, Verb::state_space};
 
 TEST(PassSurvey, CallsOfEveryArchitectureHaveTheFieldsThatTheVerbTableSays) {
     std::set<Verb> met;
-    int64_t calls = 0;
+    int64_t calls = 0, models = 0;
     for (const std::filesystem::path& path : goldens()) {
-        const PlannedModel planned = planned_of(path);
-        const Result<PassSurvey> survey = PassSurvey::of(planned.config, planned.plan, batch_of(3, 4, 2));
+        const Result<PlannedModel> planned = planned_of(path);
+        if (!planned) {  // goldens_hf has models of architectures that this program does not have
+            EXPECT_NE(path.parent_path().filename(), "goldens") << planned.error().message;
+            continue;
+        }
+        ++models;
+        const Result<PassSurvey> survey = PassSurvey::of(planned->config, planned->plan, batch_of(3, 4, 2));
         ASSERT_TRUE(survey) << survey.error().message;
         for (const VerbCall& call : survey->calls()) {
             const VerbRow& row = row_of(call.verb);
             const std::string what = path.filename().string() + ": " + describe(call);
             EXPECT_EQ(row.reads(verb_field::x), call.x.rows() > 0) << what;
-            EXPECT_EQ(row.reads(verb_field::x2), call.x2.rows() > 0) << what;
+            const bool optional = call.verb == Verb::activate;  // without a gate it has no second operand
+            EXPECT_TRUE(optional || row.reads(verb_field::x2) == (call.x2.rows() > 0)) << what;
             EXPECT_EQ(row.makes(verb_field::out), call.out.rows() > 0) << what;
             EXPECT_EQ(row.reads(verb_field::cache) || row.makes(verb_field::cache), call.cache_read != nullptr) << what;
             EXPECT_EQ(row.makes(verb_field::cache), call.cache != nullptr) << what;
             const bool slots = row.reads(verb_field::experts) || row.reads(verb_field::weights);
             EXPECT_EQ(slots || row.makes(verb_field::slots), call.slots.rows > 0) << what;
             const bool weight = call.weights() != nullptr || call.vector != nullptr;
-            EXPECT_EQ(row.placed_by == PlacedBy::weight, weight) << what;
+            // Norms may have no weight; sinks, biases of routers and numbers of recurrences do not place their verbs.
+            const bool places = row.placed_by == PlacedBy::weight;
+            EXPECT_TRUE(call.verb == Verb::rms_norm || weight || !places) << what;
+            EXPECT_TRUE(places || call.weights() == nullptr) << what;
             EXPECT_EQ(row.placed_by == PlacedBy::cache, call.cache_read != nullptr) << what;
             EXPECT_EQ(row.stages == StagesOf::result, row.makes(verb_field::out)) << what;
             EXPECT_GT(row.cost(call).activation_bytes, 0) << what;
@@ -54,13 +66,16 @@ TEST(PassSurvey, CallsOfEveryArchitectureHaveTheFieldsThatTheVerbTableSays) {
             ++calls;
         }
     }
-    EXPECT_EQ(met.size(), kVerbs) << "a verb that no golden model has";
-    EXPECT_GT(calls, 300);
+    for (const VerbRow& row : verbs())
+        EXPECT_NE(met.contains(row.verb), kUncalled.contains(row.verb)) << row.name << " is called by no golden model";
+    EXPECT_GT(models, 40);
+    EXPECT_GT(calls, 2000);
 }
 
 TEST(PassSurvey, CostsFollowTheBatch) {
-    const PlannedModel planned = planned_of(std::string(INVAR_TEST_DATA) + "/goldens/llama.gguf");
-    Result<PassSurvey> survey = PassSurvey::of(planned.config, planned.plan, batch_of(0, 1, 1));
+    const Result<PlannedModel> planned = planned_of(std::string(INVAR_TEST_DATA) + "/goldens/llama.gguf");
+    ASSERT_TRUE(planned) << planned.error().message;
+    Result<PassSurvey> survey = PassSurvey::of(planned->config, planned->plan, batch_of(0, 1, 1));
     ASSERT_TRUE(survey);
     const auto cache_bytes = [&] {
         int64_t bytes = 0;

@@ -93,6 +93,7 @@ namespace faults {
 void skip_norm(const RowRewrite& row);
 void offset_norm(const RowRewrite& row);
 void change_epsilon(const RowRewrite& row);
+void norm_without_weight(const RowRewrite& row);
 void norm_without_one(const RowRewrite& row);
 void leave_out(const RowRewrite& row);
 void turn_one_further(const RowRewrite& row);

@@ -66,7 +66,6 @@ bool selects_with_bias(const VerbSite& site) {
 }
 bool routes_in_groups(const VerbSite& site) { return is_route(site) && site.route->groups > site.route->groups_used; }
 bool has_route_factor(const VerbSite& site) { return is_route(site) && site.route->factor != 1; }
-bool has_expert_factors(const VerbSite& site) { return is_route(site) && site.second_vector; }
 bool chooses_expert(const VerbSite& site) {
     return routes_some(site) || (site.verb == Verb::expert_linear && site.experts >= 2);
 }
@@ -132,8 +131,6 @@ constexpr FaultKind kKinds[] = {
      routes_in_groups, nullptr, route_wrongly},
     {"missing_route_factor", "the weights are not multiplied by the router's factor", "routing with such a factor",
      one_row, kPosition, has_route_factor, nullptr, route_wrongly},
-    {"missing_expert_factor", "the weights are not multiplied by the factors of their experts",
-     "routing with such factors", one_row, kPosition, has_expert_factors, nullptr, route_wrongly},
     {"missing_expert_bias", "the bias of an expert is not added", "every bias of experts", every_row, kPosition,
      is_expert_bias, leave_out},
     {"unweighted_bias", "the bias of an expert is added outside the weighting", "the last bias of experts", every_row,
@@ -144,6 +141,8 @@ constexpr FaultKind kKinds[] = {
      is_weighted_norm, offset_norm},
     {"norm_without_one", "the weight is used less 1, as some files store it", "every norm with a weight", every_row,
      kPosition, is_weighted_norm, norm_without_one},
+    {"norm_without_weight", "the weight of a norm is left out", "every norm with a weight", every_row, kPosition,
+     is_weighted_norm, norm_without_weight},
     {"wrong_epsilon", "the norm's epsilon is 100 times too large", "every norm", every_row, kPosition, is_norm,
      change_epsilon},
     {"missing_bias", "a bias is not added", "every bias", every_row, kPosition, is_bias, leave_out},

@@ -70,8 +70,6 @@ void leave_out_route_factor(const RoutedRow& row) {
     route_by(row, spec, pointer_to(row.call.vector2));
 }
 
-void leave_out_expert_factors(const RoutedRow& row) { route_by(row, *row.call.route, nullptr); }
-
 // The weights are what experts are ranked by, with the selection bias, in place of the scores without it.
 void weigh_with_bias(const RoutedRow& row) {
     const RouteSpec& spec = *row.call.route;
@@ -112,7 +110,6 @@ constexpr std::pair<std::string_view, RewriteRouting> kRewrites[] = {
     {"biased_weights", weigh_with_bias},
     {"ignored_groups", ignore_groups},
     {"missing_route_factor", leave_out_route_factor},
-    {"missing_expert_factor", leave_out_expert_factors},
 };
 
 class RoutingFault final : public Fault {

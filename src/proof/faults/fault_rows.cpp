@@ -65,6 +65,12 @@ void skip_norm(const RowRewrite& row) { copy(row.x, row.result); }
 
 void offset_norm(const RowRewrite& row) { norm_with_weight_plus(row, 1.0f); }
 
+// A layer norm is computed with ones, so that its bias stays.
+void norm_without_weight(const RowRewrite& row) {
+    const std::vector<float> ones(static_cast<size_t>(row.call.vector->size), 1.0f);
+    norm_by_law(row, ones.data(), row.call.epsilon);
+}
+
 void norm_without_one(const RowRewrite& row) { norm_with_weight_plus(row, -1.0f); }
 
 void change_epsilon(const RowRewrite& row) {

@@ -23,7 +23,6 @@ class Surveyor final : public VerbHook {
             site.experts = call.stack->count;
         }
         if (call.vector != nullptr) site.weight = call.vector->id;
-        site.second_vector = call.vector2 != nullptr;
         site.factor = call.factor;
         site.route = call.route;
         site.routed = call.route ? call.x.width() : 0;

@@ -169,44 +169,41 @@ namespace {
 
 // The stages in the order in which models call their verbs (models/blocks.cpp, models/decoder.cpp); the several stages
 // of a verb are in the order of recorder.h.
-constexpr std::array kBeforeLayers = {std::string_view("embedding")};
-constexpr auto kInLayer = std::to_array<std::string_view>({"attention_norm",
-                                                           "query",
-                                                           "key",
-                                                           "value",
-                                                           "query_biased",
-                                                           "key_biased",
-                                                           "value_biased",
-                                                           "query_norm",
-                                                           "key_norm",
-                                                           "query_rope",
-                                                           "key_rope",
-                                                           "key_stored",
-                                                           "value_stored",
-                                                           "attention_scores",
-                                                           "attention",
-                                                           "attention_output",
-                                                           "attention_output_biased",
-                                                           "residual_after_attention",
-                                                           "ffn_norm",
-                                                           "gate",
-                                                           "up",
-                                                           "activation",
-                                                           "down",
-                                                           "router",
-                                                           "router_probabilities",
-                                                           "expert_weights",
-                                                           "routing_margin",
-                                                           "expert_ids",
-                                                           "expert_gate",
-                                                           "expert_up",
-                                                           "expert_activation",
-                                                           "expert_down",
-                                                           "expert_sum",
-                                                           "residual_after_ffn"});
-constexpr auto kAfterLayers =
-    std::to_array<std::string_view>({"final_rows", "output_norm", "logits", "sampler.penalised", "sampler.candidates",
-                                     "sampler.probabilities", "sampler.chosen"});
+constexpr auto kBeforeLayers = std::to_array<std::string_view>(
+    {"embedding", "embedding_scaled", "input_embedding", "input_embedding_scaled", "input_projection",
+     "input_projection_scaled", "input_norm", "input_sum", "input_sum_scaled"});
+// Latent attention turns its queries later than this list says, behind what it stores.
+// clang-format off
+constexpr auto kInLayer = std::to_array<std::string_view>({
+    "attention_norm", "attention_input", "query_down", "latent",
+    "query_down_norm", "query", "key", "value",
+    "query_biased", "key_biased", "value_biased", "query_norm",
+    "query_without_gate", "key_norm", "value_norm", "latent_norm",
+    "query_rope", "key_rope", "query_scaled", "delta_inputs",
+    "delta_gate", "delta_decay", "delta_beta", "delta_convolution",
+    "delta_norm", "delta_query_scaled", "delta_rule", "delta_output_norm",
+    "delta_gated", "state_inputs", "state_convolution", "state_space",
+    "state_gated", "state_norm", "key_stored", "value_stored",
+    "query_absorbed", "query_plain_rope", "attention_scores", "attention",
+    "attention_gated", "attention_values", "attention_output", "attention_output_biased",
+    "attention_post_norm", "attention_scaled", "residual_after_attention", "ffn_norm",
+    "ffn_input", "gate", "up", "gate_biased",
+    "up_biased", "activation", "down", "down_biased",
+    "dense_post_norm", "router_norm", "router_input", "expert_norm",
+    "router", "router_biased", "router_probabilities", "expert_weights",
+    "routing_margin", "expert_ids", "expert_latent", "expert_gate",
+    "expert_up", "expert_gate_biased", "expert_up_biased", "expert_activation",
+    "expert_down", "expert_down_biased", "expert_sum", "expert_sum_wide",
+    "shared_gate", "shared_up", "shared_gate_biased", "shared_up_biased",
+    "shared_activation", "shared_down", "shared_down_biased", "shared_expert_gate",
+    "shared_gated", "expert_sum_with_shared", "expert_post_norm", "dense_and_experts",
+    "ffn_post_norm", "ffn_scaled", "residual_after_ffn", "input_gate",
+    "input_gated", "input_branch", "input_post_norm", "residual_after_input",
+    "layer_scaled"});
+// clang-format on
+constexpr auto kAfterLayers = std::to_array<std::string_view>(
+    {"final_rows", "output_norm", "logits", "logits_scaled", "logits_capped", "sampler.penalised", "sampler.candidates",
+     "sampler.probabilities", "sampler.chosen"});
 
 template <class Names>
 std::optional<size_t> place_in(const Names& names, std::string_view name) {
