@@ -5,8 +5,9 @@
     record_transformers.py models/Qwen3-0.6B out.safetensors --tokens 785,6722,315,9625,374 --dtype float32
     record_transformers.py models/Qwen3-0.6B out.safetensors --tokens 1,2,3 --stages 'layer.3.*' logits --attention-scores
 
-Supported: what the engine supports, as transformers names it: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM,
-Qwen2ForCausalLM, Qwen3ForCausalLM, Qwen3MoeForCausalLM.  The folder is read from disk, nothing is fetched.
+Supported, as transformers names them: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM,
+Qwen3ForCausalLM, Qwen3MoeForCausalLM.  The engine has more architectures; of those, tests/data/goldens_hf holds the logits.
+The folder is read from disk, nothing is fetched.
 
 The file is SafeTensors (NumPy and PyTorch open it): one tensor a stage, [positions, ...], under the names that models of this
 project use ("layer.0.query_rope", "logits"); the metadata holds the tokens, the stages in forward order, and the
