@@ -1,6 +1,6 @@
 // The hyper-parameters of a checkpoint under our own words, however its dialect spells them. One table per dialect maps
-// words to keys (hyperparameter_tables.cpp). It reads numbers and refuses those out of range. read_config.h knows what an
-// architecture needs and how numbers follow from each other.
+// words to keys (hyperparameter_tables.cpp). It reads numbers and refuses those out of range. read_config.h knows what
+// an architecture needs and how numbers follow from each other.
 #pragma once
 
 #include <optional>
