@@ -172,7 +172,7 @@ namespace {
 constexpr auto kBeforeLayers = std::to_array<std::string_view>(
     {"embedding", "embedding_scaled", "input_embedding", "input_embedding_scaled", "input_projection",
      "input_projection_scaled", "input_norm", "input_sum", "input_sum_scaled"});
-// Latent attention turns its queries later than this list says, behind what it stores.
+// Latent attention turns its queries later than this list says, behind what it stores; Hunyuan normalises behind rope.
 // clang-format off
 constexpr auto kInLayer = std::to_array<std::string_view>({
     "attention_norm", "attention_input", "query_down", "latent",

@@ -27,10 +27,14 @@ TEST(StageOrder, IsThatOfThePassOfEveryArchitecture) {
             std::any_of(sites->begin(), sites->end(), [](const VerbSite& site) { return site.key.name == "latent"; });
         // Latent attention turns its queries behind what it stores, and may project them before its latent vector.
         const std::set<std::string> moved = {"query", "query_absorbed", "query_plain_rope", "query_rope"};
+        // Hunyuan normalises queries and keys behind rope.
+        const bool late_norms = entry.path().filename().string().starts_with("hunyuan");
+        const std::set<std::string> norms = {"query_norm", "key_norm"};
         std::vector<std::string> expected;
         std::vector<StageRecord> records;
         for (const VerbSite& site : *sites) {
-            if (site.verb == Verb::store_kv || site.verb == Verb::route || (latent && moved.contains(site.key.name)))
+            if (site.verb == Verb::store_kv || site.verb == Verb::route || (latent && moved.contains(site.key.name)) ||
+                (late_norms && norms.contains(site.key.name)))
                 continue;
             expected.push_back(to_string(site.key));
             records.push_back({.key = site.key});
@@ -38,7 +42,11 @@ TEST(StageOrder, IsThatOfThePassOfEveryArchitecture) {
         std::reverse(records.begin(), records.end());
         sort_by_names(records);
         for (size_t i = 0; i < records.size(); ++i)
-            ASSERT_EQ(to_string(records[i].key), expected[i]) << entry.path().filename();
+            if (to_string(records[i].key) != expected[i]) {
+                ADD_FAILURE() << to_string(records[i].key) << " in place of " << expected[i] << " in "
+                              << entry.path().filename();
+                break;
+            }
         ++models;
         stages += std::ssize(records);
     }
