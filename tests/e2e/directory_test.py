@@ -138,7 +138,8 @@ def check_sources(invar, folder):
     # A template in a file of its own goes before the one in tokenizer_config.json.
     (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }}{% endfor %}")
     text = invar.json("inspect", folder, "--json")["text"]
-    assert text["chat_template"] == {"taken_from": f"{folder}/chat_template.jinja", "bytes": 62, "variables": ["messages"]}, text
+    assert text["chat_template"] == {"taken_from": f"{folder}/chat_template.jinja", "bytes": 62, "variables": ["messages"],
+                                     "answers": "reasoning between <think> and </think>"}, text
 
 
 def test(invar, arguments):
