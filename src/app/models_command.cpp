@@ -42,7 +42,7 @@ int print_support(bool as_json) {
     }
     std::string text = "Architectures\n";
     for (const Json& one : support["architectures"]) {
-        text += fmt::format("  {:<12} {}\n", one["name"].get<std::string>(), one["summary"].get<std::string>());
+        text += fmt::format("  {:<13} {}\n", one["name"].get<std::string>(), one["summary"].get<std::string>());
     }
     text += "\nWeight formats (bits per weight)\n";
     for (const Json& one : support["formats"]) {
