@@ -139,7 +139,7 @@ def compare(binary, model, short):
         print(score.row(name))
     ours, theirs = scores.values()
     if short:
-        check(np.mean(ours.divergences) < 0.01 and np.mean(ours.agreements) > 0.95, "invar and llama.cpp disagree")
+        check(np.mean(ours.divergences) < 0.1 and np.mean(ours.agreements) > 0.85, "invar and llama.cpp disagree")
         return
     check(np.mean(ours.divergences) <= np.mean(theirs.divergences), "llama.cpp is closer to float64 than invar")
 
