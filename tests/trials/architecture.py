@@ -70,7 +70,7 @@ class ToyModel final : public Model {
         }
         if (wanted == 0) return logits;
         ops.gather_rows({-1, "final_rows"}, residual, batch.logits_rows, last);
-        ops.rms_norm({-1, "output_norm"}, last, weights_.decoder.output_norm, config_.norm_epsilon, last);
+        ops.rms_norm({-1, "output_norm"}, last, *weights_.decoder.output_norm.weight, config_.norm_epsilon, last);
         ops.linear({-1, "logits"}, weights_.decoder.head, last, logits);
         return logits;
     }
@@ -90,7 +90,7 @@ Result<double> local_rope_base(const Checkpoint& checkpoint) {
 }
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
-    TRY_ASSIGN(ModelConfig config, read_dense_config(checkpoint, "toyar"));
+    TRY_ASSIGN(ModelConfig config, read_dense_config(checkpoint, {.architecture = "toyar"}));
     config.ropes.push_back(config.ropes[0]);
     TRY_ASSIGN(config.ropes[1].base, local_rope_base(checkpoint));
     TRY(validate(config.ropes[1]));
