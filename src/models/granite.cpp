@@ -3,28 +3,13 @@
 // (in place of 1 / sqrt(head width)); the logits are divided by a number. Each is rounded to binary32 when it is read,
 // because GGUF files hold it so; the division is a multiplication by the reciprocal of that number, rounded once. The
 // mixture ranks by logits and weighs by the softmax of the chosen ones. Its experts are stacked, gate above up.
-#include "files/printable.h"
 #include "models/architectures.h"
 #include "models/decoder.h"
+#include "models/granite_config.h"
 #include "models/read_config.h"
 
 namespace invar {
 namespace {
-
-// Whether positions are rotated: "nope" in config.json, an untrained rope in GGUF.
-Result<bool> has_rope(const Hyperparameters& keys) {
-    if (is_gguf(keys)) return keys.boolean_or("rope trained", true);
-    if (!keys.has("kind of positions")) return true;
-    TRY_ASSIGN(const std::string kind, keys.text("kind of positions"));
-    if (kind == "rope" || kind == "nope") return kind == "rope";
-    return fail(ErrorKind::unsupported, "{}: {} is '{}', but only rope and nope are supported for this architecture",
-                keys.file(), keys.spell("kind of positions"), printable(kind));
-}
-
-Result<float> multiplier(const Hyperparameters& keys, std::string_view word) {
-    TRY_ASSIGN(const double value, keys.positive_or(word, 1.0));
-    return static_cast<float>(value);
-}
 
 Result<ModelConfig> read_granite(const Checkpoint& checkpoint, std::string_view architecture) {
     TRY_ASSIGN(ModelConfig config,
@@ -32,12 +17,9 @@ Result<ModelConfig> read_granite(const Checkpoint& checkpoint, std::string_view 
                                                 .computes = {"embedding_multiplier", "residual_multiplier",
                                                              "attention_multiplier", "logits_scaling"}}));
     const Hyperparameters keys(checkpoint);
-    TRY_ASSIGN(config.embedding_scale, multiplier(keys, "embedding scale"));
-    TRY_ASSIGN(config.residual_scale, multiplier(keys, "residual scale"));
-    TRY_ASSIGN(const float divisor, multiplier(keys, "logit divisor"));
-    config.logit_scale = static_cast<float>(1.0 / static_cast<double>(divisor));
+    TRY(read_granite_multipliers(keys, config));
     TRY_ASSIGN(const double score_scale, keys.positive("score scale"));
-    TRY_ASSIGN(const bool rope, has_rope(keys));
+    TRY_ASSIGN(const bool rope, granite_has_rope(keys, true));
     for (LayerSpec& layer : config.layers) {
         auto& attention = std::get<AttentionGeometry>(layer.mixer);
         attention.scale = static_cast<float>(score_scale);

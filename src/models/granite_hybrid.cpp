@@ -14,6 +14,7 @@
 #include "files/printable.h"
 #include "models/architectures.h"
 #include "models/decoder.h"
+#include "models/granite_config.h"
 #include "models/read_config.h"
 #include "models/state_space_config.h"
 
@@ -28,11 +29,7 @@ Result<std::vector<bool>> read_recurrent_layers(const Hyperparameters& keys, siz
         for (const int64_t heads : kv_heads) recurrent.push_back(heads == 0);
         return recurrent;
     }
-    TRY_ASSIGN(const std::vector<std::string> kinds, keys.texts("kinds of blocks"));
-    if (kinds.size() != layers) {
-        return fail("{}: {} names the kinds of {} layers, but the model has {}", keys.file(),
-                    keys.spell("kinds of blocks"), kinds.size(), layers);
-    }
+    TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("kinds of blocks", layers));
     for (const std::string& kind : kinds) {
         const bool mamba = kind == "mamba" || kind == "linear_attention";
         if (!mamba && kind != "attention" && kind != "full_attention") {
@@ -44,15 +41,6 @@ Result<std::vector<bool>> read_recurrent_layers(const Hyperparameters& keys, siz
         recurrent.push_back(mamba);
     }
     return recurrent;
-}
-
-Result<bool> has_rope(const Hyperparameters& keys) {
-    if (is_gguf(keys)) return keys.boolean_or("rope trained", true);
-    if (!keys.has("kind of positions")) return false;
-    TRY_ASSIGN(const std::string kind, keys.text("kind of positions"));
-    if (kind == "rope" || kind == "nope") return kind == "rope";
-    return fail(ErrorKind::unsupported, "{}: {} is '{}', but only rope and nope are supported for this architecture",
-                keys.file(), keys.spell("kind of positions"), printable(kind));
 }
 
 // The attention of one layer; all that attend are equal.
@@ -81,7 +69,7 @@ Result<AttentionGeometry> read_attention(const Hyperparameters& keys, size_t lay
     TRY_ASSIGN(const int64_t value_width, read_head_width(keys, "value width", "attn_v.weight",
                                                           "self_attn.v_proj.weight", kv_heads, config.notes, 0, first));
     TRY_ASSIGN(const double scale, keys.positive("score scale"));
-    TRY_ASSIGN(const bool rotated, has_rope(keys));
+    TRY_ASSIGN(const bool rotated, granite_has_rope(keys, false));
     if (rotated) {
         TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config));
         config.ropes.push_back(rope);
@@ -119,16 +107,8 @@ Result<decltype(LayerSpec::ffn)> read_feed_forward(const Hyperparameters& keys) 
     return *mixture;
 }
 
-Result<float> multiplier(const Hyperparameters& keys, std::string_view word) {
-    TRY_ASSIGN(const double value, keys.positive_or(word, 1.0));
-    return static_cast<float>(value);
-}
-
 Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
-    TRY_ASSIGN(config.embedding_scale, multiplier(keys, "embedding scale"));
-    TRY_ASSIGN(config.residual_scale, multiplier(keys, "residual scale"));
-    TRY_ASSIGN(const float divisor, multiplier(keys, "logit divisor"));
-    config.logit_scale = static_cast<float>(1.0 / static_cast<double>(divisor));
+    TRY(read_granite_multipliers(keys, config));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
     const auto layers = static_cast<size_t>(count);
     TRY_ASSIGN(const std::vector<bool> recurrent, read_recurrent_layers(keys, layers));

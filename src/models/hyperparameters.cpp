@@ -284,6 +284,12 @@ Result<std::vector<std::string>> Hyperparameters::texts(std::string_view word) c
     return all;
 }
 
+Result<std::vector<std::string>> Hyperparameters::kinds_of_layers(std::string_view word, size_t layers) const {
+    TRY_ASSIGN(std::vector<std::string> kinds, texts(word));
+    if (kinds.size() == layers) return kinds;
+    return fail("{}: {} names the kinds of {} layers, but the model has {}", file(), spell(word), kinds.size(), layers);
+}
+
 Result<bool> Hyperparameters::boolean_or(std::string_view word, bool otherwise) const {
     if (!has(word)) return otherwise;
     if (checkpoint_.dialect() == Dialect::gguf) return checkpoint_.metadata().boolean(key(word));

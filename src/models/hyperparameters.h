@@ -35,6 +35,8 @@ class Hyperparameters {
     Result<std::string> text(std::string_view word) const;
     // Of a directory's config only.
     Result<std::vector<std::string>> texts(std::string_view word) const;
+    // The same with one text for each layer, which names its kind.
+    Result<std::vector<std::string>> kinds_of_layers(std::string_view word, size_t layers) const;
     Result<bool> boolean_or(std::string_view word, bool otherwise) const;
     bool is_list(std::string_view word) const;
     Result<std::vector<bool>> booleans(std::string_view word) const;  // of a GGUF file only

@@ -14,6 +14,7 @@
 #include "models/architectures.h"
 #include "models/decoder.h"
 #include "models/read_config.h"
+#include "models/read_mixture.h"
 #include "models/tensor_names.h"
 
 namespace invar {
@@ -25,11 +26,7 @@ constexpr float kInnerEpsilon = 1e-6f;  // of the norms of queries and keys of a
 
 // Whether each layer is a delta net, as config.json's layer_types say.
 Result<std::vector<bool>> kinds_of_layers(const Hyperparameters& keys, size_t layers) {
-    TRY_ASSIGN(const std::vector<std::string> kinds, keys.texts("layer kinds"));
-    if (kinds.size() != layers) {
-        return fail("{}: {} names the kinds of {} layers, but the model has {}", keys.file(), keys.spell("layer kinds"),
-                    kinds.size(), layers);
-    }
+    TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("layer kinds", layers));
     std::vector<bool> recurrent;
     for (const std::string& kind : kinds) {
         if (kind != "linear_attention" && kind != "full_attention") {
@@ -133,16 +130,6 @@ Result<AttentionGeometry> read_attention(const Hyperparameters& keys, size_t lay
                              .rope = 0,
                              .scale = 1.0f / std::sqrt(static_cast<float>(key_width)),
                              .gated = true};
-}
-
-// Layers that predict further tokens are counted in GGUF files.
-Result<size_t> read_layer_count(const Hyperparameters& keys, ModelConfig& config) {
-    TRY_ASSIGN(const int64_t all, keys.integer("layers", 1, kMaximumLayers));
-    if (!keys.has("further layers")) return static_cast<size_t>(all);
-    TRY_ASSIGN(const int64_t predicting, keys.integer("further layers", 0, all - 1));
-    leave_out_layers(config, keys.checkpoint(), all - predicting, predicting,
-                     "a layer that predicts further tokens, which is not computed");
-    return static_cast<size_t>(all - predicting);
 }
 
 Result<void> read_layers(const Hyperparameters& keys, QwenFamily family, ModelConfig& config) {

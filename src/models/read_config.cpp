@@ -202,11 +202,7 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
 Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
     std::vector<bool> sliding;
     if (!keys.has("layer kinds")) return sliding;
-    TRY_ASSIGN(const std::vector<std::string> kinds, keys.texts("layer kinds"));
-    if (kinds.size() != layers) {
-        return fail("{}: {} names the kinds of {} layers, but the model has {}", keys.file(), keys.spell("layer kinds"),
-                    kinds.size(), layers);
-    }
+    TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("layer kinds", layers));
     for (const std::string& kind : kinds) {
         if (kind != "full_attention" && kind != "sliding_attention") {
             return fail(ErrorKind::unsupported,

@@ -41,9 +41,8 @@ Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys,
     }
     // GGUF files seldom have a key for this. transformers does not renormalise unless config.json says so, except for
     // the families whose rules say otherwise and for Mixtral, which always does.
-    const bool is_gguf = keys.checkpoint().dialect() == Dialect::gguf;
     TRY_ASSIGN(mixture.route.renormalise,
-               keys.boolean_or("renormalise", rules.renormalised.value_or(is_gguf || !keys.has("expert width"))));
+               keys.boolean_or("renormalise", rules.renormalised.value_or(is_gguf(keys) || !keys.has("expert width"))));
     return std::optional<MixtureGeometry>(mixture);
 }
 

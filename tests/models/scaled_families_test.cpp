@@ -5,38 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
-#include "base/json.h"
 #include "models/architecture.h"
+#include "models/edited_golden.h"
 #include "models/long_rope.h"
 #include "models/tiny_model.h"
 
 namespace invar {
 namespace {
-
-const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
-
-Result<ModelConfig> config_at(const std::filesystem::path& path) {
-    TRY_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(path));
-    TRY_ASSIGN(const Architecture* architecture, find_architecture(checkpoint));
-    return architecture->read_config(checkpoint);
-}
-
-// Of a golden directory with some keys of its config.json changed, or removed by null.
-Result<ModelConfig> config_with(const std::string& name, const char* changes) {
-    const std::filesystem::path copy =
-        std::filesystem::temp_directory_path() / ("invar_test_" + std::to_string(getpid()) + "_" + name);
-    std::filesystem::remove_all(copy);
-    std::filesystem::copy(kFolder / name, copy);
-    Json config = Json::parse(std::ifstream(copy / "config.json"));
-    config.merge_patch(Json::parse(changes));
-    std::filesystem::remove(copy / "config.json");
-    std::ofstream(copy / "config.json") << config;
-    Result<ModelConfig> read = config_at(copy);
-    std::filesystem::remove_all(copy);
-    return read;
-}
 
 std::string error_with(const std::string& name, const char* changes) {
     const auto config = config_with(name, changes);
