@@ -293,20 +293,19 @@ struct CpuOps::RowVerbs {
         cpu.pool_.parallel_for(
             batch.size(), cpu.rows_for_a_thread(table.columns), [&](int64_t first, int64_t last, int worker) {
                 for (int64_t row = first; row < last; ++row) {
-                    const int64_t token = batch.rows[static_cast<size_t>(row)].token;
-                    CHECK(token >= 0 && token < table.rows,
-                          "tokens were checked against the vocabulary before the pass");
-                    const std::byte* stored = table.data + token * row_bytes;
+                    const int64_t from = call.row_of_table(batch.rows[static_cast<size_t>(row)]);
+                    CHECK(from >= 0 && from < table.rows, "tokens and positions were checked before the pass");
+                    const std::byte* stored = table.data + from * row_bytes;
                     if (table.form == StoredForm::rows4) {
                         std::byte* place = unpacked + worker * worker_bytes;
-                        unpack_row(*table.format, table.data, table.rows, table.columns, token, place);
+                        unpack_row(*table.format, table.data, table.rows, table.columns, from, place);
                         stored = place;
                     }
                     float* decoded = out.host_row(row);
                     table.format->decode(stored, table.columns, decoded);
                     if (table.scale != 1.0f) cpu.row_kernels_.scale(decoded, table.scale, table.columns);
                     if (table.row_scales != nullptr)
-                        cpu.row_kernels_.scale(decoded, table.row_scales[token], table.columns);
+                        cpu.row_kernels_.scale(decoded, table.row_scales[from], table.columns);
                     cpu.inspect(worker, 0, row, 0, decoded, table.columns);
                 }
             });

@@ -297,12 +297,19 @@ struct CudaOps::RowVerbs {
         const Tensor out = call.out;
         CHECK(table.form == StoredForm::device_lanes, "matrices of a device are packed for it");
         if (cuda.settings_.measuring) return;
+        for (const BatchRow& row : batch.rows) {
+            const int64_t from = call.row_of_table(row);
+            CHECK(from >= 0 && from < table.rows, "tokens and positions were checked before the pass");
+        }
         cuda.bring_batch(batch);
+        const Control& control = *cuda.control_;
+        const bool by_token = call.table_row == TableRow::token;
         const EmbedArgs args{.weights = simt::global(reinterpret_cast<const uint8_t*>(table.data), table.bytes),
                              .rows = table.rows,
                              .columns = table.columns,
                              .scales = result_scales(table),
-                             .tokens = cuda.control_->tokens.constant(),
+                             .from = (by_token ? control.tokens : control.positions).constant(),
+                             .first = call.table_row == TableRow::first ? 1 : 0,
                              .out = rows_of(out),
                              .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
         const simt::Grid grid{.x = static_cast<int>(records_of(table.columns)),

@@ -142,13 +142,15 @@ SIMT_KERNEL(kPartThreads) gather_kernel(GatherArgs args) {
     inspect(args.inspector, row, i, value);
 }
 
-// ---- embeddings: weight() of the format for every column of the token's row. Grid: (records, rows), 256 threads.
+// ---- embeddings: weight() of the format for every column of a row's row of the table. Grid: (records, rows), 256
+// threads.
 
 struct EmbedArgs {
     Global<const uint8_t> weights;
     int64_t rows = 0, columns = 0;
     ResultScales scales;
-    Global<const int32_t> tokens;
+    Global<const int32_t> from;  // the row of the table for each row: its token or its position
+    int first = 0;               // 1: row 0 for every row
     Rows out;
     Inspector inspector;
 };
@@ -185,11 +187,11 @@ embed_kernel(EmbedArgs args) {
     const int64_t record = simt::block_index(), row = simt::block_index_y();
     const int64_t column = record * kRecordColumns + simt::thread_index();
     if (column >= args.columns) return;
-    const int32_t token = args.tokens[row];
+    const int32_t from = args.first != 0 ? 0 : args.from[row];
     const int64_t bytes = group_bytes(weight_layout(kId), records_of(args.columns));
     const float value =
-        weight_at<kId>(args.weights + token / kGroupRows * bytes, token % kGroupRows, record, simt::thread_index());
-    const float result = scaled(args.scales, 0, token, args.rows, value);
+        weight_at<kId>(args.weights + from / kGroupRows * bytes, from % kGroupRows, record, simt::thread_index());
+    const float result = scaled(args.scales, 0, from, args.rows, value);
     args.out.row(row)[column] = result;
     inspect(args.inspector, row, column, result);
 }

@@ -36,7 +36,10 @@
     EACH(kHunyuanMoeArchitecture)    \
     EACH(kMiniMaxM2Architecture)     \
     EACH(kCohere2Architecture)       \
-    EACH(kStarcoder2Architecture)
+    EACH(kStarcoder2Architecture)    \
+    EACH(kGpt2Architecture)          \
+    EACH(kGptNeoxArchitecture)       \
+    EACH(kFalconArchitecture)
 
 namespace invar {
 

@@ -10,6 +10,26 @@
 
 namespace invar {
 
+// Which rows of one tensor with queries, keys and values are each of them: all queries and then all keys and values, or
+// those of one KV head after those of the other.
+struct FusedRows {
+    RowOrder query, key, value;
+
+    FusedRows(const AttentionGeometry& spec, bool by_group) {
+        const int64_t key_rows = spec.key_width, value_rows = spec.value_width;
+        const int64_t query_rows = int64_t{spec.heads} / spec.kv_heads * key_rows * (spec.gated ? 2 : 1);
+        if (!by_group) {
+            key.first = spec.kv_heads * query_rows;
+            value.first = key.first + spec.kv_heads * key_rows;
+            return;
+        }
+        const int64_t group = query_rows + key_rows + value_rows;
+        query.groups = {spec.kv_heads, group, {query_rows}};
+        key = {.first = query_rows, .groups = {spec.kv_heads, group, {key_rows}}};
+        value = {.first = query_rows + key_rows, .groups = {spec.kv_heads, group, {value_rows}}};
+    }
+};
+
 template <class Visitor>
 void visit_attention_vectors(Visitor& visit, const ModelConfig& config, const AttentionGeometry& spec,
                              const DecoderTraits& traits, const RowOrder& turned, AttentionWeights& weights) {
@@ -18,11 +38,24 @@ void visit_attention_vectors(Visitor& visit, const ModelConfig& config, const At
     const int64_t key = int64_t{spec.kv_heads} * spec.key_width, value = int64_t{spec.kv_heads} * spec.value_width;
     const Need biases = traits.attention_biases ? Need::wanted : Need::if_present;
     const bool own_keys = spec.shares < 0;
-    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", names.query_bias}, query, {biases, {turned}, {}});
+    const FusedRows in_turn(spec, false), in_file(spec, traits.fused_by_group);
+    const auto bias = [&](RowOrder order, const RowOrder& fused, const RowOrder& fused_in_file) {
+        VectorOptions options{biases, {order}, {}};
+        order.first = fused.first;
+        options.others.push_back({Dialect::gguf, "attn_qkv.bias", {.order = order}});
+        if (!names.fused_bias.empty())
+            options.others.push_back({Dialect::hugging_face, names.fused_bias, {.order = fused_in_file}});
+        return options;
+    };
+    visit.vector(weights.query_bias, {"query_bias", "attn_q.bias", names.query_bias}, query,
+                 bias(turned, in_turn.query, in_file.query));
     if (own_keys) {
-        visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", names.key_bias}, key, {biases, {turned}, {}});
-        if (!spec.values_are_keys)
-            visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", names.value_bias}, value, {biases, {}, {}});
+        visit.vector(weights.key_bias, {"key_bias", "attn_k.bias", names.key_bias}, key,
+                     bias(turned, in_turn.key, in_file.key));
+        if (!spec.values_are_keys) {
+            visit.vector(weights.value_bias, {"value_bias", "attn_v.bias", names.value_bias}, value,
+                         bias({}, in_turn.value, in_file.value));
+        }
     }
     visit.vector(weights.output_bias, {"attention_output_bias", "attn_output.bias", names.output_bias}, config.width,
                  {traits.output_biases ? Need::wanted : Need::if_present, {}, {}});
@@ -49,25 +82,31 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const AttentionGeome
         turned.rotary_width =
             spec.rope >= 0 ? config.ropes[static_cast<size_t>(spec.rope)].rotary_width : spec.key_width;
     }
-    const auto fused = [&](RowOrder order, int64_t first, int head_width) {
-        return MatrixOptions{.gguf = {.order = order},
-                             .gguf_fused = "attn_qkv.weight",
-                             .hugging_face_fused = names.fused,
-                             .fused_row = first,
-                             .head_width = head_width};
+    const HeldAs plain{.transposed = traits.stored_by_column ? Transposed::yes : Transposed::no};
+    const FusedRows in_turn(spec, false), in_file(spec, traits.fused_by_group);
+    const auto fused = [&](const RowOrder& order, const RowOrder& rows, const RowOrder& rows_in_file, int head_width) {
+        MatrixOptions options{.gguf = {.order = order},
+                              .hugging_face = plain,
+                              .gguf_fused = "attn_qkv.weight",
+                              .fused_row = rows.first,
+                              .head_width = head_width};
+        HeldAs part = plain;
+        part.order = rows_in_file;
+        options.others.push_back({Dialect::hugging_face, names.fused, part});
+        return options;
     };
     visit.matrix(weights.query, {"query", "attn_q.weight", names.query}, query, config.width,
-                 fused(turned, 0, spec.key_width));
+                 fused(turned, in_turn.query, in_file.query, spec.key_width));
     if (spec.shares < 0) {
         visit.matrix(weights.key, {"key", "attn_k.weight", names.key}, key, config.width,
-                     fused(turned, query, spec.key_width));
+                     fused(turned, in_turn.key, in_file.key, spec.key_width));
         if (!spec.values_are_keys) {
             visit.matrix(weights.value, {"value", "attn_v.weight", names.value}, value, config.width,
-                         fused({}, query + key, spec.value_width));
+                         fused({}, in_turn.value, in_file.value, spec.value_width));
         }
     }
     visit.matrix(weights.output, {"attention_output", "attn_output.weight", names.output}, config.width,
-                 int64_t{spec.heads} * spec.value_width, {});
+                 int64_t{spec.heads} * spec.value_width, {.hugging_face = plain});
     visit_attention_vectors(visit, config, spec, traits, turned, weights);
 }
 

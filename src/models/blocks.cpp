@@ -110,6 +110,18 @@ DecoderScratch take_scratch(Ops& ops, const ModelConfig& config, int64_t rows) {
     return scratch;
 }
 
+void add_input_tables(Ops& ops, const ModelConfig& config, const InputTables& tables, const Batch& batch, Tensor room,
+                      Tensor residual) {
+    if (config.token_types > 0) {
+        ops.embed({-1, "token_type"}, tables.types, batch, room, TableRow::first);
+        ops.add({-1, "embedding_with_type"}, residual, room);
+    }
+    if (config.position_rows > 0) {
+        ops.embed({-1, "position"}, tables.positions, batch, room, TableRow::position);
+        ops.add({-1, "embedding_with_position"}, residual, room);
+    }
+}
+
 void run_norm(const LayerCall& call, std::string_view stage, Tensor x, const StreamNorm& norm, Tensor y) {
     const float epsilon = call.layer < 0 ? call.config.norm_epsilon : call.spec().norm_epsilon;
     if (!call.config.layer_norms) return call.ops.rms_norm({call.layer, stage}, x, *norm.weight, epsilon, y);
@@ -140,9 +152,10 @@ void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor res
 void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
     const DecoderScratch& scratch = call.scratch;
     const LayerSpec& layer = call.spec();
-    if (weights.ffn_norm.weight) {
+    // A parallel part reads a norm of the layer's input, which mixer_block() has left.
+    if (!call.config.parallel && weights.ffn_norm.weight) {
         run_norm(call, "ffn_norm", residual, weights.ffn_norm, scratch.normed);
-    } else if (!call.config.parallel) {  // else it reads what the mixer has read
+    } else if (!call.config.parallel) {
         call.ops.copy({call.layer, "ffn_input"}, residual, scratch.normed);
     }
     if (const DenseGeometry* dense = layer.dense()) {
@@ -157,6 +170,8 @@ void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor resid
 void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
     if (!call.spec().has_mixer()) return;
     mixer_branch(call, weights, residual);
+    if (call.config.parallel && weights.ffn_norm.weight)
+        run_norm(call, "ffn_norm", residual, weights.ffn_norm, call.scratch.normed);
     add_branch(call, "attention_scaled", "residual_after_attention", residual);
 }
 

@@ -63,6 +63,11 @@ struct StreamNorm {
     std::optional<WeightVector> weight, bias;
 };
 
+// Added to the embeddings where the config has them: ModelConfig::token_types, position_rows.
+struct InputTables {
+    WeightMatrix types, positions;
+};
+
 struct DecoderLayer {
     StreamNorm mixer_norm, mixer_post_norm;  // in front of and behind the branch
     std::variant<AttentionWeights, LatentWeights, DeltaWeights, StateSpaceWeights, NoBranch> mixer;
@@ -99,6 +104,10 @@ struct LayerCall {
 
     const LayerSpec& spec() const { return config.layers[static_cast<size_t>(layer)]; }
 };
+
+// residual += the vector of the first token type, then that of the row's position; `room` is overwritten.
+void add_input_tables(Ops& ops, const ModelConfig& config, const InputTables& tables, const Batch& batch, Tensor room,
+                      Tensor residual);
 
 // y = the norm of x; RMSNorm or, where config.layer_norms, LayerNorm.
 void run_norm(const LayerCall& call, std::string_view stage, Tensor x, const StreamNorm& norm, Tensor y);

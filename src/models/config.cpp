@@ -166,6 +166,8 @@ void visit_config(const ModelConfig& config, const Visit& visit) {
     visit("the kind of norms", config.layer_norms ? "LayerNorm" : "RMSNorm");
     visit("parallel branches", config.parallel);
     visit("the scale of embeddings", config.embedding_scale);
+    visit("learned positions", config.position_rows);
+    visit("token types", config.token_types);
     visit("the scale of branches", config.residual_scale);
     visit("the scale of logits", config.logit_scale);
     visit("the soft cap of logits", config.logit_softcap);

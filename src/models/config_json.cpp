@@ -52,6 +52,9 @@ const std::vector<NeutralValue>& neutral_values() {
         {"use_bidirectional_attention", false},
         {"alibi", false},
         {"use_logn_attn", false},
+        {"scale_attn_weights", true},
+        {"scale_attn_by_inverse_layer_idx", false},
+        {"add_cross_attention", false},
         // Rope
         {"partial_rotary_factor", 1},
         {"rotary_pct", 1},
@@ -125,6 +128,9 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"minimax_m2", "MiniMaxM2"},
     {"cohere2", "Cohere2"},
     {"starcoder2", "Starcoder2"},
+    {"gpt2", "GPT2"},
+    {"gpt_neox", "GPTNeoX"},
+    {"falcon", "Falcon"},
 };
 
 std::string shown(const Json& value) {

@@ -24,6 +24,7 @@ class Decoder final : public Model {
 
         ops.embed({-1, "embedding"}, weights_.embedding, batch, residual);
         if (config_.embedding_scale != 1) ops.scale({-1, "embedding_scaled"}, residual, config_.embedding_scale);
+        add_input_tables(ops, config_, weights_.input_tables, batch, scratch.branch, residual);
         for (int layer = 0; layer < static_cast<int>(weights_.layers.size()); ++layer) {
             const DecoderLayer& weights = weights_.layers[static_cast<size_t>(layer)];
             const LayerCall call{ops, config_, ropes_, layer, batch, cache, scratch};

@@ -32,6 +32,12 @@ struct StreamNormNames {
                         {"output_norm_bias", "output_norm.bias", "norm.bias"}};
 };
 
+// Tables whose rows are added to the embeddings. A family has them if its config says so.
+struct InputTableNames {
+    WeightNames types = {"token_types", "token_types.weight", "embeddings.token_type_embeddings.weight"};
+    WeightNames positions = {"positions", "position_embd.weight", "wpe.weight"};
+};
+
 // The names in which Hugging Face's files hold attention; those of GGUF are the same for all families.
 struct AttentionNames {
     std::string_view query = "self_attn.q_proj.weight", key = "self_attn.k_proj.weight";
@@ -41,6 +47,7 @@ struct AttentionNames {
     std::string_view value_bias = "self_attn.v_proj.bias", output_bias = "self_attn.o_proj.bias";
     std::string_view query_norm = "self_attn.q_norm.weight", key_norm = "self_attn.k_norm.weight";
     std::string_view sinks = "self_attn.sinks";
+    std::string_view fused_bias = {};  // the biases of `fused`
 };
 
 // Of Mamba 2.
@@ -79,10 +86,14 @@ struct MixtureNames {
 struct DecoderTraits {
     bool attention_biases = false;        // query, key and value biases are wanted; else they are taken where they are
     bool output_biases = false;           // attention's output bias likewise
+    bool other_biases = false;            // biases of norms and of dense parts likewise
     bool head_norms = false;              // norms of each head's query and key are wanted
     bool whole_norms = false;             // norms of all heads' queries and keys together are wanted
     bool norms_less_one = false;          // Hugging Face's files hold the weights of norms less one
     bool gguf_rope_neighbours = false;    // GGUF files store query and key rows so that rope's pairs are neighbours
+    bool fused_by_group = false;          // Hugging Face's fused tensor has the queries of a KV head, its key and its
+                                          // value, one KV head after the other
+    bool stored_by_column = false;        // Hugging Face's files hold the matrices of layers transposed, as GPT-2 does
     bool delta_fused = false;             // the projections of a gated delta net are one tensor, ordered by key head
     bool experts_interleaved = false;     // Hugging Face's files interleave the rows of gate and up, as gpt-oss does
     bool expert_biases = false;           // experts and their router have biases
@@ -90,6 +101,7 @@ struct DecoderTraits {
     bool softmax_selection_bias = false;  // a router with softmax has it, too, held as a matrix of one row: ERNIE
     WeightNames expert_factors = {};      // a factor for each expert's result (HeldAs::factors)
     StreamNormNames norms = {};
+    InputTableNames input_tables = {};
     AttentionNames attention = {};
     StateSpaceNames state_space = {};
     DenseNames dense = {};

@@ -15,6 +15,7 @@ namespace invar {
 
 struct DecoderWeights {
     WeightMatrix embedding, head;
+    InputTables input_tables;
     StreamNorm output_norm;
     std::vector<DecoderLayer> layers;
 };
@@ -24,7 +25,16 @@ void visit_stream_norm(Visitor& visit, const ModelConfig& config, const NormName
                        StreamNorm& norm) {
     if (names.weight.role.empty()) return;
     visit.vector(norm.weight, names.weight, config.width, norm_options(traits));
-    if (config.layer_norms) visit.vector(norm.bias, names.bias, config.width, {Need::if_present, {}, {}});
+    const Need biases = traits.other_biases ? Need::wanted : Need::if_present;
+    if (config.layer_norms) visit.vector(norm.bias, names.bias, config.width, {biases, {}, {}});
+}
+
+template <class Visitor>
+void visit_input_tables(Visitor& visit, const ModelConfig& config, const InputTableNames& names, InputTables& tables) {
+    const MatrixOptions looked_up{.use = MatrixOptions::Use::table};
+    if (config.token_types > 0) visit.matrix(tables.types, names.types, config.token_types, config.width, looked_up);
+    if (config.position_rows > 0)
+        visit.matrix(tables.positions, names.positions, config.position_rows, config.width, looked_up);
 }
 
 // The value heads of Qwen3.5 are kept as GGUF files have them: head h reads key head h mod key heads. In Hugging Face's
@@ -122,29 +132,33 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const StateSpaceGeom
 }
 
 template <class Visitor>
-void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DenseNames& names,
-                 DenseFfn& weights) {
+void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits& traits,
+                 const DenseNames& names, DenseFfn& weights) {
+    const HeldAs plain{.transposed = traits.stored_by_column ? Transposed::yes : Transposed::no};
     const auto fused = [&](int64_t first) {
-        return MatrixOptions{
-            .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
+        return MatrixOptions{.hugging_face = plain,
+                             .gguf_fused = names.gguf_fused,
+                             .hugging_face_fused = names.hugging_face_fused,
+                             .fused_row = first};
     };
     if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
-    MatrixOptions up;
+    MatrixOptions up{.hugging_face = plain};
     if (spec.gated) up = fused(spec.width);
     if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;  // its name may be up's
     if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
     visit.matrix(weights.up, names.up, spec.width, config.width, up);
-    visit.matrix(weights.down, names.down, config.width, spec.width, {});
+    visit.matrix(weights.down, names.down, config.width, spec.width, {.hugging_face = plain});
     if (names.up_bias.role.empty()) return;
-    if (spec.gated) visit.vector(weights.gate_bias, names.gate_bias, spec.width, {Need::if_present, {}, {}});
-    visit.vector(weights.up_bias, names.up_bias, spec.width, {Need::if_present, {}, {}});
-    visit.vector(weights.down_bias, names.down_bias, config.width, {Need::if_present, {}, {}});
+    const VectorOptions biases{traits.other_biases ? Need::wanted : Need::if_present, {}, {}};
+    if (spec.gated) visit.vector(weights.gate_bias, names.gate_bias, spec.width, biases);
+    visit.vector(weights.up_bias, names.up_bias, spec.width, biases);
+    visit.vector(weights.down_bias, names.down_bias, config.width, biases);
 }
 
 template <class Visitor>
 void visit_ffn(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits& traits,
                DenseFfn& weights) {
-    visit_dense(visit, config, spec, traits.dense, weights);
+    visit_dense(visit, config, spec, traits, traits.dense, weights);
 }
 
 // The stacks of a mixture and their biases. gpt-oss interleaves the rows of gate and up in one tensor, and stores
@@ -208,7 +222,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     }
     if (spec.shared_width == 0) return;
     const DenseGeometry shared{.width = spec.shared_width, .activation = spec.activation, .gated = spec.gated};
-    visit_dense(visit, config, shared, names.shared, weights.shared);
+    visit_dense(visit, config, shared, traits, names.shared, weights.shared);
     if (spec.shared_gated) {
         visit.matrix(weights.shared_gate, {"shared_expert_gate", "ffn_gate_inp_shexp.weight", names.shared_gate}, 1,
                      config.width, {});
@@ -257,6 +271,7 @@ void visit_decoder(Visitor& visit, const ModelConfig& config, const DecoderTrait
     visit.layer(-1);
     visit.matrix(weights.embedding, {"token_embedding", "token_embd.weight", "embed_tokens.weight"}, config.vocabulary,
                  config.width, {.use = MatrixOptions::Use::table});
+    visit_input_tables(visit, config, traits.input_tables, weights.input_tables);
     visit_stream_norm(visit, config, traits.norms.output, traits, weights.output_norm);
     visit.matrix(weights.head, {"output_head", "output.weight", "lm_head.weight"}, config.vocabulary, config.width,
                  {.use = MatrixOptions::Use::logits, .alias_of = "token_embedding"});

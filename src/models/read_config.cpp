@@ -162,7 +162,13 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     RopeSpec rope{.pairing = options.pairing, .head_width = static_cast<int>(key_width)};
     TRY_ASSIGN(const int64_t rotary, rotary_width(keys, key_width, config));
     rope.rotary_width = static_cast<int>(rotary);
-    TRY_ASSIGN(rope.base, keys.positive("rope base"));
+    if (options.gguf_base > 0 && is_gguf(keys) && !keys.has("rope base")) {
+        rope.base = options.gguf_base;
+        config.notes.push_back(
+            fmt::format("{} is absent; {} is what such files mean", keys.spell("rope base"), options.gguf_base));
+    } else {
+        TRY_ASSIGN(rope.base, keys.positive("rope base"));
+    }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
     std::string scaling = "none";
     if (keys.has("rope scaling")) {
@@ -344,7 +350,7 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, const Confi
     TRY(keys.boolean_at_top("tied head", false));
     if (keys.has("activation")) {
         TRY_ASSIGN(const std::string activation, keys.text("activation"));
-        if (activation != family.activation) {
+        if (!family.activation.empty() && activation != family.activation) {
             return fail(ErrorKind::unsupported, "{}: {} is '{}', but only {} is supported for this architecture",
                         keys.file(), keys.spell("activation"), printable(activation), family.activation);
         }

@@ -32,12 +32,14 @@ struct RopeOptions {
     // elements, rounded to binary32 as GGUF files hold it; else a file that has it is refused.
     bool alpha_raises_base = false;
     bool scale_is_read = false;  // the family reads YaRN's mscale; else a file that has it is refused
+    double gguf_base = 0;        // that GGUF files without the base mean; 0: they must have it
 };
 
 // How a family reads its config.
 struct ConfigFamily {
     std::string_view architecture;
-    std::string_view activation = "silu";       // the only one that it computes, as config.json calls it
+    std::string_view activation =
+        "silu";  // the only one that it computes, as config.json calls it; "": the family reads it
     std::string_view epsilon = "norm epsilon";  // the word of its norms' epsilon
     // Keys of config.json that other families leave out: check_config_json().
     std::vector<std::string_view> computes = {};

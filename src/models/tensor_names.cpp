@@ -8,12 +8,18 @@ namespace {
 struct Root {
     std::string_view body, head;
     std::string_view embedding = "embed_tokens.weight", norm = "norm.weight";  // what it calls these two
+    std::string_view layers = "layers.", output = "lm_head.weight";            // and layers and the head
 };
-constexpr Root kRoots[] = {{"model.", ""},
-                           {"language_model.model.", "language_model."},
-                           {"model.language_model.", ""},
-                           {"backbone.", "", "embeddings.weight", "norm_f.weight"},
-                           {"language_model.backbone.", "language_model.", "embeddings.weight", "norm_f.weight"}};
+constexpr Root kRoots[] = {
+    {"model.", ""},
+    {"language_model.model.", "language_model."},
+    {"model.language_model.", ""},
+    {"backbone.", "", "embeddings.weight", "norm_f.weight"},
+    {"language_model.backbone.", "language_model.", "embeddings.weight", "norm_f.weight"},
+    {"", "", "wte.weight", "ln_f.weight", "h."},
+    {"transformer.", "", "wte.weight", "ln_f.weight", "h."},
+    {"transformer.", "", "word_embeddings.weight", "ln_f.weight", "h."},
+    {"gpt_neox.", "", "embed_in.weight", "final_layer_norm.weight", "layers.", "embed_out.weight"}};
 
 // Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
 // called.
@@ -71,6 +77,8 @@ TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dia
     head_ = root->head;
     embedding_ = root->embedding;
     norm_ = root->norm;
+    layers_ = root->layers;
+    output_ = root->output;
     const bool early = checkpoint.find("layers.0.block_sparse_moe.gate.weight") != nullptr;  // Mixtral's first files
     mixture_ = early ? "block_sparse_moe" : "feed_forward";
 }
@@ -81,7 +89,8 @@ std::string TensorNames::name(int layer, std::string_view gguf, std::string_view
         const std::string name = mistral_name(gguf, mixture_);
         return layer < 0 || name.empty() ? name : fmt::format("layers.{}.{}", layer, name);
     }
-    if (layer >= 0) return fmt::format("{}layers.{}.{}", body_, layer, hugging_face);
+    if (layer >= 0) return fmt::format("{}{}{}.{}", body_, layers_, layer, hugging_face);
+    if (head && hugging_face == kRoots[0].output) return fmt::format("{}{}", head_, output_);
     if (head) return fmt::format("{}{}", head_, hugging_face);
     if (hugging_face == kRoots[0].embedding) return fmt::format("{}{}", body_, embedding_);
     return fmt::format("{}{}", body_, hugging_face == kRoots[0].norm ? std::string_view(norm_) : hugging_face);

@@ -26,6 +26,7 @@ class TensorNames {
     Dialect dialect_;
     std::string body_, head_;       // of Hugging Face's names: "model.", ""
     std::string embedding_, norm_;  // "embed_tokens.weight", "norm.weight"
+    std::string layers_, output_;   // "layers.", "lm_head.weight"
     std::string mixture_;           // of Mistral's: "feed_forward"
 };
 

@@ -16,17 +16,18 @@ namespace invar {
 
 enum class Need : uint8_t { wanted, if_present, never };
 
-struct VectorOptions {
-    Need need = Need::wanted;
-    HeldAs gguf = {};          // how a GGUF file holds it; Mistral's own layout has the same order
-    HeldAs hugging_face = {};  // how Hugging Face's files hold it
-};
-
 // Another tensor that may hold a weight, as older files or other writers have it.
 struct OtherTensor {
     Dialect dialect;
     std::string_view tensor;
     HeldAs as = {};
+};
+
+struct VectorOptions {
+    Need need = Need::wanted;
+    HeldAs gguf = {};                      // how a GGUF file holds it; Mistral's own layout has the same order
+    HeldAs hugging_face = {};              // how Hugging Face's files hold it
+    std::vector<OtherTensor> others = {};  // tried in this order where its own tensor is absent
 };
 
 struct MatrixOptions {

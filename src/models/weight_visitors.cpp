@@ -1,5 +1,6 @@
 #include "models/weight_visitors.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "models/hyperparameters.h"
@@ -20,10 +21,13 @@ bool Declaration::is_tied() const {
 }
 
 void Declaration::vector(const WeightVector&, WeightNames names, int64_t size, const VectorOptions& options) {
-    const bool there = checkpoint_.find(tensor_name(names)) != nullptr;
+    std::vector<TensorChoice> choices = {choice(tensor_name(names), held_as(options.gguf, options.hugging_face))};
+    add_others(choices, names, options.others);
+    const bool there = std::any_of(choices.begin(), choices.end(),
+                                   [&](const TensorChoice& one) { return checkpoint_.find(one.tensor) != nullptr; });
     if (options.need == Need::never || (options.need == Need::if_present && !there)) return;
     WantedWeight& weight = add(names, WeightShape::vector, {size});
-    weight.choices = {choice(tensor_name(names), held_as(options.gguf, options.hugging_face))};
+    weight.choices = std::move(choices);
     weight.gguf.as = options.gguf;
 }
 
@@ -64,6 +68,14 @@ WantedWeight& Declaration::add(WeightNames names, WeightShape kind, std::vector<
     return wanted_.back();
 }
 
+void Declaration::add_others(std::vector<TensorChoice>& choices, WeightNames names,
+                             const std::vector<OtherTensor>& others) const {
+    for (const OtherTensor& other : others) {
+        if (other.dialect != dialect()) continue;
+        choices.push_back(choice(tensor_name({names.role, other.tensor, other.tensor}), other.as));
+    }
+}
+
 void Declaration::add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options) {
     weight.looked_up_by_row = options.use == MatrixOptions::Use::table;
     weight.makes_logits = options.use == MatrixOptions::Use::logits;
@@ -77,10 +89,7 @@ void Declaration::add_choices(WantedWeight& weight, WeightNames names, const Mat
         slice.order.first += options.fused_row;
         weight.choices.push_back(choice(tensor_name({names.role, fused, fused}), std::move(slice)));
     }
-    for (const OtherTensor& other : options.others) {
-        if (other.dialect != dialect()) continue;
-        weight.choices.push_back(choice(tensor_name({names.role, other.tensor, other.tensor}), other.as));
-    }
+    add_others(weight.choices, names, options.others);
     const bool absent = dialect() == Dialect::gguf ? checkpoint_.find(weight.tensor()) == nullptr : tied_;
     if (!options.alias_of.empty() && absent) weight.alias_of = WeightId{layer_, options.alias_of};
 }

@@ -31,6 +31,8 @@ class Declaration {
     HeldAs held_as(const HeldAs& gguf, const HeldAs& hugging_face) const;
     TensorChoice choice(std::string tensor, HeldAs as) const;
     WantedWeight& add(WeightNames names, WeightShape kind, std::vector<int64_t> shape);
+    void add_others(std::vector<TensorChoice>& choices, WeightNames names,
+                    const std::vector<OtherTensor>& others) const;
     void add_choices(WantedWeight& weight, WeightNames names, const MatrixOptions& options);
 
     const Checkpoint& checkpoint_;

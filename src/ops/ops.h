@@ -49,9 +49,10 @@ class Ops {
 
     // ---- the functions that models call
 
-    // out[i] = table row of the i-th row's token, decoded to binary32.
-    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out) {
-        run({.verb = Verb::embed, .stage = stage, .out = out, .matrix = &table, .batch = &batch});
+    // out[i] = table row of the i-th row's token, or of its position, or the first; decoded to binary32. Tokens and
+    // positions of a batch have rows: the context is no longer than a table of positions.
+    void embed(Stage stage, const WeightMatrix& table, const Batch& batch, Tensor out, TableRow row = TableRow::token) {
+        run({.verb = Verb::embed, .stage = stage, .out = out, .matrix = &table, .table_row = row, .batch = &batch});
     }
     // law::rms_norm on each group of weight.size elements of a row (a row may hold several heads). x and y may be one.
     void rms_norm(Stage stage, Tensor x, const WeightVector& weight, float epsilon, Tensor y) {

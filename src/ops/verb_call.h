@@ -49,6 +49,9 @@ struct RecurrenceCall {
     RecurrenceHeads heads;
 };
 
+// Which row of its table embed takes for a row of the batch.
+enum class TableRow : uint8_t { token, position, first /* the same for all */ };
+
 // Which row of x an expert slot reads.
 enum class SlotInput : uint8_t { row_of_slot /* x has a row a token */, slot /* x has a row a slot */ };
 
@@ -68,8 +71,9 @@ struct VerbCall {
     const WeightVector* vector2 = nullptr;
     const WeightVector* vector3 = nullptr;
     float epsilon = 0;
-    int64_t group = 0;  // elements that a norm takes together
-    float factor = 0;   // of scale; the cap of softcap
+    int64_t group = 0;                     // elements that a norm takes together
+    float factor = 0;                      // of scale; the cap of softcap
+    TableRow table_row = TableRow::token;  // of embed
     const RopeTable* rope = nullptr;
     const Batch* batch = nullptr;  // for embed, scale_by_position, and the verbs that use the sequence state
     std::optional<AttentionCall> attention;
@@ -95,6 +99,11 @@ struct VerbCall {
     }
     int64_t slots_of_row() const { return out.rows() == 0 || rows() == 0 ? 1 : out.rows() / rows(); }
 
+    // The row of its table that embed takes for a row of the batch.
+    int64_t row_of_table(const BatchRow& row) const {
+        if (table_row == TableRow::first) return 0;
+        return table_row == TableRow::token ? row.token : row.position;
+    }
     // The matrix it reads, or the first of its stack; nullptr if it has neither.
     const WeightMatrix* weights() const { return stack != nullptr ? &stack->first : matrix; }
     const Format* format() const { return weights() == nullptr ? nullptr : weights()->format; }

@@ -96,7 +96,7 @@ TEST(CpuOps, RopeTurnsEveryHeadAtItsRowsPosition) {
     comparison.print("rope");
 }
 
-TEST(CpuOps, EmbeddingDecodesTheTokensRowInEveryFormatAndForm) {
+TEST(CpuOps, EmbeddingDecodesTheRowOfATokenOrAPositionOrTheFirstInEveryFormatAndForm) {
     std::mt19937 random(34);
     Comparison comparison;
     int tables = 0;
@@ -110,14 +110,17 @@ TEST(CpuOps, EmbeddingDecodesTheTokensRowInEveryFormatAndForm) {
             if (tables % 3 == 0) table.view.row_scales = row_scales.data();
             Batch batch;
             for (int i = 0; i < 20; ++i)
-                batch.rows.push_back({.token = static_cast<int32_t>(random() % rows), .sequence = 0, .position = i});
-            compare_on_all(
-                [&](Ops& ops) {
-                    const Tensor out = ops.scratch(batch.size(), columns);
-                    ops.embed(kStage, table.view, batch, out);
-                    return std::vector<Tensor>{out};
-                },
-                comparison);
+                batch.rows.push_back(
+                    {.token = static_cast<int32_t>(random() % rows), .sequence = 0, .position = rows - 20 + i});
+            for (const TableRow row : {TableRow::token, TableRow::position, TableRow::first}) {
+                compare_on_all(
+                    [&](Ops& ops) {
+                        const Tensor out = ops.scratch(batch.size(), columns);
+                        ops.embed(kStage, table.view, batch, out, row);
+                        return std::vector<Tensor>{out};
+                    },
+                    comparison);
+            }
         }
     }
     comparison.print("embed");

@@ -187,10 +187,13 @@ void ReferenceOps::look_up(const VerbCall& call) {
     const WeightMatrix& table = *call.matrix;
     const Tensor out = call.out;
     for (int64_t row = 0; row < call.batch->size(); ++row) {
-        const int32_t token = call.batch->rows[static_cast<size_t>(row)].token;
-        const std::vector<std::byte> stored = stored_row(table, token);
+        const BatchRow& of = call.batch->rows[static_cast<size_t>(row)];
+        const int64_t from = call.table_row == TableRow::token      ? of.token
+                             : call.table_row == TableRow::position ? of.position
+                                                                    : 0;
+        const std::vector<std::byte> stored = stored_row(table, from);
         table.format->decode(stored.data(), table.columns, out.host_row(row));
-        for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, token, out.host_row(row)[i]);
+        for (int64_t i = 0; i < table.columns; ++i) out.host_row(row)[i] = scaled(table, from, out.host_row(row)[i]);
     }
     inspect(call);
 }

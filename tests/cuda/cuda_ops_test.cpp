@@ -55,7 +55,7 @@ TEST(CudaOps, RowVerbsEqualTheReference) {
 TEST(CudaOps, EmbeddingsOfEveryFormatEqualTheReference) {
     std::mt19937 random(6);
     Comparison comparison;
-    Batch batch = rows_of(0, 0, 4);
+    Batch batch = rows_of(0, 1, 4);
     for (int i = 0; i < 4; ++i)
         batch.rows[static_cast<size_t>(i)].token = std::array{0, 6, 3, 5}[static_cast<size_t>(i)];
     for (const Format* format : formats()) {
@@ -65,17 +65,19 @@ TEST(CudaOps, EmbeddingsOfEveryFormatEqualTheReference) {
         const std::vector<float> row_scales = {1.5f, 0.25f, 3.0f, 0.7f, 1.1f, 0.9f, 2.2f};
         if (static_cast<int>(format->id) % 2 == 0) table.view.scale = 0.37f;
         if (static_cast<int>(format->id) % 3 == 0) table.view.row_scales = row_scales.data();
-        compare_verb(
-            backend,
-            [&](Ops& ops, const MakeTensor&) {
-                const Tensor out = ops.scratch(4, columns);
-                ops.embed({-1, "embedding"}, table.view, batch, out);
-                return out;
-            },
-            comparison, std::string(format->name));
+        for (const TableRow row : {TableRow::token, TableRow::position, TableRow::first}) {
+            compare_verb(
+                backend,
+                [&](Ops& ops, const MakeTensor&) {
+                    const Tensor out = ops.scratch(4, columns);
+                    ops.embed({-1, "embedding"}, table.view, batch, out, row);
+                    return out;
+                },
+                comparison, std::string(format->name));
+        }
     }
     comparison.print("CUDA embeddings of every format");
-    EXPECT_GT(comparison.compared(), 30'000);
+    EXPECT_GT(comparison.compared(), 90'000);
 }
 
 TEST(CudaOps, RopeEqualsTheReferenceWithItsTablesMadeOnTheDevice) {

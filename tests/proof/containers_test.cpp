@@ -74,7 +74,12 @@ const char* const kModels[] = {"llama",
                                "hunyuan-moe-alpha",
                                "minimax-m2",
                                "cohere2",
-                               "starcoder2"};
+                               "starcoder2",
+                               "gpt2",
+                               "gpt-neox",
+                               "gpt-neox-serial",
+                               "falcon",
+                               "falcon-groups"};
 bool has_twin(const std::string& name) {
     return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense" &&
            name != "hunyuan-moe-alpha";

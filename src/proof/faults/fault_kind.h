@@ -108,6 +108,7 @@ void add_bias_unweighted(const RowRewrite& row);
 void add_twice(const RowRewrite& row);
 void lose_residual(const RowRewrite& row);
 void take_next_token(const RowRewrite& row);
+void take_next_position(const RowRewrite& row);
 void take_row_before(const RowRewrite& row);
 void keep_previous_pass(const RowRewrite& row);
 void take_neighbour(const RowRewrite& row);

@@ -40,7 +40,10 @@ bool has_value_groups(const VerbSite& site) {
            site.recurrence->value_heads > site.recurrence->key_heads;
 }
 bool is_residual(const VerbSite& site) { return site.verb == Verb::add; }
-bool is_embedding(const VerbSite& site) { return site.verb == Verb::embed; }
+bool is_embedding(const VerbSite& site) { return site.verb == Verb::embed && site.table_row == TableRow::token; }
+bool is_learned_position(const VerbSite& site) {
+    return site.verb == Verb::embed && site.table_row == TableRow::position && site.rows > 1;
+}
 bool is_gather(const VerbSite& site) { return site.verb == Verb::gather_rows; }
 bool is_attention(const VerbSite& site) { return site.verb == Verb::attention; }
 bool is_product(const VerbSite& site) { return site.is_product(); }
@@ -178,6 +181,8 @@ constexpr FaultKind kKinds[] = {
      every_row, kPosition, is_rope, pair_otherwise, nullptr, without_turn},
     {"inflated_rope", "cosines and sines are 1.261 times too large", "rope of queries or keys", every_row, kPosition,
      is_rope, inflate_turn},
+    {"wrong_learned_position", "the row of the next position, from a position on", "the table of positions", onwards,
+     kPosition, is_learned_position, take_next_position},
     // attention and cache
     {"swapped_heads", "two key heads are exchanged", "attention; or what is stored", one_row, kPosition, swaps_heads,
      swap_key_heads, swap_heads},

@@ -59,6 +59,16 @@ void turn(const RowRewrite& row, const RopeSpec& spec, int64_t position, float f
     }
 }
 
+// Behind the table's last row comes its first.
+void take_next_row_of_table(const RowRewrite& row, std::string_view what) {
+    const WeightMatrix& table = *row.call.matrix;
+    const int64_t right = row.call.row_of_table(row.token()), wrong = (right + 1) % table.rows;
+    const std::vector<std::byte> stored = stored_row(table, wrong);
+    table.format->decode(stored.data(), table.columns, row.result.data());
+    for (float& value : row.result) value = scaled(table, wrong, value);
+    row.detail = fmt::format("{} {} in place of {}", what, wrong, right);
+}
+
 }  // namespace
 
 void skip_norm(const RowRewrite& row) { copy(row.x, row.result); }
@@ -139,14 +149,8 @@ void add_twice(const RowRewrite& row) {
 
 void lose_residual(const RowRewrite& row) { copy(row.x2, row.result); }
 
-void take_next_token(const RowRewrite& row) {
-    const WeightMatrix& table = *row.call.matrix;
-    const int64_t wrong = (int64_t{row.token().token} + 1) % table.rows;
-    const std::vector<std::byte> stored = stored_row(table, wrong);
-    table.format->decode(stored.data(), table.columns, row.result.data());
-    for (float& value : row.result) value = scaled(table, wrong, value);
-    row.detail = fmt::format("token {} in place of {}", wrong, row.token().token);
-}
+void take_next_token(const RowRewrite& row) { take_next_row_of_table(row, "token"); }
+void take_next_position(const RowRewrite& row) { take_next_row_of_table(row, "position"); }
 
 void take_row_before(const RowRewrite& row) {
     const int32_t right = row.call.gathered[static_cast<size_t>(row.row)];

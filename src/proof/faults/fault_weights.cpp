@@ -156,7 +156,7 @@ struct Meeting {
     int64_t position;
     int64_t slot;  // the slot of the token
     int64_t expert;
-    int64_t token;
+    int64_t table_row;              // that embed takes
     std::optional<LawInput> input;  // nothing for embed
 };
 
@@ -167,13 +167,13 @@ std::vector<Meeting> meetings_of(const VerbCall& call) {
     for (int64_t row = 0; row < call.rows(); ++row) {
         const BatchRow& token = call.row(row);
         if (call.verb == Verb::embed) {
-            all.push_back({token.position, 0, 0, token.token, std::nullopt});
+            all.push_back({token.position, 0, 0, call.row_of_table(token), std::nullopt});
             continue;
         }
         const int64_t slots = call.slots_of_row();
         for (int64_t j = 0; j < slots; ++j) {
             const ProductPlace place = product_place(call, row * slots + j);
-            all.push_back({token.position, j, place.matrix, token.token, input(place.row_of_x)});
+            all.push_back({token.position, j, place.matrix, 0, input(place.row_of_x)});
         }
     }
     return all;
@@ -227,7 +227,7 @@ class WeightRowFault final : public Fault {
         const int64_t blocks = one_block ? 1 : place_.site.format->blocks_of_row(place_.site.columns);
         std::vector<std::pair<int64_t, int64_t>> known;
         for (const Meeting& meeting : meetings) {
-            const int64_t first = place_.spec.row.value_or(looked_up ? meeting.token : 0);
+            const int64_t first = place_.spec.row.value_or(looked_up ? meeting.table_row : 0);
             if (std::find(known.begin(), known.end(), std::pair{meeting.expert, first}) != known.end()) continue;
             known.emplace_back(meeting.expert, first);
             const int64_t tries = std::min(kMostTried, (one_row ? 1 : place_.site.rows) * blocks);
@@ -276,7 +276,7 @@ class WeightRowFault final : public Fault {
         const WeightMatrix matrix = matrix_of(call, expert_);
         for (const Meeting& meeting : meetings) {
             if (call.verb == Verb::embed) {
-                if (meeting.token != row_) continue;
+                if (meeting.table_row != row_) continue;
                 const int64_t element = decoded_difference(matrix);
                 if (element >= 0) return Effect{meeting.position, element};
             } else if (meeting.expert == expert_) {

@@ -59,7 +59,7 @@ class WholeWeightFault : public Fault {
     int64_t first_wrong_element(const VerbCall& call, int64_t place) const {
         const float* made = call.out.host_row(place);
         if (call.verb == Verb::embed) {
-            const std::vector<float> right = right_embedding(call.row(place).token);
+            const std::vector<float> right = right_embedding(call.row_of_table(call.row(place)));
             return first_difference(right, {made, right.size()});
         }
         const ProductPlace from = product_place(call, place);
@@ -72,11 +72,11 @@ class WholeWeightFault : public Fault {
         return -1;
     }
 
-    std::vector<float> right_embedding(int32_t token) const {
+    std::vector<float> right_embedding(int64_t row) const {
         const WeightMatrix& table = *right_matrix_;
         std::vector<float> right(static_cast<size_t>(table.columns));
-        table.format->decode(stored_row(table, token).data(), table.columns, right.data());
-        for (float& value : right) value = scaled(table, token, value);
+        table.format->decode(stored_row(table, row).data(), table.columns, right.data());
+        for (float& value : right) value = scaled(table, row, value);
         return right;
     }
 

@@ -23,6 +23,7 @@ class Surveyor final : public VerbHook {
             site.experts = call.stack->count;
         }
         if (call.vector != nullptr) site.weight = call.vector->id;
+        site.table_row = call.table_row;
         site.factor = call.factor;
         site.route = call.route;
         site.routed = call.route ? call.x.width() : 0;

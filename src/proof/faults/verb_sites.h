@@ -26,10 +26,11 @@ struct VerbSite {
     int64_t experts = 0;             // of a stack
     int heads = 0, kv_heads = 0;     // of attention and store_kv
     CacheType cache_type = CacheType::f16;
-    int experts_per_row = 0;  // of verbs with expert slots, including the activation between them
-    int64_t routed = 0;       // how many experts route chooses among
-    float factor = 0;         // of scale
-    float softcap = 0;        // of attention; 0: none
+    int experts_per_row = 0;               // of verbs with expert slots, including the activation between them
+    int64_t routed = 0;                    // how many experts route chooses among
+    TableRow table_row = TableRow::token;  // of embed
+    float factor = 0;                      // of scale
+    float softcap = 0;                     // of attention; 0: none
     std::optional<RouteSpec> route;
     std::optional<ActivationSpec> activation;
     std::optional<PositionScale> position_scale;

@@ -170,8 +170,9 @@ namespace {
 // The stages in the order in which models call their verbs (models/blocks.cpp, models/decoder.cpp); the several stages
 // of a verb are in the order of recorder.h.
 constexpr auto kBeforeLayers = std::to_array<std::string_view>(
-    {"embedding", "embedding_scaled", "input_embedding", "input_embedding_scaled", "input_projection",
-     "input_projection_scaled", "input_norm", "input_sum", "input_sum_scaled"});
+    {"embedding", "embedding_scaled", "token_type", "embedding_with_type", "position", "embedding_with_position",
+     "input_embedding", "input_embedding_scaled", "input_projection", "input_projection_scaled", "input_norm",
+     "input_sum", "input_sum_scaled"});
 // Latent attention turns its queries later than this list says, behind what it stores; Hunyuan normalises behind rope.
 // clang-format off
 constexpr auto kInLayer = std::to_array<std::string_view>({

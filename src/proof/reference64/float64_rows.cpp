@@ -6,7 +6,9 @@
 namespace invar::float64 {
 namespace {
 
-void embed(const RowInputs& in, double* out) { float64::embed(*in.call.matrix, in.token().token, in.decoder, out); }
+void embed(const RowInputs& in, double* out) {
+    float64::embed(*in.call.matrix, in.call.row_of_table(in.token()), in.decoder, out);
+}
 
 void rms_norm(const RowInputs& in, double* out) {
     const WeightVector* weight = in.call.vector;
