@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "arithmetic/device.h"
+
 namespace invar {
 
 // How the cache stores keys and values; f16 and bf16 are rounded to nearest even when stored and widened exactly.
@@ -23,7 +25,14 @@ struct AttentionSpec {
     std::optional<float> sink;  // a logit without a value, merged last
 };
 
-// The positions that a query sees: [first, last), after the causal limit and the window. Never empty.
+// Which positions of its sequence a query sees, its own always. A window limits each of them; 0 is none.
+enum class Reach : uint8_t {
+    causal,     // those up to its own; with a window the last `window` of them
+    in_blocks,  // those up to its own, from the start of its block of `window` positions: Llama 4
+    both_ways,  // all of the sequence; with a window those at most window / 2 away: encoders
+};
+
+// The positions that a query sees: [first, last). Never empty.
 struct VisiblePositions {
     int64_t first = 0;
     int64_t last = 0;
@@ -43,6 +52,21 @@ struct AttentionChunk {
 };
 
 namespace law {
+
+// What the query at `position` sees of a sequence whose positions are 0 .. end - 1. Only both_ways looks at `end`.
+INVAR_DEVICE inline VisiblePositions visible_positions(Reach reach, int64_t window, int64_t position, int64_t end) {
+    int64_t first = 0, last = position + 1;
+    if (reach == Reach::causal) {
+        if (window > 0 && position >= window) first = position + 1 - window;
+    } else if (reach == Reach::in_blocks) {
+        if (window > 0) first = position - position % window;
+    } else {
+        last = end;
+        if (window > 0 && position > window / 2) first = position - window / 2;
+        if (window > 0 && end - position > window / 2) last = position + window / 2 + 1;
+    }
+    return {first, last};
+}
 
 // (dot(q, k) * scale), soft-capped where the spec says so. The dot is sequential: s = fma(q[i], k[i], s) from +0.
 float attention_score(const AttentionSpec& spec, const float* query, const float* key);

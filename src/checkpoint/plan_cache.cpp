@@ -17,7 +17,9 @@ std::string cache_text(const StateLayout& layout, std::span<const int64_t> units
         if (group.kind == GroupKind::recurrence || (group.bytes(place) == 0 && units.size() > 1)) continue;
         text += fmt::format("{}{} pages of {} positions x {} bytes in {}", text.empty() ? "" : " + ", units[i],
                             kPagePositions, group.bytes(place) / kPagePositions, cache_type_name(type));
-        if (group.kind == GroupKind::window) text += fmt::format(", which windows of {} move through", group.window);
+        if (group.kind != GroupKind::window) continue;
+        text += fmt::format(", which {} of {} move through", group.reach == Reach::causal ? "windows" : "blocks",
+                            group.window);
     }
     return text.empty() ? "no layer there has keys" : text;
 }

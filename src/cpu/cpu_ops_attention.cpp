@@ -7,6 +7,7 @@
 #include "arithmetic/float_types.h"
 #include "base/check.h"
 #include "cpu/cpu_ops.h"
+#include "ops/visible_rows.h"
 
 namespace invar {
 namespace {
@@ -35,14 +36,6 @@ CachedFloat cached_float(CacheType type) {
             return CachedFloat::f32;
     }
     return CachedFloat::f32;
-}
-
-struct Visible {  // positions [first, last)
-    int64_t first = 0, last = 0;
-};
-
-Visible visible_from(int64_t position, int window) {
-    return {.first = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0, .last = position + 1};
 }
 
 }  // namespace
@@ -204,6 +197,7 @@ struct CpuOps::AttentionPlan {
     Tensor queries, out;
     const SequenceState& cache;
     KvGeometry geometry;
+    VisibleRows visible_rows;
     const float* sinks = nullptr;  // [heads], or none
     const float* zeros = nullptr;  // [value_width]
     int group = 0;                 // query heads that share a key head
@@ -224,9 +218,7 @@ struct CpuOps::AttentionPlan {
     ChunkState waiting = {};  // [items][wave_chunks][group]: chunks of a wave, before they are merged
     ChunkState merged = {};   // [items][group]
 
-    Visible visible(int64_t row) const {
-        return visible_from(batch.rows[static_cast<size_t>(row)].position, geometry.window);
-    }
+    VisiblePositions visible(int64_t row) const { return visible_rows.of(row); }
 
     // Computes the chunk for those rows of [first_row, last_row) that see some of it.
     void compute(const AttentionKernels& kernels, const Worker& worker, int64_t first_row, int64_t last_row,
@@ -234,7 +226,7 @@ struct CpuOps::AttentionPlan {
         const int64_t start = chunk * kChunkLanes;
         int queries_of_task = 0;
         for (int64_t row = first_row; row < last_row; ++row) {
-            const Visible seen = visible(row);
+            const VisiblePositions seen = visible(row);
             const VisibleLanes lanes{.first = static_cast<int32_t>(std::max<int64_t>(seen.first - start, 0)),
                                      .last = static_cast<int32_t>(std::min<int64_t>(seen.last - start, kChunkLanes))};
             for (int g = 0; g < group; ++g) {
@@ -302,8 +294,13 @@ void CpuOps::attend(const VerbCall& call) {
               out.rows() == batch.size() && out.width() == int64_t{spec.heads} * geometry.value_width,
           "a row has a query and a result for each head");
     const ArenaScope scope(arena_);
-    AttentionPlan plan{
-        .spec = spec, .batch = batch, .queries = queries, .out = out, .cache = cache, .geometry = geometry};
+    AttentionPlan plan{.spec = spec,
+                       .batch = batch,
+                       .queries = queries,
+                       .out = out,
+                       .cache = cache,
+                       .geometry = geometry,
+                       .visible_rows = VisibleRows(geometry, batch)};
     plan.group = spec.heads / geometry.kv_heads;
     plan.most_queries = std::max(kTileQueries, plan.group);
     const int64_t threads = pool_.threads(), enough_items = threads == 1 ? 1 : kItemsOfAThread * threads;
@@ -340,8 +337,8 @@ void CpuOps::attend(const VerbCall& call) {
     const int64_t items = batch.size() * geometry.kv_heads;
     int64_t most_chunks = 0;
     for (int64_t row = 0; row < batch.size(); ++row) {
-        const Visible seen = plan.visible(row);
-        most_chunks = std::max(most_chunks, (seen.last - 1) / kChunkLanes - seen.first / kChunkLanes + 1);
+        const VisiblePositions seen = plan.visible(row);
+        most_chunks = std::max(most_chunks, seen.last_chunk() - seen.first_chunk() + 1);
     }
     plan.wave_chunks = std::min(kWaveChunks, most_waiting / std::max<int64_t>(items, 1));
     plan.claimed_chunks = plan.wave_chunks == kWaveChunks ? kClaimedChunks : 1;
@@ -393,16 +390,17 @@ void CpuOps::attend_tiles(const AttentionPlan& plan) {
         const int64_t head = item / plan.tiles;
         const int64_t tile = plan.tiles - 1 - item % plan.tiles;
         const int64_t first = plan.tile_first[tile], last = plan.tile_first[tile + 1];
-        const int64_t first_chunk = plan.visible(first).first / kChunkLanes;
-        const int64_t last_chunk = (plan.visible(last - 1).last - 1) / kChunkLanes;
+        const int64_t first_chunk = plan.visible(first).first_chunk();
+        const int64_t last_chunk = plan.visible(last - 1).last_chunk();
         for (int64_t chunk = first_chunk; chunk <= last_chunk; ++chunk) {
-            // Positions rise within a tile, so the rows that see the chunk are consecutive.
+            // Positions rise within a tile, and what they see with them, so the rows that see the chunk are
+            // consecutive.
             int64_t from = first, to = last;
             while (plan.visible(from).last <= chunk * kChunkLanes) ++from;
             while (plan.visible(to - 1).first >= (chunk + 1) * kChunkLanes) --to;
             if (from >= to) continue;  // a gap between the windows of two rows
             plan.compute(attention_kernels_, worker, from, to, head, chunk, worker.next);
-            const auto is_first = [&](int64_t row) { return chunk == plan.visible(row).first / kChunkLanes; };
+            const auto is_first = [&](int64_t row) { return chunk == plan.visible(row).first_chunk(); };
             for (int64_t row = from, end = from; row < to; row = end) {
                 while (end < to && is_first(end) == is_first(row)) ++end;
                 plan.take(attention_kernels_, is_first(row), (end - row) * plan.group,
@@ -426,27 +424,27 @@ void CpuOps::attend_in_waves(const AttentionPlan& plan, int64_t most_chunks) {
     const int64_t wave_chunks = plan.wave_chunks, claims = wave_chunks / plan.claimed_chunks;
     for (int64_t wave = 0; wave * wave_chunks < most_chunks; ++wave) {
         const auto chunks_of = [&](int64_t row) {  // the row's chunks in this wave, [first, last)
-            const Visible seen = plan.visible(row);
-            const int64_t first = seen.first / kChunkLanes + wave * wave_chunks;
-            return Visible{.first = first, .last = std::min(first + wave_chunks, (seen.last - 1) / kChunkLanes + 1)};
+            const VisiblePositions seen = plan.visible(row);
+            const int64_t first = seen.first_chunk() + wave * wave_chunks;
+            return std::pair(first, std::min(first + wave_chunks, seen.last_chunk() + 1));
         };
         pool_.parallel_items(items * claims, [&](int64_t claim, int worker_index) {
             const int64_t item = claim / claims, row = item / heads, head = item % heads;
-            const Visible chunks = chunks_of(row);
-            const int64_t first = chunks.first + claim % claims * plan.claimed_chunks;
-            for (int64_t chunk = first; chunk < std::min(first + plan.claimed_chunks, chunks.last); ++chunk) {
-                const int64_t place = (item * wave_chunks + chunk - chunks.first) * group;
+            const auto [begin, end] = chunks_of(row);
+            const int64_t first = begin + claim % claims * plan.claimed_chunks;
+            for (int64_t chunk = first; chunk < std::min(first + plan.claimed_chunks, end); ++chunk) {
+                const int64_t place = (item * wave_chunks + chunk - begin) * group;
                 plan.compute(attention_kernels_, plan.workers[worker_index], row, row + 1, head, chunk,
                              plan.waiting.from_query(place, width));
             }
         });
         pool_.parallel_items(items * group, [&](int64_t query, int worker_index) {
             const int64_t item = query / group, row = item / heads, head = item % heads;
-            const Visible chunks = chunks_of(row);
+            const auto [begin, end] = chunks_of(row);
             const ChunkState state = plan.merged.from_query(query, width);
-            for (int64_t chunk = chunks.first; chunk < chunks.last; ++chunk) {
-                const int64_t place = (item * wave_chunks + chunk - chunks.first) * group + query % group;
-                plan.take(attention_kernels_, wave == 0 && chunk == chunks.first, 1, state,
+            for (int64_t chunk = begin; chunk < end; ++chunk) {
+                const int64_t place = (item * wave_chunks + chunk - begin) * group + query % group;
+                plan.take(attention_kernels_, wave == 0 && chunk == begin, 1, state,
                           plan.waiting.from_query(place, width));
             }
             if ((wave + 1) * wave_chunks < most_chunks) return;

@@ -21,12 +21,14 @@ struct CacheLayer {
     Global<uint8_t> memory;
     int64_t page_bytes = 0, keys_at = 0, values_at = 0, key_head_bytes = 0, value_head_bytes = 0;
     int kv_heads = 0, key_width = 0, value_width = 0, window = 0;
+    Reach reach = Reach::causal;
     int values_in_keys = 0;  // 1: the values are the first value_width rows of the keys and are not stored
 };
 
 // The rows of a pass, as in its Batch, and each sequence's pages, or its slot in place of page 0.
 struct BatchRows {
     Global<const int32_t> tokens, sequences, positions;  // [rows]
+    Global<const int32_t> ends;                          // [rows], where their sequences end (ops/visible_rows.h)
     Global<const int32_t> pages;                         // [sequences][pages_of_sequence]
     int64_t pages_of_sequence = 0;
 
@@ -124,16 +126,17 @@ SIMT_DEVICE QueryTile query_tile(const AttentionArgs& args) {
     return tile;
 }
 
-struct VisibleRange {
-    int64_t first, last;  // positions [first, last)
-};
-SIMT_DEVICE VisibleRange visible(const AttentionArgs& args, int64_t row) {
+SIMT_DEVICE VisiblePositions visible(const AttentionArgs& args, int64_t row) {
     const int64_t position = static_cast<int32_t>(args.batch.positions[row]);
-    const int64_t start = position + 1 - args.cache.window;
-    return {args.cache.window > 0 && start > 0 ? start : 0, position + 1};
+    const CacheLayer& cache = args.cache;
+    const int64_t end = cache.reach == Reach::both_ways ? static_cast<int32_t>(args.batch.ends[row]) : 0;
+    return law::visible_positions(cache.reach, cache.window, position, end);
 }
 // The part of the chunk that is visible, counted from its start: [first, last), empty if first >= last.
-SIMT_DEVICE VisibleRange part_of_chunk(const VisibleRange& all, int64_t chunk) {
+struct VisibleRange {
+    int64_t first, last;
+};
+SIMT_DEVICE VisibleRange part_of_chunk(const VisiblePositions& all, int64_t chunk) {
     const int64_t start = chunk * kAttentionChunk, last = all.last - start;
     return {all.first > start ? all.first - start : 0, last < kAttentionChunk ? last : kAttentionChunk};
 }
@@ -330,7 +333,7 @@ struct AttentionBlock : QueryBlock<kThreads, kQueries> {
 // law::merge of a chunk into a query's state; the first chunk becomes the state. One thread holds the state of a query
 // and puts into shared memory what the other threads need of it.
 struct QueryState {
-    VisibleRange visible{0, 0};
+    VisiblePositions visible;
     float m = 0, l = 0;
     int started = 0;
 };
@@ -423,8 +426,8 @@ SIMT_DEVICE void finish_values(const AttentionArgs& args, const Block& block, co
 struct ChunkRange {
     int64_t first, last;
 };
-// Positions rise with the rows of a tile, so its first row sees the earliest and its last row the latest chunk. Where
-// chunks are split over blocks, it is one chunk, or none (first > last).
+// Positions rise with the rows of a tile, and what they see with them, so its first row sees the earliest and its last
+// row the latest chunk. Where chunks are split over blocks, it is one chunk, or none (first > last).
 SIMT_DEVICE ChunkRange chunks_of_block(const AttentionArgs& args, const QueryTile& tile) {
     const int64_t first = visible(args, tile.row(0)).first / kAttentionChunk;
     const int64_t last = (visible(args, tile.row(tile.count - 1)).last - 1) / kAttentionChunk;
@@ -512,7 +515,7 @@ attention_merge_kernel(AttentionArgs args) {
     const int head = simt::block_index(), element = simt::thread_index(), lane = simt::lane_index();
     const int64_t row = simt::block_index_y();
     const int width = args.cache.value_width;
-    const VisibleRange seen = visible(args, row);
+    const VisiblePositions seen = visible(args, row);
     const int64_t start = seen.first / kAttentionChunk, end = (seen.last - 1) / kAttentionChunk;
     const int64_t place = (row * args.heads + head) * args.chunks;
     const bool has_element = element < width;

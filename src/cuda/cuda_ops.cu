@@ -13,6 +13,7 @@
 #include "cuda/product_formats.h"
 #include "cuda/recurrence.cuh"
 #include "cuda/routing.cuh"
+#include "ops/visible_rows.h"
 
 namespace invar {
 
@@ -40,7 +41,8 @@ int64_t CudaOps::Control::lay_out(const CudaOpsSettings& settings, const DeviceB
         bytes += aligned(std::max<int64_t>(count, 1) * static_cast<int64_t>(sizeof(T)));
     };
     carve(failure, 1);
-    for (ControlArray<int32_t>* array : {&tokens, &sequences, &positions, &gathered}) carve(*array, settings.rows);
+    for (ControlArray<int32_t>* array : {&tokens, &sequences, &positions, &ends, &gathered})
+        carve(*array, settings.rows);
     for (RowTiles& set : tiles) {
         carve(set.first, settings.rows);
         carve(set.rows, settings.rows);
@@ -211,6 +213,8 @@ void CudaOps::write_batch(const Batch& batch) {
     write(control.tokens, [](const BatchRow& row) { return row.token; });
     write(control.sequences, [](const BatchRow& row) { return row.sequence; });
     write(control.positions, [](const BatchRow& row) { return row.position; });
+    std::ranges::transform(sequence_ends(batch), values.begin(), [](int64_t end) { return static_cast<int32_t>(end); });
+    control.write(control.ends, values.data(), values.size());
 }
 
 void CudaOps::bring_batch(const Batch& batch) {

@@ -41,8 +41,8 @@ struct RowTiles {
 struct CudaOps::Control {
     DeviceBytes memory;  // of all arrays below
     // Cells that change from pass to pass stand together, so that they are one upload; page tables change rarely.
-    ControlArray<uint64_t> failure;                                // [1]
-    ControlArray<int32_t> tokens, sequences, positions, gathered;  // [rows]
+    ControlArray<uint64_t> failure;                                      // [1]
+    ControlArray<int32_t> tokens, sequences, positions, ends, gathered;  // [rows]
     std::array<RowTiles, kTileSets> tiles;
     // [groups of layers][sequences][pages_of_sequence]; of a recurrence: the slot of the sequence's state, first
     ControlArray<int32_t> pages;
@@ -94,6 +94,7 @@ struct CudaOps::Control {
         return {.tokens = tokens.constant(),
                 .sequences = sequences.constant(),
                 .positions = positions.constant(),
+                .ends = ends.constant(),
                 .pages = simt::global(static_cast<const int32_t*>(pages.data()) + table_at(group, 0), pages_of_group),
                 .pages_of_sequence = pages_of_sequence};
     }

@@ -93,6 +93,7 @@ CacheLayer cache_layer(const SequenceState& cache, int layer) {
             .key_width = geometry.key_width,
             .value_width = geometry.value_width,
             .window = geometry.window,
+            .reach = geometry.reach,
             .values_in_keys = geometry.values_in_keys ? 1 : 0};
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/engine_settings.h"
 #include "models/long_rope.h"
+#include "ops/visible_rows.h"
 
 namespace invar {
 Result<std::unique_ptr<Engine>> Engine::open(const EngineSettings& settings, const LoadProgress& progress) {
@@ -90,6 +91,7 @@ Result<Tensor> Engine::run_pass(const Batch& batch, Ops& verbs) {
 
 Result<void> Engine::check_batch(const Batch& batch) const {
     CHECK(batch.size() > 0 && batch.size() <= chunk(), "a batch has between one row and a chunk of them");
+    CHECK(!cache_->sees_both_ways() || has_whole_sequences(batch), "a pass that sees both ways has whole texts");
     for (const BatchRow& row : batch.rows) TRY(check_token(row.token));
     return {};
 }

@@ -75,15 +75,17 @@ class Engine {
     // Computes one pass over pieces of different sequences, at most chunk() tokens in all. Each piece that succeeds
     // extends its sequence. Each piece has its own result: logits, ranks, or the error that concerns it alone, in which
     // case its sequence stays as it was. Those errors are a token outside the vocabulary, a full context, a lack of
-    // pages (busy) and a number that is not finite (numeric). The step itself fails only if the machine does.
+    // pages (busy) and a number that is not finite (numeric); if attention sees both ways, also a text that is longer
+    // than chunk() or whose sequence is not empty. The step itself fails only if the machine does.
     Result<StepResults> step(std::span<const StepPiece> pieces);
     // The same through `verbs`, which must forward to ops(). No piece may ask for ranks.
     Result<StepResults> step(std::span<const StepPiece> pieces, Ops& verbs);
 
     // Gives logits [batch.logits_rows, vocabulary] in that order, valid until the next call. The batch has at most
-    // chunk() rows, and the cache must have reserved its positions. Errors: a result that is NaN or infinite; the error
-    // names the verb, the layer and the element. Positions whose evaluation failed, or that were evaluated and not
-    // recorded by advance(), must not be evaluated again if the model has recurrences: their states have moved on.
+    // chunk() rows, and the cache must have reserved its positions. If attention sees both ways, it has whole texts:
+    // all positions of a sequence from 0 on. Errors: a result that is NaN or infinite; the error names the verb, the
+    // layer and the element. Positions whose evaluation failed, or that were evaluated and not recorded by advance(),
+    // must not be evaluated again if the model has recurrences: their states have moved on.
     Result<std::span<const float>> evaluate(const Batch& batch) { return evaluate(batch, ops()); }
     // The same through `verbs`, which must forward to ops(). Proofs use it to observe the pass that users get
     // (proof/record/hooked_ops.h). Such a pass is never a recorded one, because its observers run between the verbs.

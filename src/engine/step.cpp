@@ -131,6 +131,20 @@ Result<void> Engine::check_piece(const StepPiece& piece) {
         return fail("{} tokens were to be computed, but the context holds {}; start anew or raise --context", end,
                     context());
     }
+    if (cache_->sees_both_ways()) {
+        if (cache_->length(piece.sequence) != 0) {
+            return fail(
+                "{}: a text that attention sees both ways is computed as a whole, but {} tokens of it came "
+                "before; give it to a new sequence in one piece",
+                checkpoint_.name(), cache_->length(piece.sequence));
+        }
+        if (std::ssize(piece.tokens) > chunk()) {
+            return fail(
+                "{}: a text that attention sees both ways is computed in one pass, but {} tokens are more than "
+                "the {} of --chunk; raise --chunk or give a shorter text",
+                checkpoint_.name(), std::ssize(piece.tokens), chunk());
+        }
+    }
     for (const int32_t token : piece.tokens) TRY(check_token(token));
     return cache_->reserve(piece.sequence, end);
 }

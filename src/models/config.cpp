@@ -21,6 +21,18 @@ std::string_view scaling_name(RopeSpec::Scaling scaling) {
     return "unknown";
 }
 
+std::string_view reach_name(Reach reach) {
+    switch (reach) {
+        case Reach::causal:
+            return "causal";
+        case Reach::in_blocks:
+            return "causal in blocks";
+        case Reach::both_ways:
+            return "both ways";
+    }
+    return "unknown";
+}
+
 // visit(name, value): the value is a number or a text.
 template <class Visit>
 void visit_rope(const RopeSpec& rope, const Visit& visit) {
@@ -47,6 +59,7 @@ void visit_mixer(const AttentionGeometry& attention, const Visit& visit) {
     visit("KV heads", attention.kv_heads);
     visit("key width", attention.key_width);
     visit("value width", attention.value_width);
+    visit("reach", reach_name(attention.reach));
     visit("window", attention.window);
     visit("rope", attention.rope);
     visit("scale of scores", attention.scale);
@@ -214,6 +227,7 @@ std::vector<KvGeometry> ModelConfig::kv_geometry() const {
         kept = {.kv_heads = attention->kv_heads,
                 .key_width = attention->key_width,
                 .value_width = attention->value_width,
+                .reach = attention->reach,
                 .window = attention->window};
     }
     return geometry;

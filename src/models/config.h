@@ -18,16 +18,17 @@
 
 namespace invar {
 
-// A mixer in which each position attends to those before it. docs/adding_a_model.md names the family of each option.
+// A mixer in which each position attends to others. docs/adding_a_model.md names the family of each option.
 struct AttentionGeometry {
     int heads = 0;
     int kv_heads = 0;
     int key_width = 0;    // elements of a query or key of one head
     int value_width = 0;  // elements of a value of one head
-    int window = 0;       // positions seen, itself included; 0: all
-    int rope = -1;        // index into ModelConfig::ropes; -1: positions are not rotated
-    float scale = 0;      // of the scores
-    float softcap = 0;    // of the scores; 0: none
+    Reach reach = Reach::causal;
+    int window = 0;      // limits the reach (arithmetic/attention.h); 0: no limit
+    int rope = -1;       // index into ModelConfig::ropes; -1: positions are not rotated
+    float scale = 0;     // of the scores
+    float softcap = 0;   // of the scores; 0: none
     bool gated = false;  // each head of the query projection is followed by a gate, whose sigmoid multiplies the result
     bool sinks = false;  // a logit of each head takes part in the softmax
     bool values_are_keys = false;    // the values are the keys before norm and rope; there is no projection of values

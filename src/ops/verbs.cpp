@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ops/verb_call.h"
+#include "ops/visible_rows.h"
 
 namespace invar {
 namespace {
@@ -18,17 +19,16 @@ const KvGeometry& geometry_of(const VerbCall& call) {
 }
 
 // The fewest cache positions that must be read: for each sequence, those that some row of it sees, counted once.
-int64_t positions_read(const Batch& batch, int window) {
-    std::map<int32_t, std::pair<int64_t, int64_t>> seen;  // first and last, by sequence
-    for (const BatchRow& row : batch.rows) {
-        const int64_t first = window > 0 ? std::max<int64_t>(0, row.position + 1 - window) : 0;
-        const auto [at, fresh] = seen.try_emplace(row.sequence, first, row.position);
-        if (fresh) continue;
-        at->second.first = std::min(at->second.first, first);
-        at->second.second = std::max(at->second.second, row.position);
+int64_t positions_read(const Batch& batch, const VisibleRows& visible) {
+    std::map<int32_t, VisiblePositions> seen;  // by sequence
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const VisiblePositions of_row = visible.of(row);
+        const auto at = seen.try_emplace(batch.rows[static_cast<size_t>(row)].sequence, of_row).first;
+        at->second.first = std::min(at->second.first, of_row.first);
+        at->second.last = std::max(at->second.last, of_row.last);
     }
     int64_t positions = 0;
-    for (const auto& [sequence, range] : seen) positions += range.second - range.first + 1;
+    for (const auto& [sequence, range] : seen) positions += range.last - range.first;
     return positions;
 }
 
@@ -104,11 +104,12 @@ VerbCost cost_of_attention(const VerbCall& call) {
     const int64_t widths = layer.key_width + layer.value_width;
     const int64_t stored = layer.values_in_keys ? layer.key_width : widths;
     VerbCost cost = cost_of_rows(call);
+    const VisibleRows visible(layer, *call.batch);
     cost.cache_bytes =
-        positions_read(*call.batch, layer.window) * layer.kv_heads * stored * cache_type_bytes(call.cache_read->type());
-    for (const BatchRow& row : call.batch->rows) {
-        const int64_t seen = layer.window > 0 ? std::min<int64_t>(row.position + 1, layer.window) : row.position + 1;
-        cost.multiply_adds += seen * call.attention->heads * widths;
+        positions_read(*call.batch, visible) * layer.kv_heads * stored * cache_type_bytes(call.cache_read->type());
+    for (int64_t row = 0; row < call.batch->size(); ++row) {
+        const VisiblePositions seen = visible.of(row);
+        cost.multiply_adds += (seen.last - seen.first) * call.attention->heads * widths;
     }
     return cost;
 }

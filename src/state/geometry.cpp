@@ -52,9 +52,10 @@ Result<void> check(const StateGeometry& geometry) {
 
 StateGroup group_of(const StateGeometry& geometry, size_t layer) {
     if (!geometry.recurrences.empty() && geometry.recurrences[layer].bytes() > 0)
-        return {.kind = GroupKind::recurrence, .window = 0, .layers = {}};
-    const int window = geometry.layers[layer].window;
-    return {.kind = window > 0 ? GroupKind::window : GroupKind::attention, .window = window, .layers = {}};
+        return {.kind = GroupKind::recurrence, .layers = {}};
+    const KvGeometry& kept = geometry.layers[layer];
+    if (kept.window == 0 || kept.reach == Reach::both_ways) return {.kind = GroupKind::attention, .layers = {}};
+    return {.kind = GroupKind::window, .reach = kept.reach, .window = kept.window, .layers = {}};
 }
 
 }  // namespace
@@ -81,7 +82,7 @@ Result<StateLayout> lay_out_state(const StateGeometry& geometry) {
     for (size_t i = 0; i < geometry.layers.size(); ++i) {
         const StateGroup wanted = group_of(geometry, i);
         auto group = std::find_if(layout.groups.begin(), layout.groups.end(), [&](const StateGroup& g) {
-            return g.kind == wanted.kind && g.window == wanted.window;
+            return g.kind == wanted.kind && g.reach == wanted.reach && g.window == wanted.window;
         });
         if (group == layout.groups.end()) group = layout.groups.insert(group, wanted);
         group->layers.push_back(static_cast<int>(i));
@@ -109,8 +110,8 @@ int64_t units_for(const StateGroup& group, const StateDemand& demand) {
     if (group.kind == GroupKind::recurrence) return saturating_add(demand.sequences, demand.snapshots);
     int64_t of_sequence = pages_for(demand.context);
     if (group.kind == GroupKind::window) {
-        // The rows of a pass see window - 1 positions before the first row. This many consecutive positions lie in at
-        // most this many pages, wherever they start.
+        // The rows of a pass see at most window - 1 positions before the first row. This many consecutive positions lie
+        // in at most this many pages, wherever they start.
         const int64_t positions = saturating_add(group.window - 1, std::max<int64_t>(demand.chunk, 1));
         const int64_t most = positions < 2 ? 1 : (positions - 2) / kPagePositions + 2;
         of_sequence = std::min(of_sequence, most);

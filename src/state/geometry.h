@@ -1,7 +1,7 @@
 // What one sequence keeps for each layer of a model, and how layers with the same needs form groups: full attention
-// (pages of 64 positions), attention in a window (the same pages, given back behind the window), and recurrences (one
-// state of fixed size). This defines the sizes of pages and states and where a layer lies in them. The plan decides how
-// many there are; sequence_state.h gives them to sequences.
+// (pages of 64 positions), attention in a window or in blocks (the same pages, given back behind it), and recurrences
+// (one state of fixed size). This defines the sizes of pages and states and where a layer lies in them. The plan
+// decides how many there are; sequence_state.h gives them to sequences.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ struct KvGeometry {  // of one layer
     int kv_heads = 0;
     int key_width = 0;    // elements of a key of one head
     int value_width = 0;  // elements of a value of one head
-    int window = 0;       // positions a query sees, itself included; 0: all before it
+    Reach reach = Reach::causal;
+    int window = 0;  // limits the reach (arithmetic/attention.h); 0: no limit
     // A value is the first value_width elements of its key and is not stored apart (latent attention).
     bool values_in_keys = false;
 };
@@ -49,10 +50,12 @@ struct StateGeometry {
 
 enum class GroupKind : uint8_t { attention, window, recurrence };
 
-// Layers that share page numbers (attention, window) or slot numbers (recurrence). A unit is a page or a slot.
+// Layers that share page numbers (attention, window) or slot numbers (recurrence). A unit is a page or a slot. Layers
+// that see both ways need every page of the pass and are in the group of full attention, whatever their window.
 struct StateGroup {
     GroupKind kind = GroupKind::attention;
-    int window = 0;  // of GroupKind::window
+    Reach reach = Reach::causal;  // of GroupKind::window: causal or in_blocks
+    int window = 0;               // of GroupKind::window
     std::vector<int> layers;
     int64_t unit_bytes[2] = {0, 0};  // by Place; the largest int64_t if the sum overflows
 

@@ -32,6 +32,7 @@ SequenceState::Snapshot SequenceState::known_state(const Sequence& sequence, int
 
 // The largest position at or before `position` that every group knows.
 int64_t SequenceState::last_known(const Sequence& sequence, int64_t position) const {
+    if (sees_both_ways_ && position != sequence.length) return 0;
     int64_t before = -1;
     while (position != before) {
         before = position;

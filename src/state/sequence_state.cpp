@@ -20,6 +20,8 @@ SequenceState::SequenceState(StateGeometry geometry, StateMemory memory, Setting
                             [tree = tree_.get(), group](int32_t node) { tree->set_unit(node, group, kNoUnit); });
         if (groups[static_cast<size_t>(group)].kind == GroupKind::recurrence) recurrences_ = group;
     }
+    sees_both_ways_ =
+        std::ranges::any_of(geometry_.layers, [](const KvGeometry& layer) { return layer.reach == Reach::both_ways; });
 }
 
 Result<std::unique_ptr<SequenceState>> SequenceState::create(Settings settings) {
@@ -135,7 +137,7 @@ int32_t SequenceState::fork(int32_t sequence) {
 int64_t SequenceState::first_page(int group, int64_t position) const {
     const StateGroup& of_group = groups()[static_cast<size_t>(group)];
     if (of_group.kind != GroupKind::window) return 0;
-    return std::max<int64_t>(0, position + 1 - of_group.window) / kPagePositions;
+    return law::visible_positions(of_group.reach, of_group.window, position, position + 1).first / kPagePositions;
 }
 
 SequenceState::Need SequenceState::need(const Sequence& sequence, int group, int64_t count) const {
@@ -256,7 +258,7 @@ void SequenceState::advance(int32_t sequence, std::span<const int32_t> tokens) {
     advance(sequence, std::ssize(tokens));
     if (!named) return;
     grown.tokens.insert(grown.tokens.end(), tokens.begin(), tokens.end());
-    name_pages(grown);
+    if (!sees_both_ways_) name_pages(grown);
 }
 
 void SequenceState::advance(int32_t sequence, int64_t count) {

@@ -54,6 +54,10 @@ class SequenceState {
     int64_t units(int group = 0) const { return pools_[static_cast<size_t>(group)].size(); }
     int holders(int group, int32_t unit) const { return pools_[static_cast<size_t>(group)].holders(unit); }
 
+    // Whether a layer sees both ways. Then what a position has computed depends on those behind it: a sequence is
+    // computed in one pass, shares no page by content, and goes back only to position 0.
+    bool sees_both_ways() const { return sees_both_ways_; }
+
     // Adds an empty sequence and returns its slot number, the lowest unused one. There must be room. Content is shared
     // only among sequences of one salt.
     bool has_room() const { return in_use_ < most_sequences_; }
@@ -147,7 +151,8 @@ class SequenceState {
 
     StateGeometry geometry_;
     StateMemory memory_;
-    int recurrences_ = -1;  // the group of recurrences, or -1
+    int recurrences_ = -1;         // the group of recurrences, or -1
+    bool sees_both_ways_ = false;  // a layer does
     int64_t most_sequences_ = 0, in_use_ = 0;
     std::unique_ptr<PrefixTree> tree_;
     std::vector<UnitPool> pools_;  // by group

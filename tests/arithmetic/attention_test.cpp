@@ -123,6 +123,41 @@ TEST(Attention, PositionsOutsideTheWindowDoNotMatter) {
     EXPECT_GT(count_differences(before, attend(plain(), rows, visible)), 0);
 }
 
+// Each reach by its definition, position by position.
+bool sees(Reach reach, int64_t window, int64_t from, int64_t to) {
+    switch (reach) {
+        case Reach::causal:
+            return to <= from && (window == 0 || from - to < window);
+        case Reach::in_blocks:
+            return to <= from && (window == 0 || from / window == to / window);
+        case Reach::both_ways:
+            return window == 0 || 2 * std::abs(from - to) <= window;
+    }
+    return false;
+}
+
+TEST(Attention, TheVisiblePositionsOfEveryReachAreThoseOfItsDefinition) {
+    int64_t compared = 0;
+    for (const Reach reach : {Reach::causal, Reach::in_blocks, Reach::both_ways}) {
+        for (const int64_t window : {0, 1, 2, 3, 4, 5, 6, 7, 16, 63, 64, 65, 1000}) {
+            for (const int64_t end : {1, 2, 7, 64, 65, 130}) {
+                for (int64_t position = 0; position < end; ++position) {
+                    const VisiblePositions visible = law::visible_positions(reach, window, position, end);
+                    ASSERT_LE(visible.first, position);
+                    ASSERT_GT(visible.last, position);
+                    for (int64_t t = 0; t < end; ++t, ++compared) {
+                        ASSERT_EQ(t >= visible.first && t < visible.last, sees(reach, window, position, t))
+                            << "reach " << static_cast<int>(reach) << ", window " << window << ", " << position
+                            << " sees " << t << " of " << end;
+                    }
+                    ASSERT_LE(visible.last, end);
+                }
+            }
+        }
+    }
+    EXPECT_GT(compared, 500'000);
+}
+
 TEST(Attention, OnePositionReturnsItsValue) {
     const Rows rows(9);
     const std::vector<float> out = attend(plain(), rows, {123, 124});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ops/visible_rows.h"
 #include "verb_case.h"
 
 namespace invar {
@@ -16,6 +17,7 @@ struct Shape {
     float softcap = 0;
     CacheType type = CacheType::f16;
     bool values_in_keys = false;
+    Reach reach = Reach::causal;
 };
 
 // A cache of one layer whose sequences have random keys and values at [0, length).
@@ -27,6 +29,7 @@ class FilledCache {
         cache_ = make_cache({{.kv_heads = shape.kv_heads,
                               .key_width = shape.key_width,
                               .value_width = shape.value_width,
+                              .reach = shape.reach,
                               .window = shape.window,
                               .values_in_keys = shape.values_in_keys}},
                             shape.type, pages);
@@ -185,6 +188,73 @@ TEST(CpuOpsAttention, WindowsOfEverySizeEqualTheLaw) {
         compare_attention(random, shape, filled, gaps, comparison);
     }
     comparison.print("windows");
+}
+
+TEST(CpuOpsAttention, BlocksOfEverySizeEqualTheLaw) {
+    std::mt19937 random(58);
+    Comparison comparison;
+    for (const int block : {1, 5, 63, 64, 65, 100, 300}) {
+        const Shape shape{
+            .kv_heads = 2, .group = 2, .key_width = 32, .value_width = 32, .window = block, .reach = Reach::in_blocks};
+        FilledCache filled(random, shape, {210, 130});
+        for (const int64_t position : {0, 4, 5, 63, 64, 99, 100, 209})
+            compare_attention(random, shape, filled, rows_of(0, position, 1), comparison);
+        Batch both = rows_of(0, 0, 210);
+        for (int64_t position = 90; position < 130; ++position)
+            both.rows.push_back({.token = 0, .sequence = 1, .position = position});
+        compare_attention(random, shape, filled, both, comparison, true);
+    }
+    comparison.print("blocks");
+}
+
+// Whole texts beside each other, one of them in two runs of rows; few rows of a long one go in waves of chunks.
+TEST(CpuOpsAttention, BothWaysEqualsTheLawForSeveralTextsInOneBatch) {
+    std::mt19937 random(59);
+    Comparison comparison;
+    for (const int window : {0, 1, 6, 128, 200}) {
+        const Shape shape{.kv_heads = window == 6 ? 2 : 1,
+                          .group = 3,
+                          .key_width = 24,
+                          .value_width = 16,
+                          .window = window,
+                          .type = window == 1 ? CacheType::f32 : CacheType::f16,
+                          .reach = Reach::both_ways};
+        FilledCache filled(random, shape, {210, 1, 64, 700});
+        Batch batch = rows_of(0, 0, 150);
+        const auto append = [&](int32_t sequence, int64_t first, int64_t last) {
+            for (int64_t position = first; position < last; ++position)
+                batch.rows.push_back({.token = 0, .sequence = sequence, .position = position});
+        };
+        append(1, 0, 1);
+        append(2, 0, 64);
+        append(0, 150, 210);
+        compare_attention(random, shape, filled, batch, comparison, true);
+        batch.rows.clear();
+        append(3, 0, 1);
+        append(3, 699, 700);
+        compare_attention(random, shape, filled, batch, comparison);
+    }
+    comparison.print("both ways");
+}
+
+// The last visible position is the last of the sequence in the batch, wherever its rows are, and not that of another.
+TEST(VisibleRows, EndWhereTheSequenceEndsInTheBatch) {
+    Batch batch;
+    batch.rows = {{.sequence = 4, .position = 0},
+                  {.sequence = 1, .position = 0},
+                  {.sequence = 4, .position = 1},
+                  {.sequence = 4, .position = 2}};
+    EXPECT_EQ(sequence_ends(batch), (std::vector<int64_t>{3, 1, 3, 3}));
+    EXPECT_TRUE(has_whole_sequences(batch));
+    const VisibleRows visible({.reach = Reach::both_ways, .window = 2}, batch);
+    const std::pair<int64_t, int64_t> expected[] = {{0, 2}, {0, 1}, {0, 3}, {1, 3}};
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const VisiblePositions seen = visible.of(row);
+        EXPECT_EQ(std::pair(seen.first, seen.last), expected[row]) << row;
+    }
+    batch.rows[2].position = 2;
+    batch.rows[3].position = 3;
+    EXPECT_FALSE(has_whole_sequences(batch));
 }
 
 TEST(CpuOpsAttention, MixedBatchesOf1To512RowsEqualTheLaw) {

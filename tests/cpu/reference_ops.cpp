@@ -13,6 +13,7 @@
 #include "arithmetic/recurrence.h"
 #include "arithmetic/routing.h"
 #include "layout/rows4.h"
+#include "ops/visible_rows.h"
 
 namespace invar {
 namespace {
@@ -294,12 +295,10 @@ void ReferenceOps::attend(const VerbCall& call) {
                            .softcap = spec.softcap,
                            .sink = {}};
     std::vector<float> key(static_cast<size_t>(geometry.key_width)), value(static_cast<size_t>(geometry.value_width));
+    const VisibleRows visible_rows(geometry, batch);
     for (int64_t row = 0; row < batch.size(); ++row) {
         const BatchRow& place = batch.rows[static_cast<size_t>(row)];
-        const int64_t window = geometry.window;
-        const VisiblePositions visible{
-            .first = window > 0 && place.position >= window ? place.position + 1 - window : 0,
-            .last = place.position + 1};
+        const VisiblePositions visible = visible_rows.of(row);
         for (int head = 0; head < spec.heads; ++head) {
             const int kv_head = head / (spec.heads / geometry.kv_heads);
             const auto page = [&](int64_t t) {

@@ -73,6 +73,24 @@ TEST(CudaAttention, WithSinksEqualsTheReference) {
     compare_shapes(shapes, 150, "CUDA attention with sinks", 15'000);
 }
 
+// What is asked are the last rows of a text and the whole of another: to attention that sees both ways that is where
+// they end.
+TEST(CudaAttention, OfEveryReachEqualsTheReference) {
+    std::vector<Shape> shapes;
+    for (const Reach reach : {Reach::in_blocks, Reach::both_ways}) {
+        for (const int window : {0, 6, 64, 100}) {
+            const KvGeometry wide{.kv_heads = 2, .key_width = 40, .value_width = 24, .reach = reach, .window = window};
+            const std::string name =
+                fmt::format("{}, window {}", reach == Reach::in_blocks ? "blocks" : "both ways", window);
+            shapes.push_back({name, 4, wide, window == 64 ? CacheType::f32 : CacheType::f16, window == 6});
+        }
+        const KvGeometry latent{
+            .kv_heads = 1, .key_width = 40, .value_width = 32, .reach = reach, .window = 30, .values_in_keys = true};
+        shapes.push_back({"latent", 9, latent, CacheType::bf16, false});
+    }
+    compare_shapes(shapes, 150, "CUDA attention of every reach", 15'000);
+}
+
 TEST(CudaAttention, OfHeadsUpTo512ElementsEqualsTheReference) {
     const Shape shapes[] = {
         {"the widest", 2, {.kv_heads = 1, .key_width = 512, .value_width = 512}, CacheType::f16, false},

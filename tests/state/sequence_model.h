@@ -92,10 +92,12 @@ class StateModel {
         ASSERT_TRUE(std::ranges::equal(state_.tokens(sequence), model.tokens));
         const std::vector<float> contents = contents_of(model.tokens, model.salt);
         for (int layer = 0; layer < std::ssize(state_.layers()); ++layer) {
-            const int window = state_.layers()[static_cast<size_t>(layer)].window;
+            const KvGeometry& geometry = state_.layers()[static_cast<size_t>(layer)];
+            const int64_t window = geometry.window;
             const bool recurrent =
                 state_.groups()[static_cast<size_t>(state_.group_of(layer))].kind == GroupKind::recurrence;
             int64_t first = window > 0 ? std::max<int64_t>(0, length + 1 - window) : 0;
+            if (geometry.reach == Reach::in_blocks) first = length / window * window;
             if (recurrent) first = std::max<int64_t>(0, length - 1);
             for (int64_t position = first; position < length; ++position) {
                 const float* place = element(sequence, layer, position);

@@ -69,6 +69,42 @@ TEST(SequenceState, PagesBehindAWindowAreGivenBackAndTheCacheFollowsTheWindow) {
     EXPECT_EQ(std::ranges::count(state->pages_of(0, 1), kNoUnit), 0);
 }
 
+TEST(SequenceState, PagesOfPastBlocksAreGivenBack) {
+    const KvGeometry blocks{.kv_heads = 1, .key_width = 1, .value_width = 1, .reach = Reach::in_blocks, .window = 128};
+    const auto state = make_state({.layers = {blocks, full()}}, {4, 100});
+    StateModel model(*state);
+    model.add("");
+    for (int64_t length = 0; length < 1000; length += 50) {
+        ASSERT_TRUE(model.append(0, counted(50, static_cast<int32_t>(length))));
+        model.check(0);
+        // What lies before the block of the first new position is not held.
+        const std::span<const int32_t> pages = state->pages_of(0, 0);
+        for (int64_t page = 0; page < length / 128 * 2; ++page) EXPECT_EQ(pages[static_cast<size_t>(page)], kNoUnit);
+    }
+    model.check_accounts();
+}
+
+TEST(SequenceState, WhatSeesBothWaysSharesNothingAndGoesBackToTheStartOnly) {
+    KvGeometry layer = windowed(10);
+    layer.reach = Reach::both_ways;
+    const auto state = make_state({.layers = {layer, full()}}, {6});
+    ASSERT_TRUE(state->sees_both_ways());
+    EXPECT_FALSE(make_state({.layers = {windowed(10)}}, {1})->sees_both_ways());
+    EXPECT_EQ(state->groups().size(), 1u) << "every page of a pass is needed, whatever the window";
+    const std::vector<int32_t> text = counted(130);
+    for (const int32_t sequence : {0, 1}) {
+        ASSERT_EQ(state->add_sequence(), sequence);
+        ASSERT_TRUE(state->reserve(sequence, 130).has_value());
+        state->advance(sequence, text);
+    }
+    EXPECT_NE(state->pages_of(0, 0)[0], state->pages_of(1, 0)[0]) << "equal tokens, but they may go on differently";
+    EXPECT_EQ(state->available(), 0);
+    EXPECT_EQ(state->rewind(0, 130), 130);
+    EXPECT_EQ(state->rewind(0, 129), 0);
+    EXPECT_EQ(state->available(), 3);
+    EXPECT_EQ(state->attach_prefix(0, text), 0);
+}
+
 TEST(SequenceState, AWindowSaysHowFarBackItKnows) {
     const auto state = make_state({.layers = {windowed(64)}}, {4});
     StateModel model(*state);
@@ -378,6 +414,10 @@ TEST(SequenceState, RandomUseReadsWhatItComputedAndLosesNoPage) {
         {.geometry = {.layers = {full(), full()}}, .units = {30}},
         {.geometry = {.layers = {full()}}, .units = {30}, .collisions = true},
         {.geometry = {.layers = {full(), windowed(70), full(), windowed(200)}}, .units = {40, 12, 20}},
+        {.geometry =
+             {.layers = {full(),
+                         {.kv_heads = 1, .key_width = 1, .value_width = 1, .reach = Reach::in_blocks, .window = 100}}},
+         .units = {40, 20}},
         {.geometry = {.layers = {full(), {}, windowed(100)}, .recurrences = {{}, {.state_elements = 2}, {}}},
          .units = {40, 8, 14}}};
     std::map<std::string, int64_t> counts;

@@ -6,6 +6,7 @@
 
 #include "arithmetic/attention.h"
 #include "arithmetic/float_types.h"
+#include "ops/visible_rows.h"
 #include "proof/faults/fault_kind.h"
 #include "proof/record/cache_rows.h"
 
@@ -37,8 +38,7 @@ Query query_of(const RowRewrite& row) {
                      .softcap = call.attention->softcap,
                      .sink = std::nullopt},
             .sinks = call.vector == nullptr ? nullptr : call.vector->data,
-            .visible = {.first = geometry.window > 0 ? std::max<int64_t>(0, position + 1 - geometry.window) : 0,
-                        .last = position + 1},
+            .visible = VisibleRows(geometry, *call.pass).of(row.row),
             .position = position,
             .key_head = [group](int head) { return head / group; },
             .source = [](int64_t t) { return t; }};
@@ -91,17 +91,17 @@ void hide_last_position(const RowRewrite& row) {
     if (query.visible.last - query.visible.first < 2) return;
     --query.visible.last;
     attend(row, query);
-    row.detail = fmt::format("a query at {} does not see {}", query.position, query.position);
+    row.detail = fmt::format("a query at {} does not see {}", query.position, query.visible.last);
 }
 
 void show_future(const RowRewrite& row) {
     if (row.row + 1 >= row.call.rows()) return;
     const BatchRow& next = row.call.row(row.row + 1);
     Query query = query_of(row);
-    if (next.sequence != row.token().sequence || next.position != query.position + 1) return;
+    if (next.sequence != row.token().sequence || next.position != query.visible.last) return;
     ++query.visible.last;
     attend(row, query);
-    row.detail = fmt::format("a query at {} sees {}", query.position, query.position + 1);
+    row.detail = fmt::format("a query at {} sees {}", query.position, next.position);
 }
 
 void leave_out_scale(const RowRewrite& row) {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "arithmetic/routing.h"
+#include "ops/visible_rows.h"
 #include "proof/record/cache_rows.h"
 
 namespace invar {
@@ -164,10 +165,10 @@ void StageRows::rows_of_scores(const VerbCall& call) {
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(layer)];
     const int heads = call.attention->heads, group = heads / geometry.kv_heads;
     std::vector<float> key(static_cast<size_t>(geometry.key_width));
+    const VisibleRows visible(geometry, *call.pass);
     for (int64_t i = 0; i < call.rows(); ++i) {
         const BatchRow& row = call.row(i);
-        const int64_t positions = row.position + 1;
-        const int64_t first = geometry.window > 0 ? std::max<int64_t>(0, positions - geometry.window) : 0;
+        const auto [first, positions] = visible.of(i);
         values_.assign(static_cast<size_t>(heads * positions), -std::numeric_limits<float>::infinity());
         for (int head = 0; head < heads; ++head) {
             const float* query = call.x.host_row(i) + int64_t{head} * geometry.key_width;

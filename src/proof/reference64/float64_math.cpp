@@ -225,10 +225,6 @@ void Rope::turn(int64_t position, double* row, int64_t width) const {
     }
 }
 
-int64_t first_visible(int64_t position, int window) {
-    return window > 0 ? std::max<int64_t>(0, position - window + 1) : 0;
-}
-
 double meant_scale(float given, int64_t key_width) {
     const bool is_rounded_root = given == 1.0f / std::sqrt(static_cast<float>(key_width));
     return is_rounded_root ? 1 / std::sqrt(static_cast<double>(key_width)) : double{given};
@@ -236,7 +232,7 @@ double meant_scale(float given, int64_t key_width) {
 
 void attention_scores(const AttentionHead& head, const double* query, RowAt key_at, std::vector<double>& scores) {
     scores.clear();
-    for (int64_t position = head.first; position <= head.last; ++position) {
+    for (int64_t position = head.visible.first; position < head.visible.last; ++position) {
         const double* key = key_at(position);
         double sums[4] = {};  // four sums in flight, because additions to one would wait for each other
         int64_t i = 0;
@@ -260,9 +256,9 @@ void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt 
         total += score;
     }
     std::fill_n(out, head.value_width, 0.0);
-    for (int64_t position = head.first; position <= head.last; ++position) {
+    for (int64_t position = head.visible.first; position < head.visible.last; ++position) {
         const double* value = value_at(position);
-        const double share = scores[static_cast<size_t>(position - head.first)] / total;
+        const double share = scores[static_cast<size_t>(position - head.visible.first)] / total;
         for (int64_t i = 0; i < head.value_width; ++i) out[i] += share * value[i];
     }
 }

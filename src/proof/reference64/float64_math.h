@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "arithmetic/attention.h"
 #include "machine/function_ref.h"
 #include "ops/ops.h"
 
@@ -78,20 +79,17 @@ class Rope {
     double attention_factor_ = 1;
 };
 
-// A query at `position` sees the positions from this one to its own.
-int64_t first_visible(int64_t position, int window);
-
 struct AttentionHead {
     int64_t key_width = 0, value_width = 0;
     double scale = 0, softcap = 0;
-    int64_t first = 0, last = 0;  // positions, both included
+    VisiblePositions visible;
     const float* sink = nullptr;  // a logit without a value, if there is one
 };
 // The exact scale: 1 / sqrt(key_width) if `given` is that number rounded to binary32, otherwise `given`.
 double meant_scale(float given, int64_t key_width);
 // Gives a key or value row of the cache, which is used before the next call.
 using RowAt = FunctionRef<const double*(int64_t position)>;
-// scores: [last - first + 1], scaled and capped, before the softmax.
+// scores: [visible positions], scaled and capped, before the softmax.
 void attention_scores(const AttentionHead& head, const double* query, RowAt key_at, std::vector<double>& scores);
 // out: [value_width]
 void attend(const AttentionHead& head, const double* query, RowAt key_at, RowAt value_at, std::vector<double>& scores,

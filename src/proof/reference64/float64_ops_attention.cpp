@@ -1,6 +1,7 @@
 // Keys, values and attention of Float64Ops, which keeps a page of doubles for each page of the KV cache in each layer.
 #include <algorithm>
 
+#include "ops/visible_rows.h"
 #include "proof/record/cache_rows.h"
 #include "proof/reference64/float64_ops.h"
 
@@ -102,19 +103,21 @@ void Float64Ops::attend(const VerbCall& verb_call) {
     const SequenceState& cache = *verb_call.cache_read;
     const KvGeometry& geometry = cache.layers()[static_cast<size_t>(spec.layer)];
     const Wide in = input(queries), wide = output(verb_call.out);
-    struct Visible {
-        int64_t first, last;           // the positions that any row of the sequence sees
+    struct Seen {
+        VisiblePositions positions;    // those that any row of the sequence sees
         std::vector<WidePage*> pages;  // the pages of the sequence
     };
-    std::map<int32_t, Visible> visible;  // indexed by sequence
-    for (const BatchRow& row : batch.rows) {
-        const int64_t first = float64::first_visible(row.position, geometry.window);
-        Visible& seen = visible.try_emplace(row.sequence, Visible{first, row.position, {}}).first->second;
-        seen.first = std::min(seen.first, first);
-        seen.last = std::max(seen.last, row.position);
+    std::map<int32_t, Seen> of_sequences;
+    const VisibleRows visible(geometry, batch);
+    for (int64_t row = 0; row < batch.size(); ++row) {
+        const VisiblePositions of_row = visible.of(row);
+        const int32_t sequence = batch.rows[static_cast<size_t>(row)].sequence;
+        VisiblePositions& seen = of_sequences.try_emplace(sequence, Seen{of_row, {}}).first->second.positions;
+        seen.first = std::min(seen.first, of_row.first);
+        seen.last = std::max(seen.last, of_row.last);
     }
-    for (auto& [sequence, seen] : visible) {
-        follow_cache(cache, spec.layer, sequence, seen.first, seen.last);
+    for (auto& [sequence, seen] : of_sequences) {
+        follow_cache(cache, spec.layer, sequence, seen.positions.first, seen.positions.last - 1);
         for (const int32_t page : cache.pages_of(sequence, spec.layer))
             seen.pages.push_back(page == kNoUnit ? nullptr : &wide_page(cache, spec.layer, page));
     }
@@ -123,7 +126,7 @@ void Float64Ops::attend(const VerbCall& verb_call) {
     pool_.parallel_items(queries.rows() * spec.heads, [&](int64_t item, int) {
         const int64_t row = item / spec.heads, head = item % spec.heads;
         const BatchRow& token = batch.rows[static_cast<size_t>(row)];
-        const std::vector<WidePage*>& pages = visible.find(token.sequence)->second.pages;
+        const std::vector<WidePage*>& pages = of_sequences.find(token.sequence)->second.pages;
         const auto page_of = [&](int64_t position) { return pages[static_cast<size_t>(position / kPagePositions)]; };
         const auto key_at = [&](int64_t position) -> const double* {
             return wide_row(page_of(position)->keys, head / group, position, geometry.key_width);
@@ -137,8 +140,7 @@ void Float64Ops::attend(const VerbCall& verb_call) {
             .value_width = geometry.value_width,
             .scale = float64::meant_scale(spec.scale, geometry.key_width),
             .softcap = spec.softcap,
-            .first = float64::first_visible(token.position, geometry.window),
-            .last = token.position,
+            .visible = visible.of(row),
             .sink = verb_call.vector == nullptr ? nullptr : verb_call.vector->data + head};
         std::vector<double> scores;
         float64::attend(call, in.row(row) + head * geometry.key_width, key_at, value_at, scores,

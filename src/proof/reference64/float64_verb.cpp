@@ -4,6 +4,7 @@
 #include <deque>
 #include <limits>
 
+#include "ops/visible_rows.h"
 #include "proof/record/cache_rows.h"
 #include "proof/reference64/float64_recurrence.h"
 #include "proof/reference64/float64_rows.h"
@@ -66,8 +67,7 @@ class StoredAttention {
                  .value_width = geometry_.value_width,
                  .scale = float64::meant_scale(spec_.scale, geometry_.key_width),
                  .softcap = spec_.softcap,
-                 .first = float64::first_visible(token_.position, geometry_.window),
-                 .last = token_.position};
+                 .visible = VisibleRows(geometry_, *call.batch).of(row)};
         sinks_ = call.vector == nullptr ? nullptr : call.vector->data;
     }
 
@@ -83,12 +83,12 @@ class StoredAttention {
     }
 
     Row scores() {
-        const int64_t positions = token_.position + 1;
+        const int64_t positions = head_.visible.last;
         Row all(static_cast<size_t>(spec_.heads * positions), -std::numeric_limits<double>::infinity()), scores;
         for (int head = 0; head < spec_.heads; ++head) {
             float64::attention_scores(
                 head_, query_.data() + head * head_.key_width, [&](int64_t p) { return key(p, head); }, scores);
-            std::copy(scores.begin(), scores.end(), all.begin() + head * positions + head_.first);
+            std::copy(scores.begin(), scores.end(), all.begin() + head * positions + head_.visible.first);
         }
         return all;
     }
