@@ -36,7 +36,10 @@
     EACH(kHunyuanMoeArchitecture)    \
     EACH(kMiniMaxM2Architecture)     \
     EACH(kCohere2Architecture)       \
-    EACH(kStarcoder2Architecture)
+    EACH(kStarcoder2Architecture)    \
+    EACH(kLlama4Architecture)        \
+    EACH(kLfm2Architecture)          \
+    EACH(kLfm2MoeArchitecture)
 
 namespace invar {
 

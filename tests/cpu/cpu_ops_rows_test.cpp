@@ -11,7 +11,8 @@ namespace {
 constexpr Stage kStage{.layer = 5, .name = "tested"};
 const ActivationSpec kActivations[] = {{.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
                                        {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
-                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f}};
+                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f},
+                                       {.kind = Activation::identity}};
 
 WeightVector vector_of(const std::vector<float>& values) {
     return {.id = {}, .data = values.data(), .size = std::ssize(values)};

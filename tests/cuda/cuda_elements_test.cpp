@@ -15,7 +15,8 @@ TEST(CudaElements, ActivationsOfEveryKindEqualTheLawWithAndWithoutASecondOperand
     const ActivationSpec specs[] = {
         {.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
         {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
-        {.kind = Activation::sigmoid}, {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f}};
+        {.kind = Activation::sigmoid}, {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f},
+        {.kind = Activation::identity}};
     for (const ActivationSpec& spec : specs) {
         for (const int64_t width : kWidths) {
             for (const Inputs kind : {Inputs::hard, Inputs::extreme}) {

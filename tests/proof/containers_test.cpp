@@ -74,7 +74,10 @@ const char* const kModels[] = {"llama",
                                "hunyuan-moe-alpha",
                                "minimax-m2",
                                "cohere2",
-                               "starcoder2"};
+                               "starcoder2",
+                               "lfm2",
+                               "lfm2moe",
+                               "llama4"};
 bool has_twin(const std::string& name) {
     return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense" &&
            name != "hunyuan-moe-alpha";
