@@ -55,7 +55,7 @@ const Case kCases[] = {
     {"lfm2moe", "biased_weights@layer=1,position=2", "layer.1.expert_weights"},
     {"llama4", "skipped_norm@layer=1,stage=query_norm", "layer.1.query_norm"},
     {"llama4", "rope_pairing@layer=1,stage=key_rope", "layer.1.key_rope"},
-    {"llama4", "wrong_expert@layer=1,position=3", "layer.1.expert_weights"},
+    {"llama4", "wrong_expert@layer=1,position=3", "layer.1.expert_ids"},
 };
 
 // Every stage of a prompt and two more tokens without the fault and with it; false: refused or nothing recorded.
