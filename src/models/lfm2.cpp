@@ -87,7 +87,7 @@ Result<void> add_layers(const Hyperparameters& keys, ModelConfig& config,
                         const std::vector<decltype(LayerSpec::ffn)>& parts) {
     TRY(check_what_is_not_computed(keys));
     TRY_ASSIGN(const std::vector<bool> attending, read_kinds(keys, parts.size()));
-    TRY_ASSIGN(const int64_t taps, keys.integer("short taps", 1, kMostTaps));
+    TRY_ASSIGN(const int64_t taps, keys.integer("short taps", 2, kMostTaps));
     AttentionGeometry attention;
     if (std::find(attending.begin(), attending.end(), true) != attending.end()) {
         TRY_ASSIGN(attention, read_hybrid_attention(keys, attending, config));

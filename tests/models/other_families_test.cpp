@@ -97,7 +97,8 @@ TEST(OtherFamilies, ReadTheShortConvolutionsOfLfm2AlikeFromBothContainers) {
     EXPECT_EQ(width(R"({"block_multiple_of": 7})"), 35);
     EXPECT_EQ(width(R"({"block_ffn_dim_multiplier": 1.3})"), 40);  // of 39
     expect_error("lfm2", R"({"conv_bias": true})", "'conv_bias' is true");
-    expect_error("lfm2", R"({"conv_L_cache": 17})", "'conv_L_cache' is 17, but must be between 1 and 16");
+    expect_error("lfm2", R"({"conv_L_cache": 17})", "'conv_L_cache' is 17, but must be between 2 and 16");
+    expect_error("lfm2", R"({"conv_L_cache": 1})", "'conv_L_cache' is 1, but must be between 2 and 16");
     expect_error("lfm2", R"({"layer_types": ["conv", "conv", "mamba"]})", "has the kind 'mamba' for layer 2");
     expect_error("lfm2", R"({"block_ffn_dim_multiplier": 1e9})", "a dense part is");
     expect_error("lfm2moe", R"({"use_expert_bias": false})", "'use_expert_bias' is false, but tensor");
