@@ -20,6 +20,8 @@ std::string_view activation_name(Activation kind) {
             return "sigmoid";
         case Activation::clamped_swiglu:
             return "clamped_swiglu";
+        case Activation::identity:
+            return "identity";
     }
     return "unknown";
 }
@@ -40,6 +42,8 @@ float activate(const ActivationSpec& spec, float x) {
         }
         case Activation::sigmoid:
             return sigmoid(x);
+        case Activation::identity:
+            return x;
         case Activation::clamped_swiglu:
             break;
     }

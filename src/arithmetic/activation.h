@@ -14,6 +14,7 @@ enum class Activation : uint8_t {
     sigmoid,         // sigmoid(x)
     clamped_swiglu,  // gpt-oss: with g = min(x, limit), u = clamp(up, -limit, limit): (u + 1) * (g * sigmoid(alpha *
                      // g))
+    identity,        // x: with a second operand, the product of two
 };
 
 struct ActivationSpec {

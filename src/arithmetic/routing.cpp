@@ -66,6 +66,7 @@ void score_experts(RouteSpec::Scoring scoring, const float* logits, int64_t n, f
             softmax(logits, n, scores);
             break;
         case RouteSpec::Scoring::softmax_of_chosen:
+        case RouteSpec::Scoring::sigmoid_of_chosen:
             for (int64_t i = 0; i < n; ++i) scores[i] = logits[i];
             break;
         case RouteSpec::Scoring::sigmoid:
@@ -85,7 +86,9 @@ Routing route(const RouteSpec& spec, const float* logits, const float* selection
     Routing routing = top_k(ranks.data(), n, spec.experts_per_row);
     // An expert that could not be chosen is no near tie.
     if (routing.margin == std::numeric_limits<float>::infinity()) routing.margin = routing.experts.back().weight;
-    for (RoutedExpert& chosen : routing.experts) chosen.weight = scores[chosen.expert];
+    const bool sigmoids = spec.scoring == RouteSpec::Scoring::sigmoid_of_chosen;
+    for (RoutedExpert& chosen : routing.experts)
+        chosen.weight = sigmoids ? sigmoid(scores[chosen.expert]) : scores[chosen.expert];
     if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
         std::vector<float> chosen_logits;
         for (const RoutedExpert& chosen : routing.experts) chosen_logits.push_back(chosen.weight);

@@ -27,6 +27,7 @@ struct RouteSpec {
         softmax_of_chosen,  // ranks by the logits; weights are the softmax of the chosen ones: Mixtral's papers,
                             // gpt-oss
         sigmoid,            // of each logit; ranks by it: DeepSeek-V3
+        sigmoid_of_chosen,  // ranks by the logits; weights are the sigmoid of each chosen one: Llama 4
     } scoring = Scoring::softmax;
     // With groups > 1, only experts of the best `groups_used` groups of equal size can be chosen.
     int groups = 1, groups_used = 1;
@@ -44,8 +45,8 @@ Routing top_k(const float* probabilities, int64_t n, int64_t k);
 // Divides each weight by their sum, taken in rank order from the first: ((w0 + w1) + w2) + ...
 void renormalise(Routing& routing);
 
-// What experts are ranked by before a bias: the softmax of the logits, the logits themselves (softmax_of_chosen), or
-// the sigmoid of each. scores: [n]
+// What experts are ranked by before a bias: the softmax of the logits, the logits themselves (softmax_of_chosen,
+// sigmoid_of_chosen), or the sigmoid of each. scores: [n]
 void score_experts(RouteSpec::Scoring scoring, const float* logits, int64_t n, float* scores);
 
 // The router of a token. `selection_bias` [n] is added to the scores for the ranking only; `factors` [n] multiply the
@@ -53,7 +54,8 @@ void score_experts(RouteSpec::Scoring scoring, const float* logits, int64_t n, f
 //   s = scores of the logits; r_i = s_i + bias_i (r = s without a bias)
 //   groups: a group's score is its best r, or r' + r'' of its best two (higher first); groups are ranked as experts
 //     are; the experts of those that are not used cannot be chosen
-//   the first k by (r descending, index ascending); w_j = s of the chosen (softmax_of_chosen: the softmax of them)
+//   the first k by (r descending, index ascending); w_j = s of the chosen (softmax_of_chosen: the softmax of them;
+//     sigmoid_of_chosen: the sigmoid of each)
 //   renormalise: w_j = w_j / (sum + sum_floor), the sum in rank order; sum_floor is left out where it is 0
 //   w_j = w_j * factor, left out where it is 1; w_j = w_j * factors[expert]
 // scores: scratch [n].

@@ -237,6 +237,7 @@ struct RouterRow {
             case RouteSpec::Scoring::softmax:
                 return kernels.softmax(logits, experts, scores);
             case RouteSpec::Scoring::softmax_of_chosen:
+            case RouteSpec::Scoring::sigmoid_of_chosen:
                 std::copy_n(logits, experts, scores);
                 return;
             case RouteSpec::Scoring::sigmoid:
@@ -263,13 +264,20 @@ struct RouterRow {
         const int k = spec.experts_per_row;
         if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
             kernels.softmax(weights, k, weights);
-        } else if (spec.renormalise) {
+            return scale(chosen, weights);
+        }
+        if (spec.scoring == RouteSpec::Scoring::sigmoid_of_chosen)
+            kernels.activate({.kind = Activation::sigmoid}, weights, nullptr, k, weights);
+        if (spec.renormalise) {
             float total = weights[0];
             for (int j = 1; j < k; ++j) total = total + weights[j];
             if (spec.sum_floor != 0) total = total + spec.sum_floor;
             for (int j = 0; j < k; ++j) weights[j] = weights[j] / total;
         }
-        for (int j = 0; j < k; ++j) {
+        scale(chosen, weights);
+    }
+    void scale(const int32_t* chosen, float* weights) const {
+        for (int j = 0; j < spec.experts_per_row; ++j) {
             if (spec.factor != 1) weights[j] = weights[j] * spec.factor;
             if (factors != nullptr) weights[j] = weights[j] * factors[chosen[j]];
         }
@@ -409,7 +417,7 @@ struct CpuOps::RowVerbs {
         CHECK(call.out.rows() == batch.size(), "there is a row for each of the batch");
         element_by_element(cpu, call, [&](int64_t row, int64_t, int64_t count, float* x) {
             const int64_t position = batch.rows[static_cast<size_t>(row)].position;
-            cpu.row_kernels_.scale(x, law::position_scale(spec.beta, spec.length, position), count);
+            cpu.row_kernels_.scale(x, law::position_scale(spec.beta, spec.length, position + spec.offset), count);
         });
     }
 
@@ -525,6 +533,18 @@ struct CpuOps::RowVerbs {
         cpu.report_finding(call);
     }
 
+    static void weigh_slots(CpuOps& cpu, const VerbCall& call) {
+        const Tensor x = call.x;
+        const ExpertSlots& routing = call.slots;
+        const int64_t k = routing.experts_per_row;
+        CHECK(x.rows() == routing.rows && call.out.rows() == routing.rows * k && x.width() == call.out.width(),
+              "a slot reads its row");
+        element_by_element(cpu, call, [&](int64_t slot, int64_t first, int64_t count, float* part) {
+            std::memcpy(part, x.host_row(slot / k) + first, static_cast<size_t>(count) * sizeof(float));
+            cpu.row_kernels_.scale(part, routing.weights[slot], count);
+        });
+    }
+
     static void combine_experts(CpuOps& cpu, const VerbCall& call) {
         const Tensor slots = call.x, y = call.out;
         const ExpertSlots& routing = call.slots;
@@ -537,8 +557,8 @@ struct CpuOps::RowVerbs {
             float* part = y.host_row(row) + first;
             std::fill_n(part, count, 0.0f);
             for (int64_t j = 0; j < k; ++j) {
-                cpu.row_kernels_.add_scaled(part, routing.weights[row * k + j], slots.host_row(row * k + j) + first,
-                                            count);
+                const int64_t slot = row * k + j;
+                cpu.row_kernels_.add_scaled(part, call.weight_of_slot(slot), slots.host_row(slot) + first, count);
             }
             cpu.inspect(worker, 0, row, first, part, count);
         });
@@ -556,6 +576,7 @@ std::span<const CpuOps::Body> CpuOps::row_bodies() {
         {Verb::gather_rows, RowVerbs::gather_rows},
         {Verb::route, RowVerbs::route},
         {Verb::combine_experts, RowVerbs::combine_experts},
+        {Verb::weigh_slots, RowVerbs::weigh_slots},
         {Verb::scale, RowVerbs::scale},
         {Verb::scale_by_position, RowVerbs::scale_by_position},
         {Verb::multiply, RowVerbs::multiply},

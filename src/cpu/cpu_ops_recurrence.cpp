@@ -102,9 +102,10 @@ void CpuOps::convolve(const VerbCall& call) {
     const Batch& batch = *call.batch;
     const Tensor x = call.x, out = call.out;
     const int64_t channels = x.width(), taps = spec.taps, history = taps - 1;
+    const bool silu = spec.activation == Activation::silu;
     CHECK(x.rows() == batch.size() && out.rows() == batch.size() && out.width() == channels &&
               call.vector->size == channels * taps && taps >= 1 && taps <= kMostTaps &&
-              (call.vector2 == nullptr || call.vector2->size == channels),
+              (call.vector2 == nullptr || call.vector2->size == channels) && has_known_activation(spec),
           "a convolution has a row for each of the batch and its taps for each channel");
     record_use(call.verb, "", batch.size(), row_kernels_.name);
     const ArenaScope scope(arena_);
@@ -138,7 +139,7 @@ void CpuOps::convolve(const VerbCall& call) {
                 for (int64_t k = 0; k < taps; ++k) inputs[k] = input(i + k);
                 const int64_t row = rows[static_cast<size_t>(i)];
                 float* const results = out.host_row(row) + first;
-                row_kernels_.convolve(inputs, weights, static_cast<int>(taps), bias, count, results);
+                row_kernels_.convolve(inputs, weights, static_cast<int>(taps), bias, silu, count, results);
                 inspect(worker, 0, row, first, results, count);
             }
             for (int64_t k = 0; k < history; ++k)  // the source lies behind its place, or in x

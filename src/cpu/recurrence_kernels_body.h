@@ -21,13 +21,13 @@ void transpose_taps_of(const float* weight, int taps, int64_t n, float* out) {
         for (int k = 0; k < taps; ++k) out[k * kChannelsTogether + channel] = weight[channel * taps + k];
 }
 
-void convolve_channels(const float* const* inputs, const float* weights, int taps, const float* bias, int64_t n,
-                       float* out) {
+void convolve_channels(const float* const* inputs, const float* weights, int taps, const float* bias, bool silu,
+                       int64_t n, float* out) {
     for_lanes(n, [&](int64_t i, int64_t count) {
         Floats s = bias == nullptr ? broadcast(0.0f) : load_part(bias + i, count);
         for (int k = 0; k < taps; ++k)
             s = fma(load_part(weights + k * kChannelsTogether + i, count), load_part(inputs[k] + i, count), s);
-        store_part(out + i, silu_lanes(s), count);
+        store_part(out + i, silu ? silu_lanes(s) : s, count);
     });
 }
 

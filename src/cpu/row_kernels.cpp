@@ -69,7 +69,8 @@ void transpose_taps(const float* weight, int taps, int64_t n, float* out) {
         for (int k = 0; k < taps; ++k) out[k * kChannelsTogether + channel] = weight[channel * taps + k];
 }
 
-void convolve(const float* const* inputs, const float* weights, int taps, const float* bias, int64_t n, float* out) {
+void convolve(const float* const* inputs, const float* weights, int taps, const float* bias, bool silu, int64_t n,
+              float* out) {
     std::vector<float> weight(static_cast<size_t>(taps)), window(weight.size());
     for (int64_t channel = 0; channel < n; ++channel) {
         for (int k = 0; k < taps; ++k) {
@@ -78,7 +79,7 @@ void convolve(const float* const* inputs, const float* weights, int taps, const 
         }
         const float s =
             law::causal_convolution(weight.data(), window.data(), taps, bias == nullptr ? 0.0f : bias[channel]);
-        out[channel] = law::silu(s);
+        out[channel] = silu ? law::silu(s) : s;
     }
 }
 

@@ -45,10 +45,10 @@ struct RowKernels {
     void (*narrow)(CachedFloat type, const float* in, int64_t n, uint16_t* out) = nullptr;
     // The taps of n channels, [n, taps], as rows of kChannelsTogether: out is [taps][kChannelsTogether].
     void (*transpose_taps)(const float* weight, int taps, int64_t n, float* out) = nullptr;
-    // law::silu of law::causal_convolution of n channels. inputs: the rows of the last positions, the oldest first;
-    // weights: as transpose_taps leaves them; bias may be nullptr.
-    void (*convolve)(const float* const* inputs, const float* weights, int taps, const float* bias, int64_t n,
-                     float* out) = nullptr;
+    // law::causal_convolution of n channels, and of that law::silu if `silu`. inputs: the rows of the last positions,
+    // the oldest first; weights: as transpose_taps leaves them; bias may be nullptr.
+    void (*convolve)(const float* const* inputs, const float* weights, int taps, const float* bias, bool silu,
+                     int64_t n, float* out) = nullptr;
     // steps[i] = law::softplus(x[i] + dt_bias), decays[i] = law::decay(a, x[i], dt_bias).
     void (*decays)(float a, float dt_bias, const float* x, int64_t n, float* decays, float* steps) = nullptr;
     // law::delta_step and law::state_space_step of each position, in order, for some columns of a head.

@@ -93,6 +93,8 @@ void activate_rows(const ActivationSpec& spec, const float* gate, const float* u
             return gate_rows(gate, up, n, out, [](Floats x) { return sigmoid_lanes(x); });
         case Activation::clamped_swiglu:
             return clamped_swiglu_rows(spec, gate, up, n, out);
+        case Activation::identity:
+            return gate_rows(gate, up, n, out, [](Floats x) { return x; });
     }
 }
 

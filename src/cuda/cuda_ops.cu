@@ -405,6 +405,25 @@ struct CudaOps::RowVerbs {
                      args);
     }
 
+    static Global<const float> weights_of(const ExpertSlots& routing) {
+        return simt::global(static_cast<const float*>(routing.weights), routing.rows * routing.experts_per_row);
+    }
+    static void weigh_slots(CudaOps& cuda, const VerbCall& call) {
+        const Tensor x = call.x, out = call.out;
+        const ExpertSlots& routing = call.slots;
+        CHECK(x.rows() == routing.rows && out.rows() == routing.rows * routing.experts_per_row &&
+                  x.width() == out.width(),
+              "a slot reads its row");
+        if (cuda.settings_.measuring) return;
+        const WeighArgs args{.x = rows_of(x),
+                             .out = rows_of(out),
+                             .weight_of_slot = weights_of(routing),
+                             .chosen = routing.experts_per_row,
+                             .width = out.width(),
+                             .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
+        simt::launch(stream_of(cuda.settings_.device), parts_grid(out, "weigh_slots"), weigh_slots_kernel, args);
+    }
+
     static void combine_experts(CudaOps& cuda, const VerbCall& call) {
         const Tensor slots = call.x, y = call.out;
         const ExpertSlots& routing = call.slots;
@@ -414,7 +433,7 @@ struct CudaOps::RowVerbs {
         if (cuda.settings_.measuring) return;
         const CombineArgs args{.slots = rows_of(slots),
                                .y = rows_of(y),
-                               .weight_of_slot = simt::global(static_cast<const float*>(routing.weights), count),
+                               .weight_of_slot = call.unweighted ? Global<const float>() : weights_of(routing),
                                .chosen = routing.experts_per_row,
                                .width = y.width(),
                                .inspector = Inspector::of(cuda.control_->failure.global(), cuda.next_call(call))};
@@ -431,6 +450,7 @@ std::span<const CudaOps::Body> CudaOps::row_bodies() {
         {Verb::gather_rows, RowVerbs::gather_rows},
         {Verb::route, RowVerbs::route},
         {Verb::combine_experts, RowVerbs::combine_experts},
+        {Verb::weigh_slots, RowVerbs::weigh_slots},
     };
     return kBodies;
 }

@@ -88,6 +88,7 @@ struct CudaOps::ElementVerbs {
                                      .positions = cuda.control_->positions.constant(),
                                      .beta = spec.beta,
                                      .length = spec.length,
+                                     .offset = spec.offset,
                                      .width = call.out.width(),
                                      .inspector = inspector(cuda, call)};
         simt::launch(stream(cuda), parts_grid(call.out, "scale_by_position"), scale_by_position_kernel, args);

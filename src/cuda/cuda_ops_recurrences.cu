@@ -30,7 +30,7 @@ void CudaOps::convolve(const VerbCall& call) {
     const int64_t channels = x.width();
     CHECK(x.rows() == batch.size() && out.rows() == batch.size() && out.width() == channels &&
               call.vector->size == channels * spec.taps && spec.taps >= 1 &&
-              (call.vector2 == nullptr || call.vector2->size == channels),
+              (call.vector2 == nullptr || call.vector2->size == channels) && has_known_activation(spec),
           "a convolution has a row for each of the batch and its taps for each channel");
     if (settings_.measuring) return;
     bring_batch(batch);
@@ -49,6 +49,7 @@ void CudaOps::convolve(const VerbCall& call) {
                                         .count = static_cast<int>(runs.count)},
                                .channels = channels,
                                .taps = spec.taps,
+                               .silu = spec.activation == Activation::silu ? 1 : 0,
                                .inspector = Inspector::of(control_->failure.global(), next_call(call))};
     simt::launch(stream_of(settings_.device),
                  {.x = parts_of(channels, kChannelThreads),

@@ -31,6 +31,8 @@ SIMT_DEVICE float activated(const ActivationSpec& spec, float x) {
             const float positive = x < 0.0f ? 0.0f : x;  // a NaN stays
             return positive * positive;
         }
+        case Activation::identity:
+            return x;
         case Activation::clamped_swiglu:
             break;
     }
@@ -99,7 +101,7 @@ struct PositionScaleArgs {
     Rows x;
     Global<const int32_t> positions;  // [rows]
     double beta = 0;
-    int64_t length = 1;
+    int64_t length = 1, offset = 0;
     int64_t width = 0;
     Inspector inspector;
 };
@@ -109,7 +111,7 @@ SIMT_KERNEL(kPartThreads) scale_by_position_kernel(PositionScaleArgs args) {
     const auto [row, i] = element_place();
     if (simt::thread_index() == 0) {
         const int32_t position = args.positions[row];
-        const int64_t steps = position / args.length;
+        const int64_t steps = (position + args.offset) / args.length;
         float scale = 1.0f;
         if (steps != 0) {
             const double logarithm = law::steps64::log_of(1.0 + static_cast<double>(steps)).high;

@@ -44,7 +44,7 @@ struct Runs {
     }
 };
 
-// law::causal_convolution, then law::silu. Grid: (ceil(channels / kChannelThreads), runs).
+// law::causal_convolution, then law::silu if `silu`. Grid: (ceil(channels / kChannelThreads), runs).
 struct ConvolutionArgs {
     Rows x, out;
     Global<const float> weight, bias;  // [channels][taps]; [channels] or empty
@@ -52,6 +52,7 @@ struct ConvolutionArgs {
     Runs runs;
     int64_t channels = 0;
     int taps = 0;
+    int silu = 1;
     Inspector inspector;
 };
 
@@ -81,7 +82,7 @@ SIMT_KERNEL(kChannelThreads) causal_convolution_kernel(ConvolutionArgs args) {
             SIMT_UNROLL
             for (int k = 0; k < kMostTaps; ++k)
                 if (k >= start) s = simt::fma(weight[k], window[k], s);
-            const float result = law::steps::silu(s);
+            const float result = args.silu != 0 ? law::steps::silu(s) : s;
             args.out.row(row)[channel] = result;
             inspect(args.inspector, row, channel, result);
             SIMT_UNROLL

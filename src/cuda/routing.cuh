@@ -130,6 +130,14 @@ SIMT_DEVICE float rank_experts(const RouteArgs& args, simt::Shared<float> ranks,
     return margin == simt::as_float(0x7F800000u) ? last_rank : margin;
 }
 
+// What a chosen expert weighs before any division; `largest` is that of a softmax of the chosen.
+SIMT_DEVICE float weight_of(const RouteArgs& args, simt::Shared<float> scores, int32_t expert, float largest) {
+    const float score = scores[expert];
+    if (args.spec.scoring == RouteSpec::Scoring::softmax_of_chosen) return law::steps::exp(score - largest);
+    if (args.spec.scoring == RouteSpec::Scoring::sigmoid_of_chosen) return law::steps::sigmoid(score);
+    return score;
+}
+
 // The sum by which the weights are divided: of the chosen scores in rank order, or of their softmax. 1 if there is no
 // division. `largest` is the largest chosen score.
 SIMT_DEVICE float sum_of_chosen(const RouteArgs& args, simt::Shared<float> scores, simt::Shared<int32_t> chosen,
@@ -152,10 +160,10 @@ SIMT_DEVICE float sum_of_chosen(const RouteArgs& args, simt::Shared<float> score
         return fold_lanes(lane, lanes);
     }
     if (!args.spec.renormalise) return 1.0f;
-    float total = scores[first];
+    float total = weight_of(args, scores, first, largest);
     for (int j = 1; j < count; ++j) {
         const int32_t expert = chosen[j];
-        total = total + scores[expert];
+        total = total + weight_of(args, scores, expert, largest);
     }
     return args.spec.sum_floor != 0.0f ? total + args.spec.sum_floor : total;
 }
@@ -188,8 +196,7 @@ SIMT_KERNEL(kReduceThreads) route_kernel(RouteArgs args) {
     const bool softmax_of_chosen = spec.scoring == RouteSpec::Scoring::softmax_of_chosen;
     for (int j = simt::thread_index(); j < count; j += kReduceThreads) {
         const int32_t expert = chosen[j];
-        float weight = scores[expert];
-        if (softmax_of_chosen) weight = law::steps::exp(weight - largest);
+        float weight = weight_of(args, scores, expert, largest);
         if (softmax_of_chosen || spec.renormalise) weight = simt::divide(weight, total);
         if (spec.factor != 1.0f) weight = weight * spec.factor;
         if (!simt::is_null(args.factors)) weight = weight * args.factors[expert];
@@ -262,7 +269,7 @@ SIMT_KERNEL(kPartThreads) fixed_slots_kernel(FixedSlotsArgs args) {
 // y[row] = fma(weight_j, slots[row, j], y[row]) in rank order, from +0. Grid: (parts of a row, rows).
 struct CombineArgs {
     Rows slots, y;
-    Global<const float> weight_of_slot;
+    Global<const float> weight_of_slot;  // empty: 1
     int chosen = 0;
     int64_t width = 0;
     Inspector inspector;
@@ -275,11 +282,32 @@ SIMT_KERNEL(kPartThreads) combine_kernel(CombineArgs args) {
     float y = 0.0f;
     for (int j = 0; j < args.chosen; ++j) {
         const int64_t slot = row * args.chosen + j;
-        const float weight = args.weight_of_slot[slot], value = args.slots.row(slot)[i];
+        float weight = 1.0f;
+        if (!simt::is_null(args.weight_of_slot)) weight = args.weight_of_slot[slot];
+        const float value = args.slots.row(slot)[i];
         y = simt::fma(weight, value, y);
     }
     args.y.row(row)[i] = y;
     inspect(args.inspector, row, i, y);
+}
+
+// out[slot] = x[row of the slot] * weight of the slot. Grid: (parts of a row, slots).
+struct WeighArgs {
+    Rows x, out;
+    Global<const float> weight_of_slot;
+    int chosen = 1;
+    int64_t width = 0;
+    Inspector inspector;
+};
+
+SIMT_KERNEL(kPartThreads) weigh_slots_kernel(WeighArgs args) {
+    const int64_t slot = simt::block_index_y();
+    const int64_t i = int64_t{simt::block_index()} * kPartThreads + simt::thread_index();
+    if (i >= args.width) return;
+    const float weight = args.weight_of_slot[slot], x = args.x.row(slot / args.chosen)[i];
+    const float result = x * weight;
+    args.out.row(slot)[i] = result;
+    inspect(args.inspector, slot, i, result);
 }
 
 }  // namespace invar::cuda

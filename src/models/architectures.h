@@ -39,7 +39,10 @@
     EACH(kStarcoder2Architecture)    \
     EACH(kGpt2Architecture)          \
     EACH(kGptNeoxArchitecture)       \
-    EACH(kFalconArchitecture)
+    EACH(kFalconArchitecture)        \
+    EACH(kLlama4Architecture)        \
+    EACH(kLfm2Architecture)          \
+    EACH(kLfm2MoeArchitecture)
 
 namespace invar {
 

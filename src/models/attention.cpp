@@ -38,11 +38,15 @@ void normalise(const LayerCall& call, const AttentionGeometry& spec, const Atten
     }
     if (weights.query_norm) {
         ops.rms_norm({layer, "query_norm"}, from, *weights.query_norm, epsilon, to);
+    } else if (spec.unit_queries_and_keys) {
+        ops.rms_norm_groups({layer, "query_norm"}, from, nullptr, spec.key_width, epsilon, to);
     } else if (spec.gated) {
         ops.copy({layer, "query_without_gate"}, from, to);
     }
     if (!of.own_keys) return;
     if (weights.key_norm) ops.rms_norm({layer, "key_norm"}, of.key, *weights.key_norm, epsilon, of.key);
+    if (spec.unit_queries_and_keys)
+        ops.rms_norm_groups({layer, "key_norm"}, of.key, nullptr, spec.key_width, epsilon, of.key);
     if (spec.unit_values)
         ops.rms_norm_groups({layer, "value_norm"}, of.value, nullptr, spec.value_width, epsilon, of.value);
 }

@@ -53,11 +53,16 @@ void add(Widths& most, const StateSpaceGeometry& spec, int64_t) {
     raise(most.attended, values);
 }
 
+void add(Widths& most, const ShortConvolutionGeometry&, int64_t width) {
+    raise(most.projected, 3 * width);
+    raise(most.mixed, width);
+}
+
 void add(Widths& most, const DenseGeometry& spec, int64_t) { raise(most.ffn, spec.width); }
 
 void add(Widths& most, const MixtureGeometry& spec, int64_t width) {
     raise(most.expert, spec.width);
-    raise(most.expert_result, spec.latent > 0 ? spec.latent : width);
+    raise(most.expert_result, spec.latent > 0 ? spec.latent : width);  // and a slot's weighed input
     raise(most.latent, spec.latent);
     raise(most.ffn, spec.shared_width);
     raise(most.shared, spec.shared_width > 0 ? width : 0);
@@ -142,6 +147,8 @@ void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor res
         run_mixer(call, *latent, std::get<LatentWeights>(weights.mixer));
     } else if (const DeltaGeometry* delta = layer.delta()) {
         run_mixer(call, *delta, std::get<DeltaWeights>(weights.mixer));
+    } else if (const ShortConvolutionGeometry* convolution = layer.short_convolution()) {
+        run_mixer(call, *convolution, std::get<ShortConvolutionWeights>(weights.mixer));
     } else {
         run_mixer(call, *layer.state_space(), std::get<StateSpaceWeights>(weights.mixer));
     }

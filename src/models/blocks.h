@@ -1,6 +1,6 @@
-// The parts of decoder models, each written in verbs: a mixer (attention, latent attention, a gated delta net or Mamba
-// 2) and a feed-forward part (dense or a mixture of experts), each with its norms. An absent weight has no value here,
-// so it cannot be used by mistake. The weights' names are in decoder_weights.h.
+// The parts of decoder models, each written in verbs: a mixer (attention, latent attention, a gated delta net, Mamba 2
+// or a short convolution) and a feed-forward part (dense or a mixture of experts), each with its norms. An absent
+// weight has no value here, so it cannot be used by mistake. The weights' names are in decoder_weights.h.
 #pragma once
 
 #include <optional>
@@ -42,6 +42,12 @@ struct StateSpaceWeights {
     WeightMatrix output;
 };
 
+struct ShortConvolutionWeights {
+    WeightMatrix inputs;  // [3 * width, width]: the first gate, the second, and what they gate
+    WeightVector convolution;
+    WeightMatrix output;
+};
+
 struct DenseFfn {
     WeightMatrix gate, up, down;
     std::optional<WeightVector> gate_bias, up_bias, down_bias;
@@ -70,7 +76,8 @@ struct InputTables {
 
 struct DecoderLayer {
     StreamNorm mixer_norm, mixer_post_norm;  // in front of and behind the branch
-    std::variant<AttentionWeights, LatentWeights, DeltaWeights, StateSpaceWeights, NoBranch> mixer;
+    std::variant<AttentionWeights, LatentWeights, DeltaWeights, StateSpaceWeights, ShortConvolutionWeights, NoBranch>
+        mixer;
     StreamNorm ffn_norm, ffn_post_norm;
     std::variant<DenseFfn, MixtureFfn, NoBranch> ffn;
 };
@@ -117,6 +124,7 @@ void run_mixer(const LayerCall& call, const AttentionGeometry& spec, const Atten
 void run_mixer(const LayerCall& call, const LatentGeometry& spec, const LatentWeights& weights);
 void run_mixer(const LayerCall& call, const DeltaGeometry& spec, const DeltaWeights& weights);
 void run_mixer(const LayerCall& call, const StateSpaceGeometry& spec, const StateSpaceWeights& weights);
+void run_mixer(const LayerCall& call, const ShortConvolutionGeometry& spec, const ShortConvolutionWeights& weights);
 // scratch.branch = the feed-forward part's output for scratch.normed
 void run_ffn(const LayerCall& call, const DenseGeometry& spec, const DenseFfn& weights);
 void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights);

@@ -68,10 +68,12 @@ void visit_mixer(const AttentionGeometry& attention, const Visit& visit) {
     visit("sinks", attention.sinks);
     visit("values are keys", attention.values_are_keys);
     visit("normalised values", attention.unit_values);
+    visit("normalised queries and keys", attention.unit_queries_and_keys);
     visit("norms behind rope", attention.norms_behind_rope);
     visit("layer of shared keys", attention.shares);
     visit("query temperature", attention.temperature.beta);
     visit("query temperature's length", attention.temperature.length);
+    visit("query temperature's offset", attention.temperature.offset);
 }
 
 template <class Visit>
@@ -114,6 +116,12 @@ void visit_mixer(const StateSpaceGeometry& space, const Visit& visit) {
 }
 
 template <class Visit>
+void visit_mixer(const ShortConvolutionGeometry& convolution, const Visit& visit) {
+    visit("mixer", "short convolution");
+    visit("taps of the convolution", convolution.taps);
+}
+
+template <class Visit>
 void visit_mixer(const NoBranch&, const Visit& visit) {
     visit("mixer", "none");
 }
@@ -141,6 +149,8 @@ std::string_view scoring_name(RouteSpec::Scoring scoring) {
             return "softmax of the chosen";
         case RouteSpec::Scoring::sigmoid:
             return "sigmoid";
+        case RouteSpec::Scoring::sigmoid_of_chosen:
+            return "sigmoid of the chosen";
     }
     return "unknown";
 }
@@ -153,6 +163,7 @@ void visit_ffn(const MixtureGeometry& mixture, const Visit& visit) {
     visit("experts per token", route.experts_per_row);
     visit("experts' width", mixture.width);
     visit("router's scores", scoring_name(route.scoring));
+    visit("weighed inputs of experts", mixture.weighs_inputs);
     visit("renormalised expert weights", route.renormalise);
     visit("groups of experts", route.groups);
     visit("used groups of experts", route.groups_used);
@@ -238,6 +249,11 @@ std::vector<RecurrenceGeometry> ModelConfig::recurrences() const {
     bool any = false;
     for (const LayerSpec& layer : layers) {
         RecurrenceGeometry& kept = all.emplace_back();
+        if (const ShortConvolutionGeometry* convolution = layer.short_convolution()) {
+            any = true;
+            kept = {.state_elements = 0, .column_elements = (convolution->taps - 1) * width};
+            continue;
+        }
         const RecurrenceHeads* heads = nullptr;
         int64_t taps = 0;
         if (const DeltaGeometry* delta = layer.delta()) {

@@ -31,9 +31,10 @@ struct AttentionGeometry {
     float softcap = 0;   // of the scores; 0: none
     bool gated = false;  // each head of the query projection is followed by a gate, whose sigmoid multiplies the result
     bool sinks = false;  // a logit of each head takes part in the softmax
-    bool values_are_keys = false;    // the values are the keys before norm and rope; there is no projection of values
-    bool unit_values = false;        // values are normalised per head, without a weight
-    bool norms_behind_rope = false;  // norms of queries and keys, if there are any, follow rope
+    bool values_are_keys = false;  // the values are the keys before norm and rope; there is no projection of values
+    bool unit_values = false;      // values are normalised per head, without a weight
+    bool unit_queries_and_keys = false;  // queries and keys are normalised per head, without a weight
+    bool norms_behind_rope = false;      // norms of queries and keys, if there are any, follow rope
     // The layer whose keys and values are attended; this layer has none of its own. -1: its own.
     int shares = -1;
     PositionScale temperature = {};  // of queries behind rope; beta 0: none
@@ -66,6 +67,12 @@ struct StateSpaceGeometry {
     int taps = 0;
 };
 
+// A causal convolution between two gates, each an input of its own: LFM2. It has a channel for each element of the
+// model's width.
+struct ShortConvolutionGeometry {
+    int taps = 0;
+};
+
 // No mixer, or no feed-forward part: the layer has one branch less.
 struct NoBranch {};
 
@@ -79,6 +86,7 @@ struct MixtureGeometry {
     int experts = 0;
     int64_t width = 0;  // of one expert
     RouteSpec route;
+    bool weighs_inputs = false;  // an expert's weight multiplies what it reads, not its result
     ActivationSpec activation = {};
     bool gated = true;
     int64_t latent = 0;         // the width in which experts work; 0: that of the model
@@ -87,7 +95,9 @@ struct MixtureGeometry {
 };
 
 struct LayerSpec {
-    std::variant<AttentionGeometry, LatentGeometry, DeltaGeometry, StateSpaceGeometry, NoBranch> mixer;
+    std::variant<AttentionGeometry, LatentGeometry, DeltaGeometry, StateSpaceGeometry, ShortConvolutionGeometry,
+                 NoBranch>
+        mixer;
     std::variant<DenseGeometry, MixtureGeometry, NoBranch> ffn;
     float norm_epsilon = 0;
 
@@ -96,6 +106,7 @@ struct LayerSpec {
     const LatentGeometry* latent() const { return std::get_if<LatentGeometry>(&mixer); }
     const DeltaGeometry* delta() const { return std::get_if<DeltaGeometry>(&mixer); }
     const StateSpaceGeometry* state_space() const { return std::get_if<StateSpaceGeometry>(&mixer); }
+    const ShortConvolutionGeometry* short_convolution() const { return std::get_if<ShortConvolutionGeometry>(&mixer); }
     const DenseGeometry* dense() const { return std::get_if<DenseGeometry>(&ffn); }
     const MixtureGeometry* mixture() const { return std::get_if<MixtureGeometry>(&ffn); }
     bool has_mixer() const { return !std::holds_alternative<NoBranch>(mixer); }

@@ -131,6 +131,10 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"gpt2", "GPT2"},
     {"gpt_neox", "GPTNeoX"},
     {"falcon", "Falcon"},
+    {"llama4", "Llama4"},
+    {"llama4_text", "Llama4"},
+    {"lfm2", "Lfm2"},
+    {"lfm2_moe", "Lfm2Moe"},
 };
 
 std::string shown(const Json& value) {
@@ -218,7 +222,8 @@ Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint,
     const TensorNames names(checkpoint);
     // Every layer has the norm before attention, so the loop ends with the last layer.
     for (int layer = 0; checkpoint.find(names.name(layer, "attn_norm.weight", "input_layernorm.weight")); ++layer) {
-        if (checkpoint.find(names.name(layer, "ssm_a", "linear_attn.A_log")) != nullptr) continue;  // no attention
+        const std::string output = names.name(layer, "attn_output.weight", "self_attn.o_proj.weight");
+        if (checkpoint.find(output) == nullptr && checkpoint.find(output + "_packed") == nullptr) continue;  // none
         const std::string bias = names.name(layer, "attn_q.bias", "self_attn.q_proj.bias");
         const bool there = checkpoint.find(bias) != nullptr;
         if (there == flag->get<bool>()) continue;

@@ -96,6 +96,7 @@ struct DecoderTraits {
     bool stored_by_column = false;        // Hugging Face's files hold the matrices of layers transposed, as GPT-2 does
     bool delta_fused = false;             // the projections of a gated delta net are one tensor, ordered by key head
     bool experts_interleaved = false;     // Hugging Face's files interleave the rows of gate and up, as gpt-oss does
+    bool experts_by_column = false;       // Hugging Face's tensors of all experts hold them by column, as Llama 4's do
     bool expert_biases = false;           // experts and their router have biases
     bool selection_biases = false;        // a router with sigmoids has a bias of the choice; else it may have it
     bool softmax_selection_bias = false;  // a router with softmax has it, too, held as a matrix of one row: ERNIE

@@ -132,6 +132,18 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const StateSpaceGeom
 }
 
 template <class Visitor>
+void visit_mixer(Visitor& visit, const ModelConfig& config, const ShortConvolutionGeometry& spec, const DecoderTraits&,
+                 ShortConvolutionWeights& weights) {
+    const int64_t width = config.width, taps = spec.taps;
+    visit.matrix(weights.inputs, {"short_inputs", "shortconv.in_proj.weight", "conv.in_proj.weight"}, 3 * width, width,
+                 {});
+    visit.vector(weights.convolution, {"short_convolution", "shortconv.conv.weight", "conv.conv.weight"}, width * taps,
+                 {Need::wanted, {.shape = {width, taps}}, {.shape = {width, 1, taps}}});
+    visit.matrix(weights.output, {"attention_output", "shortconv.out_proj.weight", "conv.out_proj.weight"}, width,
+                 width, {});
+}
+
+template <class Visitor>
 void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits& traits,
                  const DenseNames& names, DenseFfn& weights) {
     const HeldAs plain{.transposed = traits.stored_by_column ? Transposed::yes : Transposed::no};
@@ -162,7 +174,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const DenseGeometry& s
 }
 
 // The stacks of a mixture and their biases. gpt-oss interleaves the rows of gate and up in one tensor, and stores
-// weights that are not quantised by column.
+// weights that are not quantised by column; so does Llama 4, whose gate and up follow each other.
 template <class Visitor>
 void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeometry& spec, const DecoderTraits& traits,
                    MixtureFfn& weights) {
@@ -173,7 +185,12 @@ void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeome
     const auto half = [&](int64_t which) {
         MatrixOptions options{.gguf_fused = "ffn_gate_up_exps.weight", .fused_row = which * spec.width};
         if (interleaved) options.hugging_face = {.order = {.first = which, .step = 2}, .transposed = turned};
-        if (!interleaved) options.hugging_face_fused = names.fused;
+        if (!interleaved && !traits.experts_by_column) options.hugging_face_fused = names.fused;
+        if (traits.experts_by_column) {
+            const HeldAs as{
+                .order = {.first = which * spec.width}, .part = true, .transposed = Transposed::where_plain};
+            options.others.push_back({Dialect::hugging_face, names.fused, as});
+        }
         return options;
     };
     if (spec.gated) {
@@ -182,10 +199,13 @@ void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeome
     }
     visit.stack(weights.up, {"expert_up", "ffn_up_exps.weight", names.up}, {experts, spec.width, width},
                 spec.gated ? half(1) : MatrixOptions());
-    visit.stack(weights.down, {"expert_down", "ffn_down_exps.weight", names.down}, {experts, width, spec.width},
-                {.gguf = {.factors = traits.expert_factors.gguf},
-                 .hugging_face = {.transposed = turned, .factors = traits.expert_factors.hugging_face},
-                 .hugging_face_fused = names.down_fused});
+    MatrixOptions down{.gguf = {.factors = traits.expert_factors.gguf},
+                       .hugging_face = {.transposed = turned, .factors = traits.expert_factors.hugging_face}};
+    if (!traits.experts_by_column) down.hugging_face_fused = names.down_fused;
+    if (traits.experts_by_column) {
+        down.others.push_back({Dialect::hugging_face, names.down_fused, {.transposed = Transposed::where_plain}});
+    }
+    visit.stack(weights.down, {"expert_down", "ffn_down_exps.weight", names.down}, {experts, width, spec.width}, down);
     if (!traits.expert_biases) return;
     const auto bias_half = [&](int64_t first) {
         return VectorOptions{Need::wanted,
@@ -254,6 +274,8 @@ void visit_layer(Visitor& visit, const ModelConfig& config, const LayerSpec& spe
         visit_kind<DeltaWeights>(layer.mixer, mixer(*delta));
     } else if (const auto* space = spec.state_space()) {
         visit_kind<StateSpaceWeights>(layer.mixer, mixer(*space));
+    } else if (const auto* convolution = spec.short_convolution()) {
+        visit_kind<ShortConvolutionWeights>(layer.mixer, mixer(*convolution));
     }
     if (spec.has_mixer()) visit_stream_norm(visit, config, traits.norms.mixer_post, traits, layer.mixer_post_norm);
     if (!spec.has_ffn()) return;

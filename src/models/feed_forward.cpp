@@ -49,7 +49,7 @@ void run_dense(const LayerCall& call, const DenseGeometry& spec, const DenseFfn&
 
 const WeightVector* pointer_to(const std::optional<WeightVector>& vector) { return vector ? &*vector : nullptr; }
 
-// The slots' results for rows of x.
+// The slots' results for rows of x. Weighed inputs lie in `slots` until the results take their place.
 void run_experts(const LayerCall& call, const MixtureGeometry& spec, const MixtureFfn& weights,
                  const ExpertSlots& routing, Tensor x, Tensor slots) {
     Ops& ops = call.ops;
@@ -57,12 +57,18 @@ void run_experts(const LayerCall& call, const MixtureGeometry& spec, const Mixtu
     const int64_t count = slots.rows();
     const Tensor gate = call.scratch.expert_gate.row_range(0, count).packed(spec.width);
     const Tensor up = call.scratch.expert_up.row_range(0, count).packed(spec.width);
+    SlotInput input = SlotInput::row_of_slot;
+    if (spec.weighs_inputs) {
+        ops.weigh_slots({layer, "expert_input"}, routing, x, slots);
+        input = SlotInput::slot;
+        x = slots;
+    }
     if (spec.gated) {
         ops.expert_linear_pair({layer, "expert_gate"}, weights.gate, gate, {layer, "expert_up"}, weights.up, up,
-                               routing, SlotInput::row_of_slot, x);
+                               routing, input, x);
         if (weights.gate_bias) ops.add_slot_bias({layer, "expert_gate_biased"}, routing, gate, *weights.gate_bias);
     } else {
-        ops.expert_linear({layer, "expert_up"}, weights.up, routing, SlotInput::row_of_slot, x, up);
+        ops.expert_linear({layer, "expert_up"}, weights.up, routing, input, x, up);
     }
     if (weights.up_bias) ops.add_slot_bias({layer, "expert_up_biased"}, routing, up, *weights.up_bias);
     const Tensor activated = spec.gated ? gate : up;
@@ -98,10 +104,10 @@ void run_ffn(const LayerCall& call, const MixtureGeometry& spec, const MixtureFf
     const Tensor slots = scratch.slots.row_range(0, slot_rows).packed(x.width());
     run_experts(call, spec, weights, routing, x, slots);
     if (spec.latent > 0) {
-        ops.combine_experts({layer, "expert_sum"}, routing, slots, x);
+        ops.combine_experts({layer, "expert_sum"}, routing, slots, x, spec.weighs_inputs);
         ops.linear({layer, "expert_sum_wide"}, weights.latent_up, x, scratch.branch);
     } else {
-        ops.combine_experts({layer, "expert_sum"}, routing, slots, scratch.branch);
+        ops.combine_experts({layer, "expert_sum"}, routing, slots, scratch.branch, spec.weighs_inputs);
     }
     if (spec.shared_width == 0) return;
 

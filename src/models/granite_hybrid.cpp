@@ -15,71 +15,44 @@
 #include "models/architectures.h"
 #include "models/decoder.h"
 #include "models/granite_config.h"
+#include "models/hybrid_attention.h"
 #include "models/read_config.h"
 #include "models/state_space_config.h"
 
 namespace invar {
 namespace {
 
-// Whether each layer is Mamba 2.
-Result<std::vector<bool>> read_recurrent_layers(const Hyperparameters& keys, size_t layers) {
-    std::vector<bool> recurrent;
-    if (is_gguf(keys)) {
-        TRY_ASSIGN(const std::vector<int64_t> kv_heads, keys.for_each_layer("KV heads", layers, 0, kMaximumHeads));
-        for (const int64_t heads : kv_heads) recurrent.push_back(heads == 0);
-        return recurrent;
-    }
+// Whether each layer attends; the others are Mamba 2.
+Result<std::vector<bool>> read_kinds(const Hyperparameters& keys, size_t layers) {
+    if (is_gguf(keys)) return read_attending_layers(keys, layers);
     TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("kinds of blocks", layers));
+    std::vector<bool> attending;
     for (const std::string& kind : kinds) {
         const bool mamba = kind == "mamba" || kind == "linear_attention";
         if (!mamba && kind != "attention" && kind != "full_attention") {
             return fail(ErrorKind::unsupported,
                         "{}: {} has the kind '{}' for layer {}, but only mamba and attention (linear_attention and "
                         "full_attention) are supported for this architecture",
-                        keys.file(), keys.spell("kinds of blocks"), printable(kind), recurrent.size());
+                        keys.file(), keys.spell("kinds of blocks"), printable(kind), attending.size());
         }
-        recurrent.push_back(mamba);
+        attending.push_back(!mamba);
     }
-    return recurrent;
+    return attending;
 }
 
-// The attention of one layer; all that attend are equal.
-Result<AttentionGeometry> read_attention(const Hyperparameters& keys, size_t layers, size_t layer,
+// The attention of the layers that attend.
+Result<AttentionGeometry> read_attention(const Hyperparameters& keys, const std::vector<bool>& attending,
                                          ModelConfig& config) {
-    TRY_ASSIGN(const std::vector<int64_t> all, keys.for_each_layer("heads", layers, 1, kMaximumHeads));
-    std::vector<int64_t> all_kv = all;
-    if (keys.has("KV heads")) {
-        TRY_ASSIGN(all_kv, keys.for_each_layer("KV heads", layers, 0, kMaximumHeads));
-    }
-    const int64_t heads = all[layer], kv_heads = all_kv[layer];
-    for (size_t i = 0; i < layers; ++i) {
-        if (all[i] == heads && (all_kv[i] == 0 || all_kv[i] == kv_heads)) continue;
-        return fail(ErrorKind::unsupported,
-                    "{}: layers {} and {} have different numbers of heads, which is not supported for this "
-                    "architecture",
-                    keys.file(), layer, i);
-    }
-    if (kv_heads == 0 || heads % kv_heads != 0) {
-        return fail("{}: layer {} has {} query heads and {} KV heads, but the first must be a multiple of the second",
-                    keys.file(), layer, heads, kv_heads);
-    }
-    const auto first = static_cast<int>(layer);
-    TRY_ASSIGN(const int64_t key_width, read_head_width(keys, "key width", "attn_k.weight", "self_attn.k_proj.weight",
-                                                        kv_heads, config.notes, 0, first));
-    TRY_ASSIGN(const int64_t value_width, read_head_width(keys, "value width", "attn_v.weight",
-                                                          "self_attn.v_proj.weight", kv_heads, config.notes, 0, first));
+    TRY_ASSIGN(AttentionGeometry attention, read_hybrid_attention(keys, attending, config));
     TRY_ASSIGN(const double scale, keys.positive("score scale"));
+    attention.scale = static_cast<float>(scale);
     TRY_ASSIGN(const bool rotated, granite_has_rope(keys, false));
     if (rotated) {
-        TRY_ASSIGN(const RopeSpec rope, read_rope(keys, key_width, config));
+        TRY_ASSIGN(const RopeSpec rope, read_rope(keys, attention.key_width, config));
         config.ropes.push_back(rope);
+        attention.rope = 0;
     }
-    return AttentionGeometry{.heads = static_cast<int>(heads),
-                             .kv_heads = static_cast<int>(kv_heads),
-                             .key_width = static_cast<int>(key_width),
-                             .value_width = static_cast<int>(value_width),
-                             .rope = rotated ? 0 : -1,
-                             .scale = static_cast<float>(scale)};
+    return attention;
 }
 
 // In GGUF files a router may be called softmax of all, renormalised, which is the same mathematics.
@@ -110,25 +83,22 @@ Result<decltype(LayerSpec::ffn)> read_feed_forward(const Hyperparameters& keys) 
 Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
     TRY(read_granite_multipliers(keys, config));
     TRY_ASSIGN(const int64_t count, keys.integer("layers", 1, kMaximumLayers));
-    const auto layers = static_cast<size_t>(count);
-    TRY_ASSIGN(const std::vector<bool> recurrent, read_recurrent_layers(keys, layers));
-    const auto attending = std::find(recurrent.begin(), recurrent.end(), false);
+    TRY_ASSIGN(const std::vector<bool> attending, read_kinds(keys, static_cast<size_t>(count)));
     AttentionGeometry attention;
-    if (attending != recurrent.end()) {
-        const auto first = static_cast<size_t>(attending - recurrent.begin());
-        TRY_ASSIGN(attention, read_attention(keys, layers, first, config));
+    if (std::find(attending.begin(), attending.end(), true) != attending.end()) {
+        TRY_ASSIGN(attention, read_attention(keys, attending, config));
     }
     StateSpaceGeometry space;
-    if (std::find(recurrent.begin(), recurrent.end(), true) != recurrent.end()) {
+    if (std::find(attending.begin(), attending.end(), false) != attending.end()) {
         TRY_ASSIGN(space, read_state_space(keys, config));
     }
     TRY_ASSIGN(const auto ffn, read_feed_forward(keys));
-    for (const bool mamba : recurrent) {
+    for (const bool attends : attending) {
         LayerSpec layer{.ffn = ffn, .norm_epsilon = config.norm_epsilon};
-        if (mamba) {
-            layer.mixer = space;
-        } else {
+        if (attends) {
             layer.mixer = attention;
+        } else {
+            layer.mixer = space;
         }
         config.layers.push_back(layer);
     }

@@ -1,5 +1,5 @@
 // Finds the value of a word in each dialect and checks each type of value: see hyperparameters.h. The words and their
-// keys are in hyperparameter_tables.cpp.
+// keys are in hyperparameter_tables.cpp, the defaults in class_defaults.cpp.
 #include "models/hyperparameters.h"
 
 #include <algorithm>

@@ -80,7 +80,7 @@ Result<DeltaGeometry> read_delta(const Hyperparameters& keys, QwenFamily family)
     TRY_ASSIGN(const int64_t key_heads, keys.integer("delta key heads", 1, kMaximumHeads));
     TRY_ASSIGN(const int64_t value_heads, keys.integer("delta value heads", 1, kMaximumHeads));
     TRY_ASSIGN(const int64_t key_width, keys.integer("delta key width", 1, kMaximumHeadWidth));
-    TRY_ASSIGN(const int64_t taps, keys.integer("delta taps", 1, 64));
+    TRY_ASSIGN(const int64_t taps, keys.integer("delta taps", 1, kMostTaps));
     int64_t value_width = 0;
     if (keys.checkpoint().dialect() == Dialect::gguf) {
         TRY_ASSIGN(const int64_t values, keys.integer("delta values", 1, kMaximumHeads * kMaximumHeadWidth));

@@ -83,7 +83,7 @@ Result<void> read_llama3(const Hyperparameters& keys, RopeSpec& rope) {
     TRY_ASSIGN(scaling.low_frequency_factor, keys.positive("low frequency factor"));
     TRY_ASSIGN(scaling.high_frequency_factor, keys.positive("high frequency factor"));
     TRY_ASSIGN(scaling.original_context, keys.positive("rope original context"));
-    if (scaling.factor < 1 || scaling.low_frequency_factor >= scaling.high_frequency_factor) {
+    if (scaling.factor < 1 || scaling.low_frequency_factor > scaling.high_frequency_factor) {
         return fail("{}: rope scaling 'llama3' with factor {} and frequency factors {} and {} makes no sense",
                     keys.file(), scaling.factor, scaling.low_frequency_factor, scaling.high_frequency_factor);
     }

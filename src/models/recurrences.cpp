@@ -1,4 +1,4 @@
-// The mixers that carry a state from token to token, in verbs: gated delta nets and Mamba 2.
+// The mixers that carry a state from token to token, in verbs: gated delta nets, Mamba 2 and short convolutions.
 #include "models/blocks.h"
 
 namespace invar {
@@ -52,6 +52,22 @@ void run_mixer(const LayerCall& call, const StateSpaceGeometry& spec, const Stat
                             call.spec().norm_epsilon, attended);
     }
     ops.linear({layer, "attention_output"}, weights.output, attended, scratch.branch);
+}
+
+void run_mixer(const LayerCall& call, const ShortConvolutionGeometry& spec, const ShortConvolutionWeights& weights) {
+    const auto& [ops, config, ropes, layer, batch, cache, scratch] = call;
+    const int64_t width = config.width;
+    const Tensor projected = scratch.projected.packed(3 * width), mixed = scratch.mixed.packed(width);
+    const Tensor first_gate = projected.columns(0, width), second_gate = projected.columns(width, width);
+    const Tensor gated = projected.columns(2 * width, width);
+    constexpr ActivationSpec kProduct{.kind = Activation::identity};
+    ops.linear({layer, "short_inputs"}, weights.inputs, scratch.normed, projected);
+    ops.activate({layer, "short_gated_input"}, kProduct, first_gate, gated, gated);
+    const RecurrenceCall recurrence{.layer = layer, .taps = spec.taps, .activation = Activation::identity};
+    ops.causal_convolution({layer, "short_convolution"}, recurrence, batch, gated, weights.convolution, nullptr, cache,
+                           mixed);
+    ops.activate({layer, "short_gated"}, kProduct, second_gate, mixed, mixed);
+    ops.linear({layer, "attention_output"}, weights.output, mixed, scratch.branch);
 }
 
 }  // namespace invar

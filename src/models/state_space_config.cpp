@@ -11,7 +11,7 @@
 namespace invar {
 namespace {
 
-constexpr int64_t kMaximumTaps = 64;
+constexpr int64_t kMaximumTaps = kMostTaps;  // what kernels hold
 
 // Python writes the bare word Infinity, which the reader of config.json gives as a text.
 bool is_no_limit(const Json& limit) {

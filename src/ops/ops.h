@@ -134,7 +134,7 @@ class Ops {
     void scale(Stage stage, Tensor x, float factor) {
         run({.verb = Verb::scale, .stage = stage, .x = x, .out = x, .factor = factor});
     }
-    // Multiplies each row by law::position_scale of its position.
+    // Multiplies each row by law::position_scale of its position + spec.offset.
     void scale_by_position(Stage stage, const PositionScale& spec, const Batch& batch, Tensor x) {
         run({.verb = Verb::scale_by_position,
              .stage = stage,
@@ -176,8 +176,8 @@ class Ops {
         run({.verb = Verb::head_linear, .stage = stage, .x = x, .out = out, .stack = &heads});
     }
     // law::causal_convolution of each channel with the row's and the last taps - 1 rows of its sequence, then
-    // law::silu. weight: [channels, taps]; bias: [channels] or nullptr. x and out: [rows, channels], not the same. The
-    // state keeps the last inputs, [taps - 1][channels], the oldest first.
+    // law::activate of spec.activation. weight: [channels, taps]; bias: [channels] or nullptr. x and out: [rows,
+    // channels], not the same. The state keeps the last inputs, [taps - 1][channels], the oldest first.
     void causal_convolution(Stage stage, const RecurrenceCall& spec, const Batch& batch, Tensor x,
                             const WeightVector& weight, const WeightVector* bias, SequenceState& cache, Tensor out) {
         VerbCall call = recurrence_call(Verb::causal_convolution, stage, spec, batch, x, {}, cache, out);
@@ -213,9 +213,18 @@ class Ops {
                        Tensor out) {
         run(expert_call(stage, experts, routing, input, x, out));
     }
-    // y[row] = fma(weight_j, slots[row, j], y[row]) in rank order, from +0.
-    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y) {
-        run({.verb = Verb::combine_experts, .stage = stage, .x = slots, .out = y, .slots = routing});
+    // out[slot] = x[row of the slot] * weight of the slot: what experts read whose input is weighed.
+    void weigh_slots(Stage stage, const ExpertSlots& routing, Tensor x, Tensor out) {
+        run({.verb = Verb::weigh_slots, .stage = stage, .x = x, .out = out, .slots = routing});
+    }
+    // y[row] = fma(weight_j, slots[row, j], y[row]) in rank order, from +0; with weight 1 if `unweighted`.
+    void combine_experts(Stage stage, const ExpertSlots& routing, Tensor slots, Tensor y, bool unweighted = false) {
+        run({.verb = Verb::combine_experts,
+             .stage = stage,
+             .x = slots,
+             .out = y,
+             .slots = routing,
+             .unweighted = unweighted});
     }
     // Takes the rows `rows` of x, in that order.
     void gather_rows(Stage stage, Tensor x, std::span<const int32_t> rows, Tensor out) {

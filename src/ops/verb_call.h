@@ -34,10 +34,12 @@ struct AttentionCall {
     float softcap = 0;  // 0: none
 };
 
-// The factor of a row by its position: 1 + beta ln(1 + floor(position / length)), and 1 below `length`.
+// The factor of a row by its position: 1 + beta ln(1 + floor((position + offset) / length)), so 1 at first.
 struct PositionScale {
     double beta = 0;
     int64_t length = 0;
+    int64_t offset = 0;  // added to the position before the division
+    bool operator==(const PositionScale&) const = default;
 };
 
 inline constexpr int kMostTaps = 16;  // of a convolution
@@ -47,10 +49,14 @@ struct RecurrenceCall {
     int layer = 0;  // of the sequence state
     int taps = 0;   // of causal_convolution, at most kMostTaps
     RecurrenceHeads heads;
+    Activation activation = Activation::silu;  // of what causal_convolution makes: silu or identity
 };
 
 // Which row of its table embed takes for a row of the batch.
 enum class TableRow : uint8_t { token, position, first /* the same for all */ };
+inline bool has_known_activation(const RecurrenceCall& spec) {
+    return spec.activation == Activation::silu || spec.activation == Activation::identity;
+}
 
 // Which row of x an expert slot reads.
 enum class SlotInput : uint8_t { row_of_slot /* x has a row a token */, slot /* x has a row a slot */ };
@@ -81,7 +87,8 @@ struct VerbCall {
     std::optional<PositionScale> position_scale;
     std::optional<RecurrenceCall> recurrence;
     std::optional<RouteSpec> route;
-    ExpertSlots slots;  // made by route, read by the expert verbs
+    ExpertSlots slots;        // made by route, read by the expert verbs
+    bool unweighted = false;  // combine_experts: every slot counts as it is
     SlotInput slot_input = SlotInput::row_of_slot;
     int cache_layer = -1;                       // for the verbs that use the sequence state
     SequenceState* cache = nullptr;             // for those that change it: store_kv and the recurrences
@@ -97,6 +104,8 @@ struct VerbCall {
     const BatchRow& row(int64_t i) const {
         return pass->rows[static_cast<size_t>(pass_rows.empty() ? i : pass_rows[static_cast<size_t>(i)])];
     }
+    // The weight with which combine_experts takes a slot; the slots are the host's.
+    float weight_of_slot(int64_t slot) const { return unweighted ? 1.0f : slots.weights[slot]; }
     int64_t slots_of_row() const { return out.rows() == 0 || rows() == 0 ? 1 : out.rows() / rows(); }
 
     // The row of its table that embed takes for a row of the batch.

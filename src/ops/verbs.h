@@ -43,6 +43,7 @@ enum class Verb : uint8_t {
     causal_convolution,
     delta_rule,
     state_space,
+    weigh_slots,
     count,  // the number of verbs, not a verb
 };
 inline constexpr size_t kVerbs = static_cast<size_t>(Verb::count);
@@ -212,7 +213,7 @@ inline constexpr std::array<VerbRow, kVerbs> kTable = {{
      .cost = cost_of_head_linear},
     {.verb = Verb::causal_convolution,
      .name = "causal_convolution",
-     .law = "law::causal_convolution (arithmetic/recurrence.h), then law::silu",
+     .law = "law::causal_convolution (arithmetic/recurrence.h), then law::activate",
      .inputs = x,
      .results = out | cache,
      .placed_by = PlacedBy::cache,
@@ -231,6 +232,11 @@ inline constexpr std::array<VerbRow, kVerbs> kTable = {{
      .results = out | cache,
      .placed_by = PlacedBy::cache,
      .cost = cost_of_recurrence},
+    {.verb = Verb::weigh_slots,
+     .name = "weigh_slots",
+     .law = "one product an element",
+     .inputs = x | weights,
+     .results = out},
 }};
 constexpr bool table_is_in_order() {
     for (size_t i = 0; i < kVerbs; ++i)

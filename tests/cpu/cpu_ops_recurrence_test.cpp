@@ -224,7 +224,10 @@ TEST(CpuOpsRecurrence, ConvolutionsOfEveryWidthEqualTheLawInEveryChunking) {
             Recurrence recurrence(random, Kind::convolution, heads, taps);
             recurrence.padded = shapes % 2 == 1;
             recurrence.has_bias = shapes++ % 3 != 0;
-            compare_everywhere(random, recurrence, {70, 1, 13}, comparison);
+            for (const Activation kind : {Activation::silu, Activation::identity}) {
+                recurrence.spec.activation = kind;
+                compare_everywhere(random, recurrence, {70, 1, 13}, comparison);
+            }
         }
     }
     comparison.print("causal_convolution, " + std::to_string(shapes) + " shapes");

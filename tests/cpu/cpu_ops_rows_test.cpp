@@ -11,7 +11,8 @@ namespace {
 constexpr Stage kStage{.layer = 5, .name = "tested"};
 const ActivationSpec kActivations[] = {{.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
                                        {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
-                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f}};
+                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f},
+                                       {.kind = Activation::identity}};
 
 WeightVector vector_of(const std::vector<float>& values) {
     return {.id = {}, .data = values.data(), .size = std::ssize(values)};
@@ -71,7 +72,7 @@ TEST(CpuOpsRows, ScalesCapsGatesAndCopiesEqualTheLaw) {
                     };
                     ops.scale(kStage, next(), 45.25f);
                     ops.scale_by_position(kStage, {.beta = 0.1, .length = 4096}, batch, next());
-                    ops.scale_by_position(kStage, {.beta = 0.1, .length = 8192}, batch,
+                    ops.scale_by_position(kStage, {.beta = 0.1, .length = 8192, .offset = 1}, batch,
                                           next());  // from the third row on
                     for (const auto* weight : {&whole, &third, &one}) ops.multiply(kStage, next(), vector_of(*weight));
                     ops.softcap(kStage, next(), 30.0f);
@@ -177,6 +178,8 @@ std::vector<RouteSpec> route_specs() {
     using enum RouteSpec::GroupScore;
     return {{.experts_per_row = 2, .scoring = softmax, .factor = 1.5f},
             {.experts_per_row = 4, .renormalise = false, .scoring = softmax_of_chosen},
+            {.experts_per_row = 4, .renormalise = false, .scoring = sigmoid_of_chosen},
+            {.experts_per_row = 3, .scoring = sigmoid_of_chosen, .factor = 1.5f},
             {.experts_per_row = 3, .scoring = sigmoid, .sum_floor = 1e-20f, .factor = 2.5f},
             {.experts_per_row = 4, .scoring = sigmoid, .groups = 4, .groups_used = 2, .group_score = sum_of_best_two},
             {.experts_per_row = 6, .scoring = softmax, .groups = 3, .groups_used = 1, .group_score = best},

@@ -267,7 +267,10 @@ TEST(CpuOps, ExpertsEqualTheLawHoweverSkewedTheRouting) {
                         const Tensor out = ops.scratch(rows * k, width), sum = ops.scratch(rows, width);
                         ops.expert_linear(kStage, down.view, slots, SlotInput::slot, gated, out);
                         ops.combine_experts(kStage, slots, out, sum);
-                        return std::vector<Tensor>{gated, upped, out, sum};
+                        const Tensor weighed = ops.scratch(rows * k, width), plain = ops.scratch(rows, width);
+                        ops.weigh_slots(kStage, slots, in, weighed);
+                        ops.combine_experts(kStage, slots, weighed, plain, true);
+                        return std::vector<Tensor>{gated, upped, out, sum, weighed, plain};
                     },
                     comparison);
             }

@@ -147,6 +147,10 @@ void ReferenceOps::run(const VerbCall& call) {
             return multiply_experts(call);
         case Verb::combine_experts:
             return combine(call);
+        case Verb::weigh_slots:
+            return each(call, [&](int64_t slot, int64_t i) {
+                return at(x, slot / call.slots.experts_per_row, i) * call.slots.weights[slot];
+            });
         case Verb::gather_rows:
             return each(call,
                         [&](int64_t row, int64_t i) { return at(x, call.gathered[static_cast<size_t>(row)], i); });
@@ -156,7 +160,7 @@ void ReferenceOps::run(const VerbCall& call) {
             return each(call, [&](int64_t row, int64_t i) {
                 const PositionScale& spec = *call.position_scale;
                 const int64_t position = call.batch->rows[static_cast<size_t>(row)].position;
-                return at(x, row, i) * law::position_scale(spec.beta, spec.length, position);
+                return at(x, row, i) * law::position_scale(spec.beta, spec.length, position + spec.offset);
             });
         case Verb::multiply:
             return each(
@@ -373,7 +377,7 @@ void ReferenceOps::combine(const VerbCall& call) {
     each(call, [&](int64_t row, int64_t i) {
         float sum = 0;
         for (int64_t slot = row * k; slot < (row + 1) * k; ++slot)
-            sum = std::fma(call.slots.weights[slot], call.x.host_row(slot)[i], sum);
+            sum = std::fma(call.weight_of_slot(slot), call.x.host_row(slot)[i], sum);
         return sum;
     });
 }
@@ -391,8 +395,9 @@ void ReferenceOps::convolve(const VerbCall& call) {
             for (int k = 0; k + 1 < spec.taps; ++k) window[static_cast<size_t>(k)] = columns[k * channels + channel];
             window.back() = call.x.host_row(row)[channel];
             const float bias = call.vector2 == nullptr ? 0.0f : call.vector2->data[channel];
-            call.out.host_row(row)[channel] = law::silu(
-                law::causal_convolution(call.vector->data + channel * spec.taps, window.data(), spec.taps, bias));
+            const float s =
+                law::causal_convolution(call.vector->data + channel * spec.taps, window.data(), spec.taps, bias);
+            call.out.host_row(row)[channel] = law::activate({.kind = spec.activation}, s);
             for (int k = 0; k + 1 < spec.taps; ++k)
                 columns[k * channels + channel] = window[static_cast<size_t>(k) + 1];
         }

@@ -32,7 +32,8 @@ const std::vector<int64_t> kLengths = {1,  2,   3,   7,   8,   9,   15,  16,  17
 // Every kind; a limit that some of the usual numbers pass.
 const ActivationSpec kActivations[] = {{.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
                                        {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
-                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f}};
+                                       {.kind = Activation::sigmoid}, {Activation::clamped_swiglu, 1.702f, 1.25f},
+                                       {.kind = Activation::identity}};
 
 TEST(RowKernels, TheTableHasARowForEachTierAndEndsInScalar) {
     ASSERT_EQ(row_kernels().size(), 3u);

@@ -15,7 +15,8 @@ TEST(CudaElements, ActivationsOfEveryKindEqualTheLawWithAndWithoutASecondOperand
     const ActivationSpec specs[] = {
         {.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
         {.kind = Activation::gelu},    {.kind = Activation::relu_squared},
-        {.kind = Activation::sigmoid}, {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f}};
+        {.kind = Activation::sigmoid}, {.kind = Activation::clamped_swiglu, .alpha = 1.702f, .limit = 7.0f},
+        {.kind = Activation::identity}};
     for (const ActivationSpec& spec : specs) {
         for (const int64_t width : kWidths) {
             for (const Inputs kind : {Inputs::hard, Inputs::extreme}) {
@@ -58,7 +59,7 @@ TEST(CudaElements, FactorsCapsGatesAndCopiesEqualTheLaw) {
                     ops.scale({0, "scaled"}, x, 0.0883883f);
                 },
                 [&](Ops& ops, const MakeTensor&, Tensor x) {
-                    ops.scale_by_position({0, "tempered"}, {.beta = 0.1, .length = 8192}, batch, x);
+                    ops.scale_by_position({0, "tempered"}, {.beta = 0.1, .length = 8192, .offset = 1}, batch, x);
                 },
                 [&](Ops& ops, const MakeTensor&, Tensor x) {
                     ops.multiply({0, "multiplied"}, x, vector_of(weight));
@@ -170,6 +171,8 @@ TEST(CudaElements, RoutersOfEverySpecEqualTheLawWithTiesAndBiases) {
         {40, {.experts_per_row = 4, .renormalise = false}, false, false},
         {32, {.experts_per_row = 4, .scoring = Scoring::softmax_of_chosen}, false, false},
         {300, {.experts_per_row = 260, .scoring = Scoring::softmax_of_chosen}, true, true},
+        {16, {.experts_per_row = 1, .renormalise = false, .scoring = Scoring::sigmoid_of_chosen}, false, false},
+        {130, {.experts_per_row = 5, .scoring = Scoring::sigmoid_of_chosen}, true, true},
         {128, {.experts_per_row = 8, .scoring = Scoring::sigmoid, .sum_floor = 1e-20f, .factor = 2.5f}, true, false},
         {256,
          {.experts_per_row = 8,

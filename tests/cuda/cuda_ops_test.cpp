@@ -191,9 +191,16 @@ TEST(CudaOps, RoutingAndExpertsEqualTheReference) {
                     ops.route({0, "routing"}, {.experts_per_row = shape.chosen, .renormalise = renormalise},
                               make(shape.rows, shape.experts, logits), slots);
                     const Tensor of_slots = ops.scratch(shape.rows * shape.chosen, 20), y = ops.scratch(shape.rows, 20);
-                    ops.expert_linear({0, "experts"}, experts.view, slots, SlotInput::row_of_slot,
-                                      make(shape.rows, 256, x), of_slots);
-                    ops.combine_experts({0, "sum"}, slots, of_slots, y);
+                    const Tensor inputs = make(shape.rows, 256, x);
+                    if (renormalise) {
+                        ops.expert_linear({0, "experts"}, experts.view, slots, SlotInput::row_of_slot, inputs,
+                                          of_slots);
+                    } else {  // as Llama 4 has it
+                        const Tensor weighed = ops.scratch(shape.rows * shape.chosen, 256);
+                        ops.weigh_slots({0, "inputs"}, slots, inputs, weighed);
+                        ops.expert_linear({0, "experts"}, experts.view, slots, SlotInput::slot, weighed, of_slots);
+                    }
+                    ops.combine_experts({0, "sum"}, slots, of_slots, y, !renormalise);
                     return y;
                 },
                 comparison, std::to_string(shape.experts) + " experts");

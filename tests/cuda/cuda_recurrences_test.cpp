@@ -53,7 +53,10 @@ class Recurrences {
         const WeightVector weight = vector_of(convolution_), bias = vector_of(bias_), a = vector_of(a_),
                            dt_bias = vector_of(dt_bias_), d = vector_of(d_);
         for (int layer = 0; layer < 2; ++layer) {
-            const RecurrenceCall call{.layer = layer, .taps = shape_.taps, .heads = shape_.heads};
+            const RecurrenceCall call{.layer = layer,
+                                      .taps = shape_.taps,
+                                      .heads = shape_.heads,
+                                      .activation = layer == 0 ? Activation::silu : Activation::identity};
             const Tensor mixed = ops.scratch(rows, channels_), attended = ops.scratch(rows, values_);
             const Tensor of_gates = make(rows, gates_, gates);
             ops.causal_convolution({layer, "convolution"}, call, batch, make(rows, channels_, x), weight,

@@ -1,5 +1,6 @@
-// Reads the configs of SmolLM3, Seed-OSS, OLMo, EXAONE 4, ERNIE 4.5, Hunyuan, MiniMax M2, Command R7B and StarCoder 2:
-// which layers rotate positions and which have a window, in both containers, and the refusal of values without a law.
+// Reads the configs of SmolLM3, Seed-OSS, OLMo, EXAONE 4, ERNIE 4.5, Hunyuan, MiniMax M2, Command R7B, StarCoder 2,
+// LFM2 and Llama 4: which layers rotate positions and which have a window, in both containers, and the refusal of
+// values without a law.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -72,6 +73,72 @@ TEST(OtherFamilies, ReadTheMixturesAlikeFromBothContainers) {
     const auto raised = config_at(kFolder / "hunyuan-moe-alpha");
     ASSERT_TRUE(raised) << raised.error().message;
     EXPECT_EQ(raised->ropes[0].base, static_cast<double>(static_cast<float>(1e4 * std::pow(1000.0, 16.0 / 14.0))));
+}
+
+TEST(OtherFamilies, ReadTheShortConvolutionsOfLfm2AlikeFromBothContainers) {
+    for (const std::string name : {"lfm2", "lfm2moe"}) {
+        for (const char* end : {"", ".gguf"}) {
+            const auto config = config_at(kFolder / (name + end));
+            ASSERT_TRUE(config) << config.error().message;
+            ASSERT_EQ(config->layers.size(), 3u);
+            EXPECT_EQ(config->layers[0].short_convolution()->taps, 3);
+            EXPECT_EQ(config->layers[1].attention()->kv_heads, 2);
+            EXPECT_EQ(config->recurrences()[2].column_elements, 2 * 32);
+            EXPECT_EQ(config->recurrences()[2].state_elements, 0);
+            EXPECT_EQ(config->recurrences()[1].column_elements, 0);
+            EXPECT_EQ(config->layers[0].dense()->width, name == "lfm2" ? 32 : 28);
+            if (name == "lfm2") continue;
+            EXPECT_EQ(config->layers[1].mixture()->route.scoring, RouteSpec::Scoring::sigmoid);
+            EXPECT_EQ(config->layers[1].mixture()->route.sum_floor, 1e-6f);
+        }
+    }
+    const auto width = [](const char* changes) { return config_with("lfm2", changes)->layers[0].dense()->width; };
+    EXPECT_EQ(width(R"({"block_auto_adjust_ff_dim": false})"), 46);
+    EXPECT_EQ(width(R"({"block_multiple_of": 7})"), 35);
+    EXPECT_EQ(width(R"({"block_ffn_dim_multiplier": 1.3})"), 40);  // of 39
+    expect_error("lfm2", R"({"conv_bias": true})", "'conv_bias' is true");
+    expect_error("lfm2", R"({"conv_L_cache": 17})", "'conv_L_cache' is 17, but must be between 2 and 16");
+    expect_error("lfm2", R"({"conv_L_cache": 1})", "'conv_L_cache' is 1, but must be between 2 and 16");
+    expect_error("lfm2", R"({"layer_types": ["conv", "conv", "mamba"]})", "has the kind 'mamba' for layer 2");
+    expect_error("lfm2", R"({"block_ffn_dim_multiplier": 1e9})", "a dense part is");
+    expect_error("lfm2moe", R"({"use_expert_bias": false})", "'use_expert_bias' is false, but tensor");
+}
+
+TEST(OtherFamilies, ReadLlama4AlikeFromBothContainers) {
+    for (const char* end : {"", ".gguf"}) {
+        const auto config = config_at(kFolder / (std::string("llama4") + end));
+        ASSERT_TRUE(config) << config.error().message;
+        EXPECT_EQ(ropes_of(*config), (std::vector<int>{0, 0, 0, -1}));
+        EXPECT_EQ(config->ropes[0].pairing, RopePairing::adjacent);
+        EXPECT_TRUE(config->layers[0].attention()->unit_queries_and_keys);
+        EXPECT_FALSE(config->layers[3].attention()->unit_queries_and_keys);
+        EXPECT_EQ(config->layers[0].attention()->temperature, PositionScale());
+        EXPECT_EQ(config->layers[3].attention()->temperature,
+                  (PositionScale{.beta = 0.1f, .length = 8192, .offset = 1}));
+        EXPECT_EQ(config->layers[0].dense()->width, 28);
+        const MixtureGeometry& mixture = *config->layers[1].mixture();
+        EXPECT_EQ(mixture.width, 12);
+        EXPECT_EQ(mixture.shared_width, 12);
+        EXPECT_TRUE(mixture.weighs_inputs);
+        EXPECT_EQ(mixture.route.scoring, RouteSpec::Scoring::sigmoid_of_chosen);
+    }
+    const auto text = [](const std::string& changes) {
+        return config_with("llama4", ("{\"text_config\": {" + changes + "}}").c_str());
+    };
+    EXPECT_EQ(ropes_of(*text(R"("no_rope_layers": [0, 1, 0, 1])")), (std::vector<int>{-1, 0, -1, 0}));
+    EXPECT_EQ(text(R"("attn_temperature_tuning": 0)")->layers[3].attention()->temperature, PositionScale());
+    EXPECT_EQ(text(R"("attn_temperature_tuning": 4)")->layers[3].attention()->temperature.length, 8192);
+    EXPECT_NE(text(R"("moe_layers": [0])")->layers[0].mixture(), nullptr);
+    EXPECT_FALSE(text(R"("use_qk_norm": false)")->layers[0].attention()->unit_queries_and_keys);
+    for (const auto& [changes, part] :
+         {std::pair(R"("layer_types": ["sliding_attention", "full_attention", "full_attention", "full_attention"])",
+                    "has the kind 'sliding_attention' for layer 0"),
+          std::pair(R"("no_rope_layers": [1])", "'no_rope_layers' has 1 numbers, but the model has 4"),
+          std::pair(R"("floor_scale": 0)", "'floor_scale' is 0"), std::pair(R"("num_experts_per_tok": 5)", "is 5")}) {
+        const auto config = text(changes);
+        ASSERT_FALSE(config) << changes;
+        EXPECT_NE(config.error().message.find(part), std::string::npos) << config.error().message;
+    }
 }
 
 TEST(OtherFamilies, RefuseValuesWithoutALaw) {

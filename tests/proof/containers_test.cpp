@@ -79,7 +79,10 @@ const char* const kModels[] = {"llama",
                                "gpt-neox",
                                "gpt-neox-serial",
                                "falcon",
-                               "falcon-groups"};
+                               "falcon-groups",
+                               "lfm2",
+                               "lfm2moe",
+                               "llama4"};
 bool has_twin(const std::string& name) {
     return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense" &&
            name != "hunyuan-moe-alpha";

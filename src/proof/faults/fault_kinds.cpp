@@ -21,11 +21,14 @@ bool is_bias(const VerbSite& site) { return site.verb == Verb::add_bias; }
 bool is_rope(const VerbSite& site) { return site.verb == Verb::rope; }
 bool is_activation(const VerbSite& site) { return site.verb == Verb::activate; }
 bool is_gated(const VerbSite& site) { return is_activation(site) && site.second_width > 0; }
+// A product of two operands, without a function of the first, is the same if they change places.
+bool has_order(const VerbSite& site) { return is_gated(site) && site.activation->kind != Activation::identity; }
 bool is_clamped(const VerbSite& site) {
     return is_activation(site) && site.activation->kind == Activation::clamped_swiglu;
 }
 bool is_gate(const VerbSite& site) {
-    return site.verb == Verb::gate_rows || (is_gated(site) && site.activation->kind == Activation::sigmoid);
+    return site.verb == Verb::gate_rows || (is_gated(site) && (site.activation->kind == Activation::sigmoid ||
+                                                               site.activation->kind == Activation::identity));
 }
 bool is_vector_product(const VerbSite& site) { return site.verb == Verb::multiply; }
 bool is_scale(const VerbSite& site) { return site.verb == Verb::scale && site.factor != 1; }
@@ -85,7 +88,8 @@ std::string_view without_turn(const VerbSite&, int64_t position, const RunShape&
     return at_position_0("position 0 is turned by an angle of 0", position);
 }
 std::string_view below_first_length(const VerbSite& site, int64_t position, const RunShape&) {
-    return position < site.position_scale->length ? "the factor of an early position is 1" : "";
+    return position + site.position_scale->offset < site.position_scale->length ? "the factor of an early position is 1"
+                                                                                : "";
 }
 std::string_view alone(const VerbSite&, int64_t position, const RunShape&) {
     return at_position_0("position 0 sees one position, whose weight is 1", position);
@@ -155,13 +159,13 @@ constexpr FaultKind kKinds[] = {
     {"lost_residual", "a branch replaces the residual stream", "both residual additions", every_row, kPosition,
      is_residual, lose_residual},
     {"gate_up_swapped", "the activation is applied to up in place of gate", "every activation with a gate", every_row,
-     kPosition, is_gated, swap_gate_and_up},
-    {"wrong_activation", "gelu in place of silu, or silu in place of another", "every activation", every_row, kPosition,
-     is_activation, use_other_activation},
+     kPosition, has_order, swap_gate_and_up},
+    {"wrong_activation", "gelu in place of silu, or silu in place of another or of none", "every activation", every_row,
+     kPosition, is_activation, use_other_activation},
     {"missing_clamp", "the limit of an activation is left out", "every activation with a limit", one_row, kPosition,
      is_clamped, leave_out_clamp},
-    {"missing_gate", "a result is not multiplied by its gate", "gates of attention and of shared experts", every_row,
-     kPosition, is_gate, leave_out_gate},
+    {"missing_gate", "a result is not multiplied by its gate",
+     "gates of attention, short convolutions and shared experts", every_row, kPosition, is_gate, leave_out_gate},
     // scales
     {"missing_scale", "a constant factor is left out", "scales of embeddings, branches, queries and logits", every_row,
      kPosition, is_scale, leave_out},

@@ -38,7 +38,8 @@ struct Recurrence {
             std::vector<float> inputs;
             for (int k = 0; k < count; ++k) inputs.push_back(columns[static_cast<size_t>(k * channels + c)]);
             const float bias = call.vector2 == nullptr ? 0.0f : call.vector2->data[c];
-            out[c] = law::silu(law::causal_convolution(taps.data() + c * count, inputs.data(), count, bias));
+            const float s = law::causal_convolution(taps.data() + c * count, inputs.data(), count, bias);
+            out[c] = law::activate({.kind = call.recurrence->activation}, s);
         }
         std::copy(columns.begin() + channels, columns.end(), state.begin() + heads.state_elements());
     }

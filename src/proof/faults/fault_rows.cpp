@@ -178,7 +178,7 @@ void drop_expert_from_sum(const RowRewrite& row) {
         float sum = 0;
         for (int64_t j = 0; j < k; ++j) {
             const int64_t slot = row.row * k + j;
-            if (j != dropped) sum = std::fma(row.call.slots.weights[slot], row.call.x.host_row(slot)[i], sum);
+            if (j != dropped) sum = std::fma(row.call.weight_of_slot(slot), row.call.x.host_row(slot)[i], sum);
         }
         row.result[static_cast<size_t>(i)] = sum;
     }

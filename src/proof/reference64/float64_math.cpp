@@ -179,6 +179,8 @@ double activate(const ActivationSpec& spec, double x, const double* up) {
             return x > 0 || std::isnan(x) ? x * x * factor : 0.0;
         case Activation::sigmoid:
             return sigmoid(x) * factor;
+        case Activation::identity:
+            return x * factor;
         case Activation::clamped_swiglu: {
             const double limit = spec.limit, alpha = spec.alpha;
             const double gate = x > limit ? limit : x;
@@ -190,7 +192,7 @@ double activate(const ActivationSpec& spec, double x, const double* up) {
 }
 
 double position_scale(const PositionScale& spec, int64_t position) {
-    return 1 + spec.beta * std::log1p(static_cast<double>(position / spec.length));
+    return 1 + spec.beta * std::log1p(static_cast<double>((position + spec.offset) / spec.length));
 }
 
 Rope::Rope(const RopeSpec& spec) : spec_(spec) {
@@ -267,7 +269,8 @@ namespace {
 
 std::vector<double> scores_of(const double* logits, int64_t experts, RouteSpec::Scoring scoring) {
     std::vector<double> scores(logits, logits + experts);
-    if (scoring == RouteSpec::Scoring::softmax_of_chosen) return scores;
+    if (scoring == RouteSpec::Scoring::softmax_of_chosen || scoring == RouteSpec::Scoring::sigmoid_of_chosen)
+        return scores;
     if (scoring == RouteSpec::Scoring::sigmoid) {
         for (double& score : scores) score = sigmoid(score);
         return scores;
@@ -324,6 +327,9 @@ Routing route(const double* logits, int64_t experts, const RouteSpec& spec, cons
     routing.experts.assign(order.begin(), order.begin() + spec.experts_per_row);
     for (const int32_t expert : routing.experts)
         routing.weights.push_back(routing.probabilities[static_cast<size_t>(expert)]);
+    if (spec.scoring == RouteSpec::Scoring::sigmoid_of_chosen) {
+        for (double& weight : routing.weights) weight = sigmoid(weight);
+    }
     if (spec.scoring == RouteSpec::Scoring::softmax_of_chosen) {
         routing.weights = scores_of(routing.weights.data(), spec.experts_per_row, RouteSpec::Scoring::softmax);
     } else if (spec.renormalise) {

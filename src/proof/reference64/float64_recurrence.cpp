@@ -17,7 +17,7 @@ void convolve(const VerbCall& call, const double* x, std::span<double> state, do
         double sum = call.vector2 == nullptr ? 0.0 : call.vector2->data[channel];
         for (int64_t k = 0; k + 1 < taps; ++k) sum += weight[k] * columns[k * channels + channel];
         sum += weight[taps - 1] * x[channel];
-        out[channel] = sum * sigmoid(sum);
+        out[channel] = activate({.kind = call.recurrence->activation}, sum, nullptr);
     }
     if (taps == 1) return;
     std::copy(columns + channels, columns + (taps - 1) * channels, columns);

@@ -91,8 +91,14 @@ void combine_experts(const RowInputs& in, double* out) {
     std::fill_n(out, width, 0.0);
     for (int64_t slot = in.row * k; slot < (in.row + 1) * k; ++slot) {
         const double* x = in.x(slot);
-        for (int64_t i = 0; i < width; ++i) out[i] += in.slot_weight(slot) * x[i];
+        const double weight = in.call.unweighted ? 1.0 : in.slot_weight(slot);
+        for (int64_t i = 0; i < width; ++i) out[i] += weight * x[i];
     }
+}
+
+void weigh_slots(const RowInputs& in, double* out) {
+    const double *x = in.x(in.row / in.call.slots.experts_per_row), weight = in.slot_weight(in.row);
+    for (int64_t i = 0; i < in.call.out.width(); ++i) out[i] = x[i] * weight;
 }
 
 void gather_rows(const RowInputs& in, double* out) {
@@ -111,6 +117,7 @@ constexpr Body kBodies[] = {
     {Verb::activate, activate},
     {Verb::add, add},
     {Verb::combine_experts, combine_experts},
+    {Verb::weigh_slots, weigh_slots},
     {Verb::gather_rows, gather_rows},
     {Verb::scale, scale},
     {Verb::scale_by_position, scale_by_position},

@@ -48,6 +48,14 @@ const Case kCases[] = {
     {"qwen35", "missing_gate@stage=attention_gated", "layer.2.attention_gated"},
     {"qwen35", "skipped_norm@layer=0,stage=delta_norm", "layer.0.delta_norm"},
     {"qwen35", "wrong_epsilon@layer=0,stage=delta_norm", "layer.0.delta_norm"},
+    {"lfm2", "missing_gate@layer=2,stage=short_gated", "layer.2.short_gated"},
+    {"lfm2", "kept_state@layer=0", "layer.0.short_convolution"},
+    {"lfm2", "state_one_late@layer=2,position=5", "layer.2.short_convolution"},
+    {"lfm2moe", "reversed_taps@layer=2", "layer.2.short_convolution"},
+    {"lfm2moe", "biased_weights@layer=1,position=2", "layer.1.expert_weights"},
+    {"llama4", "skipped_norm@layer=1,stage=query_norm", "layer.1.query_norm"},
+    {"llama4", "rope_pairing@layer=1,stage=key_rope", "layer.1.key_rope"},
+    {"llama4", "wrong_expert@layer=1,position=3", "layer.1.expert_ids"},
 };
 
 // Every stage of a prompt and two more tokens without the fault and with it; false: refused or nothing recorded.

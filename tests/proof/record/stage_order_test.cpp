@@ -27,8 +27,9 @@ TEST(StageOrder, IsThatOfThePassOfEveryArchitecture) {
             std::any_of(sites->begin(), sites->end(), [](const VerbSite& site) { return site.key.name == "latent"; });
         // Latent attention turns its queries behind what it stores, and may project them before its latent vector.
         const std::set<std::string> moved = {"query", "query_absorbed", "query_plain_rope", "query_rope"};
-        // Hunyuan normalises queries and keys behind rope.
-        const bool late_norms = entry.path().filename().string().starts_with("hunyuan");
+        // Hunyuan and Llama 4 normalise queries and keys behind rope.
+        const std::string model = entry.path().filename().string();
+        const bool late_norms = model.starts_with("hunyuan") || model.starts_with("llama4");
         const std::set<std::string> norms = {"query_norm", "key_norm"};
         std::vector<std::string> expected;
         std::vector<StageRecord> records;
