@@ -258,10 +258,15 @@ void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry&
         return MatrixOptions{
             .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
     };
-    if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
-    MatrixOptions up;
+    WeightNames gate = names.gate;
+    MatrixOptions first = fused(0), up;
     if (spec.gated) up = fused(spec.width);
-    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;  // its name may be up's
+    if (spec.gated && names.up.gguf == names.gguf_fused) {  // its name may be up's
+        gate.gguf = names.gguf_fused;
+        first.gguf.part = true;
+        up.gguf.order.first = spec.width;
+    }
+    if (spec.gated) visit.matrix(weights.gate, gate, spec.width, config.width, first);
     if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
     visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {});
