@@ -24,12 +24,13 @@ namespace {
 struct Kept {
     std::string_view architecture;  // "": any
     std::string_view word;
+    std::string_view beside = {};  // only where the reader asks for this one
 };
 constexpr Kept kKept[] = {
     {"", "vocabulary"},
-    {"", "ffn width"},           // a model of experts alone states one all the same
-    {"", "value width"},         // of latent attention
-    {"", "used expert groups"},  // of which there is one
+    {"", "ffn width"},    // a model of experts alone states one all the same
+    {"", "value width"},  // of latent attention
+    {"", "used expert groups", "expert groups"},
     {"qwen35", "rope sections"},
     {"qwen35moe", "rope sections"},
     {"qwen35", "attention interval"},  // of programs from before "recurrent layers"
@@ -39,10 +40,11 @@ constexpr Kept kKept[] = {
     {"hunyuan-moe", "shared experts"},
 };
 
-bool is_kept(std::string_view architecture, std::string_view word) {
-    return std::any_of(std::begin(kKept), std::end(kKept), [&](const Kept& one) {
-        return one.word == word && (one.architecture.empty() || one.architecture == architecture);
-    });
+bool is_wanted(std::string_view architecture, std::string_view word, const AskedWords& asked) {
+    return asked.has(word) || std::any_of(std::begin(kKept), std::end(kKept), [&](const Kept& one) {
+               return one.word == word && (one.architecture.empty() || one.architecture == architecture) &&
+                      (one.beside.empty() || asked.has(one.beside));
+           });
 }
 
 // The name of the architecture in the file: of a model of experts it may be another.
@@ -96,8 +98,7 @@ GgufValue shortened(const GgufQuantity& quantity) {
 void write(std::span<const GgufQuantity> quantities, std::string_view architecture, const AskedWords* asked,
            GgufWriter& writer) {
     for (const GgufQuantity& quantity : quantities) {
-        const bool wanted = asked == nullptr || asked->has(quantity.word) || is_kept(architecture, quantity.word);
-        if (!wanted) continue;
+        if (asked != nullptr && !is_wanted(architecture, quantity.word, *asked)) continue;
         const bool as_number = asked != nullptr && asked->as_number(quantity.word);
         std::visit(ValueWriter(writer, fmt::format("{}.{}", architecture, quantity.key), as_number),
                    shortened(quantity));

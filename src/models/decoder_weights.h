@@ -254,19 +254,14 @@ void visit_mixer(Visitor& visit, const ModelConfig& config, const StateSpaceGeom
 template <class Visitor>
 void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DenseNames& names,
                  DenseFfn& weights) {
+    const bool one = spec.gated && names.up.gguf == names.gguf_fused;  // GGUF calls the tensor of both as up
     const auto fused = [&](int64_t first) {
-        return MatrixOptions{
-            .gguf_fused = names.gguf_fused, .hugging_face_fused = names.hugging_face_fused, .fused_row = first};
+        const HeldAs half{.order = {.first = one ? first : 0}, .part = one};
+        return MatrixOptions{half, {}, names.gguf_fused, names.hugging_face_fused, first};
     };
-    WeightNames gate = names.gate;
-    MatrixOptions first = fused(0), up;
-    if (spec.gated) up = fused(spec.width);
-    if (spec.gated && names.up.gguf == names.gguf_fused) {  // its name may be up's
-        gate.gguf = names.gguf_fused;
-        first.gguf.part = true;
-        up.gguf.order.first = spec.width;
-    }
-    if (spec.gated) visit.matrix(weights.gate, gate, spec.width, config.width, first);
+    const WeightNames gate{names.gate.role, one ? names.gguf_fused : names.gate.gguf, names.gate.hugging_face};
+    MatrixOptions up = spec.gated ? fused(spec.width) : MatrixOptions();
+    if (spec.gated) visit.matrix(weights.gate, gate, spec.width, config.width, fused(0));
     if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
     visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {});
@@ -282,8 +277,7 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const DenseGeometry& s
     visit_dense(visit, config, spec, traits.dense, weights);
 }
 
-// The stacks of a mixture and their biases. gpt-oss interleaves the rows of gate and up in one tensor, and stores
-// weights that are not quantised by column.
+// The stacks of a mixture and their biases. gpt-oss interleaves gate and up in one tensor, plain numbers by column.
 template <class Visitor>
 void visit_experts(Visitor& visit, const ModelConfig& config, const MixtureGeometry& spec, const DecoderTraits& traits,
                    MixtureFfn& weights) {
@@ -329,8 +323,8 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
                  {traits.expert_biases ? Need::wanted : Need::if_present, {}, {}});
     if (traits.softmax_selection_bias || spec.route.scoring == RouteSpec::Scoring::sigmoid) {
-        HeldAs held;
-        if (traits.softmax_selection_bias) held.shape = {1, spec.experts};
+        const HeldAs held{.shape = traits.softmax_selection_bias ? std::vector<int64_t>{1, spec.experts}
+                                                                 : std::vector<int64_t>()};
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
                      {traits.selection_biases ? Need::wanted : Need::if_present, held, held});
     }
