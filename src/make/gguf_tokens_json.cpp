@@ -40,23 +40,6 @@ Result<void> add_vocabulary_of(const Json& model, const std::string& file, GgufT
     return {};
 }
 
-Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens) {
-    const Json* added = member(tokenizer, "added_tokens");
-    if (added == nullptr || !added->is_array()) return {};
-    for (const Json& token : *added) {
-        auto text = text_of(member(token, "content"));
-        const Json* id = member(token, "id");
-        const Json* special = member(token, "special");
-        if (!text || id == nullptr || !id->is_number_unsigned()) {
-            return fail("{}: an added token has no content or no id", file);
-        }
-        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
-        const TokenKind kind = control ? TokenKind::control : TokenKind::user_defined;
-        TRY(tokens.set(file, id->get<uint64_t>(), std::move(*text), kind, score));
-    }
-    return {};
-}
-
 // Of normalizers, GGUF's byte-level BPE has none. NFC, which only changes texts that are not composed, is left out as
 // the converter does.
 Result<void> check_normalizers(const Json& tokenizer, const std::string& file) {
@@ -246,6 +229,23 @@ Result<void> check_that_all_merge(const GgufTokens& tokens, const MergeOrder& or
 }
 
 }  // namespace
+
+Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens) {
+    const Json* added = member(tokenizer, "added_tokens");
+    if (added == nullptr || !added->is_array()) return {};
+    for (const Json& token : *added) {
+        auto text = text_of(member(token, "content"));
+        const Json* id = member(token, "id");
+        const Json* special = member(token, "special");
+        if (!text || id == nullptr || !id->is_number_unsigned()) {
+            return fail("{}: an added token has no content or no id", file);
+        }
+        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
+        const TokenKind kind = control ? TokenKind::control : TokenKind::user_defined;
+        TRY(tokens.set(file, id->get<uint64_t>(), std::move(*text), kind, score));
+    }
+    return {};
+}
 
 Result<GgufTokens> byte_level_tokens(const Json& tokenizer, const std::string& file, int64_t rows) {
     GgufTokens tokens(rows);
