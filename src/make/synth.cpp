@@ -10,7 +10,6 @@
 
 #include "arithmetic/philox.h"
 #include "base/check.h"
-#include "make/gguf_metadata.h"
 #include "make/gguf_source.h"
 #include "make/quantize_mixes.h"
 #include "make/synth_documents.h"
@@ -140,7 +139,7 @@ Result<SynthFile> synth_file(const ShapeDocument& whole, const SynthOptions& opt
     SynthFile file;
     TRY_ASSIGN(file.tensors, list_tensors(source, declared.wanted, *mix));
     GgufWriter& writer = file.writer;
-    TRY(add_model_metadata(model.checkpoint, declared.config, writer));
+    TRY(source.add_metadata(writer, false));
     writer.add("general.name", fmt::format("{} with random weights, {}", shape.name, mix->name));
     writer.add("general.description", fmt::format("made by invar synth {} {} --seed {}; for measurements", shape.name,
                                                   mix->name, options.seed));
