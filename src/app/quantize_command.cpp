@@ -12,7 +12,7 @@ namespace {
 struct QuantizeFlags {
     std::string in, out, mix;
     int threads = 0;
-    bool allow_requantize = false, json = false, dry_run = false, quiet = false;
+    bool allow_requantize = false, no_vocabulary = false, json = false, dry_run = false, quiet = false;
 };
 
 std::string mix_list() {
@@ -37,8 +37,10 @@ void print_report(const QuantizeReport& report, bool measured) {
 
 Result<int> quantize_model(const QuantizeFlags& flags) {
     TRY_ASSIGN(const Checkpoint in, Checkpoint::open(flags.in));
-    const QuantizeOptions options{
-        .mix = flags.mix, .allow_requantize = flags.allow_requantize, .threads = flags.threads};
+    const QuantizeOptions options{.mix = flags.mix,
+                                  .allow_requantize = flags.allow_requantize,
+                                  .vocabulary = !flags.no_vocabulary,
+                                  .threads = flags.threads};
     QuantizeReport report;
     if (flags.dry_run) {
         TRY_ASSIGN(report, plan_quantize(in, options));
@@ -78,6 +80,8 @@ Command quantize_command() {
                               {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
                               {"--allow-requantize", flag(flags->allow_requantize),
                                "Accept input that has lost accuracy already"},
+                              {"--no-vocabulary", flag(flags->no_vocabulary),
+                               "Leave out a directory's tokenizer: the file then takes token ids only"},
                               {"--dry-run", flag(flags->dry_run), "Only print what would be written"},
                               {"--quiet", flag(flags->quiet), "Print the summary only"},
                               {"--json", flag(flags->json), "Print JSON"},

@@ -16,19 +16,20 @@ struct SynthFlags {
 };
 
 Result<int> synth(const SynthFlags& flags) {
-    TRY_ASSIGN(const SynthShape* shape, find_synth_shape(flags.shape));
+    TRY_ASSIGN(const ShapeDocument shape, find_shape(flags.shape));
     ProgressBar bar("writing");
     const auto show = [&](int64_t done, int64_t total) {
         bar.show(done, total);
         return true;
     };
     TRY_ASSIGN(const int64_t bytes, is_directory_format(flags.options.mix)
-                                        ? synthesize_directory(*shape, flags.options, flags.out, show)
-                                        : synthesize(*shape, flags.options, flags.out, show));
+                                        ? synthesize_directory(shape, flags.options, flags.out, show)
+                                        : synthesize(shape, flags.options, flags.out, show));
     bar.clear();
-    const int layers = flags.options.layers > 0 ? flags.options.layers : shape->layers;
+    TRY_ASSIGN(const ShapeDocument written, with_layers(shape, flags.options.layers));
+    TRY_ASSIGN(const int64_t weights, weights_of(written));
     print_note(fmt::format("{}: {} with {}, {} weights, {:.1f} MiB; the weights are random, so is the text", flags.out,
-                           shape->name, counted(layers, "layer", "layers"), shape->weights(layers),
+                           shape.name, counted(written.layers(), "layer", "layers"), weights,
                            static_cast<double>(bytes) / (1 << 20)));
     return kDone;
 }
@@ -38,7 +39,7 @@ Result<int> synth(const SynthFlags& flags) {
 Command synth_command() {
     auto flags = std::make_shared<SynthFlags>();
     std::string names;
-    for (const SynthShape& shape : synth_shapes()) names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
+    for (const ShapeText& shape : shape_texts()) names += fmt::format("{}{}", names.empty() ? "" : ", ", shape.name);
     std::string directories;
     for (const DirectoryFormat& format : directory_formats()) directories += fmt::format(", {}", format.name);
     return {.name = "synth",

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "checkpoint/binding.h"
-#include "make/gguf_metadata.h"
+#include "make/gguf_hyperparameters.h"
 #include "make/gguf_vocabulary.h"
+#include "models/tensor_names.h"
 
 namespace invar {
 namespace {
@@ -90,6 +92,18 @@ Result<SourceTensor> tensor_of(const Shared& shared, const std::string& file) {
     return tensor;
 }
 
+// Takes the factors of experts out of a weight: a tensor of them alone, where GGUF has a name for it.
+std::optional<SourceTensor> take_factors(const WantedWeight& wanted, SourceTensor& tensor) {
+    const StoredWeight& weight = *tensor.weight;
+    if (wanted.gguf.as.factors.empty() || weight.scales.empty() || weight.scale_order != ScaleOrder::last)
+        return std::nullopt;
+    auto bare = std::make_shared<StoredWeight>(weight);
+    bare->scales.clear();
+    tensor.without_factors = bare;
+    tensor.weight = bare.get();
+    return constant(gguf_name(wanted.id.layer, wanted.gguf.as.factors), weight.scales);
+}
+
 std::vector<Shared> shared_tensors(std::span<const WantedWeight> wanted, std::span<const StoredWeight> weights) {
     std::vector<Shared> all;
     std::map<std::string_view, size_t> place_of;
@@ -119,9 +133,11 @@ Result<std::vector<SourceTensor>> gguf_tensors(std::span<const WantedWeight> wan
     std::vector<SourceTensor> tensors;
     for (const Shared& shared : shared_tensors(wanted, weights)) {
         TRY_ASSIGN(SourceTensor tensor, tensor_of(shared, file));
+        std::optional<SourceTensor> factors = take_factors(*shared.wanted.front(), tensor);
         const StoredWeight& weight = *tensor.weight;
         const bool joined = !tensor.joined.empty();
         tensors.push_back(std::move(tensor));
+        if (factors) tensors.push_back(std::move(*factors));
         const bool all_one = std::all_of(weight.scales.begin(), weight.scales.end(), [](float x) { return x == 1; });
         if (all_one || joined) continue;
         const std::string base = shared.tensor.substr(0, shared.tensor.rfind('.'));
@@ -153,10 +169,8 @@ Result<GgufSource> GgufSource::of(const Checkpoint& in) {
     TRY_ASSIGN(model->binding, bind_weights(model->config, model->wanted, in));
     GgufSource source;
     source.checkpoint_ = &in;
-    const RopeSpec& rope = model->config.ropes.front();
-    if (!rope.frequency_factors.empty()) {
-        source.tensors_.push_back(constant("rope_freqs.weight", rope.frequency_factors));
-    }
+    for (ComputedTensor& rope : gguf_rope_tensors(model->config))
+        source.tensors_.push_back(constant(std::move(rope.name), std::move(rope.numbers)));
     TRY_ASSIGN(std::vector<SourceTensor> tensors, gguf_tensors(model->wanted, model->binding.weights, in.name()));
     std::move(tensors.begin(), tensors.end(), std::back_inserter(source.tensors_));
     source.model_ = std::move(model);
@@ -171,10 +185,21 @@ void GgufSource::advise_sequential() const {
 }
 
 // Copies a GGUF file's metadata except the keys that describe the file's own bytes.
-Result<std::vector<std::string>> GgufSource::add_metadata(GgufWriter& writer) const {
+Result<std::vector<std::string>> GgufSource::add_metadata(GgufWriter& writer, bool vocabulary) const {
     if (gguf_ == nullptr) {
-        TRY(add_model_metadata(*checkpoint_, model_->config, writer));
-        return add_vocabulary(*checkpoint_->directory(), model_->config.vocabulary, writer);
+        std::vector<TensorInfo> infos;
+        for (const SourceTensor& tensor : tensors_)
+            if (tensor.weight != nullptr && tensor.numbers.empty()) infos.push_back(tensor.info);
+        TRY_ASSIGN(std::vector<std::string> notes,
+                   write_gguf_hyperparameters(*checkpoint_, model_->config, infos, writer));
+        if (!vocabulary) {
+            writer.add("tokenizer.ggml.model", "no_vocab");
+            return notes;
+        }
+        TRY_ASSIGN(const std::vector<std::string> more,
+                   add_vocabulary(*checkpoint_->directory(), model_->config.vocabulary, writer));
+        notes.insert(notes.end(), more.begin(), more.end());
+        return notes;
     }
     for (const MetadataEntry& entry : gguf_->metadata().entries()) {
         const bool of_the_file = entry.key == "general.alignment" || entry.key.starts_with("split.") ||

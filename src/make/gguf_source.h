@@ -25,6 +25,8 @@ struct SourceTensor {
     // vector, number r. Empty: the same.
     std::vector<int64_t> row_order;
     std::vector<float> numbers;  // the whole tensor, if it is computed from the config
+    // Its matrices are stored without their factors, which another tensor holds; null: as `weight` has them.
+    std::shared_ptr<const StoredWeight> without_factors = nullptr;
 
     // True if blocks may be copied: otherwise a number that is not in the blocks would be lost.
     // Vectors are small and always written as numbers.
@@ -32,7 +34,8 @@ struct SourceTensor {
 };
 
 // The tensors in which a GGUF file holds weights, as wanted and as a directory stores them; both must outlive the
-// result. Weights that share a tensor are joined in it. `file` names the directory in an error.
+// result. Weights that share a tensor are joined in it. Factors of experts that GGUF has a tensor for stay apart from
+// their weights. `file` names the directory in an error.
 Result<std::vector<SourceTensor>> gguf_tensors(std::span<const WantedWeight> wanted,
                                                std::span<const StoredWeight> weights, const std::string& file);
 
@@ -46,8 +49,8 @@ class GgufSource {
     const std::string& name() const;
     std::span<const SourceTensor> tensors() const { return tensors_; }
     void advise_sequential() const;
-    // The result is notes on what the file cannot say.
-    Result<std::vector<std::string>> add_metadata(GgufWriter& writer) const;
+    // The result is notes on what the file cannot say. Without a vocabulary a directory's tokenizer is left out.
+    Result<std::vector<std::string>> add_metadata(GgufWriter& writer, bool vocabulary = true) const;
 
   private:
     struct Model;  // of a directory

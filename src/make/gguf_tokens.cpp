@@ -67,10 +67,17 @@ void GgufTokens::write(GgufWriter& writer) const {
     writer.add("tokenizer.ggml.model", model);
     writer.add("tokenizer.ggml.pre", pre);
     writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(text_views));
-    if (model == "llama") writer.add_array("tokenizer.ggml.scores", std::span<const float>(scores));
+    if (model == "llama" || model == "t5") writer.add_array("tokenizer.ggml.scores", std::span<const float>(scores));
     writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kind_numbers));
     if (model == "gpt2") writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merge_views));
     if (add_space_prefix) writer.add("tokenizer.ggml.add_space_prefix", *add_space_prefix);
+    if (remove_extra_whitespaces) writer.add("tokenizer.ggml.remove_extra_whitespaces", *remove_extra_whitespaces);
+    if (lowercase) writer.add("tokenizer.ggml.normalizer.lowercase", *lowercase);
+    if (strip_accents) writer.add("tokenizer.ggml.normalizer.strip_accents", *strip_accents);
+    if (!charsmap.empty()) {
+        const std::vector<uint8_t> bytes(charsmap.begin(), charsmap.end());
+        writer.add_array("tokenizer.ggml.precompiled_charsmap", std::span<const uint8_t>(bytes));
+    }
 }
 
 }  // namespace invar

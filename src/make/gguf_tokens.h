@@ -12,6 +12,8 @@
 #include "base/json_fwd.h"
 #include "base/result.h"
 #include "files/gguf_writer.h"
+#include "text/tokenizer/sentence_piece_file.h"
+#include "text/tokenizer/tokenizer.h"
 #include "text/tokenizer/vocabulary.h"
 
 namespace invar {
@@ -19,14 +21,17 @@ namespace invar {
 struct GgufTokens {
     explicit GgufTokens(int64_t rows);
 
-    std::string model;  // tokenizer.ggml.model: "gpt2" or "llama"
+    std::string model;  // tokenizer.ggml.model: "gpt2", "llama", "bert" or "t5"
     std::string pre;    // tokenizer.ggml.pre
     // By id, one for each row of the embedding. Rows without a token are unused ones called [PADid].
     std::vector<std::string> texts;
     std::vector<TokenKind> kinds;
-    std::vector<float> scores;        // "llama" only
+    std::vector<float> scores;        // "llama" and "t5"
     std::vector<std::string> merges;  // "gpt2" only
     std::optional<bool> add_space_prefix;
+    std::optional<bool> lowercase, strip_accents;  // "bert"
+    std::optional<bool> remove_extra_whitespaces;  // "t5"
+    std::string charsmap;                          // "t5"; empty: none
 
     // Errors: the id is no row of the embedding.
     Result<void> set(const std::string& file, uint64_t id, std::string text, TokenKind kind, float score = 0);
@@ -53,6 +58,19 @@ Result<GgufTokens> character_tokens(const Json& tokenizer, const std::string& fi
 
 // tokenizer.model. Errors: a Unigram model, or one that normalises texts: GGUF's "llama" is BPE over the text as given.
 Result<GgufTokens> sentence_piece_tokens(std::string_view model, const std::string& file, int64_t rows);
+
+// Adds added_tokens of tokenizer.json.
+Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens);
+
+// WordPiece, of tokenizer.json or vocab.txt, whose tokenizer is `of_directory`: a token that begins a word is spelled
+// with U+2581, one that continues it without "##". `config` is tokenizer_config.json. Errors: a normaliser other than
+// BERT's.
+Result<GgufTokens> word_piece_tokens(const Tokenizer& of_directory, const Json& tokenizer, const Json& config,
+                                     const std::string& file, int64_t rows);
+
+// Unigram, of tokenizer.json or of tokenizer.model. Errors: a vocabulary of another form.
+Result<GgufTokens> unigram_tokens(const Json& tokenizer, const std::string& file, int64_t rows);
+Result<GgufTokens> unigram_tokens_of_model(const SentencePieceFile& model, const std::string& file, int64_t rows);
 
 // Tokens that other files state beside tokenizer.model: {"text": id} of added_tokens.json and added_tokens_decoder of
 // tokenizer_config.json, the second over the first.

@@ -2,31 +2,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/json.h"
 #include "files/json_document.h"
 #include "files/printable.h"
-#include "make/gguf_tekken.h"
 #include "make/gguf_tokens.h"
+#include "text/tokenizer/pre_tokenizer.h"
+#include "text/tokenizer/utf8.h"
 
 namespace invar {
 namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
-
-// How texts are cut, by the expression that tokenizer.json states: the same steps under GGUF's name for them.
-struct NamedPattern {
-    std::string_view name, expression;
-};
-constexpr NamedPattern kPatterns[] = {
-    {"llama-bpe", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-                  R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"qwen2", R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
-              R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"tekken", kTekkenExpression},
-};
 
 // Marks that the model puts on parts of words: GGUF has none.
 Result<void> check_affixes(const Json& model, const std::string& file) {
@@ -50,23 +40,6 @@ Result<void> add_vocabulary_of(const Json& model, const std::string& file, GgufT
     return {};
 }
 
-Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens) {
-    const Json* added = member(tokenizer, "added_tokens");
-    if (added == nullptr || !added->is_array()) return {};
-    for (const Json& token : *added) {
-        auto text = text_of(member(token, "content"));
-        const Json* id = member(token, "id");
-        const Json* special = member(token, "special");
-        if (!text || id == nullptr || !id->is_number_unsigned()) {
-            return fail("{}: an added token has no content or no id", file);
-        }
-        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
-        const TokenKind kind = control ? TokenKind::control : TokenKind::user_defined;
-        TRY(tokens.set(file, id->get<uint64_t>(), std::move(*text), kind, score));
-    }
-    return {};
-}
-
 // Of normalizers, GGUF's byte-level BPE has none. NFC, which only changes texts that are not composed, is left out as
 // the converter does.
 Result<void> check_normalizers(const Json& tokenizer, const std::string& file) {
@@ -81,32 +54,65 @@ Result<void> check_normalizers(const Json& tokenizer, const std::string& file) {
 
 bool is_true(const Json* flag) { return flag != nullptr && flag->is_boolean() && flag->get<bool>(); }
 
-// The one expression of a Split, or gpt-2's where ByteLevel cuts by itself.
-Result<std::string_view> pre_tokenizer(const Json& tokenizer, const std::string& file) {
-    std::string found;
-    size_t splits = 0;
+// The expressions that cut texts one after the other. Digits and ByteLevel cut by expressions of their own.
+Result<std::vector<std::string>> cutting_expressions(const Json& tokenizer, const std::string& file) {
+    std::vector<std::string> found;
     for (const Json* step : steps_of(tokenizer, "pre_tokenizer", "pretokenizers")) {
         const auto kind = text_of(member(*step, "type"));
         const Json* pattern = member(*step, "pattern");
         if (kind == "Split" && pattern != nullptr) {
-            found = text_of(member(*pattern, "Regex")).value_or("");
-            ++splits;
+            found.push_back(text_of(member(*pattern, "Regex")).value_or(""));
+        } else if (kind == "Digits") {
+            found.emplace_back(is_true(member(*step, "individual_digits")) ? R"(\p{N})" : R"(\p{N}+)");
         } else if (kind != "ByteLevel") {
             return fail("{}: pre-tokenizer '{}' has no name in GGUF", file, printable(kind.value_or("")));
         } else if (is_true(member(*step, "add_prefix_space"))) {
             return fail("{}: ByteLevel's add_prefix_space cannot be said in a GGUF file: use the directory itself",
                         file);
-        } else if (is_true(member(*step, "use_regex")) && splits == 0) {
-            return std::string_view("gpt-2");
+        } else if (const Json* cuts = member(*step, "use_regex"); cuts == nullptr || is_true(cuts)) {
+            found.emplace_back(gpt2_expression());
         }
     }
-    for (const NamedPattern& pattern : kPatterns) {
-        if (splits == 1 && pattern.expression == found) return pattern.name;
+    return found;
+}
+
+// An expression with the characters themselves in place of "\x{4E00}", as tokenizer.json has them.
+std::string with_characters(std::string_view expression) {
+    std::string text;
+    while (!expression.empty()) {
+        const size_t end = expression.find('}');
+        uint32_t code = 0;
+        if (expression.starts_with("\\x{") && end != std::string_view::npos) {
+            const std::string_view digits = expression.substr(3, end - 3);
+            const auto [rest, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
+            if (error == std::errc() && rest == digits.data() + digits.size()) {
+                append_utf8(text, code);
+                expression.remove_prefix(end + 1);
+                continue;
+            }
+        }
+        text += expression.front();
+        expression.remove_prefix(1);
     }
-    return fail(
-        "{}: cuts texts by an expression that has no name in GGUF ('{}'); there are names for the ones of "
-        "gpt-2, Llama 3, Qwen 2 and Tekken",
-        file, printable(found, 160));
+    return text;
+}
+
+// The name of the way of cutting among those of GGUF: the same expressions in the same order. Of two with the same,
+// that which agrees on whole words.
+Result<std::string_view> pre_tokenizer(const Json& tokenizer, const std::string& file) {
+    TRY_ASSIGN(const std::vector<std::string> found, cutting_expressions(tokenizer, file));
+    const bool whole_words = is_true(member(tokenizer["model"], "ignore_merges"));
+    const PreTokenizerRow* same = nullptr;
+    for (const PreTokenizerRow& row : pre_tokenizer_rows()) {
+        const bool alike = !row.last_only_begins_words &&
+                           std::ranges::equal(row.expressions, found, {}, with_characters, with_characters);
+        if (alike &&
+            (same == nullptr || (same->whole_words_first != whole_words && row.whole_words_first == whole_words)))
+            same = &row;
+    }
+    if (same != nullptr) return same->name;
+    return fail("{}: cuts texts by expressions that have no name in GGUF ('{}'); there are names for those of {}", file,
+                printable(fmt::format("{}", fmt::join(found, "', '")), 160), pre_tokenizer_names());
 }
 
 // "a b" or ["a", "b"]: the second can hold a blank, which GGUF writes as byte-level BPE's character for it.
@@ -223,6 +229,23 @@ Result<void> check_that_all_merge(const GgufTokens& tokens, const MergeOrder& or
 }
 
 }  // namespace
+
+Result<void> add_added_tokens(const Json& tokenizer, const std::string& file, float score, GgufTokens& tokens) {
+    const Json* added = member(tokenizer, "added_tokens");
+    if (added == nullptr || !added->is_array()) return {};
+    for (const Json& token : *added) {
+        auto text = text_of(member(token, "content"));
+        const Json* id = member(token, "id");
+        const Json* special = member(token, "special");
+        if (!text || id == nullptr || !id->is_number_unsigned()) {
+            return fail("{}: an added token has no content or no id", file);
+        }
+        const bool control = special != nullptr && special->is_boolean() && special->get<bool>();
+        const TokenKind kind = control ? TokenKind::control : TokenKind::user_defined;
+        TRY(tokens.set(file, id->get<uint64_t>(), std::move(*text), kind, score));
+    }
+    return {};
+}
 
 Result<GgufTokens> byte_level_tokens(const Json& tokenizer, const std::string& file, int64_t rows) {
     GgufTokens tokens(rows);

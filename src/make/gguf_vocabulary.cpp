@@ -67,11 +67,14 @@ Ends ends_of(const Tokenizer& tokenizer) {
     return {};
 }
 
-enum class Kind : uint8_t { byte_level, characters, other };
+enum class Kind : uint8_t { byte_level, characters, word_piece, unigram, other };
 
 Kind kind_of_tokenizer(const Json& tokenizer) {
     const Json* model = member(tokenizer, "model");
-    if (model == nullptr || text_of(member(*model, "type")) != "BPE") return Kind::other;
+    const std::string type = model == nullptr ? "" : text_of(member(*model, "type")).value_or("");
+    if (type == "WordPiece") return Kind::word_piece;
+    if (type == "Unigram") return Kind::unigram;
+    if (type != "BPE") return Kind::other;
     const Json* fallback = member(*model, "byte_fallback");
     const bool falls_back = fallback != nullptr && fallback->is_boolean() && fallback->get<bool>();
     return falls_back ? Kind::characters : Kind::byte_level;
@@ -86,8 +89,9 @@ Result<Json> read_optional(const ModelDirectory& directory, std::string_view fil
 Result<GgufTokens> tokens_of_model(const ModelDirectory& directory, const std::string& bytes, const Json& config,
                                    int64_t rows, Roles& roles) {
     const std::string file = directory.name_of("tokenizer.model");
-    TRY_ASSIGN(GgufTokens tokens, sentence_piece_tokens(bytes, file, rows));
     TRY_ASSIGN(const SentencePieceFile model, read_sentence_piece_file(bytes));
+    TRY_ASSIGN(GgufTokens tokens,
+               model.type == 1 ? unigram_tokens_of_model(model, file, rows) : sentence_piece_tokens(bytes, file, rows));
     roles = {model.bos, model.eos, model.padding};
     TRY_ASSIGN(const Json added, read_optional(directory, "added_tokens.json"));
     TRY(add_tokens_json(added, directory.name_of("added_tokens.json"), tokens));
@@ -95,13 +99,17 @@ Result<GgufTokens> tokens_of_model(const ModelDirectory& directory, const std::s
     return tokens;
 }
 
-// As the converter: byte-level BPE from tokenizer.json; else tokenizer.model, where there is one, before
-// tokenizer.json.
-Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& tokenizer, const Json& config, int64_t rows,
-                               Roles& roles) {
+// As the converter: byte-level BPE, WordPiece and Unigram from tokenizer.json; else tokenizer.model, where there is
+// one, before tokenizer.json.
+Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Tokenizer& of_directory, const Json& tokenizer,
+                               const Json& config, int64_t rows, Roles& roles) {
     const Kind kind = kind_of_tokenizer(tokenizer);
     const std::string file = directory.name_of("tokenizer.json");
     if (kind == Kind::byte_level) return byte_level_tokens(tokenizer, file, rows);
+    if (kind == Kind::unigram) return unigram_tokens(tokenizer, file, rows);
+    if (kind == Kind::word_piece || of_directory.taken_from().ends_with("vocab.txt")) {
+        return word_piece_tokens(of_directory, tokenizer, config, std::string(of_directory.taken_from()), rows);
+    }
     if (directory.has("tokenizer.model")) {
         TRY_ASSIGN(const std::string bytes, directory.read("tokenizer.model", kMostBytes));
         if (!looks_like_tiktoken(bytes)) return tokens_of_model(directory, bytes, config, rows, roles);
@@ -113,7 +121,8 @@ Result<GgufTokens> read_tokens(const ModelDirectory& directory, const Json& toke
             "vocabulary of a GGUF file is made",
             directory.name());
     }
-    return fail("{}: is not a BPE tokenizer, and others cannot be written into a GGUF file", file);
+    return fail("{}: is not a tokenizer of BPE, WordPiece or Unigram, and others cannot be written into a GGUF file",
+                file);
 }
 
 // From the files beside the weights, where they are not Tekken's.
@@ -125,7 +134,7 @@ Result<void> add_tokens_and_ids(const ModelDirectory& directory, const Tokenizer
     Roles roles;
     if (!ends.before.empty()) roles.bos = of_directory.text(ends.before.front());
     if (!ends.behind.empty()) roles.eos = of_directory.text(ends.behind.back());
-    TRY_ASSIGN(GgufTokens tokens, read_tokens(directory, tokenizer, config, rows, roles));
+    TRY_ASSIGN(GgufTokens tokens, read_tokens(directory, of_directory, tokenizer, config, rows, roles));
     const Json* prefix = member(config, "add_prefix_space");
     if (prefix != nullptr && prefix->is_boolean() && tokens.model == "llama") {
         tokens.add_space_prefix = prefix->get<bool>();
@@ -135,7 +144,14 @@ Result<void> add_tokens_and_ids(const ModelDirectory& directory, const Tokenizer
     const Json* text_config = member(directory.config(), "text_config");
     add_special_ids(texts, text_config != nullptr ? *text_config : directory.config(), roles, tokens, writer);
     writer.add("tokenizer.ggml.add_bos_token", !ends.before.empty());
-    if (!ends.behind.empty()) writer.add("tokenizer.ggml.add_eos_token", true);
+    const bool bert = tokens.model == "bert";  // whose ends have keys of their own
+    if (!bert && !ends.behind.empty()) writer.add("tokenizer.ggml.add_eos_token", true);
+    if (tokens.model == "t5") writer.add("tokenizer.ggml.add_eos_token", !ends.behind.empty());
+    if (!bert) return {};
+    writer.add("tokenizer.ggml.add_sep_token", !ends.behind.empty());
+    if (!ends.before.empty()) writer.add("tokenizer.ggml.cls_token_id", static_cast<uint32_t>(ends.before.front()));
+    if (!ends.behind.empty())
+        writer.add("tokenizer.ggml.seperator_token_id", static_cast<uint32_t>(ends.behind.back()));
     return {};
 }
 

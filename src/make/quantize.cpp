@@ -209,8 +209,9 @@ Result<QuantizedTensor> plan_tensor(const GgufSource& in, const SourceTensor& so
                            .bytes = static_cast<uint64_t>(choice.chosen->row_bytes(tensor.columns()) * tensor.rows())};
 }
 
-Result<void> declare(const GgufSource& in, QuantizeReport& report, const Mix& mix, GgufWriter& writer) {
-    TRY_ASSIGN(report.notes, in.add_metadata(writer));
+Result<void> declare(const GgufSource& in, QuantizeReport& report, const Mix& mix, bool vocabulary,
+                     GgufWriter& writer) {
+    TRY_ASSIGN(report.notes, in.add_metadata(writer, vocabulary));
     writer.add("general.file_type", mix.file_type);
     writer.add("general.quantization_version", kQuantizationVersion);
     for (const QuantizedTensor& tensor : report.tensors) {
@@ -283,7 +284,7 @@ Result<QuantizeReport> plan(const GgufSource& in, const QuantizeOptions& options
         report.tensors.push_back(std::move(planned));
     }
     GgufWriter writer;
-    TRY(declare(in, report, *mix, writer));
+    TRY(declare(in, report, *mix, options.vocabulary, writer));
     report.file_bytes = writer.file_bytes();
     return report;
 }
@@ -295,7 +296,7 @@ Result<QuantizeReport> write(const GgufSource& in, const QuantizeOptions& option
     TRY(check_room(out, report.file_bytes));
     in.advise_sequential();
     GgufWriter writer;
-    TRY(declare(in, report, *mix, writer));
+    TRY(declare(in, report, *mix, options.vocabulary, writer));
     TRY(writer.begin(out));
     const int threads = std::min(options.threads > 0 ? options.threads : available_cpus(), kMostThreads);
     TRY_ASSIGN(const auto pool, ThreadPool::create({.threads = threads}));

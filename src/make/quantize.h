@@ -22,7 +22,8 @@ struct QuantizeOptions {
     std::string mix = "q4_k_m";
     // Allows input tensors that are quantised already. They lose accuracy twice, so they are refused otherwise.
     bool allow_requantize = false;
-    int threads = 0;  // 0: one for each hardware thread
+    bool vocabulary = true;  // of a directory: its tokenizer is written
+    int threads = 0;         // 0: one for each hardware thread
 };
 
 struct QuantizedTensor {

@@ -74,6 +74,7 @@ constexpr Mix kMixes[] = {
     {"mxfp4", q8_0, 38, kMXFP4,
      "experts (or the dense feed-forward matrices of a model without any) mxfp4, the rest q8_0"},
     {"nvfp4", nvfp4, 39, kNVFP4, "token embedding and output q8_0"},
+    {"stored", f32, 0, {}, "every matrix as it is, or f32 where GGUF has no such type (FP8, INT4)", true},
 };
 
 // The N of "blk.N.".
@@ -217,6 +218,7 @@ MixChoice choose_format(const Mix& mix, const TensorInfo& tensor, const MixModel
     const auto row = std::find_if(mix.rows.begin(), mix.rows.end(),
                                   [&](const MixRow& each) { return applies(each, choice.role, tensor, model); });
     choice.wanted = &format(row == mix.rows.end() ? mix.base : row->format);
+    if (mix.as_stored && tensor.format != nullptr && tensor.format->in_gguf()) choice.wanted = tensor.format;
     choice.chosen = choice.wanted;
     while (tensor.columns() % choice.chosen->block_weights != 0) choice.chosen = &next_format(*choice.chosen);
     return choice;

@@ -52,6 +52,7 @@ struct Mix {
     uint32_t file_type;            // general.file_type, the number llama.cpp gives to this mix
     std::span<const MixRow> rows;  // the first that fits decides
     std::string_view summary;      // the rows in words, for `--help` and docs
+    bool as_stored = false;        // matrices keep the format that they have, if GGUF has it; else `base`
 };
 
 std::span<const Mix> mixes();

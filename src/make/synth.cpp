@@ -1,127 +1,46 @@
-// Lists the tensors of a shape under GGUF's names and fills them from a pool of encoded blocks: see synth.h.
+// Lists the tensors of a shape under GGUF's names and fills them from pools of encoded blocks: see synth.h.
 #include "make/synth.h"
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <vector>
 
 #include "arithmetic/philox.h"
 #include "base/check.h"
-#include "files/gguf_writer.h"
+#include "make/gguf_source.h"
 #include "make/quantize_mixes.h"
 #include "make/synth_documents.h"
-#include "make/synth_gemma4.h"
+#include "make/synth_headers.h"
+#include "make/synth_layers.h"
 
 namespace invar {
 namespace {
 
-struct SynthTensor {
-    std::string name;
-    std::vector<int64_t> shape;  // outermost first
-    const Format* format = nullptr;
-
-    int64_t rows() const {
-        int64_t rows = 1;
-        for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-        return rows;
-    }
-    int64_t bytes() const { return rows() * format->row_bytes(shape.back()); }
-};
-
-std::vector<SynthTensor> tensors_of(const SynthShape& shape, int layers) {
-    std::vector<SynthTensor> tensors;
-    const auto add = [&](std::string name, std::vector<int64_t> dimensions) {
-        tensors.push_back({.name = std::move(name), .shape = std::move(dimensions)});
-    };
-    if (shape.is_gemma4()) {
-        for (SynthNamedShape& tensor : gemma4_tensors(shape, layers))
-            add(std::move(tensor.name), std::move(tensor.shape));
-        return tensors;
-    }
-    const int64_t query = int64_t{shape.heads} * shape.head_width, key = int64_t{shape.kv_heads} * shape.head_width;
-    add("token_embd.weight", {shape.vocabulary, shape.width});
-    add("output_norm.weight", {shape.width});
-    if (!shape.tied) add("output.weight", {shape.vocabulary, shape.width});
-    for (int layer = 0; layer < layers; ++layer) {
-        const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
-        add(name("attn_norm.weight"), {shape.width});
-        add(name("attn_q.weight"), {query, shape.width});
-        add(name("attn_k.weight"), {key, shape.width});
-        add(name("attn_v.weight"), {key, shape.width});
-        add(name("attn_output.weight"), {shape.width, query});
-        if (shape.architecture == "qwen2") {
-            add(name("attn_q.bias"), {query});
-            add(name("attn_k.bias"), {key});
-            add(name("attn_v.bias"), {key});
-        }
-        if (shape.architecture.starts_with("qwen3")) {
-            add(name("attn_q_norm.weight"), {shape.head_width});
-            add(name("attn_k_norm.weight"), {shape.head_width});
-        }
-        add(name("ffn_norm.weight"), {shape.width});
-        if (shape.experts > 0) {
-            add(name("ffn_gate_inp.weight"), {shape.experts, shape.width});
-            add(name("ffn_gate_exps.weight"), {shape.experts, shape.expert_width, shape.width});
-            add(name("ffn_up_exps.weight"), {shape.experts, shape.expert_width, shape.width});
-            add(name("ffn_down_exps.weight"), {shape.experts, shape.width, shape.expert_width});
-        } else {
-            add(name("ffn_gate.weight"), {shape.ffn_width, shape.width});
-            add(name("ffn_up.weight"), {shape.ffn_width, shape.width});
-            add(name("ffn_down.weight"), {shape.width, shape.ffn_width});
-        }
-    }
-    return tensors;
-}
-
 // The 256 byte tokens of byte-level BPE, then names that no text reaches. So any prompt has tokens.
-std::vector<std::string> vocabulary_of(const SynthShape& shape) {
+std::vector<std::string> vocabulary_of(int64_t size) {
     std::vector<std::string> tokens = byte_characters();
-    while (static_cast<int64_t>(tokens.size()) < shape.vocabulary - 1) {
+    while (static_cast<int64_t>(tokens.size()) < size - 1) {
         tokens.push_back(fmt::format("<synthetic {}>", tokens.size()));
     }
     tokens.emplace_back("<|end|>");
     return tokens;
 }
 
-void add_metadata(GgufWriter& writer, const SynthShape& shape, const SynthOptions& options, const Mix& mix,
-                  int layers) {
-    const auto key = [&](std::string_view name) { return fmt::format("{}.{}", shape.architecture, name); };
-    const auto count = [](int64_t number) { return static_cast<uint32_t>(number); };
-    writer.add("general.architecture", shape.architecture);
-    writer.add("general.name", fmt::format("{} with random weights, {}", shape.name, mix.name));
-    writer.add("general.description", fmt::format("made by invar synth {} {} --seed {}; for measurements", shape.name,
-                                                  mix.name, options.seed));
-    writer.add("general.file_type", mix.file_type);
-    writer.add(key("block_count"), count(layers));
-    writer.add(key("context_length"), count(shape.context));
-    writer.add(key("embedding_length"), count(shape.width));
-    writer.add(key("feed_forward_length"), count(shape.ffn_width));
-    writer.add(key("attention.head_count"), count(shape.heads));
-    writer.add(key("attention.head_count_kv"), count(shape.kv_heads));
-    writer.add(key("attention.key_length"), count(shape.head_width));
-    writer.add(key("attention.value_length"), count(shape.head_width));
-    writer.add(key("attention.layer_norm_rms_epsilon"), 1e-6f);
-    writer.add(key("rope.freq_base"), shape.rope_base);
-    writer.add(key("rope.dimension_count"), count(shape.head_width));
-    writer.add(key("vocab_size"), count(shape.vocabulary));
-    if (shape.experts > 0) {
-        writer.add(key("expert_count"), count(shape.experts));
-        writer.add(key("expert_used_count"), count(shape.experts_per_token));
-        writer.add(key("expert_feed_forward_length"), count(shape.expert_width));
-    }
-    if (shape.is_gemma4()) add_gemma4_metadata(writer, shape, layers);
-    const std::vector<std::string> tokens = vocabulary_of(shape);
+void add_vocabulary(GgufWriter& writer, int64_t size, const std::string& architecture) {
+    const std::vector<std::string> tokens = vocabulary_of(size);
     const std::vector<std::string_view> views(tokens.begin(), tokens.end());
     std::vector<int32_t> kinds(tokens.size(), 1);
     kinds.back() = 3;  // control
     const std::vector<std::string_view> merges = {"a b"};
     writer.add("tokenizer.ggml.model", "gpt2");
-    writer.add("tokenizer.ggml.pre", shape.architecture == "llama" ? "llama-bpe" : "qwen2");
+    writer.add("tokenizer.ggml.pre", architecture == "llama" ? "llama-bpe" : "qwen2");
     writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(views));
     writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kinds));
     writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merges));
-    writer.add("tokenizer.ggml.eos_token_id", count(shape.vocabulary - 1));
+    writer.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(size - 1));
     writer.add("tokenizer.ggml.add_bos_token", false);
     writer.add("tokenizer.chat_template",
                "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:");
@@ -163,51 +82,86 @@ class BlockPool {
     std::vector<std::byte> bytes_;
 };
 
+// The numbers of a vector; empty: they are drawn from a pool.
+std::vector<float> numbers_of(const WantedWeight& weight, int64_t count) {
+    if (weight.kind != WeightShape::vector || is_drawn(weight.id.role)) return {};
+    const bool decays = weight.choices.front().as.law == VectorLaw::minus_exp;
+    return std::vector<float>(static_cast<size_t>(count), decays ? -1.0f : 1.0f);
+}
+
+int64_t elements(const std::vector<int64_t>& shape) {
+    return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+// The tensors of a GGUF file as they would be made from a directory in F32 of the same shape.
+Result<std::vector<SynthTensor>> list_tensors(const GgufSource& source, const std::vector<WantedWeight>& wanted,
+                                              const Mix& mix) {
+    std::vector<SynthTensor> tensors;
+    std::vector<TensorInfo> infos;
+    for (const SourceTensor& tensor : source.tensors()) {
+        infos.push_back(tensor.info);
+        SynthTensor& ours = tensors.emplace_back(
+            SynthTensor{.name = tensor.info.name, .shape = tensor.info.shape, .numbers = tensor.numbers});
+        const auto weight = std::find_if(wanted.begin(), wanted.end(), [&](const WantedWeight& one) {
+            return !one.alias_of && one.gguf.tensor == ours.name;
+        });
+        if (weight != wanted.end()) ours.numbers = numbers_of(*weight, elements(ours.shape));
+    }
+    const MixModel model = describe_for_mix(infos);
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        tensors[i].format = choose_format(mix, infos[i], model).chosen;
+    }
+    return tensors;
+}
+
 }  // namespace
 
-int64_t SynthShape::weights(int with_layers) const {
+int64_t SynthTensor::bytes() const { return elements(shape) / shape.back() * format->row_bytes(shape.back()); }
+
+Result<int64_t> weights_of(const ShapeDocument& shape) {
+    TRY_ASSIGN(const DeclaredShape declared, declare_shape(shape));
     int64_t total = 0;
-    for (const SynthTensor& tensor : tensors_of(*this, with_layers)) total += tensor.rows() * tensor.shape.back();
+    for (const WantedWeight& weight : declared.wanted) {
+        if (weight.alias_of) continue;
+        total += elements(weight.shape);
+        if (!weight.choices.front().factors.empty()) total += weight.shape.front();
+    }
     return total;
 }
 
-Result<int> synth_layers(const SynthShape& shape, const SynthOptions& options) {
-    if (options.layers < 0 || options.layers > shape.layers) {
-        return fail("--layers is {}, but {} has {} layers; give at most that", options.layers, shape.name,
-                    shape.layers);
-    }
-    return options.layers > 0 ? options.layers : shape.layers;
+Result<SynthFile> synth_file(const ShapeDocument& whole, const SynthOptions& options) {
+    TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
+    TRY_ASSIGN(ShapeDocument shape, with_layers(whole, options.layers));
+    shape.fused_plain_experts = true;  // fewer tensors of the same weights
+    TRY_ASSIGN(const ModelInMemory model, synthesize_headers(shape, {.mix = "hf-f32", .seed = options.seed}));
+    TRY_ASSIGN(const GgufSource source, GgufSource::of(model.checkpoint));
+    TRY_ASSIGN(const DeclaredShape declared, declare_shape(shape));
+    SynthFile file;
+    TRY_ASSIGN(file.tensors, list_tensors(source, declared.wanted, *mix));
+    GgufWriter& writer = file.writer;
+    TRY(source.add_metadata(writer, false));
+    writer.add("general.name", fmt::format("{} with random weights, {}", shape.name, mix->name));
+    writer.add("general.description", fmt::format("made by invar synth {} {} --seed {}; for measurements", shape.name,
+                                                  mix->name, options.seed));
+    writer.add("general.file_type", mix->file_type);
+    add_vocabulary(writer, shape.vocabulary(), declared.config.architecture);
+    for (const SynthTensor& tensor : file.tensors) TRY(writer.add_tensor(tensor.name, *tensor.format, tensor.shape));
+    return file;
 }
 
-Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options, const std::filesystem::path& out,
+Result<int64_t> synthesize(const ShapeDocument& shape, const SynthOptions& options, const std::filesystem::path& out,
                            const SynthProgress& progress) {
-    TRY_ASSIGN(const Mix* mix, find_mix(options.mix));
-    TRY_ASSIGN(const int layers, synth_layers(shape, options));
-    const MixModel model{.layers = layers,
-                         .has_output = !shape.tied,
-                         .has_experts = shape.experts > 0,
-                         .query_group = static_cast<double>(shape.heads) / shape.kv_heads};
-    GgufWriter writer;
-    add_metadata(writer, shape, options, *mix, layers);
-    std::vector<SynthTensor> tensors = tensors_of(shape, layers);
-    int64_t total = 0;
-    for (SynthTensor& tensor : tensors) {
-        const TensorInfo info{.name = tensor.name, .format = &format(FormatId::f32), .shape = tensor.shape};
-        tensor.format = choose_format(*mix, info, model).chosen;
-        TRY(writer.add_tensor(tensor.name, *tensor.format, tensor.shape));
-        total += tensor.bytes();
-    }
-    TRY(writer.begin(out));
+    TRY_ASSIGN(SynthFile file, synth_file(shape, options));
+    int64_t total = 0, done = 0;
+    for (const SynthTensor& tensor : file.tensors) total += tensor.bytes();
+    TRY(file.writer.begin(out));
     std::map<FormatId, BlockPool> pools;
     std::vector<std::byte> piece;
-    int64_t done = 0;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-        const SynthTensor& tensor = tensors[i];
-        if (tensor.shape.size() == 1 && !tensor.name.ends_with(".bias")) {  // norms
-            std::vector<float> values(static_cast<size_t>(tensor.shape[0]), 1.0f);
-            if (tensor.name == "rope_freqs.weight") values = gemma4_frequency_factors(tensor.shape[0]);
+    for (size_t i = 0; i < file.tensors.size(); ++i) {
+        const SynthTensor& tensor = file.tensors[i];
+        if (!tensor.numbers.empty()) {
             CHECK(tensor.format->id == FormatId::f32, "mixes keep vectors in f32");
-            TRY(writer.append(std::as_bytes(std::span(values))));
+            TRY(file.writer.append(std::as_bytes(std::span(tensor.numbers))));
             done += tensor.bytes();
             continue;
         }
@@ -217,14 +171,14 @@ Result<int64_t> synthesize(const SynthShape& shape, const SynthOptions& options,
             const int64_t bytes = std::min(left, kPieceBlocks * tensor.format->block_bytes);
             piece.resize(static_cast<size_t>(bytes));
             pool.fill(piece, options.seed + (static_cast<uint64_t>(i) << 16) + static_cast<uint64_t>(part));
-            TRY(writer.append(piece));
+            TRY(file.writer.append(piece));
             left -= bytes;
             done += bytes;
             if (progress && !progress(done, total)) return fail("stopped; {} was not written", out.string());
         }
     }
-    TRY(writer.finish());
-    return static_cast<int64_t>(writer.file_bytes());
+    TRY(file.writer.finish());
+    return static_cast<int64_t>(file.writer.file_bytes());
 }
 
 }  // namespace invar

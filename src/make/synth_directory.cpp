@@ -60,6 +60,8 @@ class PartialFolder {
     bool made_ = false;
 };
 
+std::string json_text(const Json& value) { return value.dump(2) + "\n"; }
+
 void write_number(std::vector<std::byte>& out, size_t place, Dtype dtype, float value) {
     const auto put = [&](auto number) { std::memcpy(out.data() + place * sizeof(number), &number, sizeof(number)); };
     switch (dtype) {
@@ -76,32 +78,13 @@ void write_number(std::vector<std::byte>& out, size_t place, Dtype dtype, float 
     }
 }
 
-// Makes the whole of a small tensor.
-std::vector<std::byte> small_tensor(const SynthDirectoryTensor& tensor) {
-    std::vector<std::byte> bytes(tensor.declaration.bytes());
-    const Dtype dtype = tensor.declaration.dtype;
-    if (tensor.fill == SynthFill::integers) {
-        std::memcpy(bytes.data(), tensor.integers.data(), bytes.size());
-        return bytes;
-    }
-    const size_t count = bytes.size() * 8 / static_cast<size_t>(dtype_bits(dtype));
-    for (size_t i = 0; i < count; ++i) {
-        const float spread = tensor.fill == SynthFill::pool_scales ? law::uniform(tensor.stream, i, 3) : 0.0f;
-        write_number(bytes, i, dtype, tensor.value * (1.0f + 0.25f * spread));
-    }
-    return bytes;
-}
-
 class Writer {
   public:
     Writer(const PartialFolder& folder, SynthPools& pools, const SynthProgress& progress, int64_t total)
         : folder_(folder), pools_(pools), progress_(progress), total_(total) {}
 
-    // Wider elements come first, so that every tensor is aligned to its elements.
     Result<void> write_shard(const std::string& name, std::vector<const SynthDirectoryTensor*> tensors) {
-        std::stable_sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) {
-            return dtype_bits(a->declaration.dtype) > dtype_bits(b->declaration.dtype);
-        });
+        widest_first(tensors);
         std::vector<SafeTensorsDeclaration> declarations;
         for (const SynthDirectoryTensor* tensor : tensors) declarations.push_back(tensor->declaration);
         TRY_ASSIGN(SafeTensorsStream stream,
@@ -116,9 +99,7 @@ class Writer {
         done_ += static_cast<int64_t>(text.size());
         return file.commit();
     }
-    Result<void> write_json(const std::string& name, const Json& value) {
-        return write_text(name, value.dump(2) + "\n");
-    }
+    Result<void> write_json(const std::string& name, const Json& value) { return write_text(name, json_text(value)); }
 
     int64_t done() const { return done_; }
 
@@ -189,25 +170,56 @@ Result<void> write_weights(Writer& writer, const SynthModel& model, uint64_t sha
 
 bool is_directory_format(std::string_view format) { return format.starts_with("hf-"); }
 
-Result<int64_t> synthesize_directory(const SynthShape& shape, const SynthOptions& options, const fs::path& out,
-                                     const SynthProgress& progress, uint64_t shard_bytes) {
-    TRY_ASSIGN(const DirectoryFormat* format, find_directory_format(options.mix));
-    TRY_ASSIGN(const int layers, synth_layers(shape, options));
-    SynthPools pools(options.seed);
-    const SynthModel model = synth_model(shape, layers, *format, options.seed, pools);
-    int64_t total = 0;
-    for (const SynthDirectoryTensor& tensor : model.tensors) total += static_cast<int64_t>(tensor.declaration.bytes());
+void widest_first(std::vector<const SynthDirectoryTensor*>& tensors) {
+    std::stable_sort(tensors.begin(), tensors.end(), [](const auto* a, const auto* b) {
+        return dtype_bits(a->declaration.dtype) > dtype_bits(b->declaration.dtype);
+    });
+}
 
-    TRY_ASSIGN(PartialFolder folder, PartialFolder::create(out));
-    Writer writer(folder, pools, progress, total);
-    TRY(write_weights(writer, model, shard_bytes, total));
+std::vector<std::byte> small_tensor(const SynthDirectoryTensor& tensor) {
+    std::vector<std::byte> bytes(tensor.declaration.bytes());
+    const Dtype dtype = tensor.declaration.dtype;
+    if (tensor.fill == SynthFill::integers) {
+        std::memcpy(bytes.data(), tensor.integers.data(), bytes.size());
+        return bytes;
+    }
+    const size_t count = bytes.size() * 8 / static_cast<size_t>(dtype_bits(dtype));
+    for (size_t i = 0; i < count; ++i) {
+        const float spread = tensor.fill == SynthFill::pool_scales ? law::uniform(tensor.stream, i, 3) : 0.0f;
+        write_number(bytes, i, dtype, tensor.value * (1.0f + 0.25f * spread));
+    }
+    return bytes;
+}
+
+Result<SynthDirectory> synth_directory(const ShapeDocument& shape, const SynthOptions& options) {
+    TRY_ASSIGN(const DirectoryFormat* format, find_directory_format(options.mix));
+    SynthPools pools(options.seed);
+    SynthDirectory directory;
+    TRY_ASSIGN(directory.model, synth_model(shape, *format, options.seed, pools));
+    const SynthModel& model = directory.model;
     const std::string dtype = format->plain == LinearScheme::f32   ? "float32"
                               : format->plain == LinearScheme::f16 ? "float16"
                                                                    : "bfloat16";
-    const Json quantization = quantization_config(*format, model.ignore, model.quantized);
-    TRY(writer.write_json("config.json", synth_config(shape, layers, dtype, quantization)));
-    const Json hf_quant = hf_quant_config(*format, model.ignore, model.quantized);
-    if (!hf_quant.is_null()) TRY(writer.write_json("hf_quant_config.json", hf_quant));
+    const Json quantization = quantization_config(model.format, model.ignore, model.quantized);
+    directory.configs.emplace_back("config.json", json_text(synth_config(shape, dtype, quantization)));
+    const Json hf_quant = hf_quant_config(model.format, model.ignore, model.quantized);
+    if (!hf_quant.is_null()) directory.configs.emplace_back("hf_quant_config.json", json_text(hf_quant));
+    return directory;
+}
+
+Result<int64_t> synthesize_directory(const ShapeDocument& whole, const SynthOptions& options, const fs::path& out,
+                                     const SynthProgress& progress, uint64_t shard_bytes) {
+    TRY_ASSIGN(const ShapeDocument shape, with_layers(whole, options.layers));
+    TRY_ASSIGN(const SynthDirectory directory, synth_directory(shape, options));
+    int64_t total = 0;
+    for (const SynthDirectoryTensor& tensor : directory.model.tensors)
+        total += static_cast<int64_t>(tensor.declaration.bytes());
+
+    TRY_ASSIGN(PartialFolder folder, PartialFolder::create(out));
+    SynthPools pools(options.seed);
+    Writer writer(folder, pools, progress, total);
+    TRY(write_weights(writer, directory.model, shard_bytes, total));
+    for (const auto& [name, text] : directory.configs) TRY(writer.write_text(name, text));
     TRY(writer.write_json("generation_config.json", synth_generation_config(shape)));
     TRY(writer.write_text("tokenizer.json", synth_tokenizer(shape)));
     const Json tokenizer_config = synth_tokenizer_config(shape);

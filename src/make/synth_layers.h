@@ -1,13 +1,15 @@
-// Lists every tensor of a model of a shape, under the names that transformers uses, in one dialect, and the modules
-// that stay unquantised. The order is that of the model. synth_directory.cpp makes the bytes and cuts the files.
+// Lists every tensor of a model directory of a shape, in one dialect, and the modules that stay unquantised. The names
+// and shapes are those that the shape's architecture declares. The order is that of the model. synth_directory.cpp
+// makes the bytes and cuts the files.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
-#include "make/synth.h"
+#include "make/shape_document.h"
 #include "make/synth_scheme.h"
+#include "models/architecture.h"
 
 namespace invar {
 
@@ -21,13 +23,27 @@ class SynthPools {
     std::map<PoolKind, SynthPool> pools_;
 };
 
+// The weights that the architecture wants for a shape's config, under Hugging Face's names.
+struct DeclaredShape {
+    const Architecture* architecture;
+    ModelConfig config;
+    std::vector<WantedWeight> wanted;
+};
+// Errors are those of the architecture's reader.
+Result<DeclaredShape> declare_shape(const ShapeDocument& shape);
+
+// Whether the numbers of a vector are drawn like weights; others are ones, or what their law makes ones of.
+bool is_drawn(std::string_view role);
+
 struct SynthModel {
+    DirectoryFormat format;  // as this model has it
     std::vector<SynthDirectoryTensor> tensors;
     std::vector<SynthLinear> quantized;
     std::vector<std::string> ignore;  // modules that stay unquantised, as the dialect lists them
 };
 
-SynthModel synth_model(const SynthShape& shape, int layers, const DirectoryFormat& format, uint64_t seed,
-                       SynthPools& pools);
+// Errors: a format that no model of this architecture has, or whose groups do not divide a row.
+Result<SynthModel> synth_model(const ShapeDocument& shape, const DirectoryFormat& format, uint64_t seed,
+                               SynthPools& pools);
 
 }  // namespace invar

@@ -1,5 +1,7 @@
 // Writes the declarations of the dialects of synth_scheme.h in config.json and hf_quant_config.json, as the writers of
 // published checkpoints do (compressed-tensors, ModelOpt, Qwen's and DeepSeek's own FP8).
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -64,7 +66,19 @@ const char* compressed_format(L scheme) {
     }
 }
 
-Json compressed_tensors_config(const DirectoryFormat& format, std::span<const std::string> ignore) {
+// The expression for the names that modules of a scheme have in their layers: "re:.*[.](q_proj|k_proj)$".
+std::string modules_of(L scheme, std::span<const SynthLinear> quantized) {
+    std::vector<std::string> names;
+    for (const SynthLinear& linear : quantized) {
+        std::string name = linear.module.substr(linear.module.rfind('.') + 1);
+        if (linear.scheme == scheme && std::find(names.begin(), names.end(), name) == names.end())
+            names.push_back(std::move(name));
+    }
+    return fmt::format("re:.*[.]({})$", fmt::join(names, "|"));
+}
+
+Json compressed_tensors_config(const DirectoryFormat& format, std::span<const std::string> ignore,
+                               std::span<const SynthLinear> quantized) {
     const bool mixed = format.mlp != format.attention;
     Json groups = Json::object();
     const auto add = [&](L scheme, Json targets) {
@@ -76,8 +90,7 @@ Json compressed_tensors_config(const DirectoryFormat& format, std::span<const st
         groups["group_" + std::to_string(groups.size())] = std::move(group);
     };
     if (mixed) {
-        add(format.mlp, Json::array({"re:.*(mlp|block_sparse_moe).*(gate|up|down|w1|w2|w3)(_proj)?$"}));
-        add(format.attention, Json::array({"re:.*self_attn.(q|k|v|o)_proj$"}));
+        for (const L scheme : {format.mlp, format.attention}) add(scheme, Json::array({modules_of(scheme, quantized)}));
     } else {
         add(format.mlp, Json::array({"Linear"}));
     }
@@ -96,8 +109,6 @@ Json modelopt_layer(L scheme) {
     return layer;
 }
 
-bool is_attention(const SynthLinear& linear) { return linear.module.find(".self_attn.") != std::string::npos; }
-
 Json modelopt_group(L scheme) {
     const int bits = scheme == L::nvfp4_modelopt ? 4 : 8;
     Json args = {{"dynamic", false}, {"num_bits", bits}, {"type", "float"}};
@@ -105,10 +116,10 @@ Json modelopt_group(L scheme) {
     return {{"input_activations", args}, {"weights", args}};
 }
 
-Json quantized_layers(const DirectoryFormat& format, std::span<const SynthLinear> quantized) {
+Json quantized_layers(std::span<const SynthLinear> quantized) {
     std::map<std::string, Json> sorted;
     for (const SynthLinear& linear : quantized) {
-        sorted[linear.module] = modelopt_layer(is_attention(linear) ? format.attention : format.mlp);
+        sorted[linear.module] = modelopt_layer(linear.scheme);
     }
     Json layers = Json::object();
     for (auto& [module, layer] : sorted) layers.get_ref<Json::object_t&>().emplace_back(module, std::move(layer));
@@ -142,12 +153,12 @@ Json modelopt_config(const DirectoryFormat& format, std::span<const std::string>
         groups["group_" + std::to_string(groups.size())] = std::move(group);
     };
     if (mixed) {
-        for (const bool attention : {false, true}) {
+        for (const L scheme : {format.mlp, format.attention}) {
             Json targets = Json::array();
             for (const SynthLinear& linear : quantized) {
-                if (is_attention(linear) == attention) targets.push_back(linear.module);
+                if (linear.scheme == scheme) targets.push_back(linear.module);
             }
-            add(attention ? format.attention : format.mlp, std::move(targets));
+            add(scheme, std::move(targets));
         }
     } else {
         add(format.mlp, Json::array({"Linear"}));
@@ -158,17 +169,18 @@ Json modelopt_config(const DirectoryFormat& format, std::span<const std::string>
                    {"kv_cache_scheme", {{"dynamic", false}, {"num_bits", 8}, {"type", "float"}}},
                    {"producer", producer()},
                    {"quant_method", "modelopt"}};
-    if (mixed) config["quantized_layers"] = quantized_layers(format, quantized);
+    if (mixed) config["quantized_layers"] = quantized_layers(quantized);
     return config;
 }
 
-// Qwen's own FP8: every module that stays is listed, norms too.
+// Qwen's own FP8: every module that stays is listed, norms too. DeepSeek's has no list.
 Json fp8_config(const DirectoryFormat& format, std::span<const std::string> ignore) {
     Json config = {{"activation_scheme", "dynamic"},
                    {"fmt", "e4m3"},
                    {"modules_to_not_convert", Json(std::vector<std::string>(ignore.begin(), ignore.end()))},
                    {"quant_method", "fp8"},
                    {"weight_block_size", {128, 128}}};
+    if (ignore.empty()) config.erase("modules_to_not_convert");
     if (format.mlp == L::fp8_block_ue8m0) config["scale_fmt"] = "ue8m0";
     return config;
 }
@@ -179,11 +191,15 @@ Json quantization_config(const DirectoryFormat& format, std::span<const std::str
                          std::span<const SynthLinear> quantized) {
     switch (format.dialect) {
         case QuantDialect::compressed_tensors:
-            return compressed_tensors_config(format, ignore);
+            return compressed_tensors_config(format, ignore, quantized);
         case QuantDialect::modelopt:
             return modelopt_config(format, ignore, quantized);
         case QuantDialect::fp8:
             return fp8_config(format, ignore);
+        case QuantDialect::mxfp4:
+            return {{"modules_to_not_convert",
+                     {"model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"}},
+                    {"quant_method", "mxfp4"}};
         case QuantDialect::none:
             break;
     }
@@ -197,7 +213,7 @@ Json hf_quant_config(const DirectoryFormat& format, std::span<const std::string>
     Json quantization = {{"quant_algo", mixed ? "MIXED_PRECISION" : algorithm(format.mlp)},
                          {"kv_cache_quant_algo", "FP8"}};
     if (mixed) {
-        quantization["quantized_layers"] = quantized_layers(format, quantized);
+        quantization["quantized_layers"] = quantized_layers(quantized);
     } else {
         if (format.mlp == L::nvfp4_modelopt) quantization["group_size"] = 16;
         quantization["exclude_modules"] = modelopt_excluded(ignore);

@@ -111,6 +111,22 @@ void add_fp8_scales(Builder& add, LinearScheme scheme, int64_t n, int64_t k, flo
 
 std::span<const DirectoryFormat> directory_formats() { return kFormats; }
 
+std::string_view dialect_name(QuantDialect dialect) {
+    switch (dialect) {
+        case QuantDialect::compressed_tensors:
+            return "compressed-tensors";
+        case QuantDialect::modelopt:
+            return "modelopt";
+        case QuantDialect::fp8:
+            return "fp8";
+        case QuantDialect::mxfp4:
+            return "mxfp4";
+        case QuantDialect::none:
+            break;
+    }
+    return "";
+}
+
 Result<const DirectoryFormat*> find_directory_format(std::string_view name) {
     std::string names;
     for (const DirectoryFormat& format : kFormats) {
@@ -185,6 +201,18 @@ std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, L
             add_fp8_scales(add, scheme, n, k, scale, bf16_scales ? Dtype::bf16 : Dtype::f32);
     }
     return add.take();
+}
+
+std::vector<SynthDirectoryTensor> tensors_of_own_mxfp4(const SynthLinear& linear) {
+    const auto plane = [&](std::string_view suffix, std::vector<int64_t> shape, int number) {
+        shape.insert(shape.begin(), {linear.experts, linear.rows, linear.columns / 32});
+        return SynthDirectoryTensor{
+            .declaration = {fmt::format("{}{}", linear.module, suffix), Dtype::u8, std::move(shape)},
+            .pool = PoolKind::mxfp4,
+            .plane = number,
+            .stream = linear.stream};
+    };
+    return {plane("_blocks", {16}, 0), plane("_scales", {}, 1)};
 }
 
 }  // namespace invar

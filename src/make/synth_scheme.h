@@ -17,10 +17,9 @@ namespace invar {
 
 // How the bytes of a tensor are made.
 enum class SynthFill : uint8_t {
-    ones,         // norms
     pool,         // a plane of a pool
     pool_scales,  // values near `value`, each up to a quarter larger
-    constant,     // `value`
+    constant,     // `value`: norms and scalars
     integers,     // the `integers`, as I64
 };
 
@@ -51,7 +50,8 @@ enum class LinearScheme : uint8_t {
     int4_128,
 };
 
-enum class QuantDialect : uint8_t { none, compressed_tensors, modelopt, fp8 };
+enum class QuantDialect : uint8_t { none, compressed_tensors, modelopt, fp8, mxfp4 /* gpt-oss's own */ };
+std::string_view dialect_name(QuantDialect dialect);  // its quant_method
 
 struct DirectoryFormat {
     std::string_view name;  // "hf-nvfp4"
@@ -69,11 +69,15 @@ struct SynthLinear {
     int64_t rows = 0, columns = 0;
     uint64_t stream = 0;
     uint64_t fused = 0;  // layers that an engine fuses have the same number, and so the same global scale
+    LinearScheme scheme = LinearScheme::bf16;
+    int64_t experts = 0;  // stacked in one tensor; 0: it is one matrix
 };
 // `bf16_scales`: block scales are BF16 instead of F32, as in Qwen's own FP8 checkpoints. `pools` gives the scale of a
 // pool.
 std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales,
                                                     const SynthPool& pool);
+// The same as gpt-oss has them: module_blocks and module_scales.
+std::vector<SynthDirectoryTensor> tensors_of_own_mxfp4(const SynthLinear& linear);
 PoolKind pool_of(LinearScheme scheme);
 
 // The object quantization_config of config.json; null if nothing is quantised. `ignore`: every module that is not

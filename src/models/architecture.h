@@ -39,6 +39,7 @@ struct Architecture {
     std::string_view summary;                   // for `invar models`
     std::vector<std::string_view> model_types;  // of config.json
     std::vector<std::string_view> also = {};    // other values of general.architecture with the same meaning
+    std::string_view gguf_with_experts = {};    // the one of these that GGUF files with experts have; "": the name
     Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint);
     // Lists the weights for this config. The checkpoint is only asked whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const Checkpoint& checkpoint);

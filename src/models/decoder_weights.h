@@ -147,16 +147,15 @@ template <class Visitor>
 void visit_dense(Visitor& visit, const ModelConfig& config, const DenseGeometry& spec, const DecoderTraits& traits,
                  const DenseNames& names, DenseFfn& weights) {
     const HeldAs plain{.transposed = traits.stored_by_column ? Transposed::yes : Transposed::no};
+    const bool one = spec.gated && names.up.gguf == names.gguf_fused;  // GGUF calls the tensor of both as up
     const auto fused = [&](int64_t first) {
-        return MatrixOptions{.hugging_face = plain,
-                             .gguf_fused = names.gguf_fused,
-                             .hugging_face_fused = names.hugging_face_fused,
-                             .fused_row = first};
+        const HeldAs half{.order = {.first = one ? first : 0}, .part = one};
+        return MatrixOptions{half, plain, names.gguf_fused, names.hugging_face_fused, first};
     };
-    if (spec.gated) visit.matrix(weights.gate, names.gate, spec.width, config.width, fused(0));
+    const WeightNames gate{names.gate.role, one ? names.gguf_fused : names.gate.gguf, names.gate.hugging_face};
     MatrixOptions up{.hugging_face = plain};
     if (spec.gated) up = fused(spec.width);
-    if (spec.gated && names.up.gguf == names.gguf_fused) up.gguf.order.first = spec.width;  // its name may be up's
+    if (spec.gated) visit.matrix(weights.gate, gate, spec.width, config.width, fused(0));
     if (spec.gated && names.up.hugging_face == names.hugging_face_fused) up.hugging_face.order.first = spec.width;
     visit.matrix(weights.up, names.up, spec.width, config.width, up);
     visit.matrix(weights.down, names.down, config.width, spec.width, {.hugging_face = plain});
@@ -228,8 +227,8 @@ void visit_ffn(Visitor& visit, const ModelConfig& config, const MixtureGeometry&
     visit.vector(weights.router_bias, {"router_bias", "ffn_gate_inp.bias", names.router_bias}, spec.experts,
                  {traits.expert_biases ? Need::wanted : Need::if_present, {}, {}});
     if (traits.softmax_selection_bias || spec.route.scoring == RouteSpec::Scoring::sigmoid) {
-        HeldAs held;
-        if (traits.softmax_selection_bias) held.shape = {1, spec.experts};
+        const HeldAs held{.shape = traits.softmax_selection_bias ? std::vector<int64_t>{1, spec.experts}
+                                                                 : std::vector<int64_t>()};
         visit.vector(weights.selection_bias, {"selection_bias", "exp_probs_b.bias", names.selection_bias}, spec.experts,
                      {traits.selection_biases ? Need::wanted : Need::if_present, held, held});
     }

@@ -63,6 +63,9 @@ const std::vector<Word>& words() {
         {"query temperature length", "", {}, {"llama_4_scaling.original_max_position_embeddings"}},
         {"rope width", "rope.dimension_count", {"rotary_dim"}},
         {"rope share", "", {"rope_parameters.partial_rotary_factor", "partial_rotary_factor", "rotary_pct"}},
+        {"rope sections",  // of positions in images; our readers ignore it, others need it
+         "rope.dimension_sections",
+         {"rope_parameters.mrope_section", "rope_scaling.mrope_section"}},
         {"rope base",
          "rope.freq_base",
          {"rope_parameters.rope_theta", "rope_theta", "rotary_emb_base", "rope_parameters.full_attention.rope_theta"},

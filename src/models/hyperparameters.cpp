@@ -47,6 +47,8 @@ std::string shown(const Json& value) {
     return value.is_string() ? "'" + printable(value.get_ref<const std::string&>()) + "'" : printable(value.dump());
 }
 
+thread_local AskedWords* asked_words = nullptr;
+
 std::optional<int64_t> as_integer(const Json& value) {
     if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
     if (value.is_number_integer()) return value.get<int64_t>();
@@ -57,6 +59,12 @@ std::optional<int64_t> as_integer(const Json& value) {
 }
 
 }  // namespace
+
+AskedWords::AskedWords() {
+    CHECK(asked_words == nullptr, "one reading is observed at a time");
+    asked_words = this;
+}
+AskedWords::~AskedWords() { asked_words = nullptr; }
 
 Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) {
     if (checkpoint.dialect() == Dialect::gguf) {
@@ -91,6 +99,7 @@ const std::vector<std::string_view>& Hyperparameters::paths(std::string_view wor
 }
 
 std::string Hyperparameters::key(std::string_view word) const {
+    if (asked_words != nullptr) asked_words->words_.emplace(word);
     if (checkpoint_.dialect() == Dialect::gguf) {
         const std::string_view gguf = find_word(word).gguf;
         return gguf.empty() ? std::string() : fmt::format("{}.{}", kind_, gguf);
@@ -125,6 +134,10 @@ const Json* Hyperparameters::find(std::string_view word) const {
         return &values[static_cast<size_t>(&one - class_defaults().data())];
     }
     return nullptr;
+}
+
+const Json* Hyperparameters::stated(std::string_view word) const {
+    return checkpoint_.dialect() == Dialect::gguf ? nullptr : find(word);
 }
 
 bool Hyperparameters::has(std::string_view word) const {
@@ -237,6 +250,7 @@ Result<std::vector<double>> Hyperparameters::numbers(std::string_view word) cons
 }
 
 Result<double> Hyperparameters::number(std::string_view word) const {
+    if (asked_words != nullptr) asked_words->numbers_.emplace(word);
     if (checkpoint_.dialect() == Dialect::gguf) return checkpoint_.metadata().number(key(word));
     const Json* found = find(word);
     if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,23 @@
 
 namespace invar {
 
+// Collects the words that readers ask for in this thread while it lives, whether there is a value or not. One at a
+// time.
+class AskedWords {
+  public:
+    AskedWords();
+    ~AskedWords();
+    AskedWords(const AskedWords&) = delete;
+    AskedWords& operator=(const AskedWords&) = delete;
+
+    bool has(std::string_view word) const { return words_.contains(word); }
+    bool as_number(std::string_view word) const { return numbers_.contains(word); }  // one that need not be an integer
+
+  private:
+    friend class Hyperparameters;
+    std::set<std::string, std::less<>> words_, numbers_;
+};
+
 class Hyperparameters {
   public:
     explicit Hyperparameters(const Checkpoint& checkpoint);
@@ -23,6 +41,9 @@ class Hyperparameters {
     // The place of a word as messages call it: "metadata key 'llama.block_count'".
     std::string spell(std::string_view word) const;
     bool has(std::string_view word) const;
+    // The value as the config of a directory has it, or as the code of its kind of model takes it; null if there is
+    // none, and for a GGUF file.
+    const Json* stated(std::string_view word) const;
 
     // Errors: missing, of another type, out of [low, high].
     Result<int64_t> integer(std::string_view word, int64_t low, int64_t high) const;

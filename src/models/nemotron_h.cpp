@@ -292,6 +292,7 @@ const Architecture kNemotronHArchitecture{
     .summary = "Nemotron-H and Nemotron 3: Mamba 2, attention and feed-forward parts, each a layer",
     .model_types = {"nemotron_h"},
     .also = {"nemotron_h_moe"},
+    .gguf_with_experts = "nemotron_h_moe",
     .read_config = read_config,
     .declare = declare,
     .build = build};

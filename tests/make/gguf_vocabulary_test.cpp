@@ -200,7 +200,7 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
                  t["added_tokens"] = Json::array();
                  t["post_processor"] = nullptr;
              }),
-             "is not a BPE tokenizer");
+             "is not a tokenizer of BPE, WordPiece or Unigram");
     contains(changed([](Json& t) { t["model"].erase("merges"); }), "has no 'merges'");
     contains(changed([](Json& t) { t["added_tokens"][0].erase("id"); }), "added token 0: 'id' is not a number");
     TestFiles files = files_of("model");
@@ -215,10 +215,125 @@ TEST(GgufVocabulary, RefusesWhatItCannotSay) {
     // Fields of the trainer and the normaliser are added behind: the last one counts.
     files = files_of("model");
     files["tokenizer.model"] += std::string("\x12\x02\x18\x01", 4);
-    contains(refusal(files), "is a Unigram model");
+    EXPECT_EQ(refusal(files), "");  // a Unigram model, which is written as "t5"
     files = files_of("model");
     files["tokenizer.model"] += std::string("\x1a\x02\x20\x01", 4);
     contains(refusal(files), "normalises texts");
+}
+
+// What the file says of a vocabulary of an encoder, and the tokens of a text from both.
+struct Encoder {
+    std::string model;
+    std::vector<std::string> texts;
+    std::vector<int32_t> kinds;
+    std::vector<int32_t> ids, ids_of_directory;
+};
+Result<Encoder> encoder_of(const TestFiles& files, const std::string& text) {
+    TRY_ASSIGN(const ModelDirectory directory, open_files(files));
+    TRY_ASSIGN(const Written file, written(directory));
+    TRY_ASSIGN(const VocabularySource source, vocabulary_from_gguf(file.file->metadata()));
+    TRY_ASSIGN(const Tokenizer of_file, tokenizer_from_gguf(file.file->metadata()));
+    TRY_ASSIGN(const TokenizerFiles of_files, TokenizerFiles::of(directory));
+    TRY_ASSIGN(const Tokenizer of_directory, read_tokenizer(of_files));
+    Encoder encoder{source.model, source.tokens, source.kinds};
+    TRY_ASSIGN(encoder.ids, of_file.encode(text, Specials::as_text, Tokenizer::Ends::add));
+    TRY_ASSIGN(encoder.ids_of_directory, of_directory.encode(text, Specials::as_text, Tokenizer::Ends::add));
+    return encoder;
+}
+
+TEST(GgufVocabulary, WritesWordPieceAsBertsFilesHaveIt) {
+    const Json special = {
+        {"lstrip", false}, {"rstrip", false}, {"single_word", false}, {"normalized", false}, {"special", true}};
+    Json added = Json::array();
+    for (const char* text : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) {
+        Json token = special;
+        token["id"] = added.size();
+        token["content"] = text;
+        added.push_back(token);
+    }
+    const Json tokenizer = {
+        {"model",
+         {{"type", "WordPiece"},
+          {"unk_token", "[UNK]"},
+          {"continuing_subword_prefix", "##"},
+          {"max_input_chars_per_word", 100},
+          {"vocab",
+           {{"[PAD]", 0},
+            {"[UNK]", 1},
+            {"[CLS]", 2},
+            {"[SEP]", 3},
+            {"hello", 4},
+            {"world", 5},
+            {"##s", 6},
+            {"!", 7}}}}},
+        {"added_tokens", added},
+        {"normalizer",
+         {{"type", "BertNormalizer"},
+          {"clean_text", true},
+          {"handle_chinese_chars", true},
+          {"strip_accents", nullptr},
+          {"lowercase", true}}},
+        {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+        {"post_processor", {{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}}},
+        {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}}};
+    const TestFiles files = {{"model.safetensors", safetensors_with({"a.weight"})},
+                             {"config.json", R"({"model_type": "bert"})"},
+                             {"tokenizer.json", tokenizer.dump()}};
+    const auto encoder = encoder_of(files, "Hello worlds! unknown");
+    ASSERT_TRUE(encoder) << encoder.error().message;
+    EXPECT_EQ(encoder->model, "bert");
+    EXPECT_EQ(encoder->texts[4], "\u2581hello");
+    EXPECT_EQ(encoder->texts[6], "s");
+    EXPECT_EQ(encoder->texts[2], "[CLS]");
+    EXPECT_EQ(encoder->kinds[2], static_cast<int32_t>(TokenKind::control));
+    EXPECT_EQ(encoder->ids, (std::vector<int32_t>{2, 4, 5, 6, 7, 1, 3}));
+    EXPECT_EQ(encoder->ids, encoder->ids_of_directory);
+}
+
+TEST(GgufVocabulary, WritesUnigramAsT5sFilesHaveIt) {
+    const Json special = {
+        {"lstrip", false}, {"rstrip", false}, {"single_word", false}, {"normalized", false}, {"special", true}};
+    Json added = Json::array();
+    for (const char* text : {"<pad>", "</s>", "<unk>"}) {
+        Json token = special;
+        token["id"] = added.size();
+        token["content"] = text;
+        added.push_back(token);
+    }
+    Json vocabulary = Json::array({Json::array({"<pad>", 0.0}), Json::array({"</s>", 0.0}), Json::array({"<unk>", 0.0}),
+                                   Json::array({"\u2581", -3.0}), Json::array({"\u2581ab", -2.0}),
+                                   Json::array({"a", -4.0}), Json::array({"b", -4.5}), Json::array({"ab", -5.0})});
+    const Json tokenizer = {
+        {"model", {{"type", "Unigram"}, {"unk_id", 2}, {"vocab", vocabulary}}},
+        {"added_tokens", added},
+        {"normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}}},
+        {"pre_tokenizer",
+         {{"type", "Sequence"},
+          {"pretokenizers",
+           {{{"type", "WhitespaceSplit"}},
+            {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "always"}, {"split", true}}}}}},
+        {"post_processor",
+         {{"type", "TemplateProcessing"},
+          {"single",
+           {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"SpecialToken", {{"id", "</s>"}, {"type_id", 0}}}}}},
+          {"pair", Json::array()},
+          {"special_tokens", {{"</s>", {{"id", "</s>"}, {"ids", {1}}, {"tokens", {"</s>"}}}}}}}},
+        {"decoder", {{"type", "Metaspace"}, {"replacement", "\u2581"}, {"prepend_scheme", "always"}, {"split", true}}}};
+    const TestFiles files = {{"model.safetensors", safetensors_with({"a.weight"})},
+                             {"config.json", R"({"model_type": "t5"})"},
+                             {"tokenizer.json", tokenizer.dump()}};
+    // It cuts at every white space, which GGUF says by a table of sentencepiece alone; here there is none.
+    EXPECT_NE(refusal(files).find("the text '\\x09' has the tokens [] by this file"), std::string::npos)
+        << refusal(files);
+
+    TestFiles model = files_of("model");
+    model["tokenizer.model"] += std::string("\x12\x02\x18\x01", 4);  // the trainer's type: Unigram
+    const auto encoder = encoder_of(model, "Hello world");
+    ASSERT_TRUE(encoder) << encoder.error().message;
+    EXPECT_EQ(encoder->model, "t5");
+    EXPECT_EQ(encoder->kinds[0], static_cast<int32_t>(TokenKind::unknown));
+    EXPECT_GT(encoder->ids.size(), 2u);
+    EXPECT_EQ(encoder->ids, encoder->ids_of_directory);
 }
 
 // Byte-level BPE with three merges, tokens that end answers under names that nobody knows, and Qwen's expression.
