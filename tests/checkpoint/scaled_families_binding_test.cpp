@@ -82,7 +82,6 @@ std::string missed(const TinyTensor& tensor, const std::string& architecture) {
     std::string name = tensor.name;
     if (architecture != "phi3") return name;
     if (name.ends_with("attn_qkv.weight")) return name.replace(name.size() - 10, 10, "q.weight");
-    if (name.ends_with("ffn_up.weight")) return name.replace(name.size() - 9, 9, "gate.weight");
     return name;
 }
 
