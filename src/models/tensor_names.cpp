@@ -13,7 +13,8 @@ constexpr Root kRoots[] = {{"model.", ""},
                            {"language_model.model.", "language_model."},
                            {"model.language_model.", ""},
                            {"backbone.", "", "embeddings.weight", "norm_f.weight"},
-                           {"language_model.backbone.", "language_model.", "embeddings.weight", "norm_f.weight"}};
+                           {"language_model.backbone.", "language_model.", "embeddings.weight", "norm_f.weight"},
+                           {"", ""}};  // saved without a head, as models for embeddings are
 
 // Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
 // called.
