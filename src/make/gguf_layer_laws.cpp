@@ -49,6 +49,8 @@ Value router(const DescribedModel& model) {
             return int64_t{2};
         case RouteSpec::Scoring::softmax_of_chosen:
             return int64_t{3};
+        case RouteSpec::Scoring::sigmoid_of_chosen:
+            return int64_t{2};
     }
     return std::nullopt;
 }

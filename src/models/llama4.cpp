@@ -1,6 +1,6 @@
 // Architecture "llama4": the text model of Llama 4 Scout and Maverick.
-// Layers with rope attend in blocks of positions, of which the first is computed: a longer context is refused. Every
-// fourth layer or so has no rope, attends to all, and multiplies queries by 1 + 0.1 ln(1 + floor((position + 1) /
+// Layers with rope attend in blocks of positions: a position sees those of its own block up to itself. Every fourth
+// layer or so has no rope, attends to all, and multiplies queries by 1 + 0.1 ln(1 + floor((position + 1) /
 // 8192)). Rope turns pairs of neighbours in both containers; behind it queries and keys are normalised per head,
 // without a weight, except in Maverick. The router ranks by logits; the sigmoid of a chosen one multiplies what its
 // expert reads, and an expert of the same width takes every token. Dense layers may alternate with mixtures. GGUF has
@@ -164,13 +164,6 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
                         "and keys: GGUF has no keys for them",
                         block, kGgufInterval, attention.unit_queries_and_keys ? "and" : "and no"));
     }
-    if (block < config.context_length && std::find(blocked.begin(), blocked.end(), true) != blocked.end()) {
-        config.notes.push_back(
-            fmt::format("attention in blocks is computed within the first one: the context is {}, "
-                        "not {}",
-                        block, config.context_length));
-        config.context_length = block;
-    }
     if (std::find(rotates.begin(), rotates.end(), true) != rotates.end()) {
         TRY_ASSIGN(const RopeSpec rope,
                    read_rope(keys, attention.key_width, config, {.pairing = RopePairing::adjacent}));
@@ -179,6 +172,10 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
     for (size_t i = 0; i < layers; ++i) {
         AttentionGeometry own = attention;
         own.rope = rotates[i] ? 0 : -1;
+        if (blocked[i]) {
+            own.reach = Reach::in_blocks;
+            own.window = static_cast<int>(block);
+        }
         own.unit_queries_and_keys = attention.unit_queries_and_keys && rotates[i];
         if (!rotates[i]) own.temperature = temperature;
         LayerSpec layer{.mixer = own, .ffn = dense, .norm_epsilon = config.norm_epsilon};

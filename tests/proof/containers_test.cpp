@@ -82,10 +82,11 @@ const char* const kModels[] = {"llama",
                                "falcon-groups",
                                "lfm2",
                                "lfm2moe",
-                               "llama4"};
+                               "llama4",
+                               "llama4-chunked"};
 bool has_twin(const std::string& name) {
     return name != "mistral-window" && name != "gemma3-scale" && name != "qwen3next-dense" &&
-           name != "hunyuan-moe-alpha";
+           name != "hunyuan-moe-alpha" && name != "llama4-chunked";
 }
 constexpr int kTwins = std::size(kModels) - 4;
 
