@@ -1,10 +1,11 @@
 // invar plan MODEL: prints the weight plan, which needs the header alone. --check loads the model and compares it with
-// its plan.
+// its plan. --shape plans a model that is nowhere: one that `invar synth` would write.
 #include <chrono>
 
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
+#include "make/synth_headers.h"
 #include "proof/verify/plan_check.h"
 
 namespace invar::app {
@@ -12,7 +13,8 @@ namespace {
 
 struct PlanFlags {
     ModelSettings machine;
-    std::string model;
+    std::string model, shape;
+    SynthOptions synth;
     bool json = false, summary = false, check = false;
 };
 
@@ -29,12 +31,10 @@ Result<int> check(const PlanFlags& flags, const EngineSettings& settings) {
     return checked.holds() ? kDone : kDifferent;
 }
 
-Result<int> plan(const PlanFlags& flags) {
-    const auto start = std::chrono::steady_clock::now();
-    TRY_ASSIGN(const std::string path, model_path(flags.model));
-    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, path));
-    if (flags.check) return check(flags, settings);
-    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
+using Clock = std::chrono::steady_clock;
+
+Result<int> print_plan(const PlanFlags& flags, const EngineSettings& settings, const Checkpoint& file,
+                       Clock::time_point start) {
     TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
     plan_with_cache(planned.plan, file, settings.weight_cache.folder);
     if (flags.json) {
@@ -42,11 +42,32 @@ Result<int> plan(const PlanFlags& flags) {
         return kDone;
     }
     print_result(plan_as_table(planned.plan, !flags.summary));
-    const double milliseconds =
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    print_note(fmt::format("planned in {:.1f} ms from the header of {:.1f} MiB of file", milliseconds,
-                           static_cast<double>(file.file_bytes()) / (1 << 20)));
+    const double milliseconds = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+    print_note(fmt::format("planned in {:.1f} ms from the header of {:.1f} MiB of file{}", milliseconds,
+                           static_cast<double>(file.file_bytes()) / (1 << 20),
+                           flags.shape.empty() ? "" : ", of which nothing was written"));
     return kDone;
+}
+
+Result<int> plan_shape(const PlanFlags& flags, Clock::time_point start) {
+    if (!flags.model.empty() || flags.check) {
+        return fail("--shape plans a model that is nowhere, so it goes with neither {}; leave one of them out",
+                    flags.check ? "--check" : "the name of a model");
+    }
+    TRY_ASSIGN(const ShapeDocument shape, find_shape(flags.shape));
+    TRY_ASSIGN(const ModelInMemory model, synthesize_headers(shape, flags.synth));
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, flags.shape));
+    return print_plan(flags, settings, model.checkpoint, start);
+}
+
+Result<int> plan(const PlanFlags& flags) {
+    const auto start = Clock::now();
+    if (!flags.shape.empty()) return plan_shape(flags, start);
+    TRY_ASSIGN(const std::string path, model_path(flags.model));
+    TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, path));
+    if (flags.check) return check(flags, settings);
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
+    return print_plan(flags, settings, file, start);
 }
 
 }  // namespace
@@ -65,6 +86,10 @@ Command plan_command() {
                           {"--check", flag(flags->check),
                            "Load the model and compare it with its plan: every entry, and the memory that the "
                            "system counts"},
+                          {"--shape", text(flags->shape),
+                           "Plan this shape of invar synth in place of a file; nothing is written"},
+                          {"--format", text(flags->synth.mix), "With --shape: its format, as for invar synth"},
+                          {"--layers", number(flags->synth.layers, 0), "With --shape: only so many layers; 0: all"},
                       }},
                      model_settings(flags->machine)},
         .footer =
@@ -72,7 +97,8 @@ Command plan_command() {
             "2 %.\n"
             "Examples:\n  invar plan model.gguf\n"
             "  invar plan model.gguf --context 32768 --cache f32 --summary\n"
-            "  invar plan model.gguf --check --summary",
+            "  invar plan model.gguf --check --summary\n"
+            "  invar plan --shape gpt-oss-120b --format mxfp4 --context 131072 --summary",
         .run = [flags](const Arguments&) { return plan(*flags); }};
 }
 

@@ -19,7 +19,14 @@ void copy_to(std::span<std::byte> out, std::span<const std::byte> from) {
 Result<ModelInMemory> gguf_in_memory(const ShapeDocument& shape, const SynthOptions& options) {
     TRY_ASSIGN(const SynthFile file, synth_file(shape, options));
     TRY_ASSIGN(SparseMemory weights, SparseMemory::create(file.writer.file_bytes()));
-    copy_to(weights.bytes(), file.writer.header());
+    const std::vector<std::byte> header = file.writer.header();
+    copy_to(weights.bytes(), header);
+    uint64_t at = header.size();
+    for (const SynthTensor& tensor : file.tensors) {
+        if (!tensor.numbers.empty()) copy_to(weights.bytes().subspan(at), std::as_bytes(std::span(tensor.numbers)));
+        const auto bytes = static_cast<uint64_t>(tensor.bytes());
+        at += (bytes + kGgufDefaultAlignment - 1) / kGgufDefaultAlignment * kGgufDefaultAlignment;
+    }
     TRY_ASSIGN(Checkpoint checkpoint,
                Checkpoint::from_bytes(weights.bytes(), fmt::format("{} in {}", shape.name, options.mix)));
     return ModelInMemory{.weights = std::move(weights), .checkpoint = std::move(checkpoint)};

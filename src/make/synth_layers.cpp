@@ -175,7 +175,8 @@ class ModelBuilder {
         const uint64_t fused = number_of_fused(held.role(), module);
         const LinearScheme scheme = scheme_of(held, module);
         if (scheme == model_.format.plain) {
-            if (layer_ >= 0 && model_.format.dialect != QuantDialect::none) model_.ignore.push_back(listed(module));
+            const bool product = !held.first().looked_up_by_row && !held.first().makes_logits;
+            if (product && model_.format.dialect != QuantDialect::none) model_.ignore.push_back(listed(module));
             const HeldAs& as = held.choice->as;
             if (as.transposed != Transposed::no && as.matrix_rows == 0) std::swap(rows, columns);
             std::vector<int64_t> shape = {rows, columns};
@@ -185,8 +186,10 @@ class ModelBuilder {
         }
         const SynthPool& pool = pools_.of(pool_of(scheme));
         if (columns % pool.group() != 0) {
-            return fail("{} has rows of {} weights in '{}', which is no multiple of the {} that share a scale in {}",
-                        shape_.name, columns, module, pool.group(), model_.format.name);
+            return fail(
+                "{} has rows of {} weights in '{}', which is no multiple of the {} that share a scale in {}; choose "
+                "another format",
+                shape_.name, columns, module, pool.group(), model_.format.name);
         }
         const SynthLinear linear{module, rows, columns, next_stream(), fused, scheme, count};
         model_.quantized.push_back(linear);

@@ -33,7 +33,7 @@ class SynthDirectoryTest : public ::testing::Test {
                                 uint64_t seed = 1) {
         fs::remove_all(path_);
         const SynthOptions options{.mix = std::string(format), .layers = 1, .seed = seed};
-        const auto bytes = synthesize_directory(**find_synth_shape(shape), options, path_, nullptr, shard);
+        const auto bytes = synthesize_directory(*find_shape(shape), options, path_, nullptr, shard);
         EXPECT_TRUE(bytes) << bytes.error().message;
         auto opened = ModelDirectory::open(path_);
         EXPECT_TRUE(opened) << opened.error().message;
@@ -140,10 +140,10 @@ TEST_F(SynthDirectoryTest, MixedFormatsHaveTheOtherInAttention) {
 }
 
 TEST_F(SynthDirectoryTest, MistralSmallHasItsPrefixesTowerAndNestedConfig) {
-    SynthShape shape = **find_synth_shape("mistral-small-3.2-24b");
-    shape.width = 64;  // the names and configs are the same; one real layer has three gigabytes
-    shape.ffn_width = 128;
-    shape.vocabulary = 512;
+    ShapeDocument shape = *find_shape("mistral-small-3.2-24b");
+    shape.text()["hidden_size"] = 64;  // the names and configs are the same; one real layer has three gigabytes
+    shape.text()["intermediate_size"] = 128;
+    shape.text()["vocab_size"] = 512;
     const SynthOptions options{.mix = "hf-nvfp4", .layers = 1};
     ASSERT_TRUE(synthesize_directory(shape, options, path_, nullptr));
     const auto model = ModelDirectory::open(path_);
@@ -151,7 +151,7 @@ TEST_F(SynthDirectoryTest, MistralSmallHasItsPrefixesTowerAndNestedConfig) {
     EXPECT_EQ(shown(*model, "language_model.model.layers.0.mlp.up_proj.weight_packed"), "U8 [128, 32]");
     EXPECT_EQ(shown(*model, "language_model.lm_head.weight"), "BF16 [512, 64]");
     EXPECT_EQ(shown(*model, "vision_tower.transformer.layers.0.feed_forward.up_proj.weight"), "BF16 [4096, 1024]");
-    EXPECT_EQ(shown(*model, "multi_modal_projector.linear_1.weight"), "BF16 [64, 1024]");
+    EXPECT_EQ(shown(*model, "multi_modal_projector.linear_1.weight"), "BF16 [5120, 1024]");
     EXPECT_EQ(model->config().at("model_type"), "mistral3");
     EXPECT_EQ(model->config().at("text_config").at("head_dim"), 128);
     EXPECT_TRUE(model->config().at("text_config").at("sliding_window").is_null());
@@ -212,7 +212,7 @@ TEST_F(SynthDirectoryTest, SameSeedSameBytes) {
 }
 
 TEST_F(SynthDirectoryTest, LeavesNothingWhereItStopsAndOverwritesNothing) {
-    const SynthShape& shape = **find_synth_shape("tiny");
+    const ShapeDocument shape = *find_shape("tiny");
     const SynthOptions options{.mix = "hf-bf16"};
     const auto stopped = synthesize_directory(shape, options, path_, [](int64_t, int64_t) { return false; });
     ASSERT_FALSE(stopped);

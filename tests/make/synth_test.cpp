@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "checkpoint/binding.h"
+#include "make/synth_headers.h"
 
 namespace invar {
 namespace {
@@ -37,23 +38,27 @@ TEST(SynthShapes, HaveThePublishedNumbersOfWeights) {
                                                            {"qwen3-coder-30b-a3b", 30532122624},
                                                            {"mistral-small-3.2-24b", 23572403200},
                                                            {"mixtral-8x7b", 46702792704},
-                                                           // 25,233,141,760 parameters of the text model, 30 scalars of
-                                                           // layers, and 256 frequency factors.
-                                                           {"gemma-4-26b-a4b", 25233142046}};
+                                                           // 25,233,141,760 parameters of the text model, and 30
+                                                           // scalars of layers.
+                                                           {"gemma-4-26b-a4b", 25233141790},
+                                                           {"gpt-oss-20b", 20914757184},
+                                                           {"gpt-oss-120b", 116829156672},
+                                                           {"deepseek-v3", 671026419200}};
     size_t compared = 0;
-    for (const SynthShape& shape : synth_shapes()) {
-        if (shape.name.starts_with("tiny")) continue;  // nobody published those
+    for (const ShapeText& text : shape_texts()) {
+        const Result<int64_t> weights = weights_of(*find_shape(text.name));
+        ASSERT_TRUE(weights) << text.name << ": " << weights.error().message;
+        if (!published.contains(text.name)) continue;
         ++compared;
-        ASSERT_TRUE(published.contains(shape.name)) << shape.name;
-        EXPECT_EQ(shape.weights(shape.layers), published.at(shape.name)) << shape.name;
+        EXPECT_EQ(*weights, published.at(text.name)) << text.name;
     }
     EXPECT_EQ(compared, published.size());
 }
 
 TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {
-    const Result<const SynthShape*> shape = find_synth_shape("qwen3-0.6b");
+    const Result<ShapeDocument> shape = find_shape("qwen3-0.6b");
     ASSERT_TRUE(shape);
-    const Result<int64_t> bytes = synthesize(**shape, {.mix = "q4_k_m", .layers = 1}, path_, nullptr);
+    const Result<int64_t> bytes = synthesize(*shape, {.mix = "q4_k_m", .layers = 1}, path_, nullptr);
     ASSERT_TRUE(bytes) << bytes.error().message;
     EXPECT_EQ(static_cast<uint64_t>(*bytes), fs::file_size(path_));
     const Result<Checkpoint> file = Checkpoint::open(path_);
@@ -79,7 +84,7 @@ TEST_F(SynthTest, FileBindsAndItsWeightsHaveTheSigmaAsked) {
 }
 
 TEST_F(SynthTest, Gemma4BindsWithTwoGeometries) {
-    ASSERT_TRUE(synthesize(**find_synth_shape("tiny-gemma4"), {.mix = "q4_k_m"}, path_, nullptr));
+    ASSERT_TRUE(synthesize(*find_shape("tiny-gemma4"), {.mix = "q4_k_m"}, path_, nullptr));
     const Result<Checkpoint> file = Checkpoint::open(path_);
     ASSERT_TRUE(file) << file.error().message;
     const Result<const Architecture*> architecture = find_architecture(*file);
@@ -97,7 +102,7 @@ TEST_F(SynthTest, Gemma4BindsWithTwoGeometries) {
 }
 
 TEST_F(SynthTest, SameSeedSameBytes) {
-    const SynthShape& shape = **find_synth_shape("qwen3-0.6b");
+    const ShapeDocument shape = *find_shape("qwen3-0.6b");
     const auto hash_with = [&](uint64_t seed) {
         EXPECT_TRUE(synthesize(shape, {.mix = "q4_0", .layers = 1, .seed = seed}, path_, nullptr));
         return hash_of_file(path_)->text;
@@ -108,13 +113,66 @@ TEST_F(SynthTest, SameSeedSameBytes) {
 }
 
 TEST_F(SynthTest, StopsWithoutAFile) {
-    const SynthShape& shape = **find_synth_shape("qwen3-0.6b");
+    const ShapeDocument shape = *find_shape("qwen3-0.6b");
     const Result<int64_t> bytes =
         synthesize(shape, {.mix = "q4_0", .layers = 1}, path_, [](int64_t, int64_t) { return false; });
     ASSERT_FALSE(bytes);
     EXPECT_FALSE(fs::exists(path_));
     EXPECT_FALSE(synthesize(shape, {.mix = "q4_0", .layers = 29}, path_, nullptr));
-    EXPECT_FALSE(find_synth_shape("gpt-5"));
+    EXPECT_FALSE(find_shape("gpt-5"));
+}
+
+// Whether what synth lists binds to what the architecture wants, in either container, without a byte written.
+void expect_binds(std::string_view name, const char* format, int layers) {
+    SCOPED_TRACE(fmt::format("{} in {}", name, format));
+    const Result<ModelInMemory> model = synthesize_headers(*find_shape(name), {.mix = format, .layers = layers});
+    ASSERT_TRUE(model) << model.error().message;
+    const Result<const Architecture*> architecture = find_architecture(model->checkpoint);
+    ASSERT_TRUE(architecture) << architecture.error().message;
+    const Result<ModelConfig> config = (*architecture)->read_config(model->checkpoint);
+    ASSERT_TRUE(config) << config.error().message;
+    EXPECT_EQ(config->layers.size(), static_cast<size_t>(layers));
+    const auto bound = bind_weights(*config, (*architecture)->declare(*config, model->checkpoint), model->checkpoint);
+    EXPECT_TRUE(bound) << bound.error().message;
+}
+
+TEST(SynthShapes, EveryShapeBindsInBothContainers) {
+    for (const ShapeText& text : shape_texts()) {
+        const int layers = std::min(8, find_shape(text.name)->layers());
+        expect_binds(text.name, "q8_0", layers);
+        expect_binds(text.name, "hf-bf16", layers);
+        expect_binds(text.name, "hf-mxfp4", layers);
+        if (text.name.starts_with("gpt-oss")) continue;  // published in no other form
+        expect_binds(text.name, "hf-fp8-block", layers);
+        expect_binds(text.name, "hf-nvfp4", layers);
+        expect_binds(text.name, "hf-mixed-modelopt", layers);
+    }
+}
+
+TEST(SynthShapes, FirstLayersKeepTheirKinds) {
+    const ShapeDocument nemotron = *with_layers(*find_shape("nemotron-3-nano"), 7);
+    EXPECT_EQ(nemotron.text().at("hybrid_override_pattern"), "MEMEM*E");
+    const ShapeDocument qwen = *with_layers(*find_shape("qwen3.5-35b-a3b"), 5);
+    EXPECT_EQ(qwen.text().at("layer_types").size(), 5u);
+    EXPECT_EQ(qwen.text().at("layer_types")[3], "full_attention");
+    const ShapeDocument gemma = *with_layers(*find_shape("gemma-4-e4b"), 26);
+    EXPECT_EQ(gemma.text().at("num_kv_shared_layers"), 2);  // layers 24 and 25 of 42
+    EXPECT_EQ(gemma.text().at("layer_types")[25], "full_attention");
+    EXPECT_EQ(gemma.text().at("layer_types")[24], "sliding_attention");
+    EXPECT_EQ(with_layers(*find_shape("deepseek-v3"), 2)->text().at("first_k_dense_replace"), 2);
+}
+
+TEST(SynthShapes, FormatsThatNoPublisherCouldWriteAreRefused) {
+    const auto gemma = synthesize_headers(*find_shape("gemma-4-26b-a4b"), {.mix = "hf-int4-g128", .layers = 1});
+    ASSERT_FALSE(gemma);
+    EXPECT_EQ(gemma.error().message,
+              "gemma-4-26b-a4b has rows of 704 weights in 'model.layers.0.experts.0.down_proj', which is no multiple "
+              "of the 128 that share a scale in hf-int4-g128; choose another format");
+    const auto gpt = synthesize_headers(*find_shape("gpt-oss-20b"), {.mix = "hf-nvfp4", .layers = 1});
+    ASSERT_FALSE(gpt);
+    EXPECT_EQ(gpt.error().message,
+              "gpt-oss-20b is published with experts in MXFP4, or plain, but not as hf-nvfp4; choose hf-mxfp4 or "
+              "hf-bf16");
 }
 
 }  // namespace
