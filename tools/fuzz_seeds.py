@@ -1,7 +1,7 @@
 """Writes seeds for the fuzzers of models and recordings: the smallest files that pass every check, so that mutations reach the code behind.
 
 Writes fuzz/corpus/model/*.gguf (one layer, widths of 32, a vocabulary of 8) and fuzz/corpus/recording/*.safetensors, and the
-files of fuzz/corpus/{answer,comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
+files of fuzz/corpus/{answer,embedding_config,comparison_files,shard_index,config_json,model_directory,checkpoint_directory}. Needs numpy and gguf. Seeds of the file formats alone come from tools/fixtures.
 """
 import json
 import pathlib
@@ -230,11 +230,36 @@ def write_tokenizer_files(folder):
         (folder / f"expression{i}").write_bytes(b"\6" + expression.encode() + b"\xffthe 12345 cafe's")
 
 
+def write_embedding_configs(folder):
+    """A directory's configs, each with its length in front, and GGUF files with a pooling type."""
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = [{"type": "sentence_transformers.models." + kind, "path": path} for kind, path in
+              (("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"), ("Normalize", "3_Normalize"))]
+    dense = {"in_features": 4, "out_features": 2, "bias": False, "activation_function": "torch.nn.modules.activation.Tanh"}
+    prompts = {"prompts": {"query": "q: "}, "default_prompt_name": "query", "similarity_fn_name": "cosine"}
+    for name, pooling in (("flags", {"word_embedding_dimension": 4, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}),
+                          ("names", {"embedding_dimension": 2, "pooling_mode": ["cls", "mean"], "include_prompt": True})):
+        parts = (listed, pooling, dense, {}, {"max_seq_length": 256, "do_lower_case": False}, prompts)
+        texts = [json.dumps(part).encode() for part in parts]
+        (folder / name).write_bytes(b"\1" + b"".join(struct.pack("<H", len(text)) + text for text in texts))
+    for pooling in (1, 4):
+        path = folder / f"gguf{pooling}"
+        w = gguf.GGUFWriter(str(path), "bert")
+        w.add_pooling_type(gguf.PoolingType(pooling))
+        w.add_tensor("dense_2.weight", np.zeros((2, 4), np.float32))
+        w.write_header_to_file()
+        w.write_kv_data_to_file()
+        w.write_tensors_to_file()
+        w.close()
+        path.write_bytes(b"\0" + path.read_bytes())
+
+
 if __name__ == "__main__":
     folder = ROOT / "fuzz" / "corpus" / "tokenizer_files"
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer_files(folder)
     write_answers()
+    write_embedding_configs(ROOT / "fuzz" / "corpus" / "embedding_config")
     write_directories(ROOT / "fuzz" / "corpus")
     write_gguf_vocabularies(ROOT / "fuzz" / "corpus" / "gguf_vocabulary")
     write_checkpoint_directories(ROOT / "fuzz" / "corpus" / "checkpoint_directory")

@@ -45,6 +45,7 @@ Command models_command();
 Command trace_command();
 Command audit_command();
 Command eval_command();
+Command embed_command();
 Command diff_command();
 
 }  // namespace invar::app

@@ -36,10 +36,11 @@ void add_setting(CLI::App& app, const std::string& group, const Setting& setting
         };
         option = app.add_option(setting.flag, read, setting.help);
         option->type_name(setting.value.kind)->default_str(setting.value.shown_default);
-        // Each occurrence takes exactly one text, so that a list never takes the argument that follows.
-        if (setting.value.takes == Value::Takes::text_each_time)
-            option->expected(1, CLI::detail::expected_max_vector_size)->take_all();
-        option->allow_extra_args(false);
+        // Each occurrence of a flag takes exactly one text, so that a list never takes the argument that follows. A
+        // list without a flag takes all arguments that are left.
+        const bool list = setting.value.takes == Value::Takes::text_each_time;
+        if (list) option->expected(1, CLI::detail::expected_max_vector_size)->take_all();
+        option->allow_extra_args(list && !flag.starts_with('-'));
     }
     option->required(setting.required);
     if (!group.empty()) option->group(group);

@@ -1,10 +1,9 @@
 // invar logits MODEL: the logits of every position of a text, for comparison with another engine or a reference. They
 // are written exactly as computed to a NumPy file, or the highest few are printed.
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <numeric>
 
+#include "app/npy.h"
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/atomic_file.h"
@@ -24,21 +23,6 @@ struct LogitsFlags {
     int top = 5;
     bool json = false;
 };
-
-// The .npy header of NumPy, version 1.0, for a little-endian binary32 array [rows, columns].
-std::string npy_header(int64_t rows, int64_t columns) {
-    static_assert(std::endian::native == std::endian::little);
-    std::string dictionary =
-        fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
-    constexpr size_t kAlignment = 64, kPrefix = 10;
-    dictionary.append(kAlignment - (kPrefix + dictionary.size() + 1) % kAlignment, ' ');
-    dictionary += '\n';
-    const auto length = static_cast<uint16_t>(dictionary.size());
-    std::string header("\x93NUMPY\x01\x00", 8);
-    header += static_cast<char>(length & 0xFF);
-    header += static_cast<char>(length >> 8);
-    return header + dictionary;
-}
 
 struct Candidate {
     int32_t token;

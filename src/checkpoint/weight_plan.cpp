@@ -37,6 +37,7 @@ Place place_of(int layer, const ModelConfig& config, const std::optional<DeviceR
 }
 
 Place place_of(const WantedWeight& weight, const ModelConfig& config, const std::optional<DeviceRequest>& device) {
+    if (weight.read_by_host) return Place::host;
     if (device && device->experts_on_host && weight.kind == WeightShape::stack) return Place::host;
     return place_of(weight.id.layer, config, device);
 }
@@ -50,6 +51,7 @@ FormChoice choose_form(const WantedWeight& weight, bool multiplied, const Stored
         return FormChoice{StoredForm::as_stored, fmt::format("{}; {}", why, stays)};
     };
     if (request.form == FormRequest::as_stored) return as_stored("asked for");
+    if (weight.read_by_host) return as_stored("rows are read behind the pass");
     if (!multiplied) return as_stored("rows are only looked up");
     if (!request.vector_kernels) return as_stored("scalar kernels read blocks");
     if (!has_rows4(*stored.format)) return as_stored("no repacked layout for this format");
@@ -79,7 +81,8 @@ PlanEntry plan_entry(const WantedWeight& weight, StoredWeight stored, const Mode
                     .place = place_of(weight, config, request.device),
                     .file_bytes = stored.bytes(),
                     .makes_logits = weight.makes_logits,
-                    .looked_up_by_row = weight.looked_up_by_row};
+                    .looked_up_by_row = weight.looked_up_by_row,
+                    .read_by_host = weight.read_by_host};
     if (entry.place == Place::device) {
         const bool vector = weight.kind == WeightShape::vector;
         entry.form = vector ? StoredForm::binary32 : StoredForm::device_lanes;

@@ -78,6 +78,7 @@ struct PlanEntry {
     std::optional<WeightId> alias_of;
     bool makes_logits = false;      // the head
     bool looked_up_by_row = false;  // an embedding table
+    bool read_by_host = false;      // no verb reads it
     std::string reason;
 
     // Numbers that products read beside its bytes: scales of experts, then of rows. (The scale of a whole matrix is

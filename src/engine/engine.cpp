@@ -145,9 +145,9 @@ Result<std::span<const float>> Engine::take_logits(Tensor logits, Ops& verbs) co
     verbs.to_host(logits);
     TRY(verbs.finish());
     TRY(check_finite(verbs));
-    const auto count = static_cast<size_t>(logits.rows() * config().vocabulary);
+    const auto count = static_cast<size_t>(logits.rows() * config().result_width());
     if (count == 0) return std::span<const float>();
-    CHECK(logits.stride() == config().vocabulary, "logits rows are contiguous");
+    CHECK(logits.stride() == config().result_width(), "logits rows are contiguous");
     return std::span<const float>(logits.host(), count);
 }
 

@@ -40,7 +40,7 @@ struct PlannedModel {
     WeightPlan plan;
 
     bool uses_device() const { return !plan.device.empty(); }
-    bool wholly_on_device() const;  // the CPU holds no weight and no layer of the cache, so the device runs every verb
+    bool wholly_on_device() const;  // the CPU holds no weight of a verb and no layer of the cache: the device runs all
     bool logits_on_device() const;  // the device computes the logits
 };
 Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettings& settings);

@@ -186,15 +186,17 @@ Result<AcceleratorOpsSettings> device_ops_settings(const PlannedModel& planned, 
 }
 
 bool PlannedModel::wholly_on_device() const {
-    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(),
-                                     [](const PlanEntry& entry) { return entry.place == Place::device; });
+    const bool weights = std::all_of(plan.entries.begin(), plan.entries.end(), [](const PlanEntry& entry) {
+        return entry.place == Place::device || entry.read_by_host;
+    });
     return uses_device() && weights && std::all_of(plan.layer_places.begin(), plan.layer_places.end(), [](Place place) {
                return place == Place::device;
            });
 }
 
 bool PlannedModel::logits_on_device() const {
-    return std::any_of(plan.entries.begin(), plan.entries.end(),
+    return config.result == ModelResult::logits &&
+           std::any_of(plan.entries.begin(), plan.entries.end(),
                        [](const PlanEntry& entry) { return entry.makes_logits && entry.place == Place::device; });
 }
 
@@ -219,6 +221,7 @@ Result<PlannedModel> plan_model(const Checkpoint& checkpoint, const EngineSettin
     const ResolvedMachine& machine = planned.machine;
     TRY_ASSIGN(planned.architecture, find_architecture(checkpoint));
     TRY_ASSIGN(planned.config, planned.architecture->read_config(checkpoint));
+    if (settings.result == ModelResult::hidden) planned.config.result = ModelResult::hidden;
     choose_for_context(planned.config, planned_context(planned.config, settings.context));
     const std::vector<WantedWeight> wanted = planned.architecture->declare(planned.config, checkpoint);
     PlanRequest request{.vector_kernels = machine.isa != Isa::scalar,

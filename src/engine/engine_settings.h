@@ -30,6 +30,7 @@ struct EngineSettings {
     int64_t cache_positions = 0;       // of all sequences together; 0: enough for each to fill its context
     std::optional<int64_t> snapshots;  // of recurrences, of all sequences together; nothing: the plan's choice
     int64_t logits_rows = 1;           // the most rows of a batch for which logits can be asked
+    ModelResult result = ModelResult::logits;
     CacheType cache_type = CacheType::f16;
     FormRequest form = FormRequest::automatic;
     CacheRequest weight_cache;

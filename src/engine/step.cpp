@@ -103,14 +103,14 @@ class StepRun {
             kept_.emplace_back(logits.begin(), logits.end());
             logits = kept_.back();
         }
-        const auto vocabulary = static_cast<size_t>(engine_.config().vocabulary);
+        const auto width = static_cast<size_t>(engine_.config().result_width());
         for (const size_t number : chosen) {
             const StepPiece& piece = pieces_[number];
             const size_t rows = piece.wanted == StepWanted::all_logits    ? piece.tokens.size()
                                 : piece.wanted == StepWanted::last_logits ? 1
                                                                           : 0;
-            results_[number] = StepOutput{.logits = logits.first(rows * vocabulary), .ranked = std::nullopt};
-            logits = logits.subspan(rows * vocabulary);
+            results_[number] = StepOutput{.logits = logits.first(rows * width), .ranked = std::nullopt};
+            logits = logits.subspan(rows * width);
         }
         return {};
     }

@@ -25,7 +25,7 @@ struct StepPiece {
 };
 
 struct StepOutput {
-    std::span<const float> logits;  // [vocabulary] for each row that was wanted, valid until the next pass
+    std::span<const float> logits;  // the model's result for each row that was wanted, valid until the next pass
     std::optional<RankedLogits> ranked;
 };
 

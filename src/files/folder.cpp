@@ -73,6 +73,10 @@ Folder Folder::in_memory(std::vector<MemoryFile> files, std::string name) {
 }
 
 bool Folder::has(std::string_view name) const {
+    if (!in_memory_ && name.find('/') != std::string_view::npos) {
+        std::error_code ignored;
+        return fs::exists(path_of(name), ignored);
+    }
     return std::binary_search(names_.begin(), names_.end(), name, std::less<std::string_view>());
 }
 

@@ -33,7 +33,7 @@ class Folder {
 
     // The sorted names of the files directly in it. Links count as what they lead to; subfolders do not count.
     std::span<const std::string> names() const { return names_; }
-    bool has(std::string_view name) const;
+    bool has(std::string_view name) const;             // a name may lead into a subfolder ("a/b")
     const std::string& name() const { return name_; }  // as messages call it
     std::string name_of(std::string_view file) const;  // likewise, of a file in it
     std::filesystem::path path_of(std::string_view file) const { return path_ / file; }

@@ -11,6 +11,7 @@
 #include "files/json_document.h"
 #include "files/printable.h"
 #include "files/quantization_files.h"
+#include "files/sentence_modules.h"
 #include "files/weight_files.h"
 
 namespace invar {
@@ -45,6 +46,7 @@ struct ModelDirectory::Documents {
     const Json* quantization = nullptr;  // in config
     Json hf_quant;                       // null where there is none
     Json generation;                     // null where there is none
+    std::vector<SentenceModule> modules;
 };
 
 ModelDirectory::ModelDirectory(Folder folder, Layout layout)
@@ -85,8 +87,9 @@ Result<ModelDirectory> ModelDirectory::assemble(Folder folder, std::string_view 
     ModelDirectory directory(std::move(folder), weights.consolidated ? Layout::mistral : Layout::hugging_face);
     TRY(directory.read_documents());
     directory.index_ = weights.index_file;
-    for (const std::string& file : weights.files) TRY(directory.add_file(file));
+    for (const std::string& file : weights.files) TRY(directory.add_file(file, ""));
     if (!weights.index_file.empty()) TRY(directory.check_index(weights.index));
+    if (!weights.consolidated) TRY(directory.add_modules());
     return directory;
 }
 
@@ -114,18 +117,19 @@ Result<void> ModelDirectory::read_documents() {
     return check_agreement(*documents_->quantization, config_name_, documents_->hf_quant, name);
 }
 
-Result<void> ModelDirectory::add_file(const std::string& file) {
+Result<void> ModelDirectory::add_file(const std::string& file, const std::string& folder) {
     const std::string name = folder_.name_of(file);
     TRY_ASSIGN(Folder::File found, folder_.map(file));
     TRY_ASSIGN(const SafeTensorsFile header, SafeTensorsFile::from_bytes(found.bytes, name));
     const int number = static_cast<int>(files_.size());
     for (const SafeTensor& tensor : header.tensors()) {
-        const auto [place, fresh] = by_name_.emplace(tensor.name, tensors_.size());
+        const auto [place, fresh] = by_name_.emplace(folder + tensor.name, tensors_.size());
         if (!fresh) {
             return fail("{}: tensor '{}' is also in {}; it may be in one file only", name, printable(tensor.name),
                         file_names_[static_cast<size_t>(tensors_[place->second].file_index)]);
         }
         tensors_.push_back(tensor);
+        tensors_.back().name = place->first;
         tensors_.back().file_index = number;
         tensor_bytes_ += tensor.bytes;
     }
@@ -133,6 +137,14 @@ Result<void> ModelDirectory::add_file(const std::string& file) {
     files_.push_back(file);
     file_names_.push_back(name);
     if (found.mapping) mappings_.push_back(std::move(*found.mapping));
+    return {};
+}
+
+Result<void> ModelDirectory::add_modules() {
+    TRY_ASSIGN(documents_->modules, read_sentence_modules(folder_));
+    for (const SentenceModule& module : documents_->modules) {
+        if (module.kind == "Dense" && module.has_weights) TRY(add_file(module.weights(), module.folder + "/"));
+    }
     return {};
 }
 
@@ -172,6 +184,8 @@ const Json* ModelDirectory::generation_config() const {
     return documents_->generation.is_null() ? nullptr : &documents_->generation;
 }
 
+std::span<const SentenceModule> ModelDirectory::sentence_modules() const { return documents_->modules; }
+
 const std::string& ModelDirectory::name() const { return folder_.name(); }
 
 bool ModelDirectory::has(std::string_view side_file) const {
@@ -191,27 +205,30 @@ Result<Json> ModelDirectory::read_json(std::string_view side_file, uint64_t most
 
 std::string ModelDirectory::name_of(std::string_view side_file) const { return folder_.name_of(side_file); }
 
-std::vector<std::string_view> ModelDirectory::taken_beside_weights() const {
+std::vector<std::string> ModelDirectory::taken_beside_weights() const {
     // Mistral's layout reads params.json, which is a side file, and does not read a config.json beside it.
-    std::vector<std::string_view> small;
-    if (layout_ == Layout::hugging_face) small = {kConfig, kQuantConfig};
+    std::vector<std::string> small;
+    if (layout_ == Layout::hugging_face) small = {std::string(kConfig), std::string(kQuantConfig)};
     small.insert(small.end(), kSideFiles.begin(), kSideFiles.end());
     if (!index_.empty()) small.push_back(index_);
-    std::erase_if(small, [this](std::string_view file) { return !folder_.has(file); });
+    for (const SentenceModule& module : documents_->modules) {
+        if (!module.config.is_null()) small.push_back(module.folder + "/config.json");
+    }
+    std::erase_if(small, [this](const std::string& file) { return !folder_.has(file); });
     return small;
 }
 
 std::vector<fs::path> ModelDirectory::paths() const {
     std::vector<fs::path> paths;
     if (mappings_.empty()) return paths;  // in memory
-    for (const std::string_view file : taken_beside_weights()) paths.push_back(folder_.path_of(file));
+    for (const std::string& file : taken_beside_weights()) paths.push_back(folder_.path_of(file));
     for (const std::string& file : files_) paths.push_back(folder_.path_of(file));
     return paths;
 }
 
 Result<std::string> ModelDirectory::digest() const {
     Hasher hasher;
-    for (const std::string_view file : taken_beside_weights()) {
+    for (const std::string& file : taken_beside_weights()) {
         TRY_ASSIGN(const Folder::File found, folder_.map(file));
         add_to(hasher, file, found.bytes);
     }

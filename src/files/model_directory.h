@@ -25,12 +25,14 @@
 
 namespace invar {
 
+struct SentenceModule;
+
 inline constexpr uint64_t kConfigMostBytes = 32u << 20;
 inline constexpr uint64_t kShardIndexMostBytes = 256u << 20;
 
 // Files beside the weights that a model may have. If several of them hold the same information, their reader (text/)
 // decides which is taken.
-inline constexpr std::array<std::string_view, 14> kSideFiles = {
+inline constexpr std::array<std::string_view, 17> kSideFiles = {
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -45,6 +47,9 @@ inline constexpr std::array<std::string_view, 14> kSideFiles = {
     "chat_template.jinja",
     "chat_template.json",
     "params.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
 };
 
 class ModelDirectory {
@@ -85,6 +90,10 @@ class ModelDirectory {
     const Json* hf_quant_config() const;
     const Json* generation_config() const;  // an object; null where there is none
 
+    // The modules of modules.json (sentence_modules.h); none in Mistral's layout. The tensors of a Dense module are
+    // among tensors(), each named "FOLDER/NAME".
+    std::span<const SentenceModule> sentence_modules() const;
+
     bool has(std::string_view side_file) const;  // one of kSideFiles
     // Reads the whole file. Errors: it is missing, is larger than `most_bytes`, or cannot be read.
     Result<std::string> read(std::string_view side_file, uint64_t most_bytes) const;
@@ -110,8 +119,9 @@ class ModelDirectory {
 
     static Result<ModelDirectory> assemble(Folder folder, std::string_view only);
     Result<void> read_documents();
-    std::vector<std::string_view> taken_beside_weights() const;
-    Result<void> add_file(const std::string& file);
+    std::vector<std::string> taken_beside_weights() const;
+    Result<void> add_file(const std::string& file, const std::string& folder);
+    Result<void> add_modules();
     Result<void> check_index(const ShardIndex& index) const;
 
     Folder folder_;

@@ -29,8 +29,8 @@ class WeightSource {
 class Model {
   public:
     virtual ~Model() = default;
-    // Runs the rows of the batch through the model and stores keys and values. Returns logits [batch.logits_rows,
-    // vocabulary].
+    // Runs the rows of the batch through the model and stores keys and values. Returns the config's result for
+    // batch.logits_rows, [batch.logits_rows, config.result_width()].
     virtual Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const = 0;
 };
 

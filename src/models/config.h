@@ -108,11 +108,18 @@ struct UnusedTensors {
     std::string because;  // a clause: "a layer that predicts further tokens, which is not computed"
 };
 
+// What a model gives for a row.
+enum class ModelResult : uint8_t {
+    logits,  // of the next token, [vocabulary]
+    hidden,  // the row behind the last norm, [width], of which embeddings are made; the head is not computed
+};
+
 struct ModelConfig {
     std::string architecture;  // "qwen3moe"
     std::string name;          // general.name, or the checkpoint's name
     int64_t vocabulary = 0;
-    int64_t width = 0;            // of the residual stream
+    int64_t width = 0;  // of the residual stream
+    ModelResult result = ModelResult::logits;
     int64_t context_length = 0;   // the model was trained for
     float norm_epsilon = 0;       // of the last norm
     bool layer_norms = false;     // norms of the residual stream are LayerNorms, not RMSNorms
@@ -129,6 +136,8 @@ struct ModelConfig {
     std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe
     std::vector<std::string> tensors_read;  // tensors whose numbers are in this config
     std::vector<UnusedTensors> tensors_unused;
+
+    int64_t result_width() const { return result == ModelResult::hidden ? width : vocabulary; }
 
     // What a sequence keeps for each layer. Layers without keys, or without a recurrence, have zeros.
     std::vector<KvGeometry> kv_geometry() const;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/decoder_weights.h"
+#include "models/embedding_weights.h"
 #include "models/weight_visitors.h"
 
 namespace invar {
@@ -20,7 +21,8 @@ class Decoder final : public Model {
         const Tensor residual = ops.scratch(batch.size(), config_.width);
         const DecoderScratch scratch = take_scratch(ops, config_, batch.size());
         const Tensor last = ops.scratch(wanted, config_.width);
-        const Tensor logits = ops.scratch(wanted, config_.vocabulary);
+        const bool hidden = config_.result == ModelResult::hidden;
+        const Tensor logits = hidden ? last : ops.scratch(wanted, config_.vocabulary);
 
         ops.embed({-1, "embedding"}, weights_.embedding, batch, residual);
         if (config_.embedding_scale != 1) ops.scale({-1, "embedding_scaled"}, residual, config_.embedding_scale);
@@ -35,7 +37,7 @@ class Decoder final : public Model {
         const LayerCall whole{ops, config_, ropes_, -1, batch, cache, scratch};
         ops.gather_rows({-1, "final_rows"}, residual, batch.logits_rows, last);
         run_norm(whole, "output_norm", last, weights_.output_norm, last);
-        make_logits(ops, config_, weights_.head, last, logits);
+        if (!hidden) make_logits(ops, config_, weights_.head, last, logits);
         return logits;
     }
 
@@ -58,7 +60,9 @@ std::vector<WantedWeight> declare_decoder(const ModelConfig& config, const Check
     Declaration declaration(checkpoint);
     DecoderWeights places;
     visit_decoder(declaration, config, traits, places);
-    return declaration.take();
+    std::vector<WantedWeight> wanted = declaration.take();
+    declare_dense_layers(checkpoint, wanted);
+    return wanted;
 }
 
 Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights,

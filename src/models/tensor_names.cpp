@@ -19,7 +19,8 @@ constexpr Root kRoots[] = {
     {"", "", "wte.weight", "ln_f.weight", "h."},
     {"transformer.", "", "wte.weight", "ln_f.weight", "h."},
     {"transformer.", "", "word_embeddings.weight", "ln_f.weight", "h."},
-    {"gpt_neox.", "", "embed_in.weight", "final_layer_norm.weight", "layers.", "embed_out.weight"}};
+    {"gpt_neox.", "", "embed_in.weight", "final_layer_norm.weight", "layers.", "embed_out.weight"},
+    {"", ""}};  // saved without a head, as models for embeddings are
 
 // Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
 // called.

@@ -53,6 +53,7 @@ struct WantedWeight {
     std::optional<WeightId> alias_of;   // same storage as that weight: no tensor of its own, no bytes
     bool looked_up_by_row = false;      // embedding tables: rows are decoded one at a time
     bool makes_logits = false;          // the head
+    bool read_by_host = false;          // no verb reads it: it stays on the host, as stored
     int64_t head_width = 0;             // its rows belong to heads of so many; 0: to none
 
     const std::string& tensor() const { return choices.front().tensor; }

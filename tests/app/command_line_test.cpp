@@ -80,6 +80,25 @@ TEST(CommandLine, AListTakesOneTextAtEachOccurrence) {
     EXPECT_EQ(numbers_first.seen.prompt, "3");
 }
 
+TEST(CommandLine, AListWithoutAFlagTakesAllArgumentsThatAreLeft) {
+    std::string model;
+    std::vector<std::string> given;
+    bool json = false;
+    const Program program = {.name = "toy",
+                             .version = "toy 1",
+                             .commands = {{.name = "embed",
+                                           .settings = {{"",
+                                                         {{"model", text(model), "a model", kRequired},
+                                                          {"text", texts(given), "texts"},
+                                                          {"--json", flag(json), "JSON"}}}},
+                                           .run = [](const Arguments&) -> Result<int> { return kDone; }}}};
+    const Outcome outcome = run(program, {"embed", "m.gguf", "one", "two words", "--json", "", "three"});
+    ASSERT_EQ(outcome.code, kDone) << outcome.said;
+    EXPECT_EQ(model, "m.gguf");
+    EXPECT_EQ(given, (std::vector<std::string>{"one", "two words", "", "three"}));
+    EXPECT_TRUE(json);
+}
+
 TEST(CommandLine, TextsArriveAsTheyAre) {
     for (const std::string text : {"[1, 2]", "", "a,b", "{x}", "%s %n", "'quoted'", "\xff\xfe", "two\nlines", "-1"}) {
         const Toy ran = run_toy({"m.gguf", text, "--stop", text});

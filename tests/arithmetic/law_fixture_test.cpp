@@ -16,6 +16,7 @@
 #include "arithmetic/attention.h"
 #include "arithmetic/elementary.h"
 #include "arithmetic/norm.h"
+#include "arithmetic/pooling.h"
 #include "arithmetic/recurrence.h"
 #include "arithmetic/reduce.h"
 #include "arithmetic/rope.h"
@@ -175,6 +176,13 @@ Floats evaluate_layer_row(const Row& row) {
         for (int64_t i = 2; i < n; ++i)
             y.push_back(
                 law::position_scale(x[0], static_cast<int64_t>(x[1]), static_cast<int64_t>(x[static_cast<size_t>(i)])));
+    if (row.name == "pool") {  // the mode, then rows of nine elements
+        const auto mode = static_cast<Pooling>(x[0]);
+        y.resize(9);
+        for (int64_t t = 0; t < n / 9; ++t) law::pool_row(mode, t, x.data() + 1 + 9 * t, 9, y.data());
+        law::pool_end(mode, n / 9, 9, y.data());
+    }
+    if (row.name == "unit_length") y.resize(x.size()), law::unit_length(x.data(), n, y.data());
     if (row.name == "l2_norm") y.resize(x.size()), law::l2_norm(x.data(), n, 1e-6f, y.data());
     if (row.name == "layer_norm") {
         y.resize(static_cast<size_t>(n / 3));
@@ -237,7 +245,7 @@ TEST(Law, EqualsAnIndependentEvaluationBitForBit) {
     std::printf("[equality] %lld results of %zu functions compared, %lld differ\n", static_cast<long long>(total),
                 compared.size(), static_cast<long long>(different));
     EXPECT_EQ(different, 0);
-    EXPECT_EQ(compared.size(), 27u);
+    EXPECT_EQ(compared.size(), 29u);
     EXPECT_GT(total, 4000);
 }
 

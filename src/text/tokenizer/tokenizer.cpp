@@ -111,6 +111,8 @@ std::optional<int32_t> if_named(int32_t token) { return token < 0 ? std::nullopt
 std::optional<int32_t> Tokenizer::bos() const { return if_named(parts_->vocabulary->source().bos); }
 std::optional<int32_t> Tokenizer::eos() const { return if_named(parts_->vocabulary->source().eos); }
 std::optional<int32_t> Tokenizer::padding() const { return if_named(parts_->vocabulary->source().padding); }
+std::span<const int32_t> Tokenizer::before() const { return parts_->before; }
+std::span<const int32_t> Tokenizer::behind() const { return parts_->behind; }
 bool Tokenizer::adds_bos() const {
     const auto& before = parts_->before;
     return bos() && std::find(before.begin(), before.end(), *bos()) != before.end();

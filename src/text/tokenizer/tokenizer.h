@@ -56,6 +56,9 @@ class Tokenizer {
     std::optional<int32_t> bos() const;
     std::optional<int32_t> eos() const;
     std::optional<int32_t> padding() const;
+    // What encode() with Ends::add puts in front of a text and behind it.
+    std::span<const int32_t> before() const;
+    std::span<const int32_t> behind() const;
     bool adds_bos() const;
     bool adds_eos() const;
     // Whether SentencePiece puts a space before the text and before what follows a special token. decode() then removes
