@@ -46,7 +46,9 @@ class GgufSource {
     const std::string& name() const;
     std::span<const SourceTensor> tensors() const { return tensors_; }
     void advise_sequential() const;
-    // The result is notes on what the file cannot say.
+    // What it says of vectors (gguf_embedding.h), for a directory. The result is notes on what the file cannot say.
+    Result<std::vector<std::string>> add_embedding(GgufWriter& writer) const;
+    // The same of the rest.
     Result<std::vector<std::string>> add_metadata(GgufWriter& writer) const;
 
   private:
