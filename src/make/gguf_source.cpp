@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "checkpoint/binding.h"
+#include "make/gguf_embedding.h"
 #include "make/gguf_hyperparameters.h"
 #include "make/gguf_vocabulary.h"
 #include "models/tensor_names.h"
@@ -182,6 +183,11 @@ const std::string& GgufSource::name() const { return gguf_ != nullptr ? gguf_->n
 void GgufSource::advise_sequential() const {
     if (gguf_ == nullptr) return;  // experts of a directory lie in any order
     for (const MappedFile& mapping : gguf_->mappings()) mapping.advise(MappedFile::Advice::sequential);
+}
+
+Result<std::vector<std::string>> GgufSource::add_embedding(GgufWriter& writer) const {
+    if (gguf_ != nullptr) return std::vector<std::string>();
+    return add_embedding_keys(*checkpoint_, model_->config, writer);
 }
 
 // Copies a GGUF file's metadata except the keys that describe the file's own bytes.

@@ -49,7 +49,9 @@ class GgufSource {
     const std::string& name() const;
     std::span<const SourceTensor> tensors() const { return tensors_; }
     void advise_sequential() const;
-    // The result is notes on what the file cannot say. Without a vocabulary a directory's tokenizer is left out.
+    // What it says of vectors (gguf_embedding.h), for a directory. The result is notes on what the file cannot say.
+    Result<std::vector<std::string>> add_embedding(GgufWriter& writer) const;
+    // The same of the rest. Without a vocabulary a directory's tokenizer is left out.
     Result<std::vector<std::string>> add_metadata(GgufWriter& writer, bool vocabulary = true) const;
 
   private:

@@ -214,6 +214,8 @@ Result<void> declare(const GgufSource& in, QuantizeReport& report, const Mix& mi
     TRY_ASSIGN(report.notes, in.add_metadata(writer, vocabulary));
     writer.add("general.file_type", mix.file_type);
     writer.add("general.quantization_version", kQuantizationVersion);
+    TRY_ASSIGN(const std::vector<std::string> of_vectors, in.add_embedding(writer));
+    report.notes.insert(report.notes.end(), of_vectors.begin(), of_vectors.end());
     for (const QuantizedTensor& tensor : report.tensors) {
         TRY(writer.add_tensor(tensor.name, *tensor.target, tensor.shape));
     }

@@ -151,6 +151,27 @@ def check_gguf(invar, folder, text, rows):
             np.testing.assert_array_equal(ours.view(np.uint32), same.view(np.uint32))
 
 
+def check_quantized(invar, folder):
+    """`quantize` writes the pooling type and the dense layers that GGUF can hold, and refuses the others."""
+    random = np.random.default_rng(SEED)
+    modules(folder, "Pooling", "Dense", "Normalize")
+    dense(folder / "2_Dense", WIDTH, 48, "linear.Identity", False, random)
+    made = invar.folder / "made.gguf"
+    for mode in ("mean", "cls", "lasttoken"):
+        (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": mode}))
+        invar.run("quantize", folder, made, "f32", "--quiet")
+        np.testing.assert_array_equal(embed(invar, folder, ["ABC", "DE"]).view(np.uint32), embed(invar, made, ["ABC", "DE"]).view(np.uint32))
+    keys = gguf.GGUFReader(made).fields
+    assert (keys["qwen3.pooling_type"].contents(), keys["qwen3.dense_2_feat_in"].contents(), keys["qwen3.dense_2_feat_out"].contents()) == (3, WIDTH, 48)
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "max"}))
+    done = invar.call("quantize", folder, made, "f32")
+    assert done.returncode == 2 and "asks for max, but a GGUF file can say mean, cls or last only" in done.stderr, done.stderr
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
+    dense(folder / "2_Dense", WIDTH, 48, "activation.Tanh", False, random)
+    done = invar.call("quantize", folder, made, "f32")
+    assert done.returncode == 2 and "'2_Dense' is a dense layer that a GGUF file cannot hold" in done.stderr, done.stderr
+
+
 def check_prompts_and_limits(invar, folder, text):
     modules(folder, "Pooling", "Normalize")
     (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
@@ -197,6 +218,7 @@ def test(invar, arguments):
     check_steps(invar, folder, text, rows)
     check_equality(invar, folder)
     check_gguf(invar, folder, text, rows)
+    check_quantized(invar, folder)
     check_prompts_and_limits(invar, folder, text)
     print("embed: modes, steps, prompts and limits as numpy has them; bits equal over threads, chunks, batches, instruction sets and containers")
 
