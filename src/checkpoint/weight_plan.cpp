@@ -226,6 +226,13 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
                     kMostContext);
     }
     plan.chunk = std::min(request.chunk, plan.context);
+    if (config.sees_both_ways()) {
+        plan.chunk = std::min(plan.context, kMostChunk);
+        plan.notes.push_back(fmt::format(
+            "attention sees both ways, so a text is one pass and --chunk does not count: a pass has up to {} tokens, "
+            "and a smaller --context needs less memory",
+            plan.chunk));
+    }
     plan.cache_type = request.cache_type;
     plan.notes = config.notes;
     plan.file_bytes = static_cast<int64_t>(checkpoint.file_bytes());

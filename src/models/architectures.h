@@ -39,7 +39,11 @@
     EACH(kStarcoder2Architecture)    \
     EACH(kGpt2Architecture)          \
     EACH(kGptNeoxArchitecture)       \
-    EACH(kFalconArchitecture)
+    EACH(kFalconArchitecture)        \
+    EACH(kBertArchitecture)          \
+    EACH(kNomicBertArchitecture)     \
+    EACH(kModernBertArchitecture)    \
+    EACH(kGemmaEmbeddingArchitecture)
 
 namespace invar {
 
