@@ -3,6 +3,7 @@
 // tools/fixtures/goldens_families.py). A text is one pass; texts beside each other do not change a bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -157,6 +158,9 @@ TEST(Encoders, ATextInPiecesAndOneThatIsTooLongAreRefused) {
     const auto engine = open(kFolder / "nomic-bert", {}, 20);
     ASSERT_TRUE(engine) << engine.error().message;
     EXPECT_EQ((*engine)->chunk(), 20) << "a pass takes the whole context";
+    EXPECT_TRUE(std::ranges::any_of((*engine)->plan().notes, [](const std::string& note) {
+        return note.find("attention sees both ways, so a text is one pass") != std::string::npos;
+    }));
     const int32_t sequence = (*engine)->cache().add_sequence();
     StepPiece piece{.sequence = sequence, .tokens = golden.tokens, .wanted = StepWanted::all_logits};
     ASSERT_TRUE((*(*engine)->step({&piece, 1})).front());
