@@ -97,6 +97,7 @@ Result<OpenedEngine> open(const EngineSettings& settings) {
     TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     opened.load.weights_seconds = std::max(0.0, seconds_now() - start - opened.load.plan_seconds);
     bar.clear();
+    TRY(check_makes_logits(*opened.engine));
     say_placement(opened.engine->plan());
     return opened;
 }

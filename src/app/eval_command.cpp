@@ -45,6 +45,7 @@ Result<OpenedModel> open_engine(const ModelSettings& given, const std::string& p
     OpenedModel opened;
     TRY_ASSIGN(opened.engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
+    TRY(check_makes_logits(*opened.engine));
     say_placement(opened.engine->plan());
     opened.runner = std::make_unique<EngineRunner>(*opened.engine);
     return opened;

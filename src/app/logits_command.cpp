@@ -79,6 +79,7 @@ Result<int> logits(const LogitsFlags& flags) {
     if (tokens.empty()) return fail("the text has no tokens; give a text or --tokens");
     settings.logits_rows = settings.chunk;
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));
+    TRY(check_makes_logits(*engine));
     say_placement(engine->plan());
     Session session(*engine);
     std::optional<AtomicFile> out;

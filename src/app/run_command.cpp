@@ -60,6 +60,7 @@ Result<std::unique_ptr<Chat>> open_chat(const RunSettings& flags, const std::str
     ProgressBar bar("loading");
     TRY_ASSIGN(chat->engine, Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
     bar.clear();
+    TRY(check_makes_logits(*chat->engine));
     say_placement(chat->engine->plan());
     say_left_out(chat->engine->plan());
     TRY_ASSIGN(chat->tokenizer, read_tokenizer(chat->engine->checkpoint()));

@@ -132,6 +132,14 @@ std::string_view form_request_name(FormRequest form) {
     return "";
 }
 
+Result<void> check_makes_logits(const Engine& engine) {
+    if (engine.config().result == ModelResult::logits) return {};
+    return fail(ErrorKind::unsupported,
+                "{}: architecture {} is an encoder, which gives hidden states and no logits; use invar embed to make "
+                "vectors of texts",
+                engine.checkpoint().name(), engine.config().architecture);
+}
+
 void say_placement(const WeightPlan& plan) {
     if (plan.device.empty()) return;
     print_note(plan.placement);

@@ -229,7 +229,7 @@ Result<Recording> record(const RecordFlags& flags, const Task& task, const OpenM
     Result<void> ran = feed(runner, request, hooks, [&](const Batch& batch, std::span<const float> rows) {
         done += batch.size();
         bar.show(done, static_cast<int64_t>(task.tokens.size()));
-        const auto last = rows.last(std::min(rows.size(), static_cast<size_t>(runner.config().vocabulary)));
+        const auto last = rows.last(std::min(rows.size(), static_cast<size_t>(runner.config().result_width())));
         logits.assign(last.begin(), last.end());
     });
     bar.clear();

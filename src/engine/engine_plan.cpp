@@ -96,7 +96,8 @@ Result<ScratchBytes> measure_scratch(const PlannedModel& planned, const EngineSe
         for (int64_t i = 0; i < rows; ++i) {
             batch.rows.push_back({.token = 0, .sequence = sequence, .position = planned.plan.context - rows + i});
         }
-        const int64_t wanted = std::min<int64_t>(rows, std::max<int64_t>(settings.logits_rows, settings.sequences));
+        int64_t wanted = std::min<int64_t>(rows, std::max<int64_t>(settings.logits_rows, settings.sequences));
+        if (cache->sees_both_ways()) wanted = rows;  // the hidden states of all rows
         for (int64_t i = rows - wanted; i < rows; ++i) batch.logits_rows.push_back(static_cast<int32_t>(i));
         ops.begin_pass();
         const Tensor logits = model->forward(ops, batch, *cache);

@@ -28,6 +28,7 @@ Result<const Architecture*> find_architecture(const Checkpoint& checkpoint) {
         const std::vector<std::string_view>& names = gguf ? architecture->also : types;
         if ((gguf && architecture->name == name) || std::find(names.begin(), names.end(), name) != names.end())
             return architecture;
+        if (!gguf && types.empty()) continue;
         supported += fmt::format("{}{}", supported.empty() ? "" : ", ",
                                  gguf ? std::string(architecture->name) : fmt::format("{}", fmt::join(types, ", ")));
     }

@@ -42,7 +42,11 @@
     EACH(kFalconArchitecture)        \
     EACH(kLlama4Architecture)        \
     EACH(kLfm2Architecture)          \
-    EACH(kLfm2MoeArchitecture)
+    EACH(kLfm2MoeArchitecture)       \
+    EACH(kBertArchitecture)          \
+    EACH(kNomicBertArchitecture)     \
+    EACH(kModernBertArchitecture)    \
+    EACH(kGemmaEmbeddingArchitecture)
 
 namespace invar {
 

@@ -152,7 +152,7 @@ void mixer_branch(const LayerCall& call, const DecoderLayer& weights, Tensor res
     } else {
         run_mixer(call, *layer.state_space(), std::get<StateSpaceWeights>(weights.mixer));
     }
-    if (weights.mixer_post_norm.weight)
+    if (weights.mixer_post_norm.weight && !call.config.sums_normalised)
         run_norm(call, "attention_post_norm", scratch.branch, weights.mixer_post_norm, scratch.branch);
 }
 
@@ -170,7 +170,7 @@ void ffn_branch(const LayerCall& call, const DecoderLayer& weights, Tensor resid
     } else {
         run_ffn(call, *layer.mixture(), std::get<MixtureFfn>(weights.ffn));
     }
-    if (weights.ffn_post_norm.weight)
+    if (weights.ffn_post_norm.weight && !call.config.sums_normalised)
         run_norm(call, "ffn_post_norm", scratch.branch, weights.ffn_post_norm, scratch.branch);
 }
 
@@ -180,12 +180,14 @@ void mixer_block(const LayerCall& call, const DecoderLayer& weights, Tensor resi
     if (call.config.parallel && weights.ffn_norm.weight)
         run_norm(call, "ffn_norm", residual, weights.ffn_norm, call.scratch.normed);
     add_branch(call, "attention_scaled", "residual_after_attention", residual);
+    if (call.config.sums_normalised) run_norm(call, "attention_sum_norm", residual, weights.mixer_post_norm, residual);
 }
 
 void ffn_block(const LayerCall& call, const DecoderLayer& weights, Tensor residual) {
     if (!call.spec().has_ffn()) return;
     ffn_branch(call, weights, residual);
     add_branch(call, "ffn_scaled", "residual_after_ffn", residual);
+    if (call.config.sums_normalised) run_norm(call, "ffn_sum_norm", residual, weights.ffn_post_norm, residual);
 }
 
 }  // namespace invar

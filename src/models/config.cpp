@@ -188,6 +188,7 @@ void visit_config(const ModelConfig& config, const Visit& visit) {
     visit("the number of layers", config.layers.size());
     visit("the last norm's epsilon", config.norm_epsilon);
     visit("the kind of norms", config.layer_norms ? "LayerNorm" : "RMSNorm");
+    visit("normalised sums", config.sums_normalised);
     visit("parallel branches", config.parallel);
     visit("the scale of embeddings", config.embedding_scale);
     visit("learned positions", config.position_rows);
@@ -221,6 +222,12 @@ std::vector<ConfigField> fields_of(const ModelConfig& config) {
         fields.push_back({std::string(name), fmt::format("{}", value)});
     });
     return fields;
+}
+
+bool ModelConfig::sees_both_ways() const {
+    return std::ranges::any_of(layers, [](const LayerSpec& layer) {
+        return layer.attention() != nullptr && layer.attention()->reach == Reach::both_ways;
+    });
 }
 
 std::vector<KvGeometry> ModelConfig::kv_geometry() const {

@@ -131,17 +131,18 @@ struct ModelConfig {
     int64_t vocabulary = 0;
     int64_t width = 0;  // of the residual stream
     ModelResult result = ModelResult::logits;
-    int64_t context_length = 0;   // the model was trained for
-    float norm_epsilon = 0;       // of the last norm
-    bool layer_norms = false;     // norms of the residual stream are LayerNorms, not RMSNorms
-    bool parallel = false;        // the feed-forward part reads a norm of the layer's input: its own or the mixer's
-    float embedding_scale = 1;    // multiplies the embeddings; each is left out where it is 1
-    float residual_scale = 1;     // what a branch adds to the residual stream
-    float logit_scale = 1;        // the logits
-    float logit_softcap = 0;      // of the logits, behind the scale; 0: none
-    int64_t position_rows = 0;    // of the table of learned positions, added to the embeddings; 0: there is none
-    int64_t token_types = 0;      // kinds of tokens with a vector each, of which all have the first added; 0: none
-    int64_t per_layer_width = 0;  // of the vector of a token that each layer takes besides (Gemma 4); 0: there is none
+    int64_t context_length = 0;    // the model was trained for
+    float norm_epsilon = 0;        // of the last norm
+    bool layer_norms = false;      // norms of the residual stream are LayerNorms, not RMSNorms
+    bool sums_normalised = false;  // the norm behind a branch is one of its sum with the residual stream, as in BERT
+    bool parallel = false;         // the feed-forward part reads a norm of the layer's input: its own or the mixer's
+    float embedding_scale = 1;     // multiplies the embeddings; each is left out where it is 1
+    float residual_scale = 1;      // what a branch adds to the residual stream
+    float logit_scale = 1;         // the logits
+    float logit_softcap = 0;       // of the logits, behind the scale; 0: none
+    int64_t position_rows = 0;     // of the table of learned positions, added to the embeddings; 0: there is none
+    int64_t token_types = 0;       // kinds of tokens with a vector each, of which all have the first added; 0: none
+    int64_t per_layer_width = 0;   // of the vector of a token that each layer takes besides (Gemma 4); 0: there is none
     std::vector<RopeSpec> ropes;
     std::vector<LayerSpec> layers;
     std::vector<std::string> notes;         // numbers that did not come from the expected key, and why that is safe
@@ -149,6 +150,8 @@ struct ModelConfig {
     std::vector<UnusedTensors> tensors_unused;
 
     int64_t result_width() const { return result == ModelResult::hidden ? width : vocabulary; }
+
+    bool sees_both_ways() const;  // some layer does: a text is computed in one pass
 
     // What a sequence keeps for each layer. Layers without keys, or without a recurrence, have zeros.
     std::vector<KvGeometry> kv_geometry() const;

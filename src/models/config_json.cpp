@@ -76,6 +76,20 @@ const std::vector<NeutralValue>& neutral_values() {
         {"mlp_layer_types", nullptr},
         {"routed_scaling_factor", 1},
         {"moe_norm_min", 1e-12},
+        // Encoders
+        {"is_decoder", false},
+        {"norm_bias", false},
+        {"prenorm", false},
+        {"parallel_block", false},
+        {"use_rms_norm", false},
+        {"causal", true},
+        {"rotary_emb_fraction", 1},
+        {"rotary_emb_interleaved", false},
+        {"rotary_emb_scale_base", nullptr},
+        {"rotary_scaling_factor", nullptr},
+        {"qkv_proj_bias", false},
+        {"mlp_fc1_bias", false},
+        {"mlp_fc2_bias", false},
         // Mamba 2
         {"mamba_hidden_act", "silu"},
         {"mamba_proj_bias", false},
@@ -135,6 +149,9 @@ constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"llama4_text", "Llama4"},
     {"lfm2", "Lfm2"},
     {"lfm2_moe", "Lfm2Moe"},
+    {"bert", "Bert"},
+    {"nomic_bert", "NomicBert"},
+    {"modernbert", "ModernBert"},
 };
 
 std::string shown(const Json& value) {
@@ -241,7 +258,8 @@ bool is_class_of(std::string_view name, std::string_view type) {
     const auto equal = [&](char a, char b) { return lower(a) == lower(b); };
     if (name.size() < type.size() || !std::equal(type.begin(), type.end(), name.begin(), equal)) return false;
     name.remove_prefix(type.size());
-    return name.starts_with("For") || name.starts_with("Model") || name.starts_with("LM");
+    return name.starts_with("For") || name.starts_with("Model") || name.starts_with("LM") ||
+           name.starts_with("TextModel");
 }
 
 Result<void> check_classes(const std::string& file, const Json& config) {

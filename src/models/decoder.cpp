@@ -27,6 +27,9 @@ class Decoder final : public Model {
         ops.embed({-1, "embedding"}, weights_.embedding, batch, residual);
         if (config_.embedding_scale != 1) ops.scale({-1, "embedding_scaled"}, residual, config_.embedding_scale);
         add_input_tables(ops, config_, weights_.input_tables, batch, scratch.branch, residual);
+        const LayerCall whole{ops, config_, ropes_, -1, batch, cache, scratch};
+        if (weights_.embedding_norm.weight)
+            run_norm(whole, "embedding_norm", residual, weights_.embedding_norm, residual);
         for (int layer = 0; layer < static_cast<int>(weights_.layers.size()); ++layer) {
             const DecoderLayer& weights = weights_.layers[static_cast<size_t>(layer)];
             const LayerCall call{ops, config_, ropes_, layer, batch, cache, scratch};
@@ -34,9 +37,8 @@ class Decoder final : public Model {
             ffn_block(call, weights, residual);
         }
         if (wanted == 0) return logits;
-        const LayerCall whole{ops, config_, ropes_, -1, batch, cache, scratch};
         ops.gather_rows({-1, "final_rows"}, residual, batch.logits_rows, last);
-        run_norm(whole, "output_norm", last, weights_.output_norm, last);
+        if (weights_.output_norm.weight) run_norm(whole, "output_norm", last, weights_.output_norm, last);
         if (!hidden) make_logits(ops, config_, weights_.head, last, logits);
         return logits;
     }

@@ -28,6 +28,7 @@ struct StreamNormNames {
     NormNames ffn = {{"ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight"},
                      {"ffn_norm_bias", "ffn_norm.bias", "post_attention_layernorm.bias"}};
     NormNames ffn_post = {};
+    NormNames embedding = {};  // of the embeddings
     NormNames output = {{"output_norm", "output_norm.weight", "norm.weight"},
                         {"output_norm_bias", "output_norm.bias", "norm.bias"}};
 };
@@ -101,6 +102,8 @@ struct DecoderTraits {
     bool selection_biases = false;        // a router with sigmoids has a bias of the choice; else it may have it
     bool softmax_selection_bias = false;  // a router with softmax has it, too, held as a matrix of one row: ERNIE
     WeightNames expert_factors = {};      // a factor for each expert's result (HeldAs::factors)
+    bool head = true;                     // the model makes logits; encoders give hidden states
+    bool first_mixer_norm = true;         // the first layer has a norm in front of its mixer, as the others have
     StreamNormNames norms = {};
     InputTableNames input_tables = {};
     AttentionNames attention = {};

@@ -16,7 +16,7 @@ namespace invar {
 struct DecoderWeights {
     WeightMatrix embedding, head;
     InputTables input_tables;
-    StreamNorm output_norm;
+    StreamNorm embedding_norm, output_norm;
     std::vector<DecoderLayer> layers;
 };
 
@@ -26,7 +26,8 @@ void visit_stream_norm(Visitor& visit, const ModelConfig& config, const NormName
     if (names.weight.role.empty()) return;
     visit.vector(norm.weight, names.weight, config.width, norm_options(traits));
     const Need biases = traits.other_biases ? Need::wanted : Need::if_present;
-    if (config.layer_norms) visit.vector(norm.bias, names.bias, config.width, {biases, {}, {}});
+    if (config.layer_norms && !names.bias.role.empty())
+        visit.vector(norm.bias, names.bias, config.width, {biases, {}, {}});
 }
 
 template <class Visitor>
@@ -264,7 +265,8 @@ void visit_layer(Visitor& visit, const ModelConfig& config, const LayerSpec& spe
     const auto ffn = [&](const auto& geometry) {
         return [&](auto& weights) { visit_ffn(visit, config, geometry, traits, weights); };
     };
-    if (spec.has_mixer()) visit_stream_norm(visit, config, traits.norms.mixer, traits, layer.mixer_norm);
+    const bool bare = &spec == config.layers.data() && !traits.first_mixer_norm;
+    if (spec.has_mixer() && !bare) visit_stream_norm(visit, config, traits.norms.mixer, traits, layer.mixer_norm);
     if (const auto* attention = spec.attention()) {
         visit_kind<AttentionWeights>(layer.mixer, mixer(*attention));
     } else if (const auto* latent = spec.latent()) {
@@ -293,9 +295,12 @@ void visit_decoder(Visitor& visit, const ModelConfig& config, const DecoderTrait
     visit.matrix(weights.embedding, {"token_embedding", "token_embd.weight", "embed_tokens.weight"}, config.vocabulary,
                  config.width, {.use = MatrixOptions::Use::table});
     visit_input_tables(visit, config, traits.input_tables, weights.input_tables);
+    visit_stream_norm(visit, config, traits.norms.embedding, traits, weights.embedding_norm);
     visit_stream_norm(visit, config, traits.norms.output, traits, weights.output_norm);
-    visit.matrix(weights.head, {"output_head", "output.weight", "lm_head.weight"}, config.vocabulary, config.width,
-                 {.use = MatrixOptions::Use::logits, .alias_of = "token_embedding"});
+    if (traits.head) {
+        visit.matrix(weights.head, {"output_head", "output.weight", "lm_head.weight"}, config.vocabulary, config.width,
+                     {.use = MatrixOptions::Use::logits, .alias_of = "token_embedding"});
+    }
     weights.layers.resize(config.layers.size());
     for (size_t i = 0; i < config.layers.size(); ++i) {
         visit.layer(static_cast<int>(i));

@@ -68,7 +68,8 @@ const std::vector<Word>& words() {
          {"rope_parameters.mrope_section", "rope_scaling.mrope_section"}},
         {"rope base",
          "rope.freq_base",
-         {"rope_parameters.rope_theta", "rope_theta", "rotary_emb_base", "rope_parameters.full_attention.rope_theta"},
+         {"rope_parameters.rope_theta", "rope_theta", "rotary_emb_base", "rope_parameters.full_attention.rope_theta",
+          "global_rope_theta"},
          {"rope_theta"}},
         {"rope scaling",
          "rope.scaling.type",
@@ -113,7 +114,7 @@ const std::vector<Word>& words() {
         {"window pattern", "attention.sliding_window_pattern", {"sliding_window_pattern"}},
         {"local rope base",
          "rope.freq_base_swa",
-         {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq"}},
+         {"rope_parameters.sliding_attention.rope_theta", "rope_local_base_freq", "local_rope_theta"}},
         {"local rope scaling", "", {"rope_parameters.sliding_attention.rope_type"}},
         {"local rope width", "rope.dimension_count_swa", {}},
         {"turning part of full rope", "", {"rope_parameters.full_attention.partial_rotary_factor"}},
@@ -200,6 +201,13 @@ const std::vector<Word>& words() {
         {"ffn width unit", "", {"block_multiple_of"}},
         {"dense layers in front", "leading_dense_block_count", {"num_dense_layers"}},
         {"expert biases used", "", {"use_expert_bias"}},
+        // Encoders
+        {"causal attention", "attention.causal", {"causal"}},
+        {"token types", "", {"type_vocab_size"}},
+        {"local attention", "attention.sliding_window", {"local_attention"}},
+        {"step of global layers", "attention.sliding_window_pattern", {"global_attn_every_n_layers"}},
+        {"epsilon of LayerNorms", "attention.layer_norm_rms_epsilon", {"norm_eps"}},
+        {"activation in GGUF", "hidden_activation", {}},
     };
     return kWords;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace invar {
 namespace {
 
@@ -20,7 +22,13 @@ constexpr Root kRoots[] = {
     {"transformer.", "", "wte.weight", "ln_f.weight", "h."},
     {"transformer.", "", "word_embeddings.weight", "ln_f.weight", "h."},
     {"gpt_neox.", "", "embed_in.weight", "final_layer_norm.weight", "layers.", "embed_out.weight"},
-    {"", ""}};  // saved without a head, as models for embeddings are
+    // Saved without a head, as models for embeddings are.
+    {"", ""},
+    {"", "", "embeddings.tok_embeddings.weight", "final_norm.weight"},
+    {"model.", "", "embeddings.tok_embeddings.weight", "final_norm.weight"},
+    {"", "", "embeddings.word_embeddings.weight", "norm.weight", "encoder.layer."},
+    {"bert.", "", "embeddings.word_embeddings.weight", "norm.weight", "encoder.layer."},
+    {"", "", "embeddings.word_embeddings.weight", "norm.weight", "encoder.layers."}};
 
 // Mistral's names, behind "layers.N." for a weight of a layer. "MIXTURE" is what a layer's mixture of experts is
 // called.
@@ -61,6 +69,11 @@ std::string mistral_name(std::string_view gguf, std::string_view mixture) {
     return {};
 }
 
+bool has_tensors(const Checkpoint& checkpoint, const std::string& prefix) {
+    return std::ranges::any_of(checkpoint.tensors(),
+                               [&](const TensorInfo& tensor) { return tensor.name.starts_with(prefix); });
+}
+
 }  // namespace
 
 std::string gguf_name(int layer, std::string_view name) {
@@ -71,6 +84,9 @@ TensorNames::TensorNames(const Checkpoint& checkpoint) : dialect_(checkpoint.dia
     const Root* root = &kRoots[0];
     for (const Root& each : kRoots) {
         if (checkpoint.find(fmt::format("{}{}", each.body, each.embedding)) == nullptr) continue;
+        if (each.layers.starts_with("encoder.") &&
+            !has_tensors(checkpoint, fmt::format("{}{}", each.body, each.layers)))
+            continue;  // BERT and Nomic's BERT call layers differently
         root = &each;
         break;
     }

@@ -123,9 +123,11 @@ TEST(GemmaConfig, RefusesWhatItDoesNotCompute) {
     EXPECT_EQ(error_of(kGemma3, R"({"hidden_activation":"silu"})"),
               "tiny: the key 'hidden_activation' is 'silu', but only gelu_pytorch_tanh is supported for this "
               "architecture");
-    EXPECT_NE(
-        error_of(kGemma3, R"({"use_bidirectional_attention":true})").find("'use_bidirectional_attention' is true"),
-        std::string::npos);
+    EXPECT_NE(error_of(kGemma3, R"({"use_bidirectional_attention":3})"), "no error");
+    const ModelConfig encoder = with(kGemma3, R"({"use_bidirectional_attention":true})");
+    EXPECT_EQ(encoder.architecture, "gemma-embedding");
+    EXPECT_EQ(encoder.result, ModelResult::hidden);
+    EXPECT_TRUE(encoder.sees_both_ways());
     EXPECT_NE(error_of(kGemma3, R"({"rope_parameters":{"sliding_attention":{"rope_type":"yarn"}}})")
                   .find("'rope_parameters.sliding_attention.rope_type' is 'yarn'"),
               std::string::npos);

@@ -12,7 +12,8 @@ namespace invar {
 Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens) {
     ResidualRun run{.tokens = {tokens.begin(), tokens.end()},
                     .width = runner.config().width,
-                    .vocabulary = runner.config().vocabulary};
+                    .vocabulary = runner.config().vocabulary,
+                    .result = runner.config().result};
     const auto width = static_cast<size_t>(run.width);
     StageRows rows(runner, {.stages = {"embedding", "residual_after_ffn"}}, [&](const StageRow& row) {
         std::vector<float>& layer = run.residuals[row.key.layer];
@@ -24,7 +25,7 @@ Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> 
     const int32_t sequence = runner.cache().add_sequence();
     const FeedRequest request{.sequence = sequence, .tokens = tokens, .chunk = runner.chunk(), .all_logits = true};
     const auto fed = feed(runner, request, hooks, [&](const Batch&, std::span<const float> logits) {
-        run.logits.insert(run.logits.end(), logits.begin(), logits.end());
+        if (run.result == ModelResult::logits) run.logits.insert(run.logits.end(), logits.begin(), logits.end());
     });
     runner.cache().remove_sequence(sequence);
     if (!fed) return tl::unexpected<Error>(fed.error());
@@ -99,6 +100,12 @@ DriftReport compare_runs(const ResidualRun& a, const ResidualRun& b) {
             return drift.layer >= 0 && drift.added > limit;
         });
         if (jump != report.layers.end()) report.first_jump = jump->layer;
+    }
+    report.logits = a.result == ModelResult::logits && b.result == ModelResult::logits;
+    if (!report.logits) {
+        const bool same = a.residuals == b.residuals;
+        report.positions.assign(a.tokens.size(), {.equal_bits = same});
+        return report;
     }
     // If a vocabulary is padded, only the tokens that both have are compared.
     const auto common = static_cast<size_t>(std::min(a.vocabulary, b.vocabulary));

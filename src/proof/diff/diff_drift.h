@@ -14,6 +14,7 @@ namespace invar {
 struct ResidualRun {
     std::vector<int32_t> tokens;
     int64_t width = 0, vocabulary = 0;
+    ModelResult result = ModelResult::logits;     // an encoder has none, and `logits` is empty
     std::map<int, std::vector<float>> residuals;  // by layer, -1 for the embedding: [tokens, width]
     std::vector<float> logits;                    // [tokens, vocabulary]
 };
@@ -35,6 +36,7 @@ struct PositionDrift {
 struct DriftReport {
     std::vector<LayerDrift> layers;
     std::vector<PositionDrift> positions;
+    bool logits = true;   // the models make logits; else positions say whether the residual streams are equal
     int first_jump = -2;  // the first layer that adds more than four times the median of all layers; -2: none
 
     double mean_kl() const;

@@ -109,7 +109,8 @@ std::string equality_as_text(const CheckpointDiff& diff) {
                            equal, count, to_string(farthest->pair->id), formats_of(*farthest), farthest->relative_rms);
     }
     if (diff.drift && diff.drift->equal_bits())
-        text += fmt::format("all logits of {} tokens are equal to the bit\n", diff.drift->positions.size());
+        text += fmt::format("all {} of {} tokens are equal to the bit\n",
+                            diff.drift->logits ? "logits" : "residual streams", diff.drift->positions.size());
     return text;
 }
 
@@ -127,6 +128,7 @@ std::string drift_as_text(const DriftReport& drift) {
     } else {
         text += "no layer stands out\n";
     }
+    if (!drift.logits) return text;
     text +=
         fmt::format("next token: KL(A || B) {:.6g} nats on average, {:.6g} at most; same first choice at {:.1f} %\n",
                     drift.mean_kl(), drift.largest_kl(), 100 * drift.same_best_share());

@@ -48,8 +48,15 @@ void advance_rows(SequenceState& cache, const Batch& batch) {
 Result<void> feed(ModelRunner& runner, const FeedRequest& request, std::span<VerbHook* const> hooks,
                   const LogitsOfBatch& sink) {
     const auto total = static_cast<int64_t>(request.tokens.size());
+    const bool both_ways = runner.cache().sees_both_ways();
+    if (both_ways && (request.start > 0 || total > runner.chunk())) {
+        return fail(
+            "{}: attention sees both ways, so all tokens of a text are one pass of at most {}, but {} were to "
+            "follow {}",
+            runner.config().name, runner.chunk(), total, request.start);
+    }
     for (int64_t done = 0; done < total;) {
-        const int64_t count = std::min({request.chunk, runner.chunk(), total - done});
+        const int64_t count = both_ways ? total : std::min({request.chunk, runner.chunk(), total - done});
         Batch batch;
         for (int64_t i = done; i < done + count; ++i) {
             batch.rows.push_back({.token = request.tokens[static_cast<size_t>(i)],

@@ -68,7 +68,8 @@ class EngineRunner final : public ModelRunner {
 Result<void> reserve_rows(SequenceState& cache, const Batch& batch);
 void advance_rows(SequenceState& cache, const Batch& batch);
 
-// Feeds `tokens` to one sequence of the runner, from the position it has reached, in batches of at most `chunk` rows.
+// Feeds `tokens` to one sequence of the runner, from the position it has reached, in batches of at most `chunk` rows;
+// in one batch where attention sees both ways.
 struct FeedRequest {
     int32_t sequence = 0;
     int64_t start = 0;  // the position of tokens[0]

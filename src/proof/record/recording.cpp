@@ -171,8 +171,8 @@ namespace {
 // of a verb are in the order of recorder.h.
 constexpr auto kBeforeLayers = std::to_array<std::string_view>(
     {"embedding", "embedding_scaled", "token_type", "embedding_with_type", "position", "embedding_with_position",
-     "input_embedding", "input_embedding_scaled", "input_projection", "input_projection_scaled", "input_norm",
-     "input_sum", "input_sum_scaled"});
+     "embedding_norm", "input_embedding", "input_embedding_scaled", "input_projection", "input_projection_scaled",
+     "input_norm", "input_sum", "input_sum_scaled"});
 // Latent attention turns its queries later than this list says, behind what it stores; Hunyuan normalises behind rope.
 // clang-format off
 constexpr auto kInLayer = std::to_array<std::string_view>({
@@ -187,7 +187,7 @@ constexpr auto kInLayer = std::to_array<std::string_view>({
     "state_gated", "state_norm", "short_inputs", "short_gated_input", "short_convolution", "short_gated", "key_stored", "value_stored",
     "query_absorbed", "query_plain_rope", "attention_scores", "attention",
     "attention_gated", "attention_values", "attention_output", "attention_output_biased",
-    "attention_post_norm", "attention_scaled", "residual_after_attention", "ffn_norm",
+    "attention_post_norm", "attention_scaled", "residual_after_attention", "attention_sum_norm", "ffn_norm",
     "ffn_input", "gate", "up", "gate_biased",
     "up_biased", "activation", "down", "down_biased",
     "dense_post_norm", "router_norm", "router_input", "expert_norm",
@@ -198,7 +198,7 @@ constexpr auto kInLayer = std::to_array<std::string_view>({
     "shared_gate", "shared_up", "shared_gate_biased", "shared_up_biased",
     "shared_activation", "shared_down", "shared_down_biased", "shared_expert_gate",
     "shared_gated", "expert_sum_with_shared", "expert_post_norm", "dense_and_experts",
-    "ffn_post_norm", "ffn_scaled", "residual_after_ffn", "input_gate",
+    "ffn_post_norm", "ffn_scaled", "residual_after_ffn", "ffn_sum_norm", "input_gate",
     "input_gated", "input_branch", "input_post_norm", "residual_after_input",
     "layer_scaled"});
 // clang-format on

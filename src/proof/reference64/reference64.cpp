@@ -62,7 +62,7 @@ Result<std::span<const float>> Reference64::evaluate(const Batch& batch, std::sp
             checkpoint_.name(), failure->stage.name, failure->verb, where, failure->value, failure->row,
             failure->element);
     }
-    const auto count = static_cast<size_t>(logits.rows() * config_.vocabulary);
+    const auto count = static_cast<size_t>(logits.rows() * config_.result_width());
     wide_logits_ = {};
     if (count == 0) return std::span<const float>();
     wide_logits_ = {ops_->doubles(logits), count};

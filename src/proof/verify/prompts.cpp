@@ -65,6 +65,22 @@ Batch shared_batch(std::vector<Feeding>& feeding, int64_t chunk) {
     return batch;
 }
 
+// One batch with as many whole probes as fit, where attention sees both ways.
+Batch whole_batch(std::vector<Feeding>& feeding, int64_t chunk) {
+    Batch batch;
+    for (Feeding& one : feeding) {
+        const int64_t count = one.probe->positions();
+        if (one.done > 0 || batch.size() + count > chunk) continue;
+        for (int64_t i = 0; i < count; ++i) {
+            batch.rows.push_back(
+                {.token = one.probe->tokens[static_cast<size_t>(i)], .sequence = one.sequence, .position = i});
+        }
+        one.done = count;
+        batch.logits_rows.push_back(static_cast<int32_t>(batch.size() - 1));
+    }
+    return batch;
+}
+
 Result<void> run_together(ModelRunner& runner, const ProbeSet& probes, const Schedule& schedule,
                           std::span<VerbHook* const> hooks, std::span<const int32_t> sequences) {
     std::vector<Feeding> feeding;
@@ -75,7 +91,8 @@ Result<void> run_together(ModelRunner& runner, const ProbeSet& probes, const Sch
     const int64_t chunk =
         std::max<int64_t>(1, std::min(schedule.chunk, runner.chunk() / static_cast<int64_t>(feeding.size())));
     while (true) {
-        const Batch batch = shared_batch(feeding, chunk);
+        const Batch batch =
+            runner.cache().sees_both_ways() ? whole_batch(feeding, runner.chunk()) : shared_batch(feeding, chunk);
         if (batch.rows.empty()) return {};
         TRY(reserve_rows(runner.cache(), batch));
         TRY(runner.evaluate(batch, hooks));
@@ -95,6 +112,11 @@ Result<void> run_alone(ModelRunner& runner, const Probe& probe, const Schedule& 
                      .all_logits = schedule.all_logits},
                     hooks, nullptr);
     };
+    if (runner.cache().sees_both_ways()) {
+        TRY(feed_range(0, probe.positions(), probe.positions()));
+        if (!schedule.recompute) return {};
+        return feed_range(runner.cache().rewind(sequence, probe.prompt / 2), probe.positions(), probe.positions());
+    }
     if (schedule.recompute) {
         // The prompt is computed to its end, cut back, and computed again: recurrences go back to a snapshot.
         const int64_t middle = probe.prompt / 2;

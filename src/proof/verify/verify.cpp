@@ -98,7 +98,9 @@ class Verification {
         TRY_ASSIGN(const int64_t values, values_of_position(planned));
         const int64_t affordable = kMostBookBytes / 4 / values;
         if (affordable < probes_.positions()) probes_ = probes_.trimmed(affordable);
-        base.context = probes_.longest();
+        // A pass of whole texts has room for all of them.
+        const bool whole = planned.config.sees_both_ways();
+        base.context = whole ? std::min(planned.config.context_length, probes_.positions()) : probes_.longest();
         base.sequences = static_cast<int>(probes_.probes.size()) + 1;
         base.chunk = std::min<int64_t>(512, base.context);
         base.logits_rows = base.chunk;
@@ -219,10 +221,13 @@ class Verification {
             }
             const auto began = first ? start : Clock::now();
             first = false;
+            // The beginning of a text gets other results than the text where attention sees both ways.
+            const bool whole = opened->runner->cache().sees_both_ways();
             const double share = seconds_of_schedule / opened->seconds_of(probes_, path.schedules[i]);
             const ProbeSet probes =
-                share < 1 ? probes_.trimmed(static_cast<int64_t>(share * static_cast<double>(probes_.positions())))
-                          : probes_;
+                share < 1 && !whole
+                    ? probes_.trimmed(static_cast<int64_t>(share * static_cast<double>(probes_.positions())))
+                    : probes_;
             PathResult& result = add(PathStatus::equal, &path.schedules[i], "");
             compare(*opened, probes, path.schedules[i], index == book_path_ ? nullptr : settings_.make_fault, result);
             result.positions = probes.positions();

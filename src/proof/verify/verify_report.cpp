@@ -122,6 +122,7 @@ std::string accuracy_text(const AccuracyReport& accuracy) {
                             worst.key.layer < 0 ? "-" : std::to_string(worst.key.layer), worst.relative_rms,
                             summary.quantization, summary.rounding, worst.worst);
     }
+    if (accuracy.positions.empty()) return text;  // an encoder
     text += fmt::format(
         "  next token: mean KL divergence {:.3e} nats, largest {:.3e}; same first choice at {:.2f} % of {} positions\n",
         accuracy.mean_kl(), accuracy.largest_kl(), 100 * accuracy.same_first_share(), accuracy.positions.size());

@@ -1,0 +1,195 @@
+// Encoders: hidden states of directories as transformers saves them and of their GGUF twins by llama.cpp's converter,
+// compared with == with each other and with what transformers computes in float64 (tests/data/goldens_hf, made by
+// tools/fixtures/goldens_families.py). A text is one pass; texts beside each other do not change a bit.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "engine/engine.h"
+#include "engine/engine_settings.h"
+#include "proof/diff/diff_checkpoints.h"
+#include "proof/record/recording_file.h"
+#include "proof/reference64/reference64.h"
+
+namespace invar {
+namespace {
+
+const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
+const char* const kModels[] = {"bert", "nomic-bert", "modernbert", "embedding-gemma"};
+
+struct Golden {
+    std::vector<int32_t> tokens;
+    std::vector<double> hidden;  // [tokens, width]
+};
+
+Golden golden_of(const std::string& name) {
+    const auto recording = load_recording(kFolder / (name + ".safetensors"));
+    EXPECT_TRUE(recording) << (recording ? "" : recording.error().message);
+    if (!recording) return {};
+    Golden golden{.tokens = recording->tokens, .hidden = {}};
+    const StageRecord* hidden = recording->find({.name = "hidden"});
+    EXPECT_NE(hidden, nullptr) << name;
+    if (hidden == nullptr) return golden;
+    for (size_t position = 0; position < hidden->positions.size(); ++position) {
+        for (int64_t i = 0; i < hidden->width(); ++i)
+            golden.hidden.push_back(hidden->value(static_cast<int64_t>(position), i));
+    }
+    return golden;
+}
+
+struct How {
+    FormRequest form = FormRequest::automatic;
+    int threads = 2;
+    std::optional<Isa> isa = std::nullopt;
+};
+
+Result<std::unique_ptr<Engine>> open(const std::filesystem::path& model, const How& how, int64_t context = 32) {
+    EngineSettings settings{.model = model};
+    settings.threads = how.threads;
+    settings.form = how.form;
+    settings.isa = how.isa;
+    settings.cache_type = CacheType::f32;
+    settings.context = context;
+    settings.sequences = 3;
+    return Engine::open(settings, nullptr);
+}
+
+using Texts = std::vector<std::vector<int32_t>>;
+
+// The hidden states of each text, all in one step.
+Result<std::vector<std::vector<float>>> hidden_of(Engine& engine, const Texts& texts) {
+    std::vector<StepPiece> pieces;
+    for (const std::vector<int32_t>& text : texts) {
+        pieces.push_back({.sequence = engine.cache().add_sequence(), .tokens = text, .wanted = StepWanted::all_logits});
+    }
+    TRY_ASSIGN(const StepResults results, engine.step(pieces));
+    std::vector<std::vector<float>> hidden;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+        engine.cache().remove_sequence(pieces[i].sequence);
+        if (!results[i]) return tl::unexpected<Error>(results[i].error());
+        hidden.emplace_back(results[i]->logits.begin(), results[i]->logits.end());
+    }
+    return hidden;
+}
+
+double relative_rms(std::span<const float> ours, const std::vector<double>& theirs) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < ours.size(); ++i) {
+        difference += std::pow(ours[i] - theirs[i], 2);
+        size += theirs[i] * theirs[i];
+    }
+    return std::sqrt(difference / size);
+}
+
+TEST(Encoders, ComputeWhatTransformersComputesInBothContainersWithTheSameBits) {
+    int compared = 0;
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        std::vector<float> first;
+        for (const std::string end : {"", ".gguf"}) {
+            std::vector<How> ways = {
+                {}, {.threads = 1}, {.form = FormRequest::as_stored}, {.form = FormRequest::as_stored, .threads = 1}};
+            for (int isa = 0; isa <= static_cast<int>(detect_isa().highest()); ++isa) {
+                if (detect_isa().has(static_cast<Isa>(isa))) ways.push_back({.isa = static_cast<Isa>(isa)});
+            }
+            for (const How& how : ways) {
+                const auto engine = open(kFolder / (name + end), how);
+                ASSERT_TRUE(engine) << name << end << ": " << engine.error().message;
+                EXPECT_EQ((*engine)->config().result, ModelResult::hidden);
+                const auto hidden = hidden_of(**engine, {golden.tokens});
+                ASSERT_TRUE(hidden) << name << end << ": " << hidden.error().message;
+                ASSERT_EQ(hidden->front().size(), golden.hidden.size()) << name << end;
+                EXPECT_LT(relative_rms(hidden->front(), golden.hidden), 2e-6) << name << end;
+                if (first.empty()) first = hidden->front();
+                EXPECT_EQ(hidden->front(), first) << name << end;
+                ++compared;
+            }
+        }
+    }
+    EXPECT_GE(compared, 4 * 2 * 6);
+}
+
+TEST(Encoders, TheReferenceComputesWhatTransformersComputes) {
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        const auto reference = Reference64::open({.model = kFolder / name, .context = 32});
+        ASSERT_TRUE(reference) << reference.error().message;
+        const int32_t sequence = (*reference)->cache().add_sequence();
+        Batch batch;
+        for (size_t i = 0; i < golden.tokens.size(); ++i) {
+            batch.rows.push_back(
+                {.token = golden.tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
+            batch.logits_rows.push_back(static_cast<int32_t>(i));
+        }
+        ASSERT_TRUE((*reference)->cache().reserve(sequence, std::ssize(golden.tokens)));
+        const auto hidden = (*reference)->evaluate(batch, {});
+        ASSERT_TRUE(hidden) << hidden.error().message;
+        ASSERT_EQ(hidden->size(), golden.hidden.size());
+        EXPECT_LT(relative_rms(*hidden, golden.hidden), 1e-7) << name;
+    }
+}
+
+TEST(Encoders, TextsBesideEachOtherGetTheBitsTheyGetAlone) {
+    for (const std::string name : kModels) {
+        const Golden golden = golden_of(name);
+        const auto engine = open(kFolder / name, {});
+        ASSERT_TRUE(engine) << engine.error().message;
+        const std::span<const int32_t> tokens(golden.tokens);
+        const Texts texts = {{tokens.begin(), tokens.end()}, {tokens[5]}, {tokens.begin() + 2, tokens.begin() + 9}};
+        const auto together = hidden_of(**engine, texts);
+        ASSERT_TRUE(together) << together.error().message;
+        for (size_t i = 0; i < texts.size(); ++i) {
+            const auto alone = hidden_of(**engine, {texts[i]});
+            ASSERT_TRUE(alone) << alone.error().message;
+            EXPECT_EQ(alone->front(), (*together)[i]) << name << ", text " << i;
+        }
+        // A text is not the beginning of another: what follows changes every row.
+        const auto beginning = hidden_of(**engine, {{tokens.begin(), tokens.begin() + 7}});
+        ASSERT_TRUE(beginning);
+        EXPECT_NE(beginning->front(),
+                  std::vector<float>((*together)[0].begin(), (*together)[0].begin() + std::ssize(beginning->front())));
+    }
+}
+
+TEST(Encoders, ATextInPiecesAndOneThatIsTooLongAreRefused) {
+    const Golden golden = golden_of("nomic-bert");
+    const auto engine = open(kFolder / "nomic-bert", {}, 20);
+    ASSERT_TRUE(engine) << engine.error().message;
+    EXPECT_EQ((*engine)->chunk(), 20) << "a pass takes the whole context";
+    EXPECT_TRUE(std::ranges::any_of((*engine)->plan().notes, [](const std::string& note) {
+        return note.find("attention sees both ways, so a text is one pass") != std::string::npos;
+    }));
+    const int32_t sequence = (*engine)->cache().add_sequence();
+    StepPiece piece{.sequence = sequence, .tokens = golden.tokens, .wanted = StepWanted::all_logits};
+    ASSERT_TRUE((*(*engine)->step({&piece, 1})).front());
+    piece.tokens = std::span(golden.tokens).first(1);
+    const auto second = (*engine)->step({&piece, 1});
+    ASSERT_TRUE(second);
+    ASSERT_FALSE(second->front());
+    EXPECT_NE(second->front().error().message.find("13 tokens of it came before"), std::string::npos)
+        << second->front().error().message;
+    const std::vector<int32_t> longer(21, 1);
+    piece = {.sequence = (*engine)->cache().add_sequence(), .tokens = longer, .wanted = StepWanted::all_logits};
+    const auto third = (*engine)->step({&piece, 1});
+    ASSERT_TRUE(third);
+    EXPECT_FALSE(third->front());
+}
+
+TEST(Encoders, DiffFindsNoDifferenceBetweenTwins) {
+    const auto pool = ThreadPool::create({.threads = 2}).value();
+    for (const std::string name : kModels) {
+        const auto a = Checkpoint::open(kFolder / name), b = Checkpoint::open(kFolder / (name + ".gguf"));
+        ASSERT_TRUE(a && b) << name;
+        const auto diff = diff_weights(*a, *b, *pool, nullptr);
+        ASSERT_TRUE(diff) << name << ": " << diff.error().message;
+        EXPECT_EQ(diff->suspicions(), 0) << name << "\n" << diff_as_text(*diff, false);
+        EXPECT_GT(diff->tensors.size(), 20u);
+        for (const TensorDistance& tensor : diff->tensors)
+            EXPECT_EQ(tensor.relative_rms, 0) << name << " " << to_string(tensor.pair->id);
+    }
+}
+
+}  // namespace
+}  // namespace invar
