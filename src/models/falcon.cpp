@@ -67,6 +67,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     TRY_ASSIGN(const int64_t kv_heads, read_kv_heads(keys));
     TRY(read_gpt_layers(
         keys, config, {.activation = Activation::gelu, .kv_heads = kv_heads, .rope = RopeOptions{.gguf_base = 10000}}));
+    TRY(has_two_norms(keys));
     TRY(check_biases(keys, config));
     return config;
 }

@@ -193,8 +193,8 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         rope.base = static_cast<double>(static_cast<float>(rope.base * std::pow(alpha, width / (width - 2))));
     } else if (scaling != "none" && (scaling != "default" || is_gguf(keys))) {
         return fail(ErrorKind::unsupported,
-                    "{}: rope scaling '{}' is not supported (supported: none, linear, yarn, longrope, and Llama 3's)",
-                    keys.file(), printable(scaling));
+                    "{}: {} is '{}', which is not supported (supported: none, linear, yarn, longrope, and Llama 3's)",
+                    keys.file(), keys.spell("rope scaling"), printable(scaling));
     }
     if (const auto valid = validate(rope); !valid) return fail("{}: {}", keys.file(), valid.error().message);
     if (!is_gguf(keys)) return rope;

@@ -141,7 +141,8 @@ TEST(Config, TakesAMissingHeadWidthFromTheKeyProjectionAndSaysSo) {
 TEST(Config, RefusesAnUnknownRopeScaling) {
     TinyModel model = tiny("llama");
     model.edit_metadata = [](GgufWriter& writer) { writer.add("llama.rope.scaling.type", "longrope"); };
-    EXPECT_NE(error_of(model).find("rope scaling 'longrope' is not supported"), std::string::npos) << error_of(model);
+    EXPECT_NE(error_of(model).find("rope.scaling.type' is 'longrope', which is not supported"), std::string::npos)
+        << error_of(model);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "files/model_directory.h"
 #include "models/architecture.h"
 
 namespace invar {
@@ -26,7 +27,8 @@ inline Result<ModelConfig> config_with(const std::string& name, const char* chan
         std::filesystem::temp_directory_path() / ("invar_test_" + std::to_string(getpid()) + "_" + name);
     std::filesystem::remove_all(copy);
     std::filesystem::copy(kFolder / name, copy);
-    Json config = Json::parse(std::ifstream(copy / "config.json"));
+    TRY_ASSIGN(const Checkpoint original, Checkpoint::open(copy));
+    Json config = original.directory()->config();
     config.merge_patch(Json::parse(changes));
     std::filesystem::remove(copy / "config.json");
     std::ofstream(copy / "config.json") << config;

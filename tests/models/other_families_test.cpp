@@ -145,7 +145,8 @@ TEST(OtherFamilies, RefuseValuesWithoutALaw) {
     expect_error("smollm3", R"({"use_sliding_window": true, "sliding_window": 8})", "'use_sliding_window' is true");
     expect_error("smollm3", R"({"no_rope_layers": [1, 1]})", "'no_rope_layers' has 2 numbers, but the model has 4");
     expect_error("seed-oss", R"({"no_rope_layers": [1, 0]})", "'no_rope_layers' is");
-    expect_error("olmo3", R"({"rope_scaling": {"rope_type": "dynamic"}})", "rope scaling 'dynamic' is not supported");
+    expect_error("olmo3", R"({"rope_scaling": {"rope_type": "dynamic"}})",
+                 "rope_type' is 'dynamic', which is not supported");
     expect_error("exaone4", R"({"layer_types": ["full_attention"]})", "names the kinds of 1 layers");
     expect_error("ernie4_5_moe", R"({"moe_norm_min": 0.5})", "'moe_norm_min' is 0.5");
     expect_error("hunyuan-moe", R"({"use_qk_norm": false})", "'use_qk_norm' is false");

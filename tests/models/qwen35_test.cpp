@@ -109,7 +109,7 @@ TEST(Qwen35, RefusesWhatItHasNoLawFor) {
     EXPECT_TRUE(says(error([](Json& t) { t["attn_output_gate"] = false; }), "'attn_output_gate' is false"));
     EXPECT_TRUE(says(error([](Json& t) { t["hidden_act"] = "gelu"; }), "'hidden_act' is 'gelu'"));
     EXPECT_TRUE(says(error([](Json& t) { t["rope_parameters"]["rope_type"] = "dynamic"; }),
-                     "rope scaling 'dynamic' is not supported"));
+                     "rope_type' is 'dynamic', which is not supported"));
     EXPECT_TRUE(says(error([](Json& t) { t["rope_parameters"]["partial_rotary_factor"] = 1.5; }),
                      "'rope_parameters.partial_rotary_factor' is 1.5, but at most the whole head can turn"));
     EXPECT_TRUE(

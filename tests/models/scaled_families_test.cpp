@@ -97,7 +97,7 @@ TEST(ScaledFamilies, RefusesGptOssWithLawsThatItDoesNotHave) {
         "'gpt-oss.rope.scaling.type' is not 'yarn'");
     expect(error_with("gpt-oss", R"({"hidden_act": "gelu"})"), "'hidden_act' is 'gelu', but only silu is supported");
     expect(error_with("gpt-oss", R"({"rope_scaling": {"rope_type": "dynamic"}})"),
-           "rope scaling 'dynamic' is not supported");
+           "rope_type' is 'dynamic', which is not supported");
     expect(error_with("gpt-oss", R"({"scoring_func": "sigmoid"})"), "'scoring_func' is 'sigmoid'");
     expect(error_with("gpt-oss", R"({"attention_bias": false})"), "'attention_bias' is false");
 }
@@ -183,7 +183,7 @@ TEST(ScaledFamilies, RefusesLongRopeWhoseNumbersDoNotFit) {
            "rope frequency factor 0 is not between");
     expect(error_with(name, R"({"rope_scaling": {"long_factor": [true, 2, 3, 4, 5, 6]}})"),
            "must be a list of numbers");
-    expect(error_with(name, R"({"rope_scaling": {"type": "longer"}})"), "rope scaling 'longer' is not supported");
+    expect(error_with(name, R"({"rope_scaling": {"type": "longer"}})"), "type' is 'longer', which is not supported");
     expect(error_with(name, R"({"partial_rotary_factor": 1.5})"),
            "'partial_rotary_factor' is 1.5, but at most the whole head can turn");
     expect(error_with(name, R"({"hidden_act": "relu"})"), "'hidden_act' is 'relu'");
