@@ -23,7 +23,7 @@ void transpose_taps_of(const float* weight, int taps, int64_t n, float* out) {
 
 void convolve_channels(const float* const* inputs, const float* weights, int taps, const float* bias, int64_t n,
                        float* out) {
-    if (taps == 4) {  // all models so far: the pointers stay in registers
+    if (taps == 4) {  // as gated delta and Mamba 2 layers have: the pointers stay in registers
         const float *x0 = inputs[0], *x1 = inputs[1], *x2 = inputs[2], *x3 = inputs[3];
         for_lanes(n, [=](int64_t i, int64_t count) {
             const float* const w = weights + i;
