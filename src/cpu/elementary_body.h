@@ -8,9 +8,8 @@
 namespace invar {
 namespace {
 
-struct ReducedLanes {  // x = n ln 2 + r
-    Integers n;
-    Floats r;
+struct ReducedLanes {  // x = n ln 2 + r, shifted = n + kRoundingShift
+    Floats shifted, n, r;
 };
 
 inline ReducedLanes reduce_lanes(Floats x) {
@@ -18,7 +17,16 @@ inline ReducedLanes reduce_lanes(Floats x) {
     const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
     Floats r = fma(n, broadcast(-law::kLn2High), x);
     r = fma(n, broadcast(-law::kLn2Low), r);
-    return {integer_of(shifted), r};
+    return {shifted, n, r};
+}
+
+// Of -x, whose sign the steps take in.
+inline ReducedLanes reduce_negated_lanes(Floats x) {
+    const Floats shifted = negated_fma(x, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
+    const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
+    Floats r = negated_fma_minus(n, broadcast(law::kLn2High), x);
+    r = fma(n, broadcast(-law::kLn2Low), r);
+    return {shifted, n, r};
 }
 
 inline Floats exp_slope_lanes(Floats r) {
@@ -35,7 +43,8 @@ inline Floats exp_lanes(Floats x) {
     Floats c = smaller(broadcast(law::kExpHighest), x);  // a NaN stays
     c = larger(broadcast(law::kExpLowest), c);
     const ReducedLanes reduced = reduce_lanes(c);
-    return scale_by_power(fma(exp_slope_lanes(reduced.r), reduced.r, broadcast(1.0f)), reduced.n);
+    return scale_by_power(fma(exp_slope_lanes(reduced.r), reduced.r, broadcast(1.0f)),
+                          power_of(reduced.shifted, reduced.n));
 }
 
 // law::tanh
@@ -56,10 +65,10 @@ inline Floats tanh_lanes(Floats x) {
 // Computes numerator / (1 + exp(y)), with y given reduced: the law's logistic().
 inline Floats logistic_lanes(Floats numerator, ReducedLanes y) {
     const Floats one = broadcast(1.0f);
-    const Integers m = negate(y.n);
-    const Floats power = scale_by_power(one, m);  // 2^m; 0 below 2^-149
-    const Floats head_larger = where_greater(power, one, power, one);
-    const Floats head_smaller = where_greater(power, one, one, power);
+    const Power m = inverse_power_of(y.shifted, y.n);
+    const Floats power = scale_by_power(one, m);  // 2^-n; 0 below 2^-149
+    const Floats head_larger = larger(power, one);
+    const Floats head_smaller = smaller(one, power);
     const Floats head = add(head_larger, head_smaller);
     const Floats lost = subtract(head_smaller, subtract(head, head_larger));
     const Floats denominator = add(head, fma(exp_slope_lanes(y.r), y.r, lost));
@@ -70,14 +79,14 @@ inline Floats logistic_lanes(Floats numerator, ReducedLanes y) {
 inline Floats sigmoid_lanes(Floats x) {
     Floats c = smaller(broadcast(law::kLogisticHighest), x);  // a NaN stays
     c = larger(broadcast(law::kLogisticLowest), c);
-    return logistic_lanes(broadcast(1.0f), reduce_lanes(negate(c)));
+    return logistic_lanes(broadcast(1.0f), reduce_negated_lanes(c));
 }
 
 // law::silu
 inline Floats silu_lanes(Floats x) {
     const Floats numerator = larger(broadcast(law::kLogisticLowest), x);  // a NaN stays
     const Floats c = smaller(broadcast(law::kLogisticHighest), numerator);
-    return logistic_lanes(numerator, reduce_lanes(negate(c)));
+    return logistic_lanes(numerator, reduce_negated_lanes(c));
 }
 
 // law::gelu_tanh
@@ -86,9 +95,9 @@ inline Floats gelu_tanh_lanes(Floats x) {
     const Floats c = smaller(broadcast(law::kGeluHighest), numerator);
     const Floats linear = broadcast(law::kGeluLinearHigh), cubic_factor = broadcast(law::kGeluCubicHigh);
     const Floats square = multiply(c, c);
-    const Floats square_low = fma(c, c, negate(square));
+    const Floats square_low = fma_minus(c, c, square);
     const Floats cubic = multiply(cubic_factor, square);
-    Floats cubic_low = fma(cubic_factor, square, negate(cubic));
+    Floats cubic_low = fma_minus(cubic_factor, square, cubic);
     cubic_low = fma(cubic_factor, square_low, cubic_low);
     cubic_low = fma(broadcast(law::kGeluCubicLow), square, cubic_low);
     const Floats w = add(linear, cubic);
@@ -96,11 +105,11 @@ inline Floats gelu_tanh_lanes(Floats x) {
     const Floats w_low = add(add(subtract(linear, subtract(w, part)), subtract(cubic, part)),
                              add(cubic_low, broadcast(law::kGeluLinearLow)));
     const Floats v = multiply(c, w);
-    const Floats v_low = fma(c, w_low, fma(c, w, negate(v)));
+    const Floats v_low = fma(c, w_low, fma_minus(c, w, v));
     const Floats shifted = fma(v, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
     const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
     const Floats r = add(fma(n, broadcast(-law::kLn2High), v), fma(n, broadcast(-law::kLn2Low), v_low));
-    return logistic_lanes(numerator, {integer_of(shifted), r});
+    return logistic_lanes(numerator, {shifted, n, r});
 }
 
 inline Floats normal_polynomial_lanes(Floats square) {
@@ -134,23 +143,23 @@ inline Floats gelu_lanes(Floats x) {
     const Floats v = divide(one, sum);
     const Floats error = negated_fma(sum_low, v, negated_fma(sum, v, one));
     const Floats half = multiply(broadcast(-0.5f), square);
-    const Floats half_low = multiply(broadcast(-0.5f), fma(a, a, negate(square)));
+    const Floats half_low = multiply(broadcast(-0.5f), fma_minus(a, a, square));
     const Floats shifted = fma(half, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
     const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
     const Floats r = add(fma(n, broadcast(-law::kLn2High), half),
                          fma(broadcast(law::kNormalSlope), error, fma(n, broadcast(-law::kLn2Low), half_low)));
     const Floats slope = exp_slope_lanes(r);
     const Floats t = multiply(slope, r);
-    const Floats t_low = fma(slope, r, negate(t));
+    const Floats t_low = fma_minus(slope, r, t);
     const Floats p = normal_tail_slope_lanes(v);
     const Floats u = fma(p, v, broadcast(law::kNormalU0));
     const Floats u_low = fma(p, v, subtract(broadcast(law::kNormalU0), u));
     const Floats z = multiply(a, v);
-    const Floats z_low = fma(a, v, negate(z));
+    const Floats z_low = fma_minus(a, v, z);
     const Floats w = multiply(z, u);
-    const Floats w_low = fma(z, u_low, fma(u, z_low, fma(z, u, negate(w))));
+    const Floats w_low = fma(z, u_low, fma(u, z_low, fma_minus(z, u, w)));
     const Floats product = add(w, fma(w, t, fma(w, t_low, fma(w_low, t, w_low))));
-    const Floats tail = scale_by_power(product, integer_of(shifted));
+    const Floats tail = scale_by_power(product, power_of(shifted, n));
     const Floats large = where_greater(x, broadcast(0.0f), subtract(x, tail), negate(tail));
     return where_less(a, broadcast(law::kNormalSmall), small, large);
 }

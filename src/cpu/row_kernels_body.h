@@ -234,11 +234,22 @@ void narrow_row(CachedFloat type, const float* in, int64_t n, uint16_t* out) {
     });
 }
 
-int64_t first_non_finite_in(const float* x, int64_t n) {
-    int64_t i = 0;
-    for (; i + kLanes <= n && !any_non_finite(load(x + i)); i += kLanes) {
+// Zero times a number is a zero, and a NaN otherwise. Rows are finite nearly always, so a register costs one operation.
+bool all_finite(const float* x, int64_t n) {
+    const Floats zero = broadcast(0.0f);
+    Floats sums[4] = {zero, zero, zero, zero};
+    for (int64_t i = 0; i + 4 * kLanes <= n; i += 4 * kLanes) {
+        for (int j = 0; j < 4; ++j) sums[j] = fma(load(x + i + j * kLanes), zero, sums[j]);
     }
-    for (; i < n; ++i) {
+    for_lanes(n % (4 * kLanes), [&](int64_t i, int64_t count) {
+        sums[0] = fma(load_part(x + n / (4 * kLanes) * (4 * kLanes) + i, count), zero, sums[0]);
+    });
+    return !any_non_finite(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+}
+
+int64_t first_non_finite_in(const float* x, int64_t n) {
+    if (all_finite(x, n)) return -1;
+    for (int64_t i = 0; i < n; ++i) {
         if ((__builtin_bit_cast(uint32_t, x[i]) & 0x7F800000u) == 0x7F800000u) return i;
     }
     return -1;

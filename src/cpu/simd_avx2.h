@@ -33,7 +33,9 @@ inline Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
 inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
 inline Floats divide(Floats a, Floats b) { return _mm256_div_ps(a, b); }
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
-inline Floats negated_fma(Floats a, Floats b, Floats c) { return _mm256_fnmadd_ps(a, b, c); }  // -(a b) + c
+inline Floats negated_fma(Floats a, Floats b, Floats c) { return _mm256_fnmadd_ps(a, b, c); }        // -(a b) + c
+inline Floats fma_minus(Floats a, Floats b, Floats c) { return _mm256_fmsub_ps(a, b, c); }           // a b - c
+inline Floats negated_fma_minus(Floats a, Floats b, Floats c) { return _mm256_fnmsub_ps(a, b, c); }  // -(a b) - c
 inline Floats negate(Floats x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
 inline Floats magnitude(Floats x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 inline Floats with_sign_of(Floats x, Floats sign) {
@@ -63,20 +65,21 @@ inline Floats keep_lanes(Floats x, int base, int first, int last, float other) {
     return _mm256_blendv_ps(x, _mm256_set1_ps(other), _mm256_castsi256_ps(dropped));
 }
 
-using Integers = __m256i;
-// n of `shifted` = n + 1.5 * 2^23.
-inline Integers integer_of(Floats shifted) {
-    return _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(0x4b400000));
+// 2^n and 2^-n, as scale_by_power takes them, for n of `shifted` = n + 1.5 * 2^23: the exponent and twice its bias, so
+// that both halves come out with theirs.
+using Power = __m256i;
+inline Power power_of(Floats shifted, Floats) {
+    return _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(0x4b400000 - 2 * 127));
 }
-inline Integers negate(Integers n) { return _mm256_sub_epi32(_mm256_setzero_si256(), n); }
-// 2^n for -126 <= n <= 127.
-inline Floats power_of_two(Integers n) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+inline Power inverse_power_of(Floats shifted, Floats) {
+    return _mm256_sub_epi32(_mm256_set1_epi32(0x4b400000 + 2 * 127), _mm256_castps_si256(shifted));
 }
 // x * 2^(n >> 1) * 2^(n - (n >> 1)), of which only the last product can round: one rounding of x 2^n.
-inline Floats scale_by_power(Floats x, Integers n) {
-    const Integers half = _mm256_srai_epi32(n, 1);
-    return multiply(multiply(x, power_of_two(half)), power_of_two(_mm256_sub_epi32(n, half)));
+inline Floats scale_by_power(Floats x, Power power) {
+    const __m256i half = _mm256_srai_epi32(power, 1);
+    const Floats factor = _mm256_castsi256_ps(_mm256_slli_epi32(half, 23));
+    const Floats other = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(power, half), 23));
+    return multiply(multiply(x, factor), other);
 }
 
 inline bool any_non_finite(Floats x) {

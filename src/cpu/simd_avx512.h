@@ -36,12 +36,14 @@ inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
 inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-inline Floats negated_fma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }  // -(a b) + c
+inline Floats negated_fma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }        // -(a b) + c
+inline Floats fma_minus(Floats a, Floats b, Floats c) { return _mm512_fmsub_ps(a, b, c); }           // a b - c
+inline Floats negated_fma_minus(Floats a, Floats b, Floats c) { return _mm512_fnmsub_ps(a, b, c); }  // -(a b) - c
 inline Floats negate(Floats x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
 inline Floats magnitude(Floats x) { return _mm512_abs_ps(x); }
 inline Floats with_sign_of(Floats x, Floats sign) {
-    const __m512 bit = _mm512_set1_ps(-0.0f);
-    return _mm512_or_ps(_mm512_andnot_ps(bit, x), _mm512_and_ps(bit, sign));
+    const __m512i bit = _mm512_set1_epi32(static_cast<int>(0x80000000u));
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign), _mm512_castps_si512(x), 0xCA));
 }
 // a > b ? a : b and a < b ? a : b; b where either is a NaN.
 inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
@@ -63,18 +65,12 @@ inline Floats keep_lanes(Floats x, int base, int first, int last, float other) {
     return _mm512_mask_blend_ps(kept, _mm512_set1_ps(other), x);
 }
 
-using Integers = __m512i;
-// n of `shifted` = n + 1.5 * 2^23.
-inline Integers integer_of(Floats shifted) {
-    return _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(0x4b400000));
-}
-inline Integers negate(Integers n) { return _mm512_sub_epi32(_mm512_setzero_si512(), n); }
-// 2^n for -126 <= n <= 127.
-inline Floats power_of_two(Integers n) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
-}
+// 2^n and 2^-n, as scale_by_power takes them, for n of `shifted` = n + 1.5 * 2^23.
+using Power = Floats;
+inline Power power_of(Floats, Floats n) { return n; }
+inline Power inverse_power_of(Floats, Floats n) { return subtract(broadcast(0.0f), n); }
 // x * 2^(n >> 1) * 2^(n - (n >> 1)), of which only the last product can round: one rounding of x 2^n.
-inline Floats scale_by_power(Floats x, Integers n) { return _mm512_scalef_ps(x, _mm512_cvtepi32_ps(n)); }
+inline Floats scale_by_power(Floats x, Power power) { return _mm512_scalef_ps(x, power); }
 
 inline bool any_non_finite(Floats x) {
     const __m512i exponent = _mm512_set1_epi32(0x7F800000);
