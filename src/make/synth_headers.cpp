@@ -65,10 +65,14 @@ Result<ModelInMemory> synthesize_headers(const ShapeDocument& whole, const Synth
     widest_first(tensors);
     std::vector<SafeTensorsDeclaration> declarations;
     for (const SynthDirectoryTensor* tensor : tensors) declarations.push_back(tensor->declaration);
+    // Scales of rows and blocks stay zeros: no plan reads them.
+    const auto fill = [&](size_t i, std::span<std::byte> out) {
+        const SynthDirectoryTensor& tensor = *tensors[i];
+        const bool scales = tensor.fill == SynthFill::pool_scales && tensor.declaration.shape.size() > 1;
+        if (tensor.fill != SynthFill::pool && !scales) copy_to(out, small_tensor(tensor));
+    };
     return directory_in_memory(fmt::format("{} in {}", shape.name, options.mix), std::move(directory.configs),
-                               declarations, [&](size_t i, std::span<std::byte> out) {
-                                   if (tensors[i]->fill != SynthFill::pool) copy_to(out, small_tensor(*tensors[i]));
-                               });
+                               declarations, fill);
 }
 
 }  // namespace invar
