@@ -1,6 +1,7 @@
 // invar diff A B: compares two checkpoints of one model, weight by weight and by running both on a text.
 #include "app/output.h"
 #include "app/settings.h"
+#include "app/trace.h"
 #include "arithmetic/philox.h"
 #include "base/json.h"
 #include "proof/diff/diff_checkpoints.h"
@@ -19,7 +20,7 @@ constexpr uint64_t kRandomSeed = 0;
 
 struct DiffFlags {
     ModelSettings machine;
-    std::string a, b, prompt;
+    std::string a, b, prompt, inject;
     std::vector<int32_t> tokens;
     bool weights_only = false, all = false, json = false;
 };
@@ -61,20 +62,45 @@ Result<std::vector<int32_t>> tokens_to_run(const DiffFlags& flags, const Checkpo
     return tokens;
 }
 
-Result<ResidualRun> run(const DiffFlags& flags, const std::string& model, std::span<const int32_t> tokens) {
+Result<std::unique_ptr<Engine>> open_for(const DiffFlags& flags, const std::string& model, int64_t tokens) {
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, model));
-    settings.chunk = std::min<int64_t>(settings.chunk, static_cast<int64_t>(tokens.size()));
+    settings.chunk = std::min<int64_t>(settings.chunk, tokens);
     settings.logits_rows = settings.chunk;
-    if (settings.context == 0) settings.context = static_cast<int64_t>(tokens.size());
+    if (settings.context == 0) settings.context = tokens;
     ProgressBar bar("loading");
-    TRY_ASSIGN(const std::unique_ptr<Engine> engine,
-               Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); }));
-    EngineRunner runner(*engine);
-    return run_residuals(runner, tokens);
+    return Engine::open(settings, [&](int64_t done, int64_t total) { bar.show(done, total); });
 }
 
-// The drift on the prompt, or in not_compared why there is none: what is wrong with the weights is told anyway.
-Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, const Checkpoint& b, CheckpointDiff& diff) {
+struct RunOfA {
+    ResidualRun residuals;
+    Recording verbs;
+};
+
+Result<RunOfA> run_a(const DiffFlags& flags, std::span<const int32_t> tokens) {
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine, open_for(flags, flags.a, std::ssize(tokens)));
+    EngineRunner runner(*engine);
+    RunOfA run;
+    TRY_ASSIGN(run.residuals, run_residuals(runner, tokens));
+    TRY_ASSIGN(run.verbs, record_verbs(runner, tokens));
+    return run;
+}
+
+// B, with the fault if one is given. It may damage a run so much that there is no drift.
+Result<void> run_b(const DiffFlags& flags, std::span<const int32_t> tokens, const RunOfA& of_a, CheckpointDiff& diff) {
+    TRY_ASSIGN(const std::unique_ptr<Engine> engine, open_for(flags, flags.b, std::ssize(tokens)));
+    TRY_ASSIGN(const std::string fault, flags.inject.empty() ? Result<std::string>("") : fault_text(flags.inject));
+    EngineRunner runner(*engine);
+    TRY_ASSIGN(diff.verbs, compare_verbs(runner, of_a.verbs, diff.tensors, fault));
+    TRY_ASSIGN(const std::unique_ptr<FaultHook> hook, injected_fault(fault, *engine));
+    std::vector<VerbHook*> hooks;
+    if (hook) hooks.push_back(hook.get());
+    TRY_ASSIGN(const ResidualRun residuals, run_residuals(runner, tokens, hooks));
+    diff.drift = compare_runs(of_a.residuals, residuals);
+    return {};
+}
+
+// The runs on the prompt, or in not_compared why there are none: what is wrong with the weights is told anyway.
+Result<void> add_runs(const DiffFlags& flags, const Checkpoint& a, const Checkpoint& b, CheckpointDiff& diff) {
     if (flags.weights_only) return {};
     if (!diff.match.missing.empty() || !diff.match.extra.empty()) {
         diff.not_compared.push_back("runs: the files do not hold the same tensors");
@@ -82,21 +108,19 @@ Result<void> add_drift(const DiffFlags& flags, const Checkpoint& a, const Checkp
     }
     TRY_ASSIGN(const std::vector<int32_t> tokens, tokens_to_run(flags, a, b, diff));
     if (tokens.empty()) return fail("the prompt has no tokens; give --prompt or --tokens");
-    auto run_a = run(flags, flags.a, tokens);
-    auto run_b = run(flags, flags.b, tokens);
-    for (const auto* one : {&run_a, &run_b}) {
-        if (*one) continue;
-        // Damaged weights may well make a run fail, and then the report says so. Without suspicions the failure is an
-        // error.
-        if (diff.suspicions() == 0) return tl::unexpected<Error>(one->error());
-        diff.not_compared.push_back("runs: " + one->error().message);
-        return {};
-    }
-    diff.drift = compare_runs(*run_a, *run_b);
+    const auto of_a = run_a(flags, tokens);
+    const Result<void> ran = of_a ? run_b(flags, tokens, *of_a, diff) : Result<void>(tl::unexpected(of_a.error()));
+    if (ran) return {};
+    // Damaged weights or a fault may well make a run fail, and then the report says so. Without suspicions the failure
+    // is an error.
+    if (diff.suspicions() == 0) return tl::unexpected<Error>(ran.error());
+    diff.not_compared.push_back("runs: " + ran.error().message);
     return {};
 }
 
 Result<int> diff_models(const DiffFlags& flags) {
+    if (flags.weights_only && !flags.inject.empty())
+        return fail("--inject puts a fault into a run, and with --weights-only nothing runs; leave one of them out");
     TRY_ASSIGN(const Checkpoint a, Checkpoint::open(flags.a));
     TRY_ASSIGN(const Checkpoint b, Checkpoint::open(flags.b));
     const int threads = flags.machine.engine.threads > 0 ? flags.machine.engine.threads : available_cpus();
@@ -109,7 +133,7 @@ Result<int> diff_models(const DiffFlags& flags) {
                        return true;
                    }));
     }
-    TRY(add_drift(flags, a, b, diff));
+    TRY(add_runs(flags, a, b, diff));
     if (flags.json) {
         print_json(diff_as_json(diff));
     } else {
@@ -133,15 +157,18 @@ Command diff_command() {
                        "Text to run both on; default: a built-in one, or random token ids where there is no tokenizer"},
                       {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
                       {"--weights-only", flag(flags->weights_only), "Run nothing"},
+                      {"--inject", text(flags->inject),
+                       "Put this fault into B's run, to see it found (see invar verify --help; @FILE: read it)"},
                       {"--all", flag(flags->all), "A line for every tensor"},
                       {"--json", flag(flags->json), "Print JSON"},
                   }},
                  model_settings(flags->machine)},
             .footer =
-                "Ends with 1 if something is suspicious: a distance that the formats do not explain. Quantisation "
-                "alone is not.\n"
+                "The first line is the verdict. Ends with 1 if something is suspicious: a distance that the formats do "
+                "not explain. Quantisation alone is not.\n"
                 "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
-                "  invar diff model-directory model.gguf --weights-only --all",
+                "  invar diff model-directory model.gguf --weights-only --all\n"
+                "  invar diff model-directory model.gguf --inject inverted_global_scale@layer=3",
             .run = [flags](const Arguments&) { return diff_models(*flags); }};
 }
 

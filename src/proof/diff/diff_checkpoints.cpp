@@ -27,8 +27,10 @@ int64_t CheckpointDiff::suspicious_tensors() const {
 }
 
 int64_t CheckpointDiff::suspicions() const {
-    return static_cast<int64_t>(match.hyperparameters.size() + match.missing.size() + match.extra.size()) +
-           suspicious_tensors();
+    const int64_t found =
+        static_cast<int64_t>(match.hyperparameters.size() + match.missing.size() + match.extra.size()) +
+        suspicious_tensors();
+    return found == 0 && verbs && verbs->first ? 1 : found;
 }
 
 Result<CheckpointDiff> diff_weights(const Checkpoint& a, const Checkpoint& b, ThreadPool& pool,

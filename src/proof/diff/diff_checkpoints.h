@@ -1,6 +1,6 @@
 // Compares two checkpoints of one model: what their headers say differently, how far each weight is from its
-// counterpart (diff_tensors.h), and how far runs on a text drift apart (diff_drift.h). A distance that the formats
-// explain is no finding; everything else is reported.
+// counterpart (diff_tensors.h), how far runs on a text drift apart (diff_drift.h), and how far each verb of one is from
+// that of the other (diff_verbs.h). A distance that the formats explain is no finding; everything else is reported.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include "proof/diff/diff_drift.h"
 #include "proof/diff/diff_match.h"
 #include "proof/diff/diff_tensors.h"
+#include "proof/diff/diff_verbs.h"
 
 namespace invar {
 
@@ -20,16 +21,18 @@ struct CheckpointDiff {
     CheckpointMatch match;
     std::vector<TensorDistance> tensors;  // in the order of match.pairs
     std::optional<DriftReport> drift;
+    std::optional<VerbReport> verbs;
     std::vector<std::string> not_compared;  // what was not compared, and why
 
     int64_t suspicious_tensors() const;
-    // The number of differing hyper-parameters, missing and extra tensors, and suspicious tensors.
+    // The number of differing hyper-parameters, missing and extra tensors, and suspicious tensors. If there are none, 1
+    // for a verb that computes something else.
     int64_t suspicions() const;
 };
 
 // Called with the number of tensors compared so far and in all. Returning false stops with an error.
 using DiffProgress = std::function<bool(int64_t done, int64_t total)>;
-// Compares everything but the drift. The files must outlive the result.
+// Compares everything but the runs. The files must outlive the result.
 Result<CheckpointDiff> diff_weights(const Checkpoint& a, const Checkpoint& b, ThreadPool& pool,
                                     const DiffProgress& progress);
 

@@ -9,7 +9,7 @@
 
 namespace invar {
 
-Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens) {
+Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens, std::vector<VerbHook*> before) {
     ResidualRun run{.tokens = {tokens.begin(), tokens.end()},
                     .width = runner.config().width,
                     .vocabulary = runner.config().vocabulary,
@@ -21,10 +21,10 @@ Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> 
         if (row.f32 == nullptr || row.width != run.width) return;
         std::memcpy(layer.data() + static_cast<size_t>(row.position) * width, row.f32, width * sizeof(float));
     });
-    VerbHook* const hooks[] = {&rows};
+    before.push_back(&rows);
     const int32_t sequence = runner.cache().add_sequence();
     const FeedRequest request{.sequence = sequence, .tokens = tokens, .chunk = runner.chunk(), .all_logits = true};
-    const auto fed = feed(runner, request, hooks, [&](const Batch&, std::span<const float> logits) {
+    const auto fed = feed(runner, request, before, [&](const Batch&, std::span<const float> logits) {
         if (run.result == ModelResult::logits) run.logits.insert(run.logits.end(), logits.begin(), logits.end());
     });
     runner.cache().remove_sequence(sequence);

@@ -18,8 +18,9 @@ struct ResidualRun {
     std::map<int, std::vector<float>> residuals;  // by layer, -1 for the embedding: [tokens, width]
     std::vector<float> logits;                    // [tokens, vocabulary]
 };
-// The runner must have been opened with logits for every row of a chunk.
-Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens);
+// The runner must have been opened with logits for every row of a chunk. `before`: hooks that change the run.
+Result<ResidualRun> run_residuals(ModelRunner& runner, std::span<const int32_t> tokens,
+                                  std::vector<VerbHook*> before = {});
 
 struct LayerDrift {
     int layer = 0;            // -1: the embedding

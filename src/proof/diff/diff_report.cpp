@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "files/printable.h"
 #include "proof/diff/diff_checkpoints.h"
+#include "proof/diff/diff_verdict.h"
 
 namespace invar {
 namespace {
@@ -140,7 +141,8 @@ std::string drift_as_text(const DriftReport& drift) {
 Json diff_as_json(const CheckpointDiff& diff) {
     Json tensors = Json::array();
     for (const TensorDistance& tensor : diff.tensors) tensors.push_back(tensor_as_json(tensor));
-    Json json = {{"a", diff.a},
+    Json json = {{"verdict", verdict_of(diff)},
+                 {"a", diff.a},
                  {"b", diff.b},
                  {"suspicions", diff.suspicions()},
                  {"hyperparameters", diff.match.hyperparameters},
@@ -150,11 +152,13 @@ Json diff_as_json(const CheckpointDiff& diff) {
                  {"tensors", std::move(tensors)},
                  {"not_compared", diff.not_compared}};
     if (diff.drift) json["drift"] = drift_as_json(*diff.drift);
+    if (diff.verbs) json["verbs"] = verbs_as_json(*diff.verbs);
     return json;
 }
 
 std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
-    std::string text = fmt::format("A: {}\nB: {}\n", diff.a, diff.b);
+    std::string text = fmt::format("{}\nA: {}\nB: {}\n", verdict_of(diff), diff.a, diff.b);
+    if (diff.verbs && !diff.verbs->injected.empty()) text += fmt::format("injected into B: {}\n", diff.verbs->injected);
     const auto list = [&](std::string_view kind, const std::vector<std::string>& sentences) {
         for (const std::string& sentence : sentences) text += fmt::format("{}: {}\n", kind, sentence);
     };
@@ -175,6 +179,7 @@ std::string diff_as_text(const CheckpointDiff& diff, bool every_tensor) {
     text += "\n";
     text += tensors_as_text(diff, every_tensor);
     if (diff.drift) text += drift_as_text(*diff.drift);
+    if (diff.verbs) text += verbs_as_text(*diff.verbs);
     list("not compared", diff.not_compared);
     text += "\n" + equality_as_text(diff);
     return text + fmt::format("{} tensors compared, {}\n", diff.tensors.size(),

@@ -208,6 +208,7 @@ Result<ReplayResult> replay(ModelRunner& runner, const ReplayRequest& request, c
     }
     // An error that shows in no compared stage (for example a token outside the vocabulary) is returned.
     if (!ran && result.comparison.failures() == 0) return tl::unexpected<Error>(ran.error());
+    result.own = std::move(own);
     return result;
 }
 

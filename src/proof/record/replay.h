@@ -52,6 +52,7 @@ struct ReplayRequest {
 
 struct ReplayResult {
     RecordingComparison comparison;  // A: the recording, B: this model's own results
+    Recording own;                   // B
     int64_t forced_rows = 0;         // how many results were replaced
 };
 
