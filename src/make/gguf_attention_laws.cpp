@@ -56,8 +56,14 @@ Value score_softcap(const DescribedModel& model) {
 Value score_scale(const DescribedModel& model) {
     return model.full != nullptr ? Value(double{model.full->scale}) : std::nullopt;
 }
+Value causal(const DescribedModel& model) {
+    const bool both = model.full != nullptr && model.full->reach == Reach::both_ways;
+    return both ? Value(false) : std::nullopt;
+}
 Value query_temperature(const DescribedModel& model) {
-    const bool scaled = model.full != nullptr && model.full->temperature.beta != 0;
+    // Llama 4 counts from the next position and has no key.
+    const bool scaled =
+        model.full != nullptr && model.full->temperature.beta != 0 && model.full->temperature.offset == 0;
     return scaled ? Value(double{model.full->temperature.beta}) : std::nullopt;
 }
 Value sharing_layers(const DescribedModel& model) {
@@ -161,6 +167,7 @@ constexpr GgufLaw kAttentionLaws[] = {
     {"window pattern", window_pattern},
     {"score softcap", score_softcap},
     {"score scale", score_scale},
+    {"causal attention", causal},
     {"query temperature", query_temperature},
     {"layers that share keys", sharing_layers},
     {"latent key width", latent_key_width},

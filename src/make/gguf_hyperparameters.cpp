@@ -28,8 +28,10 @@ struct Kept {
 };
 constexpr Kept kKept[] = {
     {"", "vocabulary"},
-    {"", "ffn width"},    // a model of experts alone states one all the same
-    {"", "value width"},  // of latent attention
+    {"", "ffn width"},         // a model of experts alone states one all the same
+    {"", "value width"},       // of latent attention
+    {"", "causal attention"},  // false for encoders
+    {"modern-bert", "epsilon of LayerNorms"},
     {"", "used expert groups", "expert groups"},
     {"qwen35", "rope sections"},
     {"qwen35moe", "rope sections"},
