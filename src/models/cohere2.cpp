@@ -36,21 +36,13 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kCohere2Architecture{.name = "cohere2",
                                         .summary = "Cohere's Command R7B and Command A",
                                         .model_types = {"cohere2"},
                                         .read_config = read_config,
-                                        .declare = declare,
-                                        .build = build};
+                                        .declare = declare_with<traits>,
+                                        .build = build_with<traits>};
 
 }  // namespace invar

@@ -121,4 +121,14 @@ Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const We
                                              const DecoderTraits& traits);
 Result<std::unique_ptr<Model>> build_decoder(const ModelConfig& config, const WeightSource& weights);
 
+// Architecture::declare and ::build of a family whose traits are the same for all its models.
+template <DecoderTraits (*traits)()>
+std::vector<WantedWeight> declare_with(const ModelConfig& config, const Checkpoint& checkpoint) {
+    return declare_decoder(config, checkpoint, traits());
+}
+template <DecoderTraits (*traits)()>
+Result<std::unique_ptr<Model>> build_with(const ModelConfig& config, const WeightSource& weights) {
+    return build_decoder(config, weights, traits());
+}
+
 }  // namespace invar

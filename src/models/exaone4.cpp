@@ -26,21 +26,13 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kExaone4Architecture{.name = "exaone4",
                                         .summary = "LG's EXAONE 4",
                                         .model_types = {"exaone4"},
                                         .read_config = read_config,
-                                        .declare = declare,
-                                        .build = build};
+                                        .declare = declare_with<traits>,
+                                        .build = build_with<traits>};
 
 }  // namespace invar

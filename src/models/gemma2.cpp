@@ -23,21 +23,13 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
 
 DecoderTraits traits() { return {.head_norms = false, .norms_less_one = true, .norms = gemma_norms()}; }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kGemma2Architecture{.name = "gemma2",
                                        .summary = "Gemma 2",
                                        .model_types = {"gemma2"},
                                        .read_config = read_config,
-                                       .declare = declare,
-                                       .build = build};
+                                       .declare = declare_with<traits>,
+                                       .build = build_with<traits>};
 
 }  // namespace invar

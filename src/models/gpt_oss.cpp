@@ -84,21 +84,13 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kGptOssArchitecture{.name = "gpt-oss",
                                        .summary = "OpenAI's gpt-oss-20b and gpt-oss-120b",
                                        .model_types = {"gpt_oss"},
                                        .read_config = read_config,
-                                       .declare = declare,
-                                       .build = build};
+                                       .declare = declare_with<traits>,
+                                       .build = build_with<traits>};
 
 }  // namespace invar

@@ -64,27 +64,19 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kHunyuanDenseArchitecture{.name = "hunyuan-dense",
                                              .summary = "Tencent's dense Hunyuan",
                                              .model_types = {"hunyuan_v1_dense"},
                                              .read_config = read_dense,
-                                             .declare = declare,
-                                             .build = build};
+                                             .declare = declare_with<traits>,
+                                             .build = build_with<traits>};
 const Architecture kHunyuanMoeArchitecture{.name = "hunyuan-moe",
                                            .summary = "Tencent's Hunyuan with a mixture of experts",
                                            .model_types = {"hunyuan_v1_moe"},
                                            .read_config = read_mixture_config,
-                                           .declare = declare,
-                                           .build = build};
+                                           .declare = declare_with<traits>,
+                                           .build = build_with<traits>};
 
 }  // namespace invar

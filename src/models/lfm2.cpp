@@ -194,26 +194,19 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kLfm2Architecture{.name = "lfm2",
                                      .summary = "Liquid's dense LFM2: short convolutions and attention",
                                      .model_types = {"lfm2"},
                                      .read_config = read_dense,
-                                     .declare = declare,
-                                     .build = build};
+                                     .declare = declare_with<traits>,
+                                     .build = build_with<traits>};
 const Architecture kLfm2MoeArchitecture{.name = "lfm2moe",
                                         .summary = "Liquid's LFM2 with a mixture of experts",
                                         .model_types = {"lfm2_moe"},
                                         .read_config = read_mixture_config,
-                                        .declare = declare,
-                                        .build = build};
+                                        .declare = declare_with<traits>,
+                                        .build = build_with<traits>};
 
 }  // namespace invar

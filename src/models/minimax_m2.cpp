@@ -50,21 +50,13 @@ DecoderTraits traits() {
                         .down = "block_sparse_moe.experts.{}.w2.weight"}};
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kMiniMaxM2Architecture{.name = "minimax-m2",
                                           .summary = "MiniMax M2, a mixture of experts",
                                           .model_types = {"minimax_m2"},
                                           .read_config = read_config,
-                                          .declare = declare,
-                                          .build = build};
+                                          .declare = declare_with<traits>,
+                                          .build = build_with<traits>};
 
 }  // namespace invar

@@ -278,13 +278,6 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kNemotronHArchitecture{
@@ -294,7 +287,7 @@ const Architecture kNemotronHArchitecture{
     .also = {"nemotron_h_moe"},
     .gguf_with_experts = "nemotron_h_moe",
     .read_config = read_config,
-    .declare = declare,
-    .build = build};
+    .declare = declare_with<traits>,
+    .build = build_with<traits>};
 
 }  // namespace invar

@@ -38,21 +38,13 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kNomicBertArchitecture{.name = "nomic-bert",
                                           .summary = "Nomic BERT",
                                           .model_types = {"nomic_bert"},
                                           .read_config = read_config,
-                                          .declare = declare,
-                                          .build = build};
+                                          .declare = declare_with<traits>,
+                                          .build = build_with<traits>};
 
 }  // namespace invar

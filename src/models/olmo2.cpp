@@ -51,21 +51,13 @@ DecoderTraits traits() {
     return traits;
 }
 
-std::vector<WantedWeight> declare(const ModelConfig& config, const Checkpoint& checkpoint) {
-    return declare_decoder(config, checkpoint, traits());
-}
-
-Result<std::unique_ptr<Model>> build(const ModelConfig& config, const WeightSource& weights) {
-    return build_decoder(config, weights, traits());
-}
-
 }  // namespace
 
 const Architecture kOlmo2Architecture{.name = "olmo2",
                                       .summary = "OLMo 2 and OLMo 3",
                                       .model_types = {"olmo2", "olmo3"},
                                       .read_config = read_config,
-                                      .declare = declare,
-                                      .build = build};
+                                      .declare = declare_with<traits>,
+                                      .build = build_with<traits>};
 
 }  // namespace invar
