@@ -48,10 +48,8 @@ DecoderTraits traits() {
     traits.attention.key_bias = "attention.self.key.bias";
     traits.attention.value_bias = "attention.self.value.bias";
     traits.attention.output_bias = "attention.output.dense.bias";
-    traits.dense = {.up = {"up", "ffn_up.weight", "intermediate.dense.weight"},
-                    .down = {"down", "ffn_down.weight", "output.dense.weight"},
-                    .up_bias = {"up_bias", "ffn_up.bias", "intermediate.dense.bias"},
-                    .down_bias = {"down_bias", "ffn_down.bias", "output.dense.bias"}};
+    traits.dense = ungated_dense("intermediate.dense.weight", "intermediate.dense.bias", "output.dense.weight",
+                                 "output.dense.bias");
     return traits;
 }
 

@@ -68,6 +68,15 @@ struct DenseNames {
     std::string_view gguf_fused = {}, hugging_face_fused = {};
 };
 
+// A part of two matrices and their biases, by Hugging Face's names; those of GGUF are the same for all families.
+constexpr DenseNames ungated_dense(std::string_view up, std::string_view up_bias, std::string_view down,
+                                   std::string_view down_bias) {
+    return {.up = {"up", "ffn_up.weight", up},
+            .down = {"down", "ffn_down.weight", down},
+            .up_bias = {"up_bias", "ffn_up.bias", up_bias},
+            .down_bias = {"down_bias", "ffn_down.bias", down_bias}};
+}
+
 // The names in which Hugging Face's files hold a mixture; "{}" is the number of an expert.
 struct MixtureNames {
     std::string_view router = "mlp.gate.weight", router_bias = "mlp.gate.bias";

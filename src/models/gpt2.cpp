@@ -35,10 +35,7 @@ DecoderTraits traits() {
     traits.attention.fused_bias = "attn.c_attn.bias";
     traits.attention.output = "attn.c_proj.weight";
     traits.attention.output_bias = "attn.c_proj.bias";
-    traits.dense = {.up = {"up", "ffn_up.weight", "mlp.c_fc.weight"},
-                    .down = {"down", "ffn_down.weight", "mlp.c_proj.weight"},
-                    .up_bias = {"up_bias", "ffn_up.bias", "mlp.c_fc.bias"},
-                    .down_bias = {"down_bias", "ffn_down.bias", "mlp.c_proj.bias"}};
+    traits.dense = ungated_dense("mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias");
     return traits;
 }
 

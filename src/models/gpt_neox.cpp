@@ -40,10 +40,8 @@ DecoderTraits traits() {
     traits.attention.fused_bias = "attention.query_key_value.bias";
     traits.attention.output = "attention.dense.weight";
     traits.attention.output_bias = "attention.dense.bias";
-    traits.dense = {.up = {"up", "ffn_up.weight", "mlp.dense_h_to_4h.weight"},
-                    .down = {"down", "ffn_down.weight", "mlp.dense_4h_to_h.weight"},
-                    .up_bias = {"up_bias", "ffn_up.bias", "mlp.dense_h_to_4h.bias"},
-                    .down_bias = {"down_bias", "ffn_down.bias", "mlp.dense_4h_to_h.bias"}};
+    traits.dense = ungated_dense("mlp.dense_h_to_4h.weight", "mlp.dense_h_to_4h.bias", "mlp.dense_4h_to_h.weight",
+                                 "mlp.dense_4h_to_h.bias");
     return traits;
 }
 

@@ -24,10 +24,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
 
 DecoderTraits traits() {
     DecoderTraits traits;
-    traits.dense = {.up = {"up", "ffn_up.weight", "mlp.c_fc.weight"},
-                    .down = {"down", "ffn_down.weight", "mlp.c_proj.weight"},
-                    .up_bias = {"up_bias", "ffn_up.bias", "mlp.c_fc.bias"},
-                    .down_bias = {"down_bias", "ffn_down.bias", "mlp.c_proj.bias"}};
+    traits.dense = ungated_dense("mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias");
     return traits;
 }
 

@@ -11,13 +11,12 @@
 #include "engine/engine.h"
 #include "engine/engine_settings.h"
 #include "proof/diff/diff_checkpoints.h"
-#include "proof/record/recording_file.h"
+#include "proof/golden.h"
 #include "proof/reference64/reference64.h"
 
 namespace invar {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
 const char* const kModels[] = {"llama",
                                "llama-biases",
                                "llama-linear",
@@ -90,27 +89,6 @@ bool has_twin(const std::string& name) {
 }
 constexpr int kTwins = std::size(kModels) - 5;
 
-struct Golden {
-    std::vector<int32_t> tokens;
-    std::vector<double> logits;  // [tokens, vocabulary]
-};
-
-Golden golden_of(const std::string& name) {
-    const auto recording = load_recording(kFolder / (name + ".safetensors"));
-    EXPECT_TRUE(recording) << (recording ? "" : recording.error().message);
-    Golden golden;
-    if (!recording) return golden;
-    golden.tokens = recording->tokens;
-    const StageRecord* logits = recording->find({.name = "logits"});
-    EXPECT_NE(logits, nullptr) << name;
-    if (logits == nullptr) return golden;
-    for (size_t position = 0; position < logits->positions.size(); ++position) {
-        for (int64_t i = 0; i < logits->width(); ++i)
-            golden.logits.push_back(logits->value(static_cast<int64_t>(position), i));
-    }
-    return golden;
-}
-
 struct How {
     FormRequest form = FormRequest::automatic;
     int64_t chunk = 32;
@@ -142,33 +120,24 @@ Result<std::vector<float>> logits_of(const std::filesystem::path& model, const s
     return logits;
 }
 
-double relative_rms(const std::vector<float>& ours, const std::vector<double>& theirs) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < ours.size(); ++i) {
-        difference += std::pow(ours[i] - theirs[i], 2);
-        size += theirs[i] * theirs[i];
-    }
-    return std::sqrt(difference / size);
-}
-
 TEST(Containers, DirectoriesComputeWhatTransformersComputes) {
     for (const std::string name : kModels) {
-        const Golden golden = golden_of(name);
-        ASSERT_FALSE(golden.logits.empty()) << name;
-        const auto logits = logits_of(kFolder / name, golden.tokens, {});
+        const Golden golden = golden_of(name, "logits");
+        ASSERT_FALSE(golden.values.empty()) << name;
+        const auto logits = logits_of(kGoldens / name, golden.tokens, {});
         ASSERT_TRUE(logits) << name << ": " << logits.error().message;
-        ASSERT_EQ(logits->size(), golden.logits.size()) << name;
+        ASSERT_EQ(logits->size(), golden.values.size()) << name;
         // Binary32 against float64; rope's frequencies are exact. Products with MXFP4 round activations to 8 bits.
-        EXPECT_LT(relative_rms(*logits, golden.logits), name == "gpt-oss-mxfp4" ? 0.03 : 2e-6) << name;
+        EXPECT_LT(relative_rms(*logits, golden.values), name == "gpt-oss-mxfp4" ? 0.03 : 2e-6) << name;
     }
 }
 
 // The float64 reference does not round activations, so that of MXFP4 the weights and the formulas alone are compared.
 TEST(Containers, TheReferenceOfMxfp4ComputesWhatTransformersComputes) {
-    const Golden golden = golden_of("gpt-oss-mxfp4");
+    const Golden golden = golden_of("gpt-oss-mxfp4", "logits");
     for (const char* end : {"", ".gguf"}) {
         const auto reference =
-            Reference64::open({.model = kFolder / (std::string("gpt-oss-mxfp4") + end), .context = 32});
+            Reference64::open({.model = kGoldens / (std::string("gpt-oss-mxfp4") + end), .context = 32});
         ASSERT_TRUE(reference) << reference.error().message;
         const int32_t sequence = (*reference)->cache().add_sequence();
         Batch batch;
@@ -180,7 +149,7 @@ TEST(Containers, TheReferenceOfMxfp4ComputesWhatTransformersComputes) {
         ASSERT_TRUE((*reference)->cache().reserve(sequence, std::ssize(golden.tokens)));
         const auto logits = (*reference)->evaluate(batch, {});
         ASSERT_TRUE(logits) << logits.error().message;
-        EXPECT_LT(relative_rms({logits->begin(), logits->end()}, golden.logits), 2e-7) << end;
+        EXPECT_LT(relative_rms(*logits, golden.values), 2e-7) << end;
     }
 }
 
@@ -188,10 +157,10 @@ TEST(Containers, TwinsComputeTheSameBits) {
     int compared = 0;
     for (const std::string name : kModels) {
         if (!has_twin(name)) continue;
-        const Golden golden = golden_of(name);
+        const Golden golden = golden_of(name, "logits");
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
-            const auto directory = logits_of(kFolder / name, golden.tokens, {.form = form});
-            const auto gguf = logits_of(kFolder / (name + ".gguf"), golden.tokens, {.form = form});
+            const auto directory = logits_of(kGoldens / name, golden.tokens, {.form = form});
+            const auto gguf = logits_of(kGoldens / (name + ".gguf"), golden.tokens, {.form = form});
             ASSERT_TRUE(directory && gguf) << name;
             ASSERT_EQ(directory->size(), gguf->size());
             EXPECT_EQ(std::memcmp(directory->data(), gguf->data(), gguf->size() * sizeof(float)), 0) << name;
@@ -205,14 +174,14 @@ TEST(Containers, TwinsComputeTheSameBits) {
 TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
     int compared = 0;
     for (const std::string name : kModels) {
-        const Golden golden = golden_of(name);
-        const auto whole = logits_of(kFolder / name, golden.tokens, {});
+        const Golden golden = golden_of(name, "logits");
+        const auto whole = logits_of(kGoldens / name, golden.tokens, {});
         ASSERT_TRUE(whole) << name << ": " << whole.error().message;
-        ASSERT_EQ(whole->size(), golden.logits.size()) << name;
+        ASSERT_EQ(whole->size(), golden.values.size()) << name;
         for (const How& how : {How{.chunk = 1}, How{.chunk = 7}, How{.threads = 1}, How{.chunk = 7, .threads = 1},
                                How{.form = FormRequest::as_stored, .chunk = 7},
                                How{.form = FormRequest::as_stored, .chunk = 1, .threads = 1}}) {
-            const auto logits = logits_of(kFolder / name, golden.tokens, how);
+            const auto logits = logits_of(kGoldens / name, golden.tokens, how);
             ASSERT_TRUE(logits) << name << ": " << logits.error().message;
             ASSERT_EQ(logits->size(), whole->size());
             EXPECT_EQ(std::memcmp(logits->data(), whole->data(), whole->size() * sizeof(float)), 0)
@@ -226,13 +195,13 @@ TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
 // A file from before key_length_mla (made by tools/fixtures/legacy_latent.py): one projection of keys and values, and
 // no key for the kind of router.
 TEST(Containers, AnOldFileOfLatentAttentionComputesTheSameBits) {
-    const Golden golden = golden_of("deepseek-v2");
+    const Golden golden = golden_of("deepseek-v2", "logits");
     for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
-        const auto today = logits_of(kFolder / "deepseek-v2.gguf", golden.tokens, {.form = form});
-        const auto old = logits_of(kFolder / "deepseek-v2-legacy.gguf", golden.tokens, {.form = form});
+        const auto today = logits_of(kGoldens / "deepseek-v2.gguf", golden.tokens, {.form = form});
+        const auto old = logits_of(kGoldens / "deepseek-v2-legacy.gguf", golden.tokens, {.form = form});
         ASSERT_TRUE(today) << today.error().message;
         ASSERT_TRUE(old) << old.error().message;
-        ASSERT_EQ(old->size(), golden.logits.size());
+        ASSERT_EQ(old->size(), golden.values.size());
         EXPECT_EQ(std::memcmp(today->data(), old->data(), old->size() * sizeof(float)), 0);
     }
 }
@@ -244,18 +213,18 @@ TEST(Containers, MistralsOwnLayoutComputesTheSameBits) {
         std::string name;
         std::filesystem::path directory, others[2];
     };
-    const Twins all[] = {{"mistral", own / "mistral", {kFolder / "mistral", kFolder / "mistral.gguf"}},
-                         {"mixtral", own / "mixtral", {kFolder / "mixtral", kFolder / "mixtral.gguf"}},
-                         {"ministral3", own / "ministral3", {kFolder / "ministral3", kFolder / "ministral3.gguf"}},
+    const Twins all[] = {{"mistral", own / "mistral", {kGoldens / "mistral", kGoldens / "mistral.gguf"}},
+                         {"mixtral", own / "mixtral", {kGoldens / "mixtral", kGoldens / "mixtral.gguf"}},
+                         {"ministral3", own / "ministral3", {kGoldens / "ministral3", kGoldens / "ministral3.gguf"}},
                          {"mistral", own / "mistral-fp8", {own / "mistral-fp8-hf", {}}}};
     const auto pool = ThreadPool::create({.threads = 2}).value();
     int compared = 0;
     for (const Twins& twins : all) {
-        const Golden golden = golden_of(twins.name);
+        const Golden golden = golden_of(twins.name, "logits");
         for (const FormRequest form : {FormRequest::automatic, FormRequest::as_stored}) {
             const auto ours = logits_of(twins.directory, golden.tokens, {.form = form});
             ASSERT_TRUE(ours) << ours.error().message;
-            ASSERT_EQ(ours->size(), golden.logits.size());
+            ASSERT_EQ(ours->size(), golden.values.size());
             for (const std::filesystem::path& other : twins.others) {
                 if (other.empty()) continue;
                 const auto theirs = logits_of(other, golden.tokens, {.form = form});
@@ -263,7 +232,7 @@ TEST(Containers, MistralsOwnLayoutComputesTheSameBits) {
                 EXPECT_EQ(*ours, *theirs) << other;
                 ++compared;
             }
-            EXPECT_LT(relative_rms(*ours, golden.logits), twins.others[1].empty() ? 0.2 : 2e-6) << twins.directory;
+            EXPECT_LT(relative_rms(*ours, golden.values), twins.others[1].empty() ? 0.2 : 2e-6) << twins.directory;
         }
         for (const std::filesystem::path& other : twins.others) {
             if (other.empty()) continue;
@@ -284,7 +253,7 @@ TEST(Containers, DiffFindsNoDifferenceBetweenTwins) {
     int compared = 0;
     for (const std::string name : kModels) {
         if (!has_twin(name)) continue;
-        const auto a = Checkpoint::open(kFolder / name), b = Checkpoint::open(kFolder / (name + ".gguf"));
+        const auto a = Checkpoint::open(kGoldens / name), b = Checkpoint::open(kGoldens / (name + ".gguf"));
         ASSERT_TRUE(a && b) << name;
         const auto diff = diff_weights(*a, *b, *pool, nullptr);
         ASSERT_TRUE(diff) << name << ": " << diff.error().message;

@@ -10,34 +10,13 @@
 #include "engine/engine.h"
 #include "engine/engine_settings.h"
 #include "proof/diff/diff_checkpoints.h"
-#include "proof/record/recording_file.h"
+#include "proof/golden.h"
 #include "proof/reference64/reference64.h"
 
 namespace invar {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf";
 const char* const kModels[] = {"bert", "nomic-bert", "modernbert", "embedding-gemma"};
-
-struct Golden {
-    std::vector<int32_t> tokens;
-    std::vector<double> hidden;  // [tokens, width]
-};
-
-Golden golden_of(const std::string& name) {
-    const auto recording = load_recording(kFolder / (name + ".safetensors"));
-    EXPECT_TRUE(recording) << (recording ? "" : recording.error().message);
-    if (!recording) return {};
-    Golden golden{.tokens = recording->tokens, .hidden = {}};
-    const StageRecord* hidden = recording->find({.name = "hidden"});
-    EXPECT_NE(hidden, nullptr) << name;
-    if (hidden == nullptr) return golden;
-    for (size_t position = 0; position < hidden->positions.size(); ++position) {
-        for (int64_t i = 0; i < hidden->width(); ++i)
-            golden.hidden.push_back(hidden->value(static_cast<int64_t>(position), i));
-    }
-    return golden;
-}
 
 struct How {
     FormRequest form = FormRequest::automatic;
@@ -74,19 +53,10 @@ Result<std::vector<std::vector<float>>> hidden_of(Engine& engine, const Texts& t
     return hidden;
 }
 
-double relative_rms(std::span<const float> ours, const std::vector<double>& theirs) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < ours.size(); ++i) {
-        difference += std::pow(ours[i] - theirs[i], 2);
-        size += theirs[i] * theirs[i];
-    }
-    return std::sqrt(difference / size);
-}
-
 TEST(Encoders, ComputeWhatTransformersComputesInBothContainersWithTheSameBits) {
     int compared = 0;
     for (const std::string name : kModels) {
-        const Golden golden = golden_of(name);
+        const Golden golden = golden_of(name, "hidden");
         std::vector<float> first;
         for (const std::string end : {"", ".gguf"}) {
             std::vector<How> ways = {
@@ -95,13 +65,13 @@ TEST(Encoders, ComputeWhatTransformersComputesInBothContainersWithTheSameBits) {
                 if (detect_isa().has(static_cast<Isa>(isa))) ways.push_back({.isa = static_cast<Isa>(isa)});
             }
             for (const How& how : ways) {
-                const auto engine = open(kFolder / (name + end), how);
+                const auto engine = open(kGoldens / (name + end), how);
                 ASSERT_TRUE(engine) << name << end << ": " << engine.error().message;
                 EXPECT_EQ((*engine)->config().result, ModelResult::hidden);
                 const auto hidden = hidden_of(**engine, {golden.tokens});
                 ASSERT_TRUE(hidden) << name << end << ": " << hidden.error().message;
-                ASSERT_EQ(hidden->front().size(), golden.hidden.size()) << name << end;
-                EXPECT_LT(relative_rms(hidden->front(), golden.hidden), 2e-6) << name << end;
+                ASSERT_EQ(hidden->front().size(), golden.values.size()) << name << end;
+                EXPECT_LT(relative_rms(hidden->front(), golden.values), 2e-6) << name << end;
                 if (first.empty()) first = hidden->front();
                 EXPECT_EQ(hidden->front(), first) << name << end;
                 ++compared;
@@ -113,8 +83,8 @@ TEST(Encoders, ComputeWhatTransformersComputesInBothContainersWithTheSameBits) {
 
 TEST(Encoders, TheReferenceComputesWhatTransformersComputes) {
     for (const std::string name : kModels) {
-        const Golden golden = golden_of(name);
-        const auto reference = Reference64::open({.model = kFolder / name, .context = 32});
+        const Golden golden = golden_of(name, "hidden");
+        const auto reference = Reference64::open({.model = kGoldens / name, .context = 32});
         ASSERT_TRUE(reference) << reference.error().message;
         const int32_t sequence = (*reference)->cache().add_sequence();
         Batch batch;
@@ -126,15 +96,15 @@ TEST(Encoders, TheReferenceComputesWhatTransformersComputes) {
         ASSERT_TRUE((*reference)->cache().reserve(sequence, std::ssize(golden.tokens)));
         const auto hidden = (*reference)->evaluate(batch, {});
         ASSERT_TRUE(hidden) << hidden.error().message;
-        ASSERT_EQ(hidden->size(), golden.hidden.size());
-        EXPECT_LT(relative_rms(*hidden, golden.hidden), 1e-7) << name;
+        ASSERT_EQ(hidden->size(), golden.values.size());
+        EXPECT_LT(relative_rms(*hidden, golden.values), 1e-7) << name;
     }
 }
 
 TEST(Encoders, TextsBesideEachOtherGetTheBitsTheyGetAlone) {
     for (const std::string name : kModels) {
-        const Golden golden = golden_of(name);
-        const auto engine = open(kFolder / name, {});
+        const Golden golden = golden_of(name, "hidden");
+        const auto engine = open(kGoldens / name, {});
         ASSERT_TRUE(engine) << engine.error().message;
         const std::span<const int32_t> tokens(golden.tokens);
         const Texts texts = {{tokens.begin(), tokens.end()}, {tokens[5]}, {tokens.begin() + 2, tokens.begin() + 9}};
@@ -154,8 +124,8 @@ TEST(Encoders, TextsBesideEachOtherGetTheBitsTheyGetAlone) {
 }
 
 TEST(Encoders, ATextInPiecesAndOneThatIsTooLongAreRefused) {
-    const Golden golden = golden_of("nomic-bert");
-    const auto engine = open(kFolder / "nomic-bert", {}, 20);
+    const Golden golden = golden_of("nomic-bert", "hidden");
+    const auto engine = open(kGoldens / "nomic-bert", {}, 20);
     ASSERT_TRUE(engine) << engine.error().message;
     EXPECT_EQ((*engine)->chunk(), 20) << "a pass takes the whole context";
     EXPECT_TRUE(std::ranges::any_of((*engine)->plan().notes, [](const std::string& note) {
@@ -180,7 +150,7 @@ TEST(Encoders, ATextInPiecesAndOneThatIsTooLongAreRefused) {
 TEST(Encoders, DiffFindsNoDifferenceBetweenTwins) {
     const auto pool = ThreadPool::create({.threads = 2}).value();
     for (const std::string name : kModels) {
-        const auto a = Checkpoint::open(kFolder / name), b = Checkpoint::open(kFolder / (name + ".gguf"));
+        const auto a = Checkpoint::open(kGoldens / name), b = Checkpoint::open(kGoldens / (name + ".gguf"));
         ASSERT_TRUE(a && b) << name;
         const auto diff = diff_weights(*a, *b, *pool, nullptr);
         ASSERT_TRUE(diff) << name << ": " << diff.error().message;
