@@ -32,11 +32,13 @@ enum class Reach : uint8_t {
     both_ways,  // all of the sequence; with a window those at most window / 2 away: encoders
 };
 
-// The positions that a query sees: [first, last). Never empty.
-struct VisiblePositions {
-    int64_t first = 0;
-    int64_t last = 0;
-
+// The positions that a query sees: [first, last). Never empty. Kernels for GPUs count in 32 bits, to save registers.
+template <class Position>
+struct VisibleRange {
+    Position first = 0;
+    Position last = 0;
+};
+struct VisiblePositions : VisibleRange<int64_t> {
     int64_t first_chunk() const { return first / kAttentionChunk; }
     int64_t last_chunk() const { return (last - 1) / kAttentionChunk; }  // the last one that has a visible position
 };
@@ -54,8 +56,9 @@ struct AttentionChunk {
 namespace law {
 
 // What the query at `position` sees of a sequence whose positions are 0 .. end - 1. Only both_ways looks at `end`.
-INVAR_DEVICE inline VisiblePositions visible_positions(Reach reach, int64_t window, int64_t position, int64_t end) {
-    int64_t first = 0, last = position + 1;
+template <class Position>
+INVAR_DEVICE VisibleRange<Position> visible_range(Reach reach, Position window, Position position, Position end) {
+    Position first = 0, last = position + 1;
     if (reach == Reach::causal) {
         if (window > 0 && position >= window) first = position + 1 - window;
     } else if (reach == Reach::in_blocks) {
@@ -66,6 +69,9 @@ INVAR_DEVICE inline VisiblePositions visible_positions(Reach reach, int64_t wind
         if (window > 0 && end - position > window / 2) last = position + window / 2 + 1;
     }
     return {first, last};
+}
+inline VisiblePositions visible_positions(Reach reach, int64_t window, int64_t position, int64_t end) {
+    return {visible_range<int64_t>(reach, window, position, end)};
 }
 
 // (dot(q, k) * scale), soft-capped where the spec says so. The dot is sequential: s = fma(q[i], k[i], s) from +0.

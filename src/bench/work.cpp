@@ -46,6 +46,7 @@ PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan) {
         }
         const bool reads_cache = row_of(call.verb).reads(verb_field::cache);
         if (reads_cache) pass.cache_bytes += cost.cache_bytes;
+        pass.cache_bytes += cost.state_bytes;
         (reads_cache ? pass.attention_multiply_adds : pass.weight_multiply_adds) += cost.multiply_adds;
     }
     for (const auto& [id, bytes] : read) pass.weight_bytes += bytes;

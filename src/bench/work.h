@@ -44,7 +44,7 @@ struct PassCost {
     // Per layer: the bytes of one expert over all its matrices, and the slots of the pass, which are the most experts
     // it can read.
     std::vector<int64_t> expert_bytes, slots;
-    int64_t cache_bytes = 0;  // bytes read
+    int64_t cache_bytes = 0;  // read: keys, values and the states of recurrences
     int64_t weight_multiply_adds = 0, attention_multiply_adds = 0;
 };
 PassCost cost_of(const PassSurvey& survey, const WeightPlan& plan);

@@ -126,18 +126,16 @@ SIMT_DEVICE QueryTile query_tile(const AttentionArgs& args) {
     return tile;
 }
 
-SIMT_DEVICE VisiblePositions visible(const AttentionArgs& args, int64_t row) {
-    const int64_t position = static_cast<int32_t>(args.batch.positions[row]);
+using Visible = VisibleRange<int32_t>;
+SIMT_DEVICE Visible visible(const AttentionArgs& args, int64_t row) {
     const CacheLayer& cache = args.cache;
-    const int64_t end = cache.reach == Reach::both_ways ? static_cast<int32_t>(args.batch.ends[row]) : 0;
-    return law::visible_positions(cache.reach, cache.window, position, end);
+    const int32_t position = args.batch.positions[row];
+    const int32_t end = cache.reach == Reach::both_ways ? static_cast<int32_t>(args.batch.ends[row]) : 0;
+    return law::visible_range<int32_t>(cache.reach, cache.window, position, end);
 }
 // The part of the chunk that is visible, counted from its start: [first, last), empty if first >= last.
-struct VisibleRange {
-    int64_t first, last;
-};
-SIMT_DEVICE VisibleRange part_of_chunk(const VisiblePositions& all, int64_t chunk) {
-    const int64_t start = chunk * kAttentionChunk, last = all.last - start;
+SIMT_DEVICE Visible part_of_chunk(const Visible& all, int64_t chunk) {
+    const int32_t start = static_cast<int32_t>(chunk * kAttentionChunk), last = all.last - start;
     return {all.first > start ? all.first - start : 0, last < kAttentionChunk ? last : kAttentionChunk};
 }
 
@@ -333,7 +331,7 @@ struct AttentionBlock : QueryBlock<kThreads, kQueries> {
 // law::merge of a chunk into a query's state; the first chunk becomes the state. One thread holds the state of a query
 // and puts into shared memory what the other threads need of it.
 struct QueryState {
-    VisiblePositions visible;
+    Visible visible;
     float m = 0, l = 0;
     int started = 0;
 };
@@ -480,7 +478,7 @@ attention_kernel(AttentionArgs args) {
         }
         block.store_scores(args, dot);
         if (thread < tile.count) {
-            const VisibleRange seen_now = part_of_chunk(state.visible, chunk);
+            const Visible seen_now = part_of_chunk(state.visible, chunk);
             block.seen_first[thread] = static_cast<int32_t>(seen_now.first);
             block.seen_last[thread] = static_cast<int32_t>(seen_now.last);
         }
@@ -515,7 +513,7 @@ attention_merge_kernel(AttentionArgs args) {
     const int head = simt::block_index(), element = simt::thread_index(), lane = simt::lane_index();
     const int64_t row = simt::block_index_y();
     const int width = args.cache.value_width;
-    const VisiblePositions seen = visible(args, row);
+    const Visible seen = visible(args, row);
     const int64_t start = seen.first / kAttentionChunk, end = (seen.last - 1) / kAttentionChunk;
     const int64_t place = (row * args.heads + head) * args.chunks;
     const bool has_element = element < width;

@@ -87,7 +87,7 @@ latent_attention_kernel(AttentionArgs args) {
         block.add_keys(keys, cache.key_width, dot);
         block.store_scores(args, dot);
         if (thread < tile.count) {
-            const VisibleRange seen_now = part_of_chunk(state.visible, chunk);
+            const Visible seen_now = part_of_chunk(state.visible, chunk);
             block.seen_first[thread] = static_cast<int32_t>(seen_now.first);
             block.seen_last[thread] = static_cast<int32_t>(seen_now.last);
         }

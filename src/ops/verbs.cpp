@@ -78,7 +78,7 @@ VerbCost cost_of_head_linear(const VerbCall& call) {
 VerbCost cost_of_convolution(const VerbCall& call) {
     VerbCost cost = cost_of_rows(call);
     const RecurrenceCall& spec = *call.recurrence;
-    cost.cache_bytes = 2 * sequences_of(*call.batch) * (spec.taps - 1) * call.x.width() * 4;
+    cost.state_bytes = sequences_of(*call.batch) * (spec.taps - 1) * call.x.width() * 4;
     cost.multiply_adds = call.x.rows() * call.x.width() * spec.taps;
     return cost;
 }
@@ -87,7 +87,7 @@ VerbCost cost_of_convolution(const VerbCall& call) {
 VerbCost cost_of_recurrence(const VerbCall& call) {
     VerbCost cost = cost_of_rows(call);
     const int64_t elements = call.recurrence->heads.state_elements();
-    cost.cache_bytes = 2 * sequences_of(*call.batch) * elements * 4;
+    cost.state_bytes = sequences_of(*call.batch) * elements * 4;
     cost.multiply_adds = 3 * call.batch->size() * elements;
     return cost;
 }

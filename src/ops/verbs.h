@@ -69,7 +69,8 @@ enum class StagesOf : uint8_t {
 struct VerbCost {
     int64_t weight_bytes = 0;      // of its matrix or vector; of a table, those of the rows looked up
     int64_t expert_bytes = 0;      // of one expert of its stack; the routing decides how many are read
-    int64_t cache_bytes = 0;       // read or stored
+    int64_t cache_bytes = 0;       // of keys and values, read or stored
+    int64_t state_bytes = 0;       // of recurrences, read; as many are written
     int64_t activation_bytes = 0;  // inputs and results
     int64_t multiply_adds = 0;
 };
