@@ -38,7 +38,10 @@ struct VisibleRange {
     Position first = 0;
     Position last = 0;
 };
-struct VisiblePositions : VisibleRange<int64_t> {
+struct VisiblePositions {
+    int64_t first = 0;
+    int64_t last = 0;
+
     int64_t first_chunk() const { return first / kAttentionChunk; }
     int64_t last_chunk() const { return (last - 1) / kAttentionChunk; }  // the last one that has a visible position
 };
@@ -71,7 +74,8 @@ INVAR_DEVICE VisibleRange<Position> visible_range(Reach reach, Position window, 
     return {first, last};
 }
 inline VisiblePositions visible_positions(Reach reach, int64_t window, int64_t position, int64_t end) {
-    return {visible_range<int64_t>(reach, window, position, end)};
+    const VisibleRange<int64_t> range = visible_range<int64_t>(reach, window, position, end);
+    return {range.first, range.last};
 }
 
 // (dot(q, k) * scale), soft-capped where the spec says so. The dot is sequential: s = fma(q[i], k[i], s) from +0.
