@@ -120,7 +120,6 @@ inline void delta_advance(const HeadStep& step, const HeadStep& next, int key_wi
 // Fetches what position `step` is computed from: the inputs of two positions lie a row apart, where no reader ahead of
 // its own finds them.
 inline void fetch_step(const HeadStep& step, int key_width, int64_t column, int64_t columns) {
-    constexpr int64_t kLine = 16;
     for (int64_t i = 0; i < key_width; i += kLine) {
         _mm_prefetch(reinterpret_cast<const char*>(step.key + i), _MM_HINT_T0);
         _mm_prefetch(reinterpret_cast<const char*>(step.query + i), _MM_HINT_T0);

@@ -3,6 +3,8 @@
 // row_kernels.cpp bit for bit. row_kernels_table.cpp decides which are chosen.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/row_kernels.h"
 
 namespace invar {
@@ -17,6 +19,14 @@ inline void for_lanes(int64_t n, Step step) {
     int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) step(i, int64_t{kLanes});
     if (i < n) step(i, n - i);
+}
+
+// How far ahead of the present element memory is asked for, in elements: past the end of a row is where the next one
+// mostly starts, and an address that is none does no harm.
+constexpr int64_t kAhead = 1024;
+constexpr int64_t kLine = 16;  // elements of a cache line
+inline void prefetch(const float* p, int64_t count) {
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(p + i);
 }
 
 inline Floats load_part(const float* p, int64_t count) { return count == kLanes ? load(p) : load_first(p, count); }
@@ -107,28 +117,48 @@ void softcap_row(float* x, float cap, int64_t n) {
 
 // Folds lanes in halves: whole registers, then the lanes of the last one.
 template <int kRegisters>
-inline float fold(Floats (&lanes)[kRegisters]) {
+inline Floats fold_registers(Floats (&lanes)[kRegisters]) {
     for (int half = kRegisters / 2; half > 0; half /= 2) {
         for (int j = 0; j < half; ++j) lanes[j] = add(lanes[j], lanes[j + half]);
     }
-    alignas(64) float rest[kLanes];
-    store(rest, lanes[0]);
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-        for (int j = 0; j < half; ++j) rest[j] = rest[j] + rest[j + half];
-    }
-    return rest[0];
+    return lanes[0];
+}
+template <int kRegisters>
+inline float fold(Floats (&lanes)[kRegisters]) {
+    return folded(fold_registers(lanes));
 }
 
+// Sums step(lane, element, count), where full registers have a count of kLanes, over [0, n) of x. Lanes are summed in
+// stripes that registers hold, over a few rounds of all lanes, so that those in memory are touched rarely.
 template <int kRegisters, class Step>
-inline float reduce_in(const float* t, int64_t n, Step step) {
+inline float reduce_in(const float* x, int64_t n, Step step) {
+    constexpr int kStripe = kRegisters < 2 * kLanes ? kRegisters : kLanes;  // AVX2 has 16 registers, AVX-512 has 32
+    constexpr int64_t kRounds = 4;
     Floats lanes[kRegisters];
-    for (Floats& lane : lanes) lane = broadcast(0.0f);
+    if (kRegisters < kReduceRegisters && n == kRegisters * kLanes) {  // heads mostly: no loop, and all in registers
+        for (int j = 0; j < kRegisters; ++j) lanes[j] = step(broadcast(0.0f), j * kLanes, int64_t{kLanes});
+        return fold(lanes);
+    }
+    if (n < kReduce) {
+        for (Floats& lane : lanes) lane = broadcast(0.0f);
+    }
     int64_t start = 0;
-    for (; start + kReduce <= n; start += kReduce) {
-        for (int j = 0; j < kRegisters; ++j) lanes[j] = step(lanes[j], load(t + start + j * kLanes));
+    while (start + kReduce <= n) {
+        const int64_t end =
+            kStripe == kRegisters ? n - n % kReduce : start + std::min(kRounds, (n - start) / kReduce) * kReduce;
+        for (int first = 0; first < kRegisters; first += kStripe) {
+            Floats stripe[kStripe];
+            for (int j = 0; j < kStripe; ++j) stripe[j] = start == 0 ? broadcast(0.0f) : lanes[first + j];
+            for (int64_t i = start + first * kLanes; i < end; i += kReduce) {
+                prefetch(x + i + kAhead, kStripe * kLanes);
+                for (int j = 0; j < kStripe; ++j) stripe[j] = step(stripe[j], i + j * kLanes, int64_t{kLanes});
+            }
+            for (int j = 0; j < kStripe; ++j) lanes[first + j] = stripe[j];
+        }
+        start = end;
     }
     for (int j = 0; start < n; ++j, start += kLanes) {
-        lanes[j] = step(lanes[j], load_part(t + start, n - start < kLanes ? n - start : kLanes));
+        lanes[j] = step(lanes[j], start, n - start < kLanes ? n - start : kLanes);
     }
     return fold(lanes);
 }
@@ -137,41 +167,61 @@ inline float reduce_in(const float* t, int64_t n, Step step) {
 // lane starts at +0, and no sum or fma that follows makes it -0. So lanes that have no term, the upper ones of a row no
 // longer than a head, are left out.
 template <class Step>
-inline float reduce(const float* t, int64_t n, Step step) {
-    if (n <= kReduce / 4) return reduce_in<kReduceRegisters / 4>(t, n, step);
-    if (n <= kReduce / 2) return reduce_in<kReduceRegisters / 2>(t, n, step);
-    return reduce_in<kReduceRegisters>(t, n, step);
+inline float reduce(const float* x, int64_t n, Step step) {
+    if (n <= kReduce / 4) return reduce_in<kReduceRegisters / 4>(x, n, step);
+    if (n <= kReduce / 2) return reduce_in<kReduceRegisters / 2>(x, n, step);
+    return reduce_in<kReduceRegisters>(x, n, step);
 }
 
-inline float one_over_root(float x) { return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
-inline float squares_of(const float* x, int64_t n) {
-    return reduce(x, n, [](Floats lane, Floats t) { return fma(t, t, lane); });
+inline float sum_of(const float* x, int64_t n) {
+    return reduce(x, n, [&](Floats lane, int64_t i, int64_t count) { return add(lane, load_part(x + i, count)); });
 }
+inline float squares_of(const float* x, int64_t n) {
+    return reduce(x, n, [&](Floats lane, int64_t i, int64_t count) {
+        const Floats t = load_part(x + i, count);
+        return fma(t, t, lane);
+    });
+}
+// y[i] = step(i, count), register by register.
+template <class Step>
+inline void write_row(int64_t n, float* y, Step step) {
+    int64_t i = 0;
+    if (n > kReduce) {  // shorter rows are parts of one, and would ask for lines far from them
+        for (; i + kLine <= n; i += kLine) {
+            prefetch(y + i + kAhead, kLine);
+            for (int64_t j = 0; j < kLine; j += kLanes) store(y + i + j, step(i + j, int64_t{kLanes}));
+        }
+    }
+    for (; i + kLanes <= n; i += kLanes) store(y + i, step(i, int64_t{kLanes}));
+    if (i < n) store_first(y + i, step(i, n - i), n - i);
+}
+inline float one_over_root(float x) { return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 void l2_norm_row(const float* x, int64_t n, float epsilon, float* y) {
     const Floats factors = broadcast(one_over_root(squares_of(x, n) + epsilon));
-    for_lanes(n,
-              [&](int64_t i, int64_t count) { store_part(y + i, multiply(load_part(x + i, count), factors), count); });
+    write_row(n, y, [&](int64_t i, int64_t count) { return multiply(load_part(x + i, count), factors); });
 }
 
 void layer_norm_row(const float* x, const float* weight, const float* bias, int64_t n, float epsilon, float* y) {
-    const float total = reduce(x, n, [](Floats lane, Floats t) { return add(lane, t); });
-    const Floats mean = broadcast(total / static_cast<float>(n));
-    for_lanes(n, [&](int64_t i, int64_t count) { store_part(y + i, subtract(load_part(x + i, count), mean), count); });
-    const Floats factors = broadcast(one_over_root(squares_of(y, n) / static_cast<float>(n) + epsilon));
-    for_lanes(n, [&](int64_t i, int64_t count) {
-        const Floats scaled = multiply(load_part(y + i, count), factors), weights = load_part(weight + i, count);
-        store_part(y + i,
-                   bias == nullptr ? multiply(scaled, weights) : fma(scaled, weights, load_part(bias + i, count)),
-                   count);
+    const Floats mean = broadcast(sum_of(x, n) / static_cast<float>(n));
+    const float squares = reduce(x, n, [&](Floats lane, int64_t i, int64_t count) {
+        Floats centred = subtract(load_part(x + i, count), mean);
+        if (count < kLanes) centred = keep_lanes(centred, 0, 0, static_cast<int>(count), 0.0f);
+        return fma(centred, centred, lane);
+    });
+    const Floats factors = broadcast(one_over_root(squares / static_cast<float>(n) + epsilon));
+    write_row(n, y, [&](int64_t i, int64_t count) {
+        const Floats scaled = multiply(subtract(load_part(x + i, count), mean), factors);
+        const Floats weights = load_part(weight + i, count);
+        return bias == nullptr ? multiply(scaled, weights) : fma(scaled, weights, load_part(bias + i, count));
     });
 }
 
 void rms_norm_row(const float* x, const float* weight, int64_t n, float epsilon, float* y) {
     const Floats factors = broadcast(one_over_root(squares_of(x, n) / static_cast<float>(n) + epsilon));
-    for_lanes(n, [&](int64_t i, int64_t count) {
+    write_row(n, y, [&](int64_t i, int64_t count) {
         const Floats scaled = multiply(load_part(x + i, count), factors);
-        store_part(y + i, weight == nullptr ? scaled : multiply(scaled, load_part(weight + i, count)), count);
+        return weight == nullptr ? scaled : multiply(scaled, load_part(weight + i, count));
     });
 }
 
@@ -212,7 +262,7 @@ void softmax_row(const float* logits, int64_t n, float* probabilities) {
     for_lanes(n, [&](int64_t i, int64_t count) {
         store_part(probabilities + i, exp_lanes(subtract(load_part(logits + i, count), largest)), count);
     });
-    const Floats total = broadcast(reduce(probabilities, n, [](Floats lane, Floats t) { return add(lane, t); }));
+    const Floats total = broadcast(sum_of(probabilities, n));
     for_lanes(n, [&](int64_t i, int64_t count) {
         store_part(probabilities + i, divide(load_part(probabilities + i, count), total), count);
     });
@@ -236,15 +286,20 @@ void narrow_row(CachedFloat type, const float* in, int64_t n, uint16_t* out) {
 
 // Zero times a number is a zero, and a NaN otherwise. Rows are finite nearly always, so a register costs one operation.
 bool all_finite(const float* x, int64_t n) {
+    constexpr int kSums = 64 / kLanes;
     const Floats zero = broadcast(0.0f);
-    Floats sums[4] = {zero, zero, zero, zero};
-    for (int64_t i = 0; i + 4 * kLanes <= n; i += 4 * kLanes) {
-        for (int j = 0; j < 4; ++j) sums[j] = fma(load(x + i + j * kLanes), zero, sums[j]);
+    Floats sum = zero;
+    int64_t i = 0;
+    if (n >= kSums * kLanes) {
+        Floats sums[kSums];
+        for (int j = 0; j < kSums; ++j) sums[j] = multiply(load(x + j * kLanes), zero);
+        for (i = kSums * kLanes; i + kSums * kLanes <= n; i += kSums * kLanes) {
+            for (int j = 0; j < kSums; ++j) sums[j] = fma(load(x + i + j * kLanes), zero, sums[j]);
+        }
+        sum = fold_registers(sums);
     }
-    for_lanes(n % (4 * kLanes), [&](int64_t i, int64_t count) {
-        sums[0] = fma(load_part(x + n / (4 * kLanes) * (4 * kLanes) + i, count), zero, sums[0]);
-    });
-    return !any_non_finite(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
+    for (; i < n; i += kLanes) sum = fma(load_part(x + i, std::min<int64_t>(n - i, kLanes)), zero, sum);
+    return !any_non_finite(sum);
 }
 
 int64_t first_non_finite_in(const float* x, int64_t n) {

@@ -49,6 +49,13 @@ inline Floats with_sign_of(Floats x, Floats sign) {
 inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
 inline float largest_of(Floats x) { return _mm512_reduce_max_ps(x); }
+// Lanes added in halves, the lower to the upper, as the reduce law folds them.
+inline float folded(Floats x) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+}
 // a > b ? yes : no and a < b ? yes : no; `no` where either is a NaN.
 inline Floats where_greater(Floats a, Floats b, Floats yes, Floats no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), no, yes);

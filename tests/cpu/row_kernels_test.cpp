@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -26,8 +27,8 @@ std::vector<const RowKernels*> kernels_here() {
     return here;
 }
 
-const std::vector<int64_t> kLengths = {1,  2,   3,   7,   8,   9,   15,  16,  17,  31,  33,  64,   80,
-                                       96, 127, 128, 200, 255, 256, 257, 300, 511, 513, 768, 1000, 2560};
+const std::vector<int64_t> kLengths = {1,   2,   3,   7,   8,   9,   15,  16,  17,  31,   33,   64,   80,   96,  127,
+                                       128, 200, 255, 256, 257, 300, 511, 513, 768, 1000, 1024, 1300, 2560, 4103};
 
 // Every kind; a limit that some of the usual numbers pass.
 const ActivationSpec kActivations[] = {{.kind = Activation::silu},    {.kind = Activation::gelu_tanh},
@@ -168,6 +169,9 @@ TEST(RowKernels, TheOtherNormsEqualTheLaw) {
                     law::layer_norm(x.data(), weight.data(), added, n, 1e-5f, expected.data());
                     actual = x;
                     kernels->layer_norm(actual.data(), weight.data(), added, n, 1e-5f, actual.data());  // in place
+                    comparison.add(expected.data(), actual.data(), n);
+                    std::fill(actual.begin(), actual.end(), -7.0f);
+                    kernels->layer_norm(x.data(), weight.data(), added, n, 1e-5f, actual.data());
                     comparison.add(expected.data(), actual.data(), n);
                 }
             }
