@@ -58,41 +58,51 @@ inline Floats tanh_lanes(Floats x) {
     q = fma(q, square, broadcast(law::kTanhT5));
     q = fma(q, square, broadcast(law::kTanhT3));
     const Floats small = fma(multiply(a, square), q, a);
+    if (all_less(a, broadcast(law::kTanhSmall))) return with_sign_of(small, x);  // logits nearly always
     const Floats large = subtract(one, divide(two, add(exp_lanes(add(a, a)), one)));
     return with_sign_of(where_less(a, broadcast(law::kTanhSmall), small, large), x);
 }
 
-// Computes numerator / (1 + exp(y)), with y given reduced: the law's logistic().
+// Computes numerator / (1 + exp(y)), with y given reduced: the law's logistic(). kNormal: 2^-n is a normal number.
+template <bool kNormal>
 inline Floats logistic_lanes(Floats numerator, ReducedLanes y) {
     const Floats one = broadcast(1.0f);
     const Power m = inverse_power_of(y.shifted, y.n);
-    const Floats power = scale_by_power(one, m);  // 2^-n; 0 below 2^-149
+    const Floats power = kNormal ? normal_inverse_power(y.shifted) : scale_by_power(one, m);  // 0 below 2^-149
     const Floats head_larger = larger(power, one);
     const Floats head_smaller = smaller(one, power);
     const Floats head = add(head_larger, head_smaller);
     const Floats lost = subtract(head_smaller, subtract(head, head_larger));
     const Floats denominator = add(head, fma(exp_slope_lanes(y.r), y.r, lost));
-    return scale_by_power(divide(numerator, denominator), m);
+    const Floats quotient = divide(numerator, denominator);
+    return kNormal ? multiply(quotient, power) : scale_by_power(quotient, m);
+}
+
+// Whether every |x| < bound. The bounds here are clamps, which then do nothing, and keep 2^-n normal (64: |n| <= 93).
+inline bool all_moderate(Floats x, float bound) {
+    return kNormalPowersAreCheaper && all_less(magnitude(x), broadcast(bound));
 }
 
 // law::sigmoid
 inline Floats sigmoid_lanes(Floats x) {
+    if (all_moderate(x, law::kLogisticHighest)) {
+        return logistic_lanes<true>(broadcast(1.0f), reduce_negated_lanes(x));
+    }
     Floats c = smaller(broadcast(law::kLogisticHighest), x);  // a NaN stays
     c = larger(broadcast(law::kLogisticLowest), c);
-    return logistic_lanes(broadcast(1.0f), reduce_negated_lanes(c));
+    return logistic_lanes<false>(broadcast(1.0f), reduce_negated_lanes(c));
 }
 
 // law::silu
 inline Floats silu_lanes(Floats x) {
+    if (all_moderate(x, law::kLogisticHighest)) return logistic_lanes<true>(x, reduce_negated_lanes(x));
     const Floats numerator = larger(broadcast(law::kLogisticLowest), x);  // a NaN stays
     const Floats c = smaller(broadcast(law::kLogisticHighest), numerator);
-    return logistic_lanes(numerator, reduce_negated_lanes(c));
+    return logistic_lanes<false>(numerator, reduce_negated_lanes(c));
 }
 
-// law::gelu_tanh
-inline Floats gelu_tanh_lanes(Floats x) {
-    const Floats numerator = larger(broadcast(law::kGeluLowest), x);  // a NaN stays
-    const Floats c = smaller(broadcast(law::kGeluHighest), numerator);
+// The argument of gelu_tanh's logistic for c, which is clamped, reduced.
+inline ReducedLanes gelu_tanh_argument_lanes(Floats c) {
     const Floats linear = broadcast(law::kGeluLinearHigh), cubic_factor = broadcast(law::kGeluCubicHigh);
     const Floats square = multiply(c, c);
     const Floats square_low = fma_minus(c, c, square);
@@ -109,7 +119,15 @@ inline Floats gelu_tanh_lanes(Floats x) {
     const Floats shifted = fma(v, broadcast(law::kLog2E), broadcast(law::kRoundingShift));
     const Floats n = subtract(shifted, broadcast(law::kRoundingShift));
     const Floats r = add(fma(n, broadcast(-law::kLn2High), v), fma(n, broadcast(-law::kLn2Low), v_low));
-    return logistic_lanes(numerator, {shifted, n, r});
+    return {shifted, n, r};
+}
+
+// law::gelu_tanh
+inline Floats gelu_tanh_lanes(Floats x) {
+    if (all_moderate(x, law::kGeluHighest)) return logistic_lanes<true>(x, gelu_tanh_argument_lanes(x));
+    const Floats numerator = larger(broadcast(law::kGeluLowest), x);  // a NaN stays
+    const Floats c = smaller(broadcast(law::kGeluHighest), numerator);
+    return logistic_lanes<false>(numerator, gelu_tanh_argument_lanes(c));
 }
 
 inline Floats normal_polynomial_lanes(Floats square) {

@@ -63,6 +63,8 @@ inline Floats where_greater(Floats a, Floats b, Floats yes, Floats no) {
 inline Floats where_less(Floats a, Floats b, Floats yes, Floats no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+// Whether a < b in every lane; a NaN is not.
+inline bool all_less(Floats a, Floats b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)) == 0xFF; }
 // Lanes first .. last - 1 of a register whose lane 0 is number `base` keep their value, the others become `other`.
 inline Floats keep_lanes(Floats x, int base, int first, int last, float other) {
     const __m256i lane = _mm256_add_epi32(_mm256_set1_epi32(base), lane_numbers());
@@ -86,6 +88,13 @@ inline Floats scale_by_power(Floats x, Power power) {
     const Floats factor = _mm256_castsi256_ps(_mm256_slli_epi32(half, 23));
     const Floats other = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(power, half), 23));
     return multiply(multiply(x, factor), other);
+}
+
+// 2^-n itself where it is a normal number, |n| < 127, which takes fewer operations than scale_by_power's two factors.
+constexpr bool kNormalPowersAreCheaper = true;
+inline Floats normal_inverse_power(Floats shifted) {
+    const __m256i exponent = _mm256_sub_epi32(_mm256_set1_epi32(0x4b400000 + 127), _mm256_castps_si256(shifted));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
 
 inline bool any_non_finite(Floats x) {

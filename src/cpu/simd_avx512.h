@@ -63,6 +63,8 @@ inline Floats where_greater(Floats a, Floats b, Floats yes, Floats no) {
 inline Floats where_less(Floats a, Floats b, Floats yes, Floats no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }
+// Whether a < b in every lane; a NaN is not.
+inline bool all_less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ) == 0xFFFF; }
 // Lanes first .. last - 1 of a register whose lane 0 is number `base` keep their value, the others become `other`.
 inline Floats keep_lanes(Floats x, int base, int first, int last, float other) {
     const __m512i lane = _mm512_add_epi32(_mm512_set1_epi32(base),
@@ -78,6 +80,13 @@ inline Power power_of(Floats, Floats n) { return n; }
 inline Power inverse_power_of(Floats, Floats n) { return subtract(broadcast(0.0f), n); }
 // x * 2^(n >> 1) * 2^(n - (n >> 1)), of which only the last product can round: one rounding of x 2^n.
 inline Floats scale_by_power(Floats x, Power power) { return _mm512_scalef_ps(x, power); }
+
+// 2^-n itself where it is a normal number, |n| < 127. scale_by_power is one operation and needs no such case.
+constexpr bool kNormalPowersAreCheaper = false;
+inline Floats normal_inverse_power(Floats shifted) {
+    const __m512i exponent = _mm512_sub_epi32(_mm512_set1_epi32(0x4b400000 + 127), _mm512_castps_si512(shifted));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
 
 inline bool any_non_finite(Floats x) {
     const __m512i exponent = _mm512_set1_epi32(0x7F800000);

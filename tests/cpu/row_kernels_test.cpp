@@ -109,6 +109,11 @@ TEST(RowKernels, ActivationsAndExpAgreeOverTheWholeRangeOfArguments) {
             for (size_t i = 0; i < arguments.size(); ++i)
                 comparison.add(law::activate(spec, arguments[i], 1.0f), actual[i]);
         }
+        for (const float cap : {1.0f, 30.0f}) {  // tanh of the arguments themselves, and of less
+            actual = arguments;
+            kernels->softcap(actual.data(), cap, n);
+            for (size_t i = 0; i < arguments.size(); ++i) comparison.add(law::softcap(arguments[i], cap), actual[i]);
+        }
         std::vector<float> steps(arguments.size());
         kernels->decays(-0.7f, 0.25f, arguments.data(), n, actual.data(), steps.data());
         for (size_t i = 0; i < arguments.size(); ++i) {
