@@ -46,9 +46,8 @@ class CallMarker final : public VerbHook {
         const VerbCost cost = cost_of(call.verb, call);
         const auto layer = static_cast<size_t>(std::max(0, call.stage.layer));
         const int64_t experts = layer < experts_read_.size() ? experts_read_[layer] : 0;
-        const int64_t bytes =
-            cost.weight_bytes + experts * cost.expert_bytes + cost.cache_bytes + 2 * cost.state_bytes +
-            cost.activation_bytes;
+        const int64_t bytes = cost.weight_bytes + experts * cost.expert_bytes + cost.cache_bytes +
+                              2 * cost.state_bytes + cost.activation_bytes;
         // Calls that share a launch share their input, which is read once.
         group.bytes += bytes - (group.calls++ == 0 ? 0 : bytes_of(call.x));
         group.multiply_adds += cost.multiply_adds;
