@@ -19,8 +19,12 @@ sys.path.insert(0, str(ROOT / "tools" / "demo"))
 import directory  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "data" / "goldens_hf"
-# The fixtures of the families that there are; the folder also holds fixtures of families to come.
+# Of these, `quantize` makes the converter's file, tensor by tensor and key by key; check_family() has the other families.
 NAMES = ("llama", "llama-biases", "llama-linear", "mistral", "mistral-small", "mistral-window", "mixtral", "qwen2", "qwen2-yarn", "qwen3", "qwen3moe")
+# What a GGUF file of the architecture cannot say, or what would be quantised twice.
+REFUSED = {"gemma3-scale": "scale of scores is 0.2236068, but a GGUF file of architecture 'gemma3' has no key that says it",
+           "llama4-chunked": "a GGUF file of architecture 'llama4' cannot hold this model", "gpt-oss-mxfp4": "is mxfp4 already",
+           "qwen3next-dense": "layer 0's feed-forward part is dense, but a GGUF file of architecture 'qwen3next' has no key that says it"}
 # Keys that the converter does not write, because a reader can derive them.
 OURS_ONLY = {"vocab_size", "rope.dimension_count", "expert_feed_forward_length", "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"}
 
@@ -74,6 +78,34 @@ def check_golden(invar, name, folder):
         return
     check_quantized(invar, copy, made, twin)
     assert np.array_equal(logits(invar, made, tokens, folder), ours), name
+
+
+def check_family(invar, name, folder):
+    """The file that `quantize` makes of a directory is the same model as the directory and as the converter's file, to the bit, or is refused."""
+    copy, made, twin = folder / name, folder / f"{name}.gguf", GOLDENS / f"{name}.gguf"
+    shutil.copytree(GOLDENS / name, copy)
+    add_tokenizer(copy, 41)
+    done = invar.call("quantize", copy, made, "bf16", "--quiet")
+    if name in REFUSED:
+        assert done.returncode == 2 and REFUSED[name] in done.stderr and done.stderr.count("\n") == 1 and not made.exists(), (name, done.stderr)
+        return
+    assert done.returncode == 0, (name, done.stderr)
+    for other in (copy, twin) if twin.exists() else (copy,):
+        told = invar.json("diff", made, other, "--tokens", "1,7,23,4,40,12,9,3,33,21,5")
+        assert told["suspicions"] == 0 and told["drift"]["equal_bits"], (name, other, told["verdict"])
+
+
+def check_other_senses(invar, folder):
+    """What is left out of a model that also sees or hears is named with one line; what it computes is that of the text model alone."""
+    for name, parts in (("gemma4-e2b", "model.embed_vision.*, model.vision_tower.* (2 tensors, 704 bytes)"),
+                        ("mistral-small", "multi_modal_projector.*, vision_tower.* (2 tensors, 704 bytes)")):
+        done = invar.call("run", folder / name, "ABC", "--raw", "-n", "3", "--temperature", "0")
+        lines = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
+        assert done.returncode == 0 and lines == [f"left out: {parts}, which is not part of the text model"], done.stderr
+        ignored = [line for line in invar.run("plan", folder / name).splitlines() if line.endswith("not part of the text model")]
+        assert len(ignored) == parts.count(".*"), ignored
+    done = invar.call("run", folder / "qwen3", "ABC", "--raw", "-n", "3")
+    assert done.returncode == 0 and "left out" not in done.stderr, done.stderr
 
 
 def check_mistral_layout(invar, name, folder):
@@ -146,6 +178,10 @@ def test(invar, arguments):
     with tempfile.TemporaryDirectory() as folder:
         for name in NAMES:
             check_golden(invar, name, pathlib.Path(folder))
+        others = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir() and path.name not in NAMES)
+        for name in others:
+            check_family(invar, name, pathlib.Path(folder))
+        check_other_senses(invar, pathlib.Path(folder))
         for name in ("mistral", "mixtral"):
             check_mistral_layout(invar, name, pathlib.Path(folder))
         for kind in ("moe", "dense"):
@@ -153,7 +189,8 @@ def test(invar, arguments):
         check_sources(invar, pathlib.Path(folder) / "dense")
         check_refused(pathlib.Path(arguments.models), pathlib.Path(folder))
         check_names(invar, pathlib.Path(folder))
-    print(f"{len(NAMES)} directories, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
+    assert len(others) >= 57 and set(REFUSED) < set(others), others
+    print(f"{len(NAMES)} directories and {len(others)} of other families, 2 in Mistral's own layout, and both demonstration models: equal in both containers")
 
 
 if __name__ == "__main__":
