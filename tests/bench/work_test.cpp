@@ -105,6 +105,53 @@ TEST(Work, CostsWhatADecoderOfThatGeometryCosts) {
     EXPECT_GE(compared, 4 * 14);
 }
 
+// By hand from the configs: a convolution keeps its last taps - 1 columns of all channels, a recurrence a state of key
+// width x value width for each value head, both in F32; keys and values of the layer with attention are F16.
+struct Recurrent {
+    const char* name;
+    int64_t state_bytes;     // of one sequence, all layers
+    int64_t position_bytes;  // of keys and values
+    int64_t state_products;  // of one token: taps x channels, and three for each element of a state
+};
+constexpr Recurrent kRecurrent[] = {
+    {"qwen35moe", 2 * 4 * (3 * (2 * 2 * 16 + 6 * 16) + 6 * 16 * 16), 2 * 2 * 32,
+     2 * (4 * (2 * 2 * 16 + 6 * 16) + 3 * 6 * 16 * 16)},
+    {"nemotron-h", 2 * 4 * (3 * (6 * 8 + 2 * 2 * 16) + 6 * 8 * 16), 2 * 2 * 2 * 24,
+     2 * (4 * (6 * 8 + 2 * 2 * 16) + 3 * 6 * 8 * 16)},
+    {"granitehybrid", 2 * 4 * (3 * (4 * 16 + 2 * 1 * 16) + 4 * 16 * 16), 2 * 2 * 2 * 8,
+     2 * (4 * (4 * 16 + 2 * 1 * 16) + 3 * 4 * 16 * 16)},
+    {"lfm2", 2 * 4 * 2 * 32, 2 * 2 * 2 * 8, 2 * 3 * 32},
+};
+
+TEST(Work, CountsTheStatesOfRecurrencesOnceForEachSequenceOfAPass) {
+    for (const Recurrent& model : kRecurrent) {
+        const std::filesystem::path path = fmt::format("{}/goldens_hf/{}.gguf", INVAR_TEST_DATA, model.name);
+        const Result<Checkpoint> file = Checkpoint::open(path);
+        ASSERT_TRUE(file) << file.error().message;
+        const Result<PlannedModel> planned =
+            plan_model(*file, {.model = path, .threads = 1, .context = 32, .chunk = 16, .sequences = 3});
+        ASSERT_TRUE(planned) << planned.error().message;
+        // Nine rows of one sequence: its states are read once, and so is each position that some row sees.
+        const Result<PassSurvey> survey = PassSurvey::of(planned->config, planned->plan, batch_of(4, 9, 1));
+        ASSERT_TRUE(survey) << survey.error().message;
+        EXPECT_EQ(cost_of(*survey, planned->plan).cache_bytes, model.state_bytes + 13 * model.position_bytes)
+            << model.name;
+        VerbCost verbs;
+        for (const VerbCall& call : survey->calls()) {
+            const VerbCost cost = cost_of(call.verb, call);
+            verbs.state_bytes += cost.state_bytes;
+            if (cost.state_bytes > 0) verbs.multiply_adds += cost.multiply_adds;
+        }
+        EXPECT_EQ(verbs.state_bytes, model.state_bytes) << model.name;
+        EXPECT_EQ(verbs.multiply_adds, 9 * model.state_products) << model.name;
+        // Two steps of three sequences, which then hold 6 and 7 tokens.
+        const Work steps{.kind = WorkKind::sequences, .tokens = 2, .depth = 5, .sequences = 3};
+        const Result<WorkCost> cost = cost_of(steps, planned->plan, planned->config, {});
+        ASSERT_TRUE(cost) << cost.error().message;
+        EXPECT_EQ(cost->cache_bytes, 3 * (2 * model.state_bytes + (6 + 7) * model.position_bytes)) << model.name;
+    }
+}
+
 TEST(Work, ExpertsThatWereCountedReplaceThoseOfTheGeometry) {
     const std::filesystem::path path = std::string(INVAR_MODELS) + "/demo-moe.gguf";
     const Result<Checkpoint> file = Checkpoint::open(path);
