@@ -48,11 +48,12 @@ std::vector<Work> works_of(const BenchFlags& flags) {
     return works;
 }
 
-// Refuses works that are longer than the model's context, in words of the flags that asked for them.
+// Refuses encoders, and works that are longer than the model's context, in words of the flags that asked for them.
 Result<void> check_context(const EngineSettings& settings, const std::vector<Work>& works) {
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
     TRY_ASSIGN(const Architecture* const architecture, find_architecture(file));
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
+    TRY(check_makes_logits(config, file.name()));
     for (const Work& work : works) {
         if (work.depth + work.tokens <= config.context_length) continue;
         return fail("{}: a {} needs a context of {} tokens, but the model was trained for {}; ask for less",

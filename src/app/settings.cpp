@@ -132,12 +132,16 @@ std::string_view form_request_name(FormRequest form) {
     return "";
 }
 
-Result<void> check_makes_logits(const Engine& engine) {
-    if (engine.config().result == ModelResult::logits) return {};
+Result<void> check_makes_logits(const ModelConfig& config, const std::string& name) {
+    if (config.result == ModelResult::logits) return {};
     return fail(ErrorKind::unsupported,
                 "{}: architecture {} is an encoder, which gives hidden states and no logits; use invar embed to make "
                 "vectors of texts",
-                engine.checkpoint().name(), engine.config().architecture);
+                name, config.architecture);
+}
+
+Result<void> check_makes_logits(const Engine& engine) {
+    return check_makes_logits(engine.config(), engine.checkpoint().name());
 }
 
 void say_placement(const WeightPlan& plan) {

@@ -29,6 +29,7 @@ std::string_view form_request_name(FormRequest form);
 
 // Fails for an encoder, which gives hidden states and no logits; the error names the command that takes it.
 Result<void> check_makes_logits(const Engine& engine);
+Result<void> check_makes_logits(const ModelConfig& config, const std::string& name);
 // Prints on stderr which part of the model is on a device, if one is used.
 void say_placement(const WeightPlan& plan);
 // Prints on stderr which parts of a model that also sees or hears are left out.

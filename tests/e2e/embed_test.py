@@ -117,30 +117,35 @@ def check_equality(invar, folder):
         np.testing.assert_array_equal(together.view(np.uint32), embed(invar, folder, texts, *some).view(np.uint32), err_msg=str(some))
 
 
+def write_twin(name, out, pooling=None):
+    """The converter's file of a golden model with a tokenizer of 41 characters, and with a pooling type if one is given."""
+    reader = gguf.GGUFReader(directory_test.GOLDENS / f"{name}.gguf")
+    writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        kind = field.types[0]
+        writer.add_key_value(key, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    if pooling is not None:
+        writer.add_pooling_type(gguf.PoolingType(pooling))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list([chr(33 + i) for i in range(41)])
+    writer.add_token_types([1] * 41)
+    writer.add_token_merges(["! \""])
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return out
+
+
 def check_gguf(invar, folder, text, rows):
     modules(folder, "Pooling")
-    twin = invar.folder / "twin.gguf"
-    reader = gguf.GGUFReader(directory_test.GOLDENS / f"{NAME}.gguf")
     for pooling, mode in ((1, "mean"), (2, "cls"), (3, "last"), (None, None)):
-        writer = gguf.GGUFWriter(twin, "qwen3")
-        for name, field in reader.fields.items():
-            if name.startswith(("GGUF.", "tokenizer.")) or name == "general.architecture":
-                continue
-            kind = field.types[0]
-            writer.add_key_value(name, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-        if pooling is not None:
-            writer.add_pooling_type(gguf.PoolingType(pooling))
-        writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("qwen2")
-        writer.add_token_list([chr(33 + i) for i in range(41)])
-        writer.add_token_types([1] * 41)
-        writer.add_token_merges(["! \""])
-        for tensor in reader.tensors:
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        twin = write_twin(NAME, invar.folder / "twin.gguf", pooling)
         if mode is None:
             said = invar.call("embed", twin, stdin=text).stderr
             assert said.count("\n") == 1 and "does not say how the rows of a text become one vector (qwen3.pooling_type)" in said, said
@@ -149,6 +154,45 @@ def check_gguf(invar, folder, text, rows):
             near(ours[0], unit(pool(mode, rows)), mode)
             same = embed(invar, folder, [text], "--pooling", mode, "--normalize")
             np.testing.assert_array_equal(ours.view(np.uint32), same.view(np.uint32))
+
+
+def check_encoders(invar):
+    """Vectors of encoders, through every step that their checkpoint states (two dense layers in EmbeddingGemma's), as float64 has them."""
+    random = np.random.default_rng(SEED)
+    others = ["".join(chr(33 + t) for t in random.integers(0, 41, n)) for n in (1, 5, 22)]
+    said = {"embedding-gemma": "mean of the tokens, a dense layer to 48, a dense layer to 32, length 1", "bert": "the first token, length 1",
+            "nomic-bert": "mean of the tokens, length 1", "modernbert": "the first token, length 1"}
+    for name, steps in said.items():
+        folder = invar.folder / f"encoder-{name}"
+        shutil.copytree(directory_test.GOLDENS / name, folder)
+        directory_test.add_tokenizer(folder, 41)
+        with safe_open(directory_test.GOLDENS / f"{name}.safetensors", "np") as file:
+            tokens, wanted = json.loads(file.metadata()["tokens"]), file.get_tensor("embedding_vector").reshape(-1)
+        text = "".join(chr(33 + token) for token in tokens)
+        together = embed(invar, folder, [text, *others])
+        near(together[0], wanted, name)
+        assert abs(np.linalg.norm(together.astype(float), axis=1) - 1).max() < 1e-6, name
+        stderr = invar.call("embed", folder, text).stderr
+        assert f"{steps} (1_Pooling/config.json); 32 numbers each" in stderr, stderr
+        made, twin = folder.with_suffix(".gguf"), write_twin(name, invar.folder / "twin.gguf")
+        invar.run("quantize", folder, made, "f32", "--quiet")
+        ways = [(folder, "--threads", 1), (folder, "--form", "as-stored"), (made,), (twin,), (twin, "--threads", 1)]
+        ways += [(folder, "--isa", isa) for isa in invar.instruction_sets()]
+        for model, *flags in ways:
+            again = embed(invar, model, [text, *others], *flags)
+            np.testing.assert_array_equal(again.view(np.uint32), together.view(np.uint32), err_msg=f"{model} {flags}")
+        for model in (folder, twin):
+            check_no_logits(invar, model, text)
+
+
+def check_no_logits(invar, model, text):
+    """Commands that need logits name the command that an encoder is for, before they compute."""
+    prose = invar.folder / "prose.txt"
+    prose.write_text(text * 4)
+    for command in (("run", model, text), ("logits", model, "--tokens", "1,2"), ("eval", model, prose, "--context", "16"), ("bench", model)):
+        done = invar.call(*command)
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, (command, done)
+        assert "is an encoder, which gives hidden states and no logits; use invar embed to make vectors of texts" in done.stderr, (command, done.stderr)
 
 
 def check_quantized(invar, folder):
@@ -220,7 +264,8 @@ def test(invar, arguments):
     check_gguf(invar, folder, text, rows)
     check_quantized(invar, folder)
     check_prompts_and_limits(invar, folder, text)
-    print("embed: modes, steps, prompts and limits as numpy has them; bits equal over threads, chunks, batches, instruction sets and containers")
+    check_encoders(invar)
+    print("embed: encoders, modes, steps, prompts and limits as numpy has them; bits equal over threads, chunks, batches, instruction sets and containers")
 
 
 if __name__ == "__main__":
