@@ -17,6 +17,7 @@ namespace {
 struct Query {
     const VerbCall& call;
     KvGeometry geometry;
+    int layer = 0;  // whose keys and values are read
     AttentionSpec spec;
     const float* sinks;  // by head, or nullptr
     VisiblePositions visible;
@@ -32,6 +33,7 @@ Query query_of(const RowRewrite& row) {
     const int group = call.attention->heads / geometry.kv_heads;
     return {.call = call,
             .geometry = geometry,
+            .layer = call.attention->layer,
             .spec = {.head_width = geometry.key_width,
                      .value_width = geometry.value_width,
                      .scale = call.attention->scale,
@@ -47,7 +49,6 @@ Query query_of(const RowRewrite& row) {
 void attend(const RowRewrite& row, const Query& query) {
     const VerbCall& call = query.call;
     const SequenceState& cache = *call.cache_read;
-    const int layer = call.attention->layer;
     std::vector<float> key(static_cast<size_t>(query.geometry.key_width));
     std::vector<float> value(static_cast<size_t>(query.geometry.value_width));
     for (int head = 0; head < call.attention->heads; ++head) {
@@ -56,7 +57,7 @@ void attend(const RowRewrite& row, const Query& query) {
             if (from < 0) {
                 std::fill(out.begin(), out.end(), 0.0f);
             } else {
-                read(cache, {layer, row.token().sequence, from, query.key_head(head)}, out.data());
+                read(cache, {query.layer, row.token().sequence, from, query.key_head(head)}, out.data());
             }
             return out.data();
         };
@@ -104,6 +105,14 @@ void show_future(const RowRewrite& row) {
     row.detail = fmt::format("a query at {} sees {}", query.position, next.position);
 }
 
+void hide_future(const RowRewrite& row) {
+    Query query = query_of(row);
+    row.detail = fmt::format("a query at {} sees {} positions, not {}", query.position,
+                             query.position + 1 - query.visible.first, query.visible.last - query.visible.first);
+    query.visible.last = query.position + 1;
+    attend(row, query);
+}
+
 void leave_out_scale(const RowRewrite& row) {
     Query query = query_of(row);
     query.spec.scale = 1;
@@ -138,6 +147,13 @@ void read_other_page(const RowRewrite& row) {
     query.source = [page](int64_t t) { return t / kPagePositions == page ? t - kPagePositions : t; };
     attend(row, query);
     row.detail = fmt::format("page {} of the sequence is read in place of page {}", page - 1, page);
+}
+
+void read_other_layer(const RowRewrite& row) {
+    Query query = query_of(row);
+    row.detail = fmt::format("layer {} in place of {}", row.place.site.other_layer, query.layer);
+    query.layer = row.place.site.other_layer;
+    attend(row, query);
 }
 
 // ---- faults of what is stored

@@ -125,11 +125,13 @@ void swap_key_heads(const RowRewrite& row);
 void tile_key_heads(const RowRewrite& row);
 void hide_last_position(const RowRewrite& row);
 void show_future(const RowRewrite& row);
+void hide_future(const RowRewrite& row);
 void leave_out_scale(const RowRewrite& row);
 void leave_out_sinks(const RowRewrite& row);
 void leave_out_softcap(const RowRewrite& row);
 void read_before_store(const RowRewrite& row);
 void read_other_page(const RowRewrite& row);
+void read_other_layer(const RowRewrite& row);
 std::unique_ptr<Fault> swap_stored_heads(const FaultPlace& place, FaultReport& report);
 std::unique_ptr<Fault> truncate_stored(const FaultPlace& place, FaultReport& report);
 

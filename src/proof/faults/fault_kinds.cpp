@@ -49,6 +49,8 @@ bool is_learned_position(const VerbSite& site) {
 }
 bool is_gather(const VerbSite& site) { return site.verb == Verb::gather_rows; }
 bool is_attention(const VerbSite& site) { return site.verb == Verb::attention; }
+bool sees_both_ways(const VerbSite& site) { return is_attention(site) && site.reach == Reach::both_ways; }
+bool sees_the_past(const VerbSite& site) { return is_attention(site) && !sees_both_ways(site); }
 bool is_product(const VerbSite& site) { return site.is_product(); }
 bool is_quantized_product(const VerbSite& site) { return site.is_product() && !site.format->is_float; }
 bool is_matrix(const VerbSite& site) { return site.format != nullptr; }
@@ -62,6 +64,7 @@ bool stores_heads(const VerbSite& site) { return site.verb == Verb::store_kv && 
 bool swaps_heads(const VerbSite& site) { return has_key_heads(site) || stores_heads(site); }
 bool stores_halves(const VerbSite& site) { return site.verb == Verb::store_kv && site.cache_type != CacheType::f32; }
 bool has_sinks(const VerbSite& site) { return is_attention(site) && site.has_vector(); }
+bool shares_cache(const VerbSite& site) { return is_attention(site) && site.other_layer >= 0; }
 bool has_softcap(const VerbSite& site) { return is_attention(site) && site.softcap > 0; }
 bool is_route(const VerbSite& site) { return site.verb == Verb::route; }
 bool routes_some(const VerbSite& site) { return is_route(site) && site.experts_per_row < site.routed; }
@@ -194,8 +197,10 @@ constexpr FaultKind kKinds[] = {
      kPosition, has_groups, tile_key_heads},
     {"truncated_attention", "a query does not see its own position", "attention", one_row, kPosition, is_attention,
      hide_last_position, nullptr, alone},
-    {"unmasked_future", "a query sees the position after its own", "attention", one_row, kPosition, is_attention,
-     show_future, nullptr, without_future},
+    {"unmasked_future", "a query sees the position after its own", "attention that sees the past only", one_row,
+     kPosition, sees_the_past, show_future, nullptr, without_future},
+    {"masked_future", "a query does not see the positions after its own", "attention that sees both ways", one_row,
+     kPosition, sees_both_ways, hide_future, nullptr, without_future},
     {"unscaled_attention", "scores are not scaled", "attention", one_row, kPosition, is_attention, leave_out_scale,
      nullptr, alone},
     {"dropped_sinks", "the sinks of attention are left out", "attention with sinks", one_row, kPosition, has_sinks,
@@ -206,6 +211,8 @@ constexpr FaultKind kKinds[] = {
      kPosition, is_attention, read_before_store},
     {"wrong_cache_page", "attention reads the page before in place of the newest", "attention", one_row, kPosition,
      is_attention, read_other_page, nullptr, without_earlier_page, true},
+    {"wrong_cache_layer", "attention reads another layer's keys and values than the one it shares",
+     "attention to the cache of an earlier layer", one_row, kPosition, shares_cache, read_other_layer},
     {"truncated_store", "keys and values are rounded towards zero, not to the nearest", "storing in f16 or bf16",
      one_row, kPosition, stores_halves, nullptr, truncate_stored},
     // recurrences

@@ -8,6 +8,22 @@
 namespace invar {
 namespace {
 
+// The layer nearest to `shared` whose keys and values attention could read in its place: one that was computed before
+// `layer`, with heads and a window alike. -1: there is none.
+int other_layer_of(const SequenceState& cache, int shared, int layer) {
+    const auto alike = [&](int other) {
+        const KvGeometry &a = cache.layers()[static_cast<size_t>(shared)],
+                         &b = cache.layers()[static_cast<size_t>(other)];
+        return cache.group_of(other) == cache.group_of(shared) && a.kv_heads == b.kv_heads &&
+               a.key_width == b.key_width && a.value_width == b.value_width;
+    };
+    for (int other = shared - 1; other >= 0; --other)
+        if (alike(other)) return other;
+    for (int other = shared + 1; other < layer; ++other)
+        if (alike(other)) return other;
+    return -1;
+}
+
 class Surveyor final : public VerbHook {
   public:
     void after(const VerbCall& call) override {
@@ -35,8 +51,11 @@ class Surveyor final : public VerbHook {
             const KvGeometry& geometry = call.cache_read->layers()[static_cast<size_t>(call.cache_layer)];
             site.kv_heads = geometry.kv_heads;
             site.heads = call.attention ? call.attention->heads : 0;
+            site.reach = geometry.reach;
             site.softcap = call.attention ? call.attention->softcap : 0;
             site.cache_type = call.cache_read->type();
+            if (call.verb == Verb::attention && call.cache_layer != call.stage.layer)
+                site.other_layer = other_layer_of(*call.cache_read, call.cache_layer, call.stage.layer);
         }
         const bool has_slots = call.slots.experts_per_row > 0;
         site.experts_per_row = has_slots ? call.slots.experts_per_row

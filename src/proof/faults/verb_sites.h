@@ -25,12 +25,14 @@ struct VerbSite {
     int64_t rows = 0, columns = 0;   // of the matrix, or of one expert
     int64_t experts = 0;             // of a stack
     int heads = 0, kv_heads = 0;     // of attention and store_kv
+    int other_layer = -1;  // of attention to the cache of an earlier layer: another whose cache has the same shape
     CacheType cache_type = CacheType::f16;
     int experts_per_row = 0;               // of verbs with expert slots, including the activation between them
     int64_t routed = 0;                    // how many experts route chooses among
     TableRow table_row = TableRow::token;  // of embed
     float factor = 0;                      // of scale
     float softcap = 0;                     // of attention; 0: none
+    Reach reach = Reach::causal;           // of attention
     std::optional<RouteSpec> route;
     std::optional<ActivationSpec> activation;
     std::optional<PositionScale> position_scale;

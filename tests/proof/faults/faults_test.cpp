@@ -181,11 +181,11 @@ TEST(Faults, StrikeWhenOnlyTheirNameIsGiven) {
     }
     // architecture_faults_test.cpp has models for these.
     const std::vector<std::string_view> expected = {
-        "biased_weights",         "ignored_groups",     "missing_route_factor", "missing_expert_bias",
-        "unweighted_bias",        "missing_clamp",      "missing_gate",         "missing_scale",
-        "missing_multiplier",     "missing_softcap",    "missing_temperature",  "wrong_learned_position",
-        "dropped_sinks",          "uncapped_attention", "kept_state",           "state_one_late",
-        "misordered_value_heads", "reversed_taps"};
+        "biased_weights",     "ignored_groups",  "missing_route_factor",   "missing_expert_bias",
+        "unweighted_bias",    "missing_clamp",   "missing_gate",           "missing_scale",
+        "missing_multiplier", "missing_softcap", "missing_temperature",    "wrong_learned_position",
+        "masked_future",      "dropped_sinks",   "uncapped_attention",     "wrong_cache_layer",
+        "kept_state",         "state_one_late",  "misordered_value_heads", "reversed_taps"};
     EXPECT_EQ(elsewhere, expected);
     std::printf("[default places] %ld faults by name alone: all struck\n", static_cast<long>(struck));
 }
