@@ -6,8 +6,9 @@
     record_transformers.py models/Qwen3-0.6B out.safetensors --tokens 1,2,3 --stages 'layer.3.*' logits --attention-scores
 
 Supported, as transformers names them: LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM, Qwen2ForCausalLM,
-Qwen3ForCausalLM, Qwen3MoeForCausalLM.  The engine has more architectures; of those, tests/data/goldens_hf holds the logits.
-The folder is read from disk, nothing is fetched.
+Qwen3ForCausalLM, Qwen3MoeForCausalLM, and the text models of Gemma 4, Qwen3.5, gpt-oss and DeepSeek V2 and V3.  Of the latter, stages
+that have no module of their own are left out, so compare with --allow-missing; record_families.py lists the others.  The engine has more
+architectures; of those, tests/data/goldens_hf holds the logits.  The folder is read from disk, nothing is fetched.
 
 The file is SafeTensors (NumPy and PyTorch open it): one tensor a stage, [positions, ...], under the names that models of this
 project use ("layer.0.query_rope", "logits"); the metadata holds the tokens, the stages in forward order, and the
@@ -36,26 +37,34 @@ import unittest.mock
 import numpy as np
 import torch
 import transformers
+import record_families
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # transformers' model type -> does GGUF interleave the halves of its query and key heads?
 FAMILIES = {"llama": True, "mistral": True, "mixtral": True, "qwen2": False, "qwen3": False, "qwen3_moe": False}
 
-# Forward order of a layer, with the verb that makes each stage.
+# Forward order, with the verb that makes each stage.
 LAYER_STAGES = [
-    ("attention_norm", "rms_norm"), ("query", "linear"), ("key", "linear"), ("value", "linear"),
+    ("attention_norm", "rms_norm"), ("delta_inputs", "linear"), ("delta_gate", "linear"), ("delta_decay", "linear"), ("delta_beta", "linear"),
+    ("delta_rule", "delta_rule"), ("delta_gated", "activate"), ("query_down", "linear"), ("latent", "linear"), ("query_down_norm", "rms_norm"),
+    ("query", "linear"), ("key", "linear"), ("value", "linear"), ("latent_norm", "rms_norm"),
     ("query_biased", "add_bias"), ("key_biased", "add_bias"), ("value_biased", "add_bias"),
-    ("query_norm", "rms_norm"), ("key_norm", "rms_norm"), ("query_rope", "rope"), ("key_rope", "rope"),
-    ("attention_scores", "attention"), ("attention", "attention"), ("attention_output", "linear"),
-    ("attention_output_biased", "add_bias"), ("residual_after_attention", "add"), ("ffn_norm", "rms_norm"),
-    ("gate", "linear"), ("up", "linear"), ("activation", "activate"), ("down", "linear"),
-    ("router", "linear"), ("router_probabilities", "route"), ("expert_weights", "route"), ("routing_margin", "route"),
+    ("query_norm", "rms_norm"), ("key_norm", "rms_norm"), ("value_norm", "rms_norm"), ("query_rope", "rope"), ("key_rope", "rope"),
+    ("attention_scores", "attention"), ("attention", "attention"), ("attention_gated", "gate_rows"), ("attention_values", "head_linear"),
+    ("attention_output", "linear"), ("attention_output_biased", "add_bias"), ("attention_post_norm", "rms_norm"),
+    ("residual_after_attention", "add"), ("ffn_norm", "rms_norm"),
+    ("gate", "linear"), ("up", "linear"), ("activation", "activate"), ("down", "linear"), ("dense_post_norm", "rms_norm"),
+    ("router_norm", "rms_norm"), ("router_input", "multiply"), ("expert_norm", "rms_norm"), ("router", "linear"), ("router_biased", "add_bias"),
+    ("router_probabilities", "route"), ("expert_weights", "route"), ("routing_margin", "route"),
     ("expert_ids", "route"), ("expert_gate", "expert_linear"), ("expert_up", "expert_linear"),
-    ("expert_activation", "activate"), ("expert_down", "expert_linear"), ("expert_sum", "combine_experts"),
-    ("residual_after_ffn", "add"),
+    ("expert_activation", "activate"), ("expert_down", "expert_linear"), ("expert_sum", "combine_experts"), ("expert_post_norm", "rms_norm"),
+    ("dense_and_experts", "add"), ("shared_gate", "linear"), ("shared_up", "linear"), ("shared_activation", "activate"), ("shared_down", "linear"),
+    ("shared_expert_gate", "linear"), ("expert_sum_with_shared", "add"), ("ffn_post_norm", "rms_norm"), ("residual_after_ffn", "add"),
+    ("input_gate", "linear"), ("input_gated", "activate"), ("input_branch", "linear"), ("input_post_norm", "rms_norm"), ("layer_scaled", "multiply"),
 ]
-FIRST_STAGES = [("embedding", "embed")]
-LAST_STAGES = [("output_norm", "rms_norm"), ("logits", "linear")]
+FIRST_STAGES = [("embedding", "embed"), ("embedding_scaled", "scale"), ("input_embedding_scaled", "scale"), ("input_projection", "linear"),
+                ("input_projection_scaled", "scale"), ("input_norm", "rms_norm")]
+LAST_STAGES = [("output_norm", "rms_norm"), ("logits", "linear"), ("logits_capped", "softcap")]
 
 
 class OnlyFloat64(TorchDispatchMode):
@@ -86,8 +95,9 @@ def widen(model):
 
 
 def check_family(model_type):
-    if model_type not in FAMILIES:
-        raise SystemExit(f"model type '{model_type}' is not supported (supported: {', '.join(FAMILIES)})")
+    supported = [*FAMILIES, *record_families.FAMILIES]
+    if model_type not in supported:
+        raise SystemExit(f"model type '{model_type}' is not supported (supported: {', '.join(supported)})")
 
 
 def gguf_head_order(model_type, width):
@@ -97,17 +107,11 @@ def gguf_head_order(model_type, width):
     return order.reshape(2, width // 2).T.reshape(-1) if FAMILIES[model_type] else order
 
 
-class Recorder:
-    """Hooks on the modules of one model; `values` fills during a pass.  `order` permutes the elements of query and key heads."""
+class Hooks:
+    """Hooks on the modules of one model; `values` fills during a pass."""
 
-    def __init__(self, model, order, scores=False):
-        self.model, self.order, self.scores = model, torch.as_tensor(order), scores
-        self.values, self.handles = {}, []
-        self.hook(model.model.embed_tokens, lambda m, x, y: self.put("embedding", y))
-        for index, layer in enumerate(model.model.layers):
-            self.watch_layer(f"layer.{index}.", layer)
-        self.hook(model.model.norm, lambda m, x, y: self.put("output_norm", y))
-        self.hook(model.lm_head, lambda m, x, y: self.put("logits", y))
+    def __init__(self, model):
+        self.model, self.values, self.handles = model, {}, []
 
     def hook(self, module, function):
         self.handles.append(module.register_forward_hook(function))
@@ -121,6 +125,102 @@ class Recorder:
         positions = self.positions
         value = value.detach().reshape(positions, *value.shape[value.shape.index(positions) + 1:])
         self.values[name] = value.cpu().numpy().copy()
+
+    def watch_projection(self, module, name, put):
+        def record(m, x, y):
+            put(name, y if m.bias is None else torch.nn.functional.linear(x[0], m.weight))
+            if m.bias is not None:
+                put(name + "_biased", y)
+        self.hook(module, record)
+
+    def watch_attention(self):
+        """Wraps the function that the attention modules call with queries and keys after rope, while a pass runs."""
+        library = sys.modules[type(self.model.model.layers[0]).__module__]
+        inner = library.eager_attention_forward
+
+        def recorded(module, query, key, value, attention_mask, scaling, **rest):
+            self.record_attention(module, query, key, attention_mask, scaling)
+            return inner(module, query, key, value, attention_mask, scaling=scaling, **rest)
+        return unittest.mock.patch.object(library, "eager_attention_forward", recorded)
+
+    def run(self, tokens):
+        """{stage: array [positions, ...]} of one pass over the tokens."""
+        self.positions, self.values = len(tokens), {}
+        in_float64 = self.model.dtype == torch.double
+        with torch.no_grad(), self.watch_attention(), everything_in_float64() if in_float64 else contextlib.nullcontext():
+            self.model(torch.tensor([tokens]), use_cache=False)
+        return self.values
+
+
+class ModuleRecorder(Hooks):
+    """Records what the modules make that record_families.py names."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        ends, parts = record_families.FAMILIES[model.config.model_type](model.config)
+        found = self.watch(model, "", ends)
+        layers = [self.watch(layer, f"layer.{index}.", parts) for index, layer in enumerate(model.model.layers)]
+        lost = {path for path, _, _ in [*ends, *parts]} - found.union(*layers)
+        if lost:
+            raise ValueError(f"{model.config.model_type} has no modules {', '.join(sorted(lost))}; has transformers changed?")
+        for index, layer in enumerate(model.model.layers):
+            if hasattr(layer, "self_attn"):
+                layer.self_attn.recorder_prefix = f"layer.{index}."
+
+    def watch(self, module, prefix, entries):
+        """The paths that the module has."""
+        modules = dict(module.named_modules())
+        for path, what, stage in entries:
+            if path in modules:
+                self.watch_part(modules[path], what, prefix + stage)
+        return {path for path, _, _ in entries if path in modules}
+
+    def watch_part(self, module, what, stage):
+        def first(value):
+            return value[0] if isinstance(value, tuple) else value
+        if what == "projection":
+            self.watch_projection(module, stage, lambda name, value: self.put_flat(name, first(value)))
+        elif what in ("routing", "chosen"):
+            self.hook(module, lambda m, x, y: self.record_routing(stage, what, *x[1:]))
+        else:
+            ordered = self.by_value_heads if what.endswith("by value heads") else lambda value: value
+            part = {"in": lambda x, y: x[0], "logits": lambda x, y: y.logits}.get(what.split()[0], lambda x, y: first(y))
+            self.hook(module, lambda m, x, y: self.put_flat(stage, ordered(part(x, y))))
+
+    def put_flat(self, name, value):
+        self.put(name, value.reshape(self.positions, -1))
+
+    def by_value_heads(self, value):
+        """Value head h reads key head h / group in transformers and h mod key heads in the engine; keys and queries stand before the values."""
+        config, flat = self.model.config, value.reshape(self.positions, -1)
+        keys, values = config.linear_num_key_heads, config.linear_num_value_heads
+        before = flat.shape[1] - values * config.linear_value_head_dim if flat.shape[1] > values * config.linear_value_head_dim else 0
+        heads = flat[:, before:].reshape(self.positions, keys, values // keys, -1).transpose(1, 2)
+        return torch.cat([flat[:, :before], heads.reshape(self.positions, -1)], 1)
+
+    def record_routing(self, stage, what, experts, weights):
+        self.put(stage + "_ids", experts.to(torch.int32))
+        if what == "routing":
+            self.put(stage + "_weights", weights)
+
+    def record_attention(self, module, query, key, attention_mask, scaling):
+        if self.model.config.model_type in record_families.TURNED:
+            self.put_flat(module.recorder_prefix + "query_rope", query.transpose(1, 2))
+            if not getattr(module, "is_kv_shared_layer", False):
+                self.put_flat(module.recorder_prefix + "key_rope", key.transpose(1, 2))
+
+
+class Recorder(Hooks):
+    """Records every stage.  `order` permutes the elements of query and key heads."""
+
+    def __init__(self, model, order, scores=False):
+        super().__init__(model)
+        self.order, self.scores = torch.as_tensor(order), scores
+        self.hook(model.model.embed_tokens, lambda m, x, y: self.put("embedding", y))
+        for index, layer in enumerate(model.model.layers):
+            self.watch_layer(f"layer.{index}.", layer)
+        self.hook(model.model.norm, lambda m, x, y: self.put("output_norm", y))
+        self.hook(model.lm_head, lambda m, x, y: self.put("logits", y))
 
     def put_heads(self, name, value):
         """value: any shape that is [1, positions, heads * width] in memory order. It is stored flat, in the recorder's order of elements."""
@@ -150,29 +250,15 @@ class Recorder:
             self.watch_projection(mlp.down_proj, prefix + "down", self.put)
         self.hook(layer, lambda m, x, y: self.put(prefix + "residual_after_ffn", y[0] if isinstance(y, tuple) else y))
 
-    def watch_projection(self, module, name, put):
-        def record(m, x, y):
-            put(name, y if m.bias is None else torch.nn.functional.linear(x[0], m.weight))
-            if m.bias is not None:
-                put(name + "_biased", y)
-        self.hook(module, record)
-
-    def watch_attention(self):
-        """Wraps the function that the attention modules call with queries and keys after rope, while a pass runs."""
-        library = sys.modules[type(self.model.model.layers[0].self_attn).__module__]
-        inner = library.eager_attention_forward
-
-        def recorded(module, query, key, value, attention_mask, scaling, **rest):
-            prefix = module.recorder_prefix
-            self.put_heads(prefix + "query_rope", query.transpose(1, 2).contiguous())
-            self.put_heads(prefix + "key_rope", key.transpose(1, 2).contiguous())
-            if self.scores:
-                shared = key.repeat_interleave(module.num_key_value_groups, dim=1)
-                hidden = attention_mask < 0
-                scores = (query @ shared.transpose(2, 3) * scaling).masked_fill(hidden, -torch.inf)
-                self.put(prefix + "attention_scores", scores.transpose(1, 2).contiguous())
-            return inner(module, query, key, value, attention_mask, scaling, **rest)
-        return unittest.mock.patch.object(library, "eager_attention_forward", recorded)
+    def record_attention(self, module, query, key, attention_mask, scaling):
+        prefix = module.recorder_prefix
+        self.put_heads(prefix + "query_rope", query.transpose(1, 2).contiguous())
+        self.put_heads(prefix + "key_rope", key.transpose(1, 2).contiguous())
+        if self.scores:
+            shared = key.repeat_interleave(module.num_key_value_groups, dim=1)
+            hidden = attention_mask < 0
+            scores = (query @ shared.transpose(2, 3) * scaling).masked_fill(hidden, -torch.inf)
+            self.put(prefix + "attention_scores", scores.transpose(1, 2).contiguous())
 
     def record_routing(self, prefix, module, result):
         logits, weights, experts = result
@@ -197,14 +283,6 @@ class Recorder:
         for name, value in (("gate", gate), ("up", up), ("activation", activation), ("down", down)):
             self.put(f"{prefix}expert_{name}", value.contiguous())
         self.put(prefix + "expert_sum", result)
-
-    def run(self, tokens):
-        """{stage: array [positions, ...]} of one pass over the tokens."""
-        self.positions, self.values = len(tokens), {}
-        in_float64 = self.model.dtype == torch.double
-        with torch.no_grad(), self.watch_attention(), everything_in_float64() if in_float64 else contextlib.nullcontext():
-            self.model(torch.tensor([tokens]), use_cache=False)
-        return self.values
 
 
 def forward_order(names):
@@ -240,11 +318,17 @@ def versions(dtype):
 
 
 def open_model(folder, dtype):
+    """The text model alone: of one that also sees, the names of its tensors have a part more."""
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    check_family(config.model_type)  # refuses a family that is not supported before the weights are read
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").eval()
-    return widen(model) if dtype == "float64" else model
+    text = config.get_text_config()
+    check_family(text.model_type)  # refuses a family that is not supported before the weights are read
+    names = {} if text is config else {"key_mapping": {r"^model\.language_model\.": "model.", r"^language_model\.model\.": "model."}}
+    model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, config=text, local_files_only=True, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager",
+        output_loading_info=True, **names)
+    if loaded["missing_keys"]:
+        raise SystemExit(f"{folder}: lacks the tensors {', '.join(sorted(loaded['missing_keys'])[:3])}")
+    return widen(model.eval()) if dtype == "float64" else model.eval()
 
 
 def head_width(config):
@@ -275,7 +359,12 @@ def main():
     config = model.config
     if not tokens or min(tokens) < 0 or max(tokens) >= config.vocab_size:
         raise SystemExit(f"{arguments.model}: the tokens {tokens} are not all within its vocabulary of {config.vocab_size}")
-    recorder = Recorder(model, np.arange(head_width(config)), arguments.attention_scores)
+    if config.model_type in FAMILIES:
+        recorder = Recorder(model, np.arange(head_width(config)), arguments.attention_scores)
+    elif arguments.attention_scores:
+        raise SystemExit(f"--attention-scores: not recorded of model type '{config.model_type}'")
+    else:
+        recorder = ModuleRecorder(model)
     values = recorder.run(tokens)
     if arguments.stages:
         values = {name: value for name, value in values.items() if any(fnmatch.fnmatch(name, glob) for glob in arguments.stages)}

@@ -202,6 +202,32 @@ def check_transformers(invar):
           "engine's within the shipped tolerances")
 
 
+def check_families(invar):
+    """Recordings of other families by their modules (tools/fixtures/recordings_families.py): every stage of theirs is within the shipped
+    tolerances of ours, from both containers, and a fault is the first difference."""
+    ours, data, shipped = invar.folder / "family.safetensors", ROOT / "tests" / "data", ROOT / "tools" / "tolerances_transformers.json"
+    faults = {"gemma4-moe": ("skipped_norm@layer=1,stage=expert_post_norm", "layer.1.expert_post_norm"),
+              "gemma4-e2b": ("wrong_cache_layer@layer=7,position=4", "layer.7.attention"),
+              "qwen35moe": ("misordered_value_heads@layer=1", "layer.1.delta_rule"), "gpt-oss": ("dropped_sinks@layer=1", "layer.1.attention"),
+              "deepseek-v3": ("missing_route_factor@layer=2", "layer.2.expert_sum"), "deepseek-v2-lite": ("skipped_norm@layer=0,stage=latent_norm", "layer.0.latent_norm")}
+    recordings, compared = sorted((data / "recordings_hf").glob("*.safetensors")), 0
+    for theirs in recordings:
+        metadata, arrays = read_recording(theirs)
+        tokens = ",".join(map(str, json.loads(metadata["tokens"])))
+        model = data / "goldens_hf" / theirs.stem
+        for one in (model, model.with_name(model.name + ".gguf")):
+            invar.run("trace", "record", one, "--tokens", tokens, "--out", ours, "--cache", "f32")
+            result = diff(invar, theirs, ours, "--tolerance", shipped, "--allow-missing", wanted=0)
+            assert result["counts"]["equal"] + result["counts"]["tolerated"] == len(arrays) > 40, (one, result["counts"])
+            compared += result["values"]
+        fault, where = faults[theirs.stem]
+        invar.run("trace", "record", model, "--tokens", tokens, "--out", ours, "--cache", "f32", "--inject", fault)
+        result = diff(invar, theirs, ours, "--tolerance", shipped, "--allow-missing", wanted=1)
+        assert result["first"] == where, (theirs.stem, result["first"])
+    assert {one.stem for one in recordings} == set(faults) and compared > 100_000, compared
+    print(f"[trace] {compared} values of {len(recordings)} families' recordings are within the shipped tolerances; {len(faults)} faults are found first")
+
+
 def check_llama_cpp(invar):
     """A dump of llama.cpp itself (tools/fixtures/llama_cpp_dump.py), imported. It rounds activations to bfloat16 before BF16 weights."""
     tokens = "764,268,198,356,11,559,78,475"
@@ -276,6 +302,7 @@ def test(invar, arguments):
     check_reference(invar, path, tokens)
     check_show(invar, path, arrays)
     check_transformers(invar)
+    check_families(invar)
     check_llama_cpp(invar)
     check_bad_input(invar, path)
 

@@ -18,7 +18,7 @@ using test::tiny;
 using test::TinyModel;
 
 FaultTable run(EngineSettings settings, int64_t most_places) {
-    settings.context = 128;
+    if (settings.context == 0) settings.context = 128;
     const auto engine = Engine::open(settings, nullptr);
     EXPECT_TRUE(engine) << engine.error().message;
     if (!engine) return {};
@@ -78,7 +78,8 @@ TEST(FaultSweep, LocatesFaultsInEveryFamilyWithVerbsOfItsOwn) {
                              "granitehybrid", "lfm2moe", "llama4", "gpt2", "falcon", "ministral3"}) {
         const FaultTable table =
             run({.model = std::filesystem::path(INVAR_TEST_DATA) / "goldens_hf" / (std::string(name) + ".gguf"),
-                 .threads = 1},
+                 .threads = 1,
+                 .context = name == std::string("gpt2") ? 32 : 128},  // it has no more positions
                 3);
         const FaultTableRow total = table.total();
         EXPECT_EQ(table.clean_differing, 0) << name;
