@@ -168,6 +168,65 @@ TEST(EmbeddingConfig, RefusesSettingsOfTheModelThatChangeItsResult) {
               "SentenceTransformer is computed");
 }
 
+// Each key with every value of another kind or size: one sentence that names file and key.
+TEST(EmbeddingConfig, RefusesEveryValueOfAnotherKindOrSize) {
+    const struct {
+        const char *file, *rest, *key, *also;  // `also`: a kind that the key takes
+    } keys[] = {
+        {"1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", "word_embedding_dimension", ""},
+        {"1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", "embedding_dimension", ""},
+        {"1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", "pooling_mode_cls_token", "true"},
+        {"1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", "include_prompt", "true"},
+        {"1_Pooling/config.json", R"("pooling_mode_mean_tokens": true)", "pooling_mode", ""},
+        {"2_Dense/config.json", R"("in_features": 8, "out_features": 4)", "bias", "true"},
+        {"2_Dense/config.json", R"("in_features": 8, "out_features": 4)", "activation_function", ""},
+        {"2_Dense/config.json", R"("out_features": 4)", "in_features", ""},
+        {"2_Dense/config.json", R"("in_features": 8)", "out_features", ""},
+        {"sentence_bert_config.json", R"("do_lower_case": false)", "max_seq_length", ""},
+        {"sentence_bert_config.json", R"("do_lower_case": false)", "transformer_task", ""},
+        {"config_sentence_transformers.json", R"("prompts": {})", "default_prompt_name", ""},
+        {"config_sentence_transformers.json", R"("model_type": "SentenceTransformer")", "prompts", "{}"},
+    };
+    const char* const values[] = {R"("x")", "-1", "0",  "1.5", "1e300", "18446744073709551615", "99999999999999999999",
+                                  "[7]",    "[]", "{}", "true"};
+    int refused = 0;
+    for (const auto& one : keys) {
+        for (const std::string_view value : values) {
+            if (value == one.also) continue;
+            const std::string said =
+                refusal_with(one.file, fmt::format(R"({{{}, "{}": {}}})", one.rest, one.key, value));
+            const std::string what = fmt::format("{} of {}: {} gives '{}'", one.key, one.file, value, said);
+            EXPECT_TRUE(said.starts_with(fmt::format("model/{}: the key '{}' ", one.file, one.key))) << what;
+            EXPECT_EQ(said.find('\n'), std::string::npos) << what;
+            ++refused;
+        }
+    }
+    EXPECT_EQ(refused, 13 * 11 - 4);
+}
+
+// The list of modules names folders; what is not there is missing, and a file that is no JSON is named.
+TEST(EmbeddingConfig, RefusesModulesWhoseFilesAreMissingOrDamaged) {
+    const auto without = [](const std::string& file) {
+        TestFiles files = embedding_directory();
+        files.erase(file);
+        return refusal_of(files);
+    };
+    EXPECT_EQ(without("2_Dense/config.json"),
+              "model/2_Dense/config.json: is missing, but it says what the module does; copy it from where the weights "
+              "come from");
+    EXPECT_EQ(without("3_Normalize/config.json"), "") << "it need not have one";
+    for (const std::string file : {"modules.json", "1_Pooling/config.json", "2_Dense/config.json",
+                                   "sentence_bert_config.json", "config_sentence_transformers.json"}) {
+        for (const std::string text : {"", "{", "nul", "{\"a\": 1,}", "\xff\xfe", "[[[[[[[[", "7", "\"\""}) {
+            const std::string said = refusal_with(file, text);
+            EXPECT_TRUE(said.starts_with("model/" + file + ": ")) << file << ", '" << text << "': " << said;
+            EXPECT_EQ(said.find('\n'), std::string::npos) << said;
+        }
+        const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+        EXPECT_TRUE(refusal_with(file, deep).starts_with("model/" + file + ": ")) << file;
+    }
+}
+
 TEST(EmbeddingConfig, OfADirectoryWithoutModulesHasNoModes) {
     const EmbeddingConfig config = config_of(single_directory()).value();
     EXPECT_TRUE(config.pooling.empty());
