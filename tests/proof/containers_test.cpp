@@ -93,6 +93,7 @@ struct How {
     FormRequest form = FormRequest::automatic;
     int64_t chunk = 32;
     int threads = 2;
+    std::optional<Isa> isa = std::nullopt;
 };
 
 // Logits of every position, or the error.
@@ -101,6 +102,7 @@ Result<std::vector<float>> logits_of(const std::filesystem::path& model, const s
     EngineSettings settings{.model = model};
     settings.threads = how.threads;
     settings.form = how.form;
+    settings.isa = how.isa;
     settings.cache_type = CacheType::f32;
     settings.context = 32;
     settings.chunk = how.chunk;
@@ -190,6 +192,27 @@ TEST(Containers, ChunksThreadsAndFormsComputeTheSameBits) {
         }
     }
     EXPECT_EQ(compared, 6 * static_cast<int>(std::size(kModels)));
+}
+
+TEST(Containers, InstructionSetsComputeTheSameBits) {
+    int compared = 0, sets = 0;
+    for (int one = 0; one <= static_cast<int>(detect_isa().highest()); ++one) {
+        const auto isa = static_cast<Isa>(one);
+        if (!detect_isa().has(isa)) continue;
+        ++sets;
+        for (const std::string name : kModels) {
+            const Golden golden = golden_of(name, "logits");
+            const auto best = logits_of(kGoldens / name, golden.tokens, {.chunk = 7});
+            const auto logits = logits_of(kGoldens / name, golden.tokens, {.chunk = 7, .isa = isa});
+            ASSERT_TRUE(best && logits) << name << ": " << (logits ? best : logits).error().message;
+            ASSERT_EQ(best->size(), golden.values.size()) << name;
+            EXPECT_EQ(std::memcmp(logits->data(), best->data(), best->size() * sizeof(float)), 0)
+                << name << ", " << isa_name(isa);
+            ++compared;
+        }
+    }
+    EXPECT_EQ(compared, sets * static_cast<int>(std::size(kModels)));
+    EXPECT_GE(sets, 1);
 }
 
 // A file from before key_length_mla (made by tools/fixtures/legacy_latent.py): one projection of keys and values, and
