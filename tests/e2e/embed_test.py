@@ -251,6 +251,31 @@ def check_prompts_and_limits(invar, folder, text):
     assert abs(table[0][1] - a @ b) < 1e-6 and abs(table[0][0] - 1) < 1e-6 and table[0][1] == table[1][0], table
 
 
+def check_hostile(invar):
+    """Directories that lead elsewhere, contradict their weights or ask for too much end in one sentence, for every command that opens them."""
+    folder = invar.folder / "hostile"
+    shutil.copytree(directory_test.GOLDENS / "embedding-gemma", folder)
+    directory_test.add_tokenizer(folder, 41)
+    pooling, dense_config, listed = (folder / name for name in ("1_Pooling/config.json", "2_Dense/config.json", "modules.json"))
+    entries, entry = json.loads(listed.read_text()), lambda path: {"type": TRANSFORMER + "Pooling", "path": path}
+    cases = [(listed, [entry(path)], "must be the name of a subfolder") for path in ("..", "../../etc", "/etc", "1_Pooling/../..", "a/b")]
+    cases += [(listed, {"0": entry("1_Pooling")}, "is an object, but a list of modules is needed"), (listed, [entry(7)], "is a number, but a text is needed"),
+              (listed, entries[:1] + [entry("5_Nowhere")] + entries[2:], "5_Nowhere/config.json: is missing"),
+              (listed, entries[:2] + entries[1:], "two modules have the path '1_Pooling'"),
+              (pooling, {"word_embedding_dimension": 1 << 62, "pooling_mode_mean_tokens": True}, "the key 'word_embedding_dimension' is 4611686018427387904"),
+              (pooling, {"word_embedding_dimension": 64, "pooling_mode_mean_tokens": True}, "the model gives 32 elements a token"),
+              (pooling, {"pooling_mode_mean_tokens": "yes"}, "but true or false is needed"),
+              (dense_config, {"in_features": 1 << 40, "out_features": 48, "bias": False}, "the key 'in_features' is 1099511627776"),
+              (dense_config, {"in_features": 48, "out_features": 32, "bias": False}, "takes 32 elements and makes 48")]
+    for path, content, said in cases:
+        before = path.read_text()
+        path.write_text(json.dumps(content))
+        done = invar.call("embed", folder, "ABC")
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.startswith("invar: ") and done.stderr.count("\n") == 1 and said in done.stderr, (said, done)
+        path.write_text(before)
+    assert invar.call("embed", folder, "ABC").returncode == 0
+
+
 def test(invar, arguments):
     folder = invar.folder / NAME
     shutil.copytree(directory_test.GOLDENS / NAME, folder)
@@ -265,6 +290,7 @@ def test(invar, arguments):
     check_quantized(invar, folder)
     check_prompts_and_limits(invar, folder, text)
     check_encoders(invar)
+    check_hostile(invar)
     print("embed: encoders, modes, steps, prompts and limits as numpy has them; bits equal over threads, chunks, batches, instruction sets and containers")
 
 
