@@ -8,7 +8,9 @@
 #include "app/settings.h"
 #include "base/atomic_file.h"
 #include "base/json.h"
+#include "files/checkpoint.h"
 #include "files/output_path.h"
+#include "models/architecture.h"
 #include "proof/faults/fault_suite.h"
 #include "proof/report/html_report.h"
 #include "proof/verify/verify.h"
@@ -46,10 +48,16 @@ class WatchedFault final : public VerbHook {
     bool ran_ = false;
 };
 
+// The context is set here: 128 positions, in which every fault has places, or all that the model was trained for. With
+// fewer positions some places are left out, and the table says so.
 Result<int> try_all_faults(const VerifyFlags& flags, const EngineSettings& given) {
+    constexpr int64_t kEnough = 128;
     EngineSettings settings = given;
-    settings.context = 128;
-    settings.chunk = std::min<int64_t>(settings.chunk, 128);
+    TRY_ASSIGN(const Checkpoint file, Checkpoint::open(settings.model));
+    TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
+    TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
+    settings.context = std::min(kEnough, config.context_length);
+    settings.chunk = std::min(settings.chunk, settings.context);
     settings.logits_rows = settings.chunk;
     settings.sequences = 2;
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, Engine::open(settings, nullptr));

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "checkpoint/module_tensors.h"
@@ -17,37 +16,55 @@
 namespace invar {
 namespace {
 
-// Counts how many elements of each tensor the weights use.
+// Counts how many elements of each tensor of a checkpoint the weights use.
 class ElementsUsed {
   public:
+    explicit ElementsUsed(const Checkpoint& checkpoint) : checkpoint_(checkpoint), uses_(checkpoint.tensors().size()) {}
+
     void add(const StoredWeight& stored) {
         if (stored.matrices.empty()) return;
         const bool vector = stored.shape.size() == 1;
+        const int64_t rows = vector ? stored.shape[0] : stored.rows_of_matrix();
         for (const StoredMatrix& matrix : stored.matrices) {
             const TensorInfo& tensor = *matrix.weights;
             const bool codes = stored.packing != CodePacking::blocks || matrix.source != nullptr;
-            const int64_t rows = vector ? stored.shape[0] : stored.rows_of_matrix();
+            Use& use = of_tensor(tensor);
+            use.used = true;
             if (stored.transposed) {
-                by_column_.insert(tensor.name);
-                used_[tensor.name] += codes ? stored.columns() * of_row(tensor) : stored.columns() * rows;
+                use.by_column = true;
+                use.elements += codes ? stored.columns() * of_row(tensor) : stored.columns() * rows;
             } else {
-                used_[tensor.name] += vector ? rows : rows * (codes ? of_row(tensor) : stored.columns());
+                use.elements += vector ? rows : rows * (codes ? of_row(tensor) : stored.columns());
             }
-            if (matrix.scales != nullptr) read_.insert(matrix.scales->name);
+            if (matrix.scales != nullptr) of_tensor(*matrix.scales).read = true;
             if (matrix.source != nullptr) add_scales(*matrix.source);
         }
-        for (const TensorInfo* tensor : stored.read) read_.insert(tensor->name);
+        for (const TensorInfo* tensor : stored.read) of_tensor(*tensor).read = true;
     }
-    void add_read(const std::string& tensor) { read_.insert(tensor); }
+    void add_read(const std::string& name) {
+        if (const TensorInfo* tensor = checkpoint_.find(name)) of_tensor(*tensor).read = true;
+    }
 
-    bool unused(const TensorInfo& tensor) const { return !used_.contains(tensor.name) && !read_.contains(tensor.name); }
+    bool unused(const TensorInfo& tensor) const { return !of_tensor(tensor).used && !of_tensor(tensor).read; }
     int64_t of(const TensorInfo& tensor) const {
-        return read_.contains(tensor.name) ? tensor.weights() : used_.at(tensor.name);
+        return of_tensor(tensor).read ? tensor.weights() : of_tensor(tensor).elements;
     }
-    bool is_used_by_column(const TensorInfo& tensor) const { return by_column_.contains(tensor.name); }
+    bool is_used_by_column(const TensorInfo& tensor) const { return of_tensor(tensor).by_column; }
     static int64_t of_row(const TensorInfo& tensor) { return tensor.weights() / rows(tensor); }
 
   private:
+    struct Use {
+        int64_t elements = 0;
+        bool used = false, by_column = false, read = false;
+    };
+
+    // Weights refer to the checkpoint's own tensors.
+    size_t place_of(const TensorInfo& tensor) const {
+        return static_cast<size_t>(&tensor - checkpoint_.tensors().data());
+    }
+    Use& of_tensor(const TensorInfo& tensor) { return uses_.at(place_of(tensor)); }
+    const Use& of_tensor(const TensorInfo& tensor) const { return uses_.at(place_of(tensor)); }
+
     // With four dimensions the tensor holds blocks of codes, [matrices, rows, blocks, bytes].
     static int64_t rows(const TensorInfo& tensor) {
         if (tensor.shape.size() == 4) return tensor.shape[0] * tensor.shape[1];
@@ -55,17 +72,17 @@ class ElementsUsed {
     }
     void add_scales(const StoredWeight& source) {
         for (const StoredMatrix& matrix : source.matrices) {
-            if (matrix.scales != nullptr) read_.insert(matrix.scales->name);
+            if (matrix.scales != nullptr) of_tensor(*matrix.scales).read = true;
         }
     }
 
-    std::map<std::string_view, int64_t> used_;
-    std::set<std::string_view> by_column_;
-    std::set<std::string> read_;
+    const Checkpoint& checkpoint_;
+    std::vector<Use> uses_;  // of each tensor of the checkpoint
 };
 
-ElementsUsed count_elements(const ModelConfig& config, const std::vector<StoredWeight>& weights) {
-    ElementsUsed used;
+ElementsUsed count_elements(const ModelConfig& config, const std::vector<StoredWeight>& weights,
+                            const Checkpoint& checkpoint) {
+    ElementsUsed used(checkpoint);
     for (const StoredWeight& stored : weights) used.add(stored);
     for (const std::string& tensor : config.tensors_read) used.add_read(tensor);
     return used;
@@ -198,7 +215,7 @@ Result<Binding> bind_weights(const ModelConfig& config, const std::vector<Wanted
         stored = std::move(*found);
     }
     TRY(check_partition(wanted, checkpoint, binding));
-    TRY(check_used_up(config, count_elements(config, binding.weights), wanted, checkpoint, binding));
+    TRY(check_used_up(config, count_elements(config, binding.weights, checkpoint), wanted, checkpoint, binding));
     return binding;
 }
 
@@ -209,7 +226,7 @@ std::vector<const TensorInfo*> unused_tensors(const ModelConfig& config, const s
         auto found = find_stored(weight, checkpoint);
         if (found && *found) weights.push_back(std::move(**found));
     }
-    const ElementsUsed used = count_elements(config, weights);
+    const ElementsUsed used = count_elements(config, weights, checkpoint);
     std::vector<const TensorInfo*> unused;
     for (const TensorInfo& tensor : checkpoint.tensors()) {
         if (used.unused(tensor) && !ignore_rule(tensor.name, checkpoint.dialect(), config)) unused.push_back(&tensor);

@@ -2,6 +2,8 @@
 // see module_tensors.h.
 #include "checkpoint/module_tensors.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -28,7 +30,8 @@ class Finder {
   public:
     Finder(const Checkpoint& checkpoint, const std::string& tensor) : checkpoint_(checkpoint), tensor_(tensor) {
         constexpr std::string_view kWeight = ".weight";
-        module_ = tensor.ends_with(kWeight) ? tensor.substr(0, tensor.size() - kWeight.size()) : tensor;
+        module_ = tensor;
+        if (module_.ends_with(kWeight)) module_.remove_suffix(kWeight.size());
     }
 
     Result<std::optional<ModuleTensors>> find() {
@@ -52,7 +55,10 @@ class Finder {
 
   private:
     const TensorInfo* beside(std::string_view suffix) const {
-        return checkpoint_.find(fmt::format("{}{}", module_, suffix));
+        if (suffix.front() == '.' && !checkpoint_.any_ends_in(suffix.substr(1))) return nullptr;
+        std::string name;
+        name.reserve(module_.size() + suffix.size());
+        return checkpoint_.find(name.append(module_).append(suffix));
     }
     Result<void> refuse_foreign() const {
         for (const Foreign& foreign : kForeign) {
@@ -180,17 +186,18 @@ class Finder {
         }
         if (weight.shape.size() != 2) return not_known(weight);
         const int64_t rows = weight.shape[0], columns = weight.shape[1];
-        const std::vector<int64_t> grid = {(rows + 127) / 128, (columns + 127) / 128};
-        const bool one = scale->weights() == 1, each_row = scale->shape == std::vector<int64_t>{rows, 1} ||
-                                                           scale->shape == std::vector<int64_t>{rows};
-        if (scale->shape == grid && !one) return f8_grid(weight, *scale);
+        const std::array<int64_t, 2> grid = {(rows + 127) / 128, (columns + 127) / 128};
+        const std::vector<int64_t>& shape = scale->shape;
+        const bool one = scale->weights() == 1,
+                   each_row = shape[0] == rows && (shape.size() == 1 || (shape.size() == 2 && shape[1] == 1));
+        if (std::equal(shape.begin(), shape.end(), grid.begin(), grid.end()) && !one) return f8_grid(weight, *scale);
         if (!one && !each_row && scale->shape.size() == 2 && scale->shape[1] == columns / 32)
             return refuse(weight, "MXFP8 (a power of two for each 32 weights)");
         if (!one && !each_row) {
             return fail(
                 "{}: tensor '{}' has shape {}, but the weights in '{}' have one scale, {} rows, or a grid of {}",
                 checkpoint_.name(), printable(scale->name), shape_text(scale->shape), printable(weight.name), rows,
-                shape_text(grid));
+                shape_text({grid[0], grid[1]}));
         }
         found_ = {.format = &format(FormatId::f8_e4m3), .weights = &weight, .shape = weight.shape};
         TRY_ASSIGN(std::vector<float> values, numbers(*scale, one ? 1 : rows));
@@ -300,7 +307,7 @@ class Finder {
 
     const Checkpoint& checkpoint_;
     const std::string& tensor_;
-    std::string module_;
+    std::string_view module_;
     ModuleTensors found_;
 };
 

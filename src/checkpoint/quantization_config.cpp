@@ -44,6 +44,7 @@ Result<void> check_listed(std::string_view file, std::string_view key, const std
                 printable(value), fmt::join(supported, ", "));
 }
 
+const std::string kEveryModule[] = {"Linear"};
 constexpr std::string_view kRegex = "re:";
 using Regex = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
 
@@ -81,36 +82,19 @@ Result<std::vector<std::string>> entries_of(const Json& object, const char* key,
     return texts;
 }
 
-// Matches like Python's re.match: from the start of the text to any end. A pattern that takes too long matches nothing.
-bool matches_regex(const std::string& pattern, std::string_view text) {
-    std::string fault;
-    const Regex code = compile(pattern, fault);
-    if (code == nullptr) return false;
-    const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
-        pcre2_match_context_create(nullptr), pcre2_match_context_free);
-    pcre2_set_match_limit(context.get(), 100'000);
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
-        pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free);
-    return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0, data.get(),
-                       context.get()) > 0;
-}
-
 // The lists name modules as the program that wrote them did. Models with vision have since moved their text model below
-// other roots.
-std::string without_root(std::string_view module) {
+// other roots. The result is the module's own text, or is in `room`.
+std::string_view without_root(std::string_view module, std::string& room) {
     struct Root {
         std::string_view from, to;
     };
     for (const Root& root : {Root{"model.language_model.", "model."}, Root{"language_model.model.", "model."},
                              Root{"language_model.", ""}}) {
-        if (module.starts_with(root.from)) return fmt::format("{}{}", root.to, module.substr(root.from.size()));
+        if (!module.starts_with(root.from)) continue;
+        room = root.to;
+        return room.append(module.substr(root.from.size()));
     }
-    return std::string(module);
-}
-
-bool any_means(const std::vector<std::string>& entries, std::string_view module) {
-    return std::any_of(entries.begin(), entries.end(),
-                       [&](const std::string& entry) { return entry_means(entry, module); });
+    return module;
 }
 
 // The object `quantization` of params.json: FP8 with a scale for each tensor; those of activations are not used here.
@@ -170,7 +154,8 @@ Result<QuantizationGroup> read_group(const Json& stated, const std::string& form
     group.format = text_of(stated, "format");
     TRY(check_listed(file, "quantisation format", group.format, kFormats));
     if (group.format.empty()) group.format = format;
-    TRY_ASSIGN(group.targets, entries_of(stated, "targets", file));
+    TRY_ASSIGN(const std::vector<std::string> targets, entries_of(stated, "targets", file));
+    group.targets = ModuleList(targets);
     const auto weights = stated.find("weights");
     if (weights == stated.end() || !weights->is_object()) return group;
     group.type = text_of(*weights, "type");
@@ -224,18 +209,52 @@ std::string contradiction(const QuantizationGroup& group, const StoredWeight& we
 
 }  // namespace
 
-bool entry_means(const std::string& entry, std::string_view module) {
-    if (entry == "Linear") return true;
-    const std::string bare = without_root(module);
-    if (!entry.starts_with(kRegex)) return entry == module || without_root(entry) == bare;
-    const std::string pattern = entry.substr(kRegex.size());
-    return matches_regex(pattern, module) || matches_regex(pattern, bare);
+// Matches like Python's re.match: from the start of the text to any end. An expression that takes too long matches
+// nothing.
+struct ModuleList::Expression {
+    explicit Expression(Regex compiled)
+        : code(std::move(compiled)),
+          context(pcre2_match_context_create(nullptr), pcre2_match_context_free),
+          data(pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free) {
+        pcre2_set_match_limit(context.get(), 100'000);
+    }
+    bool matches(std::string_view text) const {
+        return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, 0, data.get(),
+                           context.get()) > 0;
+    }
+
+    Regex code;
+    std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context;
+    std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data;
+};
+
+ModuleList::ModuleList(std::span<const std::string> entries) {
+    for (const std::string& entry : entries) {
+        all_ = all_ || entry == "Linear";
+        if (entry.starts_with(kRegex)) {
+            std::string fault;
+            if (Regex code = compile(entry.substr(kRegex.size()), fault))
+                expressions_.push_back(std::make_shared<const Expression>(std::move(code)));
+            continue;
+        }
+        std::string room;
+        bare_names_.emplace(without_root(entry, room));
+        names_.insert(entry);
+    }
 }
 
-bool QuantizationConfig::ignores(std::string_view module) const { return any_means(ignore, module); }
+bool ModuleList::means(std::string_view module) const {
+    if (all_ || names_.contains(module)) return true;
+    std::string room;
+    const std::string_view bare = without_root(module, room);
+    return bare_names_.contains(bare) || std::any_of(expressions_.begin(), expressions_.end(), [&](const auto& one) {
+               return one->matches(module) || one->matches(bare);
+           });
+}
+
 bool QuantizationConfig::means(std::string_view module) const {
     return std::any_of(groups.begin(), groups.end(),
-                       [&](const QuantizationGroup& group) { return any_means(group.targets, module); });
+                       [&](const QuantizationGroup& group) { return group.targets.means(module); });
 }
 
 Result<void> QuantizationConfig::check(const std::string& file, std::string_view module,
@@ -249,7 +268,7 @@ Result<void> QuantizationConfig::check(const std::string& file, std::string_view
     }
     std::string stated;
     for (const QuantizationGroup& group : groups) {
-        if (!any_means(group.targets, module)) continue;
+        if (!group.targets.means(module)) continue;
         stated = contradiction(group, weight);
         if (stated.empty()) return {};  // a module may be meant by several groups
     }
@@ -277,12 +296,13 @@ Result<std::optional<QuantizationConfig>> QuantizationConfig::read(const Checkpo
         // ModelOpt states the size of a group once for all modules.
         const int64_t group_size = integer_of(*one, "group_size");
         if (config.method == "modelopt" && group_size > 0)
-            config.groups.push_back({.targets = {"Linear"}, .group_size = group_size});
+            config.groups.push_back({.targets = ModuleList(kEveryModule), .group_size = group_size});
         for (const char* key : {"ignore", "exclude_modules", "modules_to_not_convert"}) {
             TRY_ASSIGN(const std::vector<std::string> more, entries_of(*one, key, file));
             config.ignore.insert(config.ignore.end(), more.begin(), more.end());
         }
     }
+    config.ignored = ModuleList(config.ignore);
     if (stated != nullptr && config.method == "fp8") TRY(check_fp8(*stated, file));
     if (stated == nullptr || config.method != "compressed-tensors")
         return std::optional<QuantizationConfig>(std::move(config));

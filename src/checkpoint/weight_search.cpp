@@ -166,10 +166,10 @@ std::shared_ptr<const StoredWeight> source_of(const Fit& fit, const Extent& stor
     return source;
 }
 
-// The format and scales of what one module adds.
-ModuleTensors as_added(const Fit& fit) {
+// The format and scales of what one module adds, where they are not its own.
+std::optional<ModuleTensors> decoded_as_added(const Fit& fit) {
+    if (!fit.transposed() || holds_plain_numbers(*fit.module.format)) return std::nullopt;
     ModuleTensors added = fit.module;
-    if (!fit.transposed() || holds_plain_numbers(*fit.module.format)) return added;
     added.format = &format(FormatId::f32);
     added.packing = CodePacking::blocks;
     added.scales = nullptr;
@@ -182,7 +182,8 @@ ModuleTensors as_added(const Fit& fit) {
 
 // Adds one module's matrices and scales to a weight.
 Result<void> add_module(const Fit& fit, const Extent& extent, const Checkpoint& checkpoint, StoredWeight& stored) {
-    const ModuleTensors module = as_added(fit);
+    const std::optional<ModuleTensors> decoded = decoded_as_added(fit);
+    const ModuleTensors& module = decoded ? *decoded : fit.module;
     if (stored.format != nullptr &&
         (stored.format != module.format || stored.packing != module.packing ||
          stored.scale_order != module.scale_order || stored.scales.empty() != module.multipliers.empty() ||
@@ -258,6 +259,7 @@ Result<std::optional<StoredWeight>> find_choice(const WantedWeight& weight, cons
     const int64_t experts = apart ? weight.shape[0] : 1;
     const std::vector<int64_t> shape =
         apart ? std::vector<int64_t>(weight.shape.begin() + 1, weight.shape.end()) : weight.shape;
+    stored.matrices.reserve(static_cast<size_t>(experts));
     for (int64_t expert = 0; expert < experts; ++expert) {
         const std::string name = apart ? expert_name(choice.tensor, expert) : choice.tensor;
         TRY_ASSIGN(const std::optional<ModuleTensors> module, find_module(checkpoint, name));

@@ -66,11 +66,11 @@ Result<void> Engine::make_cache(CacheType type) {
         settings.sequences = sequences_;  // a device has page tables for so many
         DevicePart& part = settings.device;
         TRY_ASSIGN(part.memory, device_->allocate(bytes, "the KV cache"));
-        part.upload = [device = device_.get()](std::byte* to, const void* from, int64_t bytes) {
-            return device->upload(to, from, bytes);
+        part.upload = [device = device_.get()](std::byte* to, const void* from, int64_t count) {
+            return device->upload(to, from, count);
         };
-        part.download = [device = device_.get()](void* to, const std::byte* from, int64_t bytes) {
-            return device->download(to, from, bytes);
+        part.download = [device = device_.get()](void* to, const std::byte* from, int64_t count) {
+            return device->download(to, from, count);
         };
     }
     TRY_ASSIGN(cache_, SequenceState::create(std::move(settings)));

@@ -1,7 +1,7 @@
 // Opens the container that a path names and lists its tensors in one form for all containers: see checkpoint.h.
 #include "files/checkpoint.h"
 
-#include <unordered_map>
+#include <unordered_set>
 #include <variant>
 
 #include "base/check.h"
@@ -44,7 +44,9 @@ struct Checkpoint::State {
         const GgufFile& file = std::get<GgufFile>(container);
         for (const MappedFile& mapping : file.mappings()) mappings.push_back(&mapping);
         paths.assign(file.paths().begin(), file.paths().end());
+        tensors.reserve(file.tensors().size());
         for (const TensorInfo& tensor : file.tensors()) add(tensor);
+        note_endings();
     }
     explicit State(ModelDirectory opened) : container(std::move(opened)), empty("") {
         const ModelDirectory& directory = std::get<ModelDirectory>(container);
@@ -52,21 +54,28 @@ struct Checkpoint::State {
             mappings.push_back(&mapping);
             paths.push_back(mapping.path());
         }
+        tensors.reserve(directory.tensors().size());
         for (const SafeTensor& tensor : directory.tensors()) add(tensor_info(tensor));
+        note_endings();
     }
     void add(TensorInfo tensor) {
         const auto part = static_cast<size_t>(tensor.file_index);
         tensor.file = part < mappings.size() ? mappings[part] : nullptr;
-        index.emplace(tensor.name, tensors.size());
         tensors.push_back(std::move(tensor));
+    }
+    void note_endings() {
+        for (const TensorInfo& tensor : tensors) {
+            const size_t dot = tensor.name.rfind('.');
+            if (dot != std::string::npos) endings.insert(std::string_view(tensor.name).substr(dot + 1));
+        }
     }
 
     std::variant<GgufFile, ModelDirectory> container;
     Metadata empty;  // of a directory
     std::vector<const MappedFile*> mappings;
     std::vector<std::filesystem::path> paths;
-    std::vector<TensorInfo> tensors;
-    std::unordered_map<std::string, size_t> index;
+    std::vector<TensorInfo> tensors;               // in the order of the container's
+    std::unordered_set<std::string_view> endings;  // of their names, behind the last dot
 };
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path) {
@@ -113,8 +122,15 @@ const Json& Checkpoint::config() const {
 }
 
 const TensorInfo* Checkpoint::find(std::string_view tensor) const {
-    const auto found = state_->index.find(std::string(tensor));
-    return found == state_->index.end() ? nullptr : &state_->tensors[found->second];
+    const TensorInfo* all = state_->tensors.data();
+    if (const GgufFile* file = gguf()) {
+        const TensorInfo* found = file->find(tensor);
+        return found == nullptr ? nullptr : all + (found - file->tensors().data());
+    }
+    const SafeTensor* found = directory()->find(tensor);
+    return found == nullptr ? nullptr : all + (found - directory()->tensors().data());
 }
+
+bool Checkpoint::any_ends_in(std::string_view last) const { return state_->endings.contains(last); }
 
 }  // namespace invar

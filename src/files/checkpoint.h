@@ -47,6 +47,8 @@ class Checkpoint {
     const std::string& name() const;              // as messages call it
     std::span<const TensorInfo> tensors() const;  // in the order of the files
     const TensorInfo* find(std::string_view tensor) const;
+    // Whether the name of any tensor ends in a dot and this text, which has none. It saves looking for each module's.
+    bool any_ends_in(std::string_view last) const;
     const Metadata& metadata() const;  // GGUF's key-value pairs; none of a directory
     // What config.json says of the text model: the object itself, or its text_config; params.json in Mistral's own
     // layout. Of directories only.

@@ -75,8 +75,8 @@ GgufFile::GgufFile(GgufPart&& first, uint64_t file_bytes)
       file_bytes_(file_bytes) {}
 
 const TensorInfo* GgufFile::find(std::string_view tensor) const {
-    const auto found = index_.find(std::string(tensor));
-    return found == index_.end() ? nullptr : &tensors_[found->second];
+    const auto found = index_.find(tensor, [&](size_t i) -> std::string_view { return tensors_[i].name; });
+    return found ? &tensors_[*found] : nullptr;
 }
 
 Result<GgufFile> GgufFile::from_bytes(std::span<const std::byte> bytes, std::string name) {
@@ -147,12 +147,12 @@ Result<void> GgufFile::add_tensors(std::vector<TensorInfo> tensors, const std::s
     for (TensorInfo& tensor : tensors) {
         tensor.file_index = file_index;
         tensor_bytes_ += tensor.bytes;  // at most the bytes of the parts: no overlaps
-        const auto [place, fresh] = index_.emplace(tensor.name, tensors_.size());
-        if (!fresh) {
-            return fail("{}: tensor '{}' appears in part {} and again in part {}", part_name, printable(tensor.name),
-                        tensors_[place->second].file_index + 1, file_index + 1);
-        }
         tensors_.push_back(std::move(tensor));
+        const auto before =
+            index_.add(tensors_.size() - 1, [&](size_t i) -> std::string_view { return tensors_[i].name; });
+        if (!before) continue;
+        return fail("{}: tensor '{}' appears in part {} and again in part {}", part_name,
+                    printable(tensors_.back().name), tensors_[*before].file_index + 1, file_index + 1);
     }
     return {};
 }

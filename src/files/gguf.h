@@ -11,12 +11,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/mapped_file.h"
 #include "base/result.h"
 #include "files/metadata.h"
+#include "files/name_index.h"
 #include "files/tensor_info.h"
 
 namespace invar {
@@ -64,7 +64,7 @@ class GgufFile {
     std::vector<std::filesystem::path> paths_;
     std::vector<MappedFile> mappings_;
     std::vector<TensorInfo> tensors_;
-    std::unordered_map<std::string, size_t> index_;
+    NameIndex index_;
 };
 
 // The parts of a name such as "model-00002-of-00003.gguf"; nothing for other names.

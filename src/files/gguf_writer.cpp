@@ -34,6 +34,14 @@ void put(std::vector<std::byte>& bytes, std::string_view text) {
     append_to(bytes, std::as_bytes(std::span(text)));
 }
 
+// What precedes the elements of an array.
+std::vector<std::byte> array_head(MetadataType element, uint64_t count) {
+    std::vector<std::byte> head;
+    put(head, static_cast<uint32_t>(element));
+    put(head, count);
+    return head;
+}
+
 }  // namespace
 
 GgufWriter::GgufWriter(uint32_t alignment) : alignment_(alignment) {
@@ -44,25 +52,26 @@ GgufWriter::GgufWriter(uint32_t alignment) : alignment_(alignment) {
 void GgufWriter::add(std::string_view key, std::string_view text) {
     std::vector<std::byte> payload;
     put(payload, text);
-    add_payload(key, MetadataType::string, payload);
+    add_payload(key, MetadataType::string, std::move(payload));
 }
 
 void GgufWriter::add_array(std::string_view key, std::span<const std::string_view> texts) {
-    std::vector<std::byte> bytes;
-    for (const std::string_view text : texts) put(bytes, text);
-    add_array_payload(key, MetadataType::string, texts.size(), bytes);
+    std::vector<std::byte> payload = array_head(MetadataType::string, texts.size());
+    size_t bytes = payload.size();
+    for (const std::string_view text : texts) bytes += sizeof(uint64_t) + text.size();
+    payload.reserve(bytes);
+    for (const std::string_view text : texts) put(payload, text);
+    add_payload(key, MetadataType::array, std::move(payload));
 }
 
 void GgufWriter::add_array_payload(std::string_view key, MetadataType element, uint64_t count,
                                    std::span<const std::byte> bytes) {
-    std::vector<std::byte> payload;
-    put(payload, static_cast<uint32_t>(element));
-    put(payload, count);
+    std::vector<std::byte> payload = array_head(element, count);
     append_to(payload, bytes);
-    add_payload(key, MetadataType::array, payload);
+    add_payload(key, MetadataType::array, std::move(payload));
 }
 
-void GgufWriter::add_payload(std::string_view key, MetadataType type, std::span<const std::byte> payload) {
+void GgufWriter::add_payload(std::string_view key, MetadataType type, std::vector<std::byte> payload) {
     CHECK(!key.empty() && key.size() <= kGgufMostKeyBytes &&
               std::all_of(key.begin(), key.end(), [](char c) { return c > ' ' && c < 0x7F; }),
           "our own reader would refuse the key");
@@ -73,7 +82,7 @@ void GgufWriter::add_payload(std::string_view key, MetadataType type, std::span<
     CHECK(key != kAlignmentKey || (type == MetadataType::u32 && std::memcmp(payload.data(), &alignment_, 4) == 0),
           "the alignment is the constructor's");
     entry.type = type;
-    entry.payload.assign(payload.begin(), payload.end());
+    entry.payload = std::move(payload);
 }
 
 Result<void> GgufWriter::add_tensor(std::string_view name, const Format& format, std::span<const int64_t> shape) {
@@ -111,8 +120,18 @@ Result<void> GgufWriter::add_tensor(std::string_view name, const Format& format,
     return {};
 }
 
+uint64_t GgufWriter::header_bytes() const {
+    constexpr uint64_t kNumber = sizeof(uint32_t), kLong = sizeof(uint64_t);
+    uint64_t bytes = 2 * kNumber + 2 * kLong;
+    for (const Entry& entry : entries_) bytes += kLong + entry.key.size() + kNumber + entry.payload.size();
+    for (const Tensor& tensor : tensors_)
+        bytes += kLong + tensor.name.size() + kNumber + tensor.shape.size() * kLong + kNumber + kLong;
+    return padded(bytes);
+}
+
 std::vector<std::byte> GgufWriter::header() const {
     std::vector<std::byte> bytes;
+    bytes.reserve(header_bytes());
     put(bytes, kGgufMagic);
     put(bytes, kVersion);
     put(bytes, static_cast<uint64_t>(tensors_.size()));
@@ -132,11 +151,12 @@ std::vector<std::byte> GgufWriter::header() const {
         offset += padded(tensor.bytes);
     }
     bytes.resize(padded(bytes.size()));
+    CHECK(bytes.size() == header_bytes(), "both count the same entries");
     return bytes;
 }
 
 uint64_t GgufWriter::file_bytes() const {
-    uint64_t total = header().size();
+    uint64_t total = header_bytes();
     for (const Tensor& tensor : tensors_) total += padded(tensor.bytes);
     return total;
 }

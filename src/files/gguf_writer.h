@@ -47,11 +47,14 @@ class GgufWriter {
     template <class T>
     requires std::is_arithmetic_v<T>
     void add(std::string_view key, T value) {
-        add_payload(key, metadata_type_of<T>(), std::as_bytes(std::span(&value, 1)));
+        const auto bytes = std::as_bytes(std::span(&value, 1));
+        add_payload(key, metadata_type_of<T>(), {bytes.begin(), bytes.end()});
     }
     void add(std::string_view key, std::string_view text);
     void add(std::string_view key, const char* text) { add(key, std::string_view(text)); }
-    void add(std::string_view key, const MetadataValue& value) { add_payload(key, value.type(), value.payload()); }
+    void add(std::string_view key, const MetadataValue& value) {
+        add_payload(key, value.type(), {value.payload().begin(), value.payload().end()});
+    }
     template <class T>
     requires(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>) void add_array(std::string_view key,
                                                                                  std::span<const T> values) {
@@ -90,9 +93,10 @@ class GgufWriter {
         uint64_t bytes;
     };
 
-    void add_payload(std::string_view key, MetadataType type, std::span<const std::byte> payload);
+    void add_payload(std::string_view key, MetadataType type, std::vector<std::byte> payload);
     void add_array_payload(std::string_view key, MetadataType element, uint64_t count,
                            std::span<const std::byte> bytes);
+    uint64_t header_bytes() const;
     uint64_t padded(uint64_t bytes) const { return (bytes + alignment_ - 1) / alignment_ * alignment_; }
 
     uint32_t alignment_;

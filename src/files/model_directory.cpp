@@ -120,18 +120,21 @@ Result<void> ModelDirectory::read_documents() {
 Result<void> ModelDirectory::add_file(const std::string& file, const std::string& folder) {
     const std::string name = folder_.name_of(file);
     TRY_ASSIGN(Folder::File found, folder_.map(file));
-    TRY_ASSIGN(const SafeTensorsFile header, SafeTensorsFile::from_bytes(found.bytes, name));
+    TRY_ASSIGN(SafeTensorsFile header, SafeTensorsFile::from_bytes(found.bytes, name));
     const int number = static_cast<int>(files_.size());
-    for (const SafeTensor& tensor : header.tensors()) {
-        const auto [place, fresh] = by_name_.emplace(folder + tensor.name, tensors_.size());
-        if (!fresh) {
-            return fail("{}: tensor '{}' is also in {}; it may be in one file only", name, printable(tensor.name),
-                        file_names_[static_cast<size_t>(tensors_[place->second].file_index)]);
-        }
-        tensors_.push_back(tensor);
-        tensors_.back().name = place->first;
-        tensors_.back().file_index = number;
-        tensor_bytes_ += tensor.bytes;
+    std::vector<SafeTensor> tensors = std::move(header).take_tensors();
+    by_name_.reserve(tensors_.size() + tensors.size());
+    for (SafeTensor& tensor : tensors) {
+        SafeTensor& ours = tensors_.emplace_back(std::move(tensor));
+        if (!folder.empty()) ours.name.insert(0, folder);
+        ours.file_index = number;
+        tensor_bytes_ += ours.bytes;
+        const auto before =
+            by_name_.add(tensors_.size() - 1, [&](size_t i) -> std::string_view { return tensors_[i].name; });
+        if (!before) continue;
+        return fail("{}: tensor '{}' is also in {}; it may be in one file only", name,
+                    printable(std::string_view(ours.name).substr(folder.size())),
+                    file_names_[static_cast<size_t>(tensors_[*before].file_index)]);
     }
     file_bytes_ += found.bytes.size();
     files_.push_back(file);
@@ -171,8 +174,8 @@ Result<void> ModelDirectory::check_index(const ShardIndex& index) const {
 }
 
 const SafeTensor* ModelDirectory::find(std::string_view tensor) const {
-    const auto found = by_name_.find(std::string(tensor));
-    return found == by_name_.end() ? nullptr : &tensors_[found->second];
+    const auto found = by_name_.find(tensor, [&](size_t i) -> std::string_view { return tensors_[i].name; });
+    return found ? &tensors_[*found] : nullptr;
 }
 
 const Json& ModelDirectory::config() const { return documents_->config; }

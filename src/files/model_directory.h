@@ -13,13 +13,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/json_fwd.h"
 #include "base/mapped_file.h"
 #include "base/result.h"
 #include "files/folder.h"
+#include "files/name_index.h"
 #include "files/safetensors.h"
 #include "files/shard_index.h"
 
@@ -133,7 +133,7 @@ class ModelDirectory {
     std::vector<std::string> file_names_;
     std::vector<MappedFile> mappings_;
     std::vector<SafeTensor> tensors_;
-    std::unordered_map<std::string, size_t> by_name_;
+    NameIndex by_name_;
     uint64_t file_bytes_ = 0;
     uint64_t tensor_bytes_ = 0;
 };

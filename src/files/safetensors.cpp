@@ -136,14 +136,14 @@ Dtype find_dtype(std::string_view name) {
 int64_t SafeTensor::elements() const { return elements_of(shape).value_or(0); }
 
 const SafeTensor* SafeTensorsFile::find(std::string_view tensor) const {
-    const auto found = index_.find(std::string(tensor));
-    return found == index_.end() ? nullptr : &tensors_[found->second];
+    const auto found = index_.find(tensor, [&](size_t i) -> std::string_view { return tensors_[i].name; });
+    return found ? &tensors_[*found] : nullptr;
 }
 
 std::optional<std::string_view> SafeTensorsFile::find_metadata(std::string_view key) const {
-    const auto found = metadata_index_.find(std::string(key));
-    if (found == metadata_index_.end()) return std::nullopt;
-    return metadata_[found->second].second;
+    const auto found = metadata_index_.find(key, [&](size_t i) -> std::string_view { return metadata_[i].first; });
+    if (!found) return std::nullopt;
+    return metadata_[*found].second;
 }
 
 Result<SafeTensorsFile> SafeTensorsFile::from_bytes(std::span<const std::byte> bytes, std::string name) {
@@ -157,17 +157,20 @@ Result<SafeTensorsFile> SafeTensorsFile::from_bytes(std::span<const std::byte> b
         }
         TRY(check_size(entry, find_dtype(entry.dtype), name));
     }
-    std::sort(entries.begin(), entries.end(),
-              [](const auto& a, const auto& b) { return std::tie(a.offsets, a.name) < std::tie(b.offsets, b.name); });
+    const auto in_order = [](const SafeTensorsEntry& a, const SafeTensorsEntry& b) {
+        return std::tie(a.offsets, a.name) < std::tie(b.offsets, b.name);
+    };
+    if (!std::is_sorted(entries.begin(), entries.end(), in_order)) std::sort(entries.begin(), entries.end(), in_order);
     TRY(check_tiling(entries, bytes.size() - parts.data_offset, name));
 
     SafeTensorsFile file(std::move(name), bytes.size());
     file.metadata_ = std::move(header.metadata);
-    for (size_t i = 0; i < file.metadata_.size(); ++i) file.metadata_index_.emplace(file.metadata_[i].first, i);
+    for (size_t i = 0; i < file.metadata_.size(); ++i)
+        file.metadata_index_.add(i, [&](size_t at) -> std::string_view { return file.metadata_[at].first; });
     file.tensors_.reserve(entries.size());
+    file.index_.reserve(entries.size());
     for (SafeTensorsEntry& entry : entries) {
         const uint64_t offset = parts.data_offset + entry.offsets[0];
-        file.index_.emplace(entry.name, file.tensors_.size());
         file.tensors_.push_back({.name = std::move(entry.name),
                                  .dtype = find_dtype(entry.dtype),
                                  .dtype_name = std::move(entry.dtype),
@@ -175,6 +178,7 @@ Result<SafeTensorsFile> SafeTensorsFile::from_bytes(std::span<const std::byte> b
                                  .data = bytes.data() + offset,
                                  .bytes = entry.offsets[1] - entry.offsets[0],
                                  .file_offset = offset});
+        file.index_.add(file.tensors_.size() - 1, [&](size_t i) -> std::string_view { return file.tensors_[i].name; });
     }
     return file;
 }

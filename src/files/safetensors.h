@@ -13,12 +13,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/mapped_file.h"
 #include "base/result.h"
+#include "files/name_index.h"
 
 namespace invar {
 
@@ -75,6 +75,7 @@ class SafeTensorsFile {
     static Result<SafeTensorsFile> from_bytes(std::span<const std::byte> bytes, std::string name);
 
     std::span<const SafeTensor> tensors() const { return tensors_; }  // in the order of their bytes
+    std::vector<SafeTensor> take_tensors() && { return std::move(tensors_); }
     const SafeTensor* find(std::string_view tensor) const;
     // In the order of the header.
     std::span<const std::pair<std::string, std::string>> metadata() const { return metadata_; }
@@ -91,9 +92,9 @@ class SafeTensorsFile {
     uint64_t file_bytes_;
     std::optional<MappedFile> mapping_;
     std::vector<SafeTensor> tensors_;
-    std::unordered_map<std::string, size_t> index_;
+    NameIndex index_;
     std::vector<std::pair<std::string, std::string>> metadata_;
-    std::unordered_map<std::string, size_t> metadata_index_;
+    NameIndex metadata_index_;
 };
 
 }  // namespace invar

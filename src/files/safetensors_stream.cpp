@@ -1,13 +1,14 @@
 // Writes the header first, from the declared tensors, and then appends their bytes: see safetensors_stream.h.
 #include "files/safetensors_stream.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
+#include <charconv>
 #include <cstring>
-#include <unordered_set>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/json.h"
+#include "files/name_index.h"
 #include "files/printable.h"
 #include "files/safetensors_header.h"
 
@@ -16,9 +17,20 @@ namespace {
 
 constexpr size_t kAlignment = 64;  // of the data: a cache line
 
-// Makes a JSON string; bytes that are not UTF-8 become U+FFFD.
-std::string json_text(std::string_view text) {
-    return Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+// Appends a JSON string; bytes that are not UTF-8 become U+FFFD.
+void append_json_text(std::string& to, std::string_view text) {
+    const bool as_it_is =
+        std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7F && c != '"' && c != '\\'; });
+    if (as_it_is) {
+        to.append(1, '"').append(text).append(1, '"');
+    } else {
+        to += Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+    }
+}
+
+void append_number(std::string& to, uint64_t number) {
+    char digits[24];
+    to.append(std::begin(digits), std::to_chars(std::begin(digits), std::end(digits), number).ptr);
 }
 
 }  // namespace
@@ -33,20 +45,41 @@ uint64_t SafeTensorsDeclaration::bytes() const {
 Result<std::string> safetensors_header(const std::map<std::string, std::string>& metadata,
                                        std::span<const SafeTensorsDeclaration> tensors) {
     std::string text(kHeaderLengthBytes, '\0');
-    std::unordered_set<std::string_view> names;
+    NameIndex names;
+    names.reserve(tensors.size());
+    constexpr size_t kUsualEntry = 160;  // bytes
+    text.reserve(kUsualEntry * tensors.size());
     text += '{';
     if (!metadata.empty()) {
-        text += json_text(kSafeTensorsMetadata) + ":{";
-        for (const auto& [key, value] : metadata) text += fmt::format("{}:{},", json_text(key), json_text(value));
+        append_json_text(text, kSafeTensorsMetadata);
+        text += ":{";
+        for (const auto& [key, value] : metadata) {
+            append_json_text(text, key);
+            text += ':';
+            append_json_text(text, value);
+            text += ',';
+        }
         text.back() = '}';
         text += ',';
     }
     uint64_t offset = 0;
-    for (const SafeTensorsDeclaration& tensor : tensors) {
-        if (!names.insert(tensor.name).second) return fail("tensor '{}' is declared twice", printable(tensor.name));
-        text += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}},)", json_text(tensor.name),
-                            dtype_name(tensor.dtype), fmt::join(tensor.shape, ","), offset, offset + tensor.bytes());
-        offset += tensor.bytes();
+    const auto name_at = [&](size_t i) -> std::string_view { return tensors[i].name; };
+    for (size_t i = 0; i < tensors.size(); ++i) {
+        const SafeTensorsDeclaration& tensor = tensors[i];
+        if (names.add(i, name_at)) return fail("tensor '{}' is declared twice", printable(tensor.name));
+        const uint64_t end = offset + tensor.bytes();
+        append_json_text(text, tensor.name);
+        text.append(R"(:{"dtype":")").append(dtype_name(tensor.dtype)).append(R"(","shape":[)");
+        for (size_t axis = 0; axis < tensor.shape.size(); ++axis) {
+            if (axis > 0) text += ',';
+            append_number(text, static_cast<uint64_t>(tensor.shape[axis]));
+        }
+        text += R"(],"data_offsets":[)";
+        append_number(text, offset);
+        text += ',';
+        append_number(text, end);
+        text += "]},";
+        offset = end;
     }
     if (text.back() == ',') text.pop_back();
     text += '}';

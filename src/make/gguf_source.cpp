@@ -81,7 +81,8 @@ Result<SourceTensor> tensor_of(const Shared& shared, const std::string& file) {
                         .joined = {shared.weights.begin() + 1, shared.weights.end()}};
     const bool possible = as.matrix_rows == 0 && as.transposed == Transposed::no && !as.columns.moves() &&
                           (tensor.joined.empty() || weight.shape.size() == 2);
-    if (!order_rows(shared, tensor.row_order) || !possible) {
+    const bool as_it_is = tensor.joined.empty() && as.order == RowOrder();
+    if (!possible || (!as_it_is && !order_rows(shared, tensor.row_order))) {
         return fail(ErrorKind::unsupported, "{}: tensor '{}' of a GGUF file has other numbers than the model's weights",
                     file, shared.tensor);
     }

@@ -98,7 +98,7 @@ Result<ShapeDocument> with_layers(ShapeDocument shape, int layers) {
         text["num_kv_shared_layers"] = std::max(0, text.at("num_kv_shared_layers").get<int>() - (all - layers));
     }
     lower(text, "max_window_layers", layers);
-    lower(text, "first_k_dense_replace", layers);
+    lower(text, "first_k_dense_replace", layers - 1);  // one mixture is left, whose experts a GGUF file must state
     if (shape.config.contains("vision_config")) lower(shape.config["vision_config"], "num_hidden_layers", layers);
     for (TensorsBeside& beside : shape.beside) beside.layers = std::min(beside.layers, layers);
     return shape;

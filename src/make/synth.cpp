@@ -2,6 +2,7 @@
 #include "make/synth.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -19,25 +20,46 @@
 namespace invar {
 namespace {
 
-// The 256 byte tokens of byte-level BPE, then names that no text reaches. So any prompt has tokens.
-std::vector<std::string> vocabulary_of(int64_t size) {
-    std::vector<std::string> tokens = byte_characters();
-    while (static_cast<int64_t>(tokens.size()) < size - 1) {
-        tokens.push_back(fmt::format("<synthetic {}>", tokens.size()));
+// Calls take(token) for the 256 byte tokens of byte-level BPE, then for names that no text reaches. So any prompt has
+// tokens. There may be 262,144, so no text is made for each alone.
+template <class Take>
+void each_token(int64_t size, Take take) {
+    const std::vector<std::string> bytes = byte_characters();
+    for (const std::string& token : bytes) take(std::string_view(token));
+    std::string name = "<synthetic ";
+    const size_t prefix = name.size();
+    for (auto number = static_cast<int64_t>(bytes.size()); number < size - 1; ++number) {
+        char digits[24];
+        const auto end = std::to_chars(std::begin(digits), std::end(digits), number).ptr;
+        name.resize(prefix);
+        name.append(digits, end).append(1, '>');
+        take(std::string_view(name));
     }
-    tokens.emplace_back("<|end|>");
-    return tokens;
+    take(std::string_view("<|end|>"));
 }
 
 void add_vocabulary(GgufWriter& writer, int64_t size, const std::string& architecture) {
-    const std::vector<std::string> tokens = vocabulary_of(size);
-    const std::vector<std::string_view> views(tokens.begin(), tokens.end());
+    constexpr size_t kUsualToken = 20;  // bytes
+    std::string text;                   // of all tokens
+    std::vector<size_t> ends;
+    text.reserve(kUsualToken * static_cast<size_t>(size));
+    ends.reserve(static_cast<size_t>(size));
+    each_token(size, [&](std::string_view token) {
+        text += token;
+        ends.push_back(text.size());
+    });
+    std::vector<std::string_view> tokens;
+    tokens.reserve(ends.size());
+    for (size_t begin = 0; const size_t end : ends) {
+        tokens.push_back(std::string_view(text).substr(begin, end - begin));
+        begin = end;
+    }
     std::vector<int32_t> kinds(tokens.size(), 1);
     kinds.back() = 3;  // control
     const std::vector<std::string_view> merges = {"a b"};
     writer.add("tokenizer.ggml.model", "gpt2");
     writer.add("tokenizer.ggml.pre", architecture == "llama" ? "llama-bpe" : "qwen2");
-    writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(views));
+    writer.add_array("tokenizer.ggml.tokens", std::span<const std::string_view>(tokens));
     writer.add_array("tokenizer.ggml.token_type", std::span<const int32_t>(kinds));
     writer.add_array("tokenizer.ggml.merges", std::span<const std::string_view>(merges));
     writer.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(size - 1));
@@ -83,10 +105,15 @@ class BlockPool {
 };
 
 // The numbers of a vector; empty: they are drawn from a pool.
-std::vector<float> numbers_of(const WantedWeight& weight, int64_t count) {
+std::vector<float> numbers_of(const WantedWeight& weight, int64_t count, uint64_t seed) {
     if (weight.kind != WeightShape::vector || is_drawn(weight.id.role)) return {};
     const bool decays = weight.choices.front().as.law == VectorLaw::minus_exp;
-    return std::vector<float>(static_cast<size_t>(count), decays ? -1.0f : 1.0f);
+    std::vector<float> numbers(static_cast<size_t>(count), decays ? -1.0f : 1.0f);
+    if (is_factor(weight.id.role)) {
+        const uint64_t stream = seed << 32 ^ static_cast<uint64_t>(weight.id.layer + 1);
+        for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = synth_factor(stream, i);
+    }
+    return numbers;
 }
 
 int64_t elements(const std::vector<int64_t>& shape) {
@@ -95,7 +122,7 @@ int64_t elements(const std::vector<int64_t>& shape) {
 
 // The tensors of a GGUF file as they would be made from a directory in F32 of the same shape.
 Result<std::vector<SynthTensor>> list_tensors(const GgufSource& source, const std::vector<WantedWeight>& wanted,
-                                              const Mix& mix) {
+                                              const Mix& mix, uint64_t seed) {
     std::vector<SynthTensor> tensors;
     std::vector<TensorInfo> infos;
     for (const SourceTensor& tensor : source.tensors()) {
@@ -105,7 +132,7 @@ Result<std::vector<SynthTensor>> list_tensors(const GgufSource& source, const st
         const auto weight = std::find_if(wanted.begin(), wanted.end(), [&](const WantedWeight& one) {
             return !one.alias_of && one.gguf.tensor == ours.name;
         });
-        if (weight != wanted.end()) ours.numbers = numbers_of(*weight, elements(ours.shape));
+        if (weight != wanted.end()) ours.numbers = numbers_of(*weight, elements(ours.shape), seed);
     }
     const MixModel model = describe_for_mix(infos);
     for (size_t i = 0; i < tensors.size(); ++i) {
@@ -137,7 +164,7 @@ Result<SynthFile> synth_file(const ShapeDocument& whole, const SynthOptions& opt
     TRY_ASSIGN(const GgufSource source, GgufSource::of(model.checkpoint));
     TRY_ASSIGN(const DeclaredShape declared, declare_shape(shape));
     SynthFile file;
-    TRY_ASSIGN(file.tensors, list_tensors(source, declared.wanted, *mix));
+    TRY_ASSIGN(file.tensors, list_tensors(source, declared.wanted, *mix, options.seed));
     GgufWriter& writer = file.writer;
     TRY(source.add_metadata(writer, false));
     writer.add("general.name", fmt::format("{} with random weights, {}", shape.name, mix->name));

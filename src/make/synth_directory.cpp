@@ -185,17 +185,18 @@ std::vector<std::byte> small_tensor(const SynthDirectoryTensor& tensor) {
     }
     const size_t count = bytes.size() * 8 / static_cast<size_t>(dtype_bits(dtype));
     for (size_t i = 0; i < count; ++i) {
-        const float spread = tensor.fill == SynthFill::pool_scales ? law::uniform(tensor.stream, i, 3) : 0.0f;
-        write_number(bytes, i, dtype, tensor.value * (1.0f + 0.25f * spread));
+        float factor = 1.0f;
+        if (tensor.fill == SynthFill::pool_scales) factor += 0.25f * law::uniform(tensor.stream, i, 3);
+        if (tensor.fill == SynthFill::factors) factor = synth_factor(tensor.stream, i);
+        write_number(bytes, i, dtype, tensor.value * factor);
     }
     return bytes;
 }
 
 Result<SynthDirectory> synth_directory(const ShapeDocument& shape, const SynthOptions& options) {
     TRY_ASSIGN(const DirectoryFormat* format, find_directory_format(options.mix));
-    SynthPools pools(options.seed);
     SynthDirectory directory;
-    TRY_ASSIGN(directory.model, synth_model(shape, *format, options.seed, pools));
+    TRY_ASSIGN(directory.model, synth_model(shape, *format, options.seed));
     const SynthModel& model = directory.model;
     const std::string dtype = format->plain == LinearScheme::f32   ? "float32"
                               : format->plain == LinearScheme::f16 ? "float16"

@@ -64,6 +64,7 @@ Result<ModelInMemory> synthesize_headers(const ShapeDocument& whole, const Synth
     for (const SynthDirectoryTensor& tensor : directory.model.tensors) tensors.push_back(&tensor);
     widest_first(tensors);
     std::vector<SafeTensorsDeclaration> declarations;
+    declarations.reserve(tensors.size());
     for (const SynthDirectoryTensor* tensor : tensors) declarations.push_back(tensor->declaration);
     // Scales of rows and blocks stay zeros: no plan reads them.
     const auto fill = [&](size_t i, std::span<std::byte> out) {

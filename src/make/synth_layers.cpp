@@ -8,6 +8,7 @@
 #include <iterator>
 #include <set>
 
+#include "arithmetic/philox.h"
 #include "make/synth_headers.h"
 
 namespace invar {
@@ -54,17 +55,21 @@ bool holds_any(std::string_view module, const std::vector<std::string>& parts) {
 class ModelBuilder {
   public:
     ModelBuilder(const ShapeDocument& shape, const DeclaredShape& declared, const DirectoryFormat& format,
-                 uint64_t seed, SynthPools& pools)
+                 uint64_t seed)
         : shape_(shape),
           declared_(declared),
           rules_(shape.rules(dialect_name(format.dialect))),
           seed_(seed),
-          pools_(pools) {
+          bf16_scales_(shape.model_type().starts_with("qwen3")) {
         model_.format = format;
     }
 
     Result<SynthModel> build() {
         TRY(take_own_form());
+        size_t tensors = 0;
+        for (const WantedWeight& weight : declared_.wanted)
+            tensors += weight.kind == WeightShape::stack ? static_cast<size_t>(weight.shape[0]) : 1;
+        model_.tensors.reserve(2 * tensors);
         const auto layers = static_cast<int>(declared_.config.layers.size());
         std::vector<HeldTensor> whole = tensors_of_layer(-1);
         const auto tables = std::stable_partition(
@@ -184,17 +189,16 @@ class ModelBuilder {
             add({name, plain_dtype(), std::move(shape)}, pool_of(scheme));
             return {};
         }
-        const SynthPool& pool = pools_.of(pool_of(scheme));
-        if (columns % pool.group() != 0) {
+        const int group = SynthPool::group_of(pool_of(scheme));
+        if (columns % group != 0) {
             return fail(
                 "{} has rows of {} weights in '{}', which is no multiple of the {} that share a scale in {}; choose "
                 "another format",
-                shape_.name, columns, module, pool.group(), model_.format.name);
+                shape_.name, columns, module, group, model_.format.name);
         }
-        const SynthLinear linear{module, rows, columns, next_stream(), fused, scheme, count};
-        model_.quantized.push_back(linear);
-        const bool bf16_scales = shape_.model_type().starts_with("qwen3");
-        auto tensors = own_form_ ? tensors_of_own_mxfp4(linear) : tensors_of_linear(linear, scheme, bf16_scales, pool);
+        const SynthLinear& linear =
+            model_.quantized.emplace_back(SynthLinear{module, rows, columns, next_stream(), fused, scheme, count});
+        auto tensors = own_form_ ? tensors_of_own_mxfp4(linear) : tensors_of_linear(linear, scheme, bf16_scales_);
         std::move(tensors.begin(), tensors.end(), std::back_inserter(model_.tensors));
         return {};
     }
@@ -255,6 +259,10 @@ class ModelBuilder {
             binary32 ? PoolKind::f32 : pool_of(model_.format.plain));
         SynthDirectoryTensor& tensor = model_.tensors.back();
         if (is_drawn(role)) return;
+        if (is_factor(role)) {
+            tensor.fill = SynthFill::factors;
+            return;
+        }
         tensor.fill = SynthFill::constant;
         tensor.value = held.choice->as.law == VectorLaw::as_stored ? 1.0f : 0.0f;  // 1 + 0; -exp(0)
     }
@@ -304,7 +312,7 @@ class ModelBuilder {
     const DeclaredShape& declared_;
     DialectRules rules_;
     uint64_t seed_;
-    SynthPools& pools_;
+    bool bf16_scales_;
     bool own_form_ = false;
     int layer_ = -1;
     uint64_t streams_ = 0, fused_ = 0;  // numbers given out
@@ -334,6 +342,10 @@ bool is_drawn(std::string_view role) {
     return role.ends_with("bias") || role.ends_with("convolution") || role == "sinks";
 }
 
+bool is_factor(std::string_view role) { return role == "router_scale" || role == "layer_scalar"; }
+
+float synth_factor(uint64_t stream, uint64_t i) { return 0.75f + 0.5f * law::uniform(stream, i, 3); }
+
 Result<DeclaredShape> declare_shape(const ShapeDocument& shape) {
     const std::vector<SafeTensorsDeclaration> present = present_tensors(shape);
     TRY_ASSIGN(const ModelInMemory model,
@@ -345,10 +357,9 @@ Result<DeclaredShape> declare_shape(const ShapeDocument& shape) {
     return declared;
 }
 
-Result<SynthModel> synth_model(const ShapeDocument& shape, const DirectoryFormat& format, uint64_t seed,
-                               SynthPools& pools) {
+Result<SynthModel> synth_model(const ShapeDocument& shape, const DirectoryFormat& format, uint64_t seed) {
     TRY_ASSIGN(const DeclaredShape declared, declare_shape(shape));
-    return ModelBuilder(shape, declared, format, seed, pools).build();
+    return ModelBuilder(shape, declared, format, seed).build();
 }
 
 }  // namespace invar

@@ -32,8 +32,12 @@ struct DeclaredShape {
 // Errors are those of the architecture's reader.
 Result<DeclaredShape> declare_shape(const ShapeDocument& shape);
 
-// Whether the numbers of a vector are drawn like weights; others are ones, or what their law makes ones of.
+// Whether the numbers of a vector are drawn like weights, or are factors, which differ from each other and from 1, so
+// that leaving one out shows. Other vectors are ones, or what their law makes ones of.
 bool is_drawn(std::string_view role);
+bool is_factor(std::string_view role);
+// Number `i` of a vector of factors around 1.
+float synth_factor(uint64_t stream, uint64_t i);
 
 struct SynthModel {
     DirectoryFormat format;  // as this model has it
@@ -43,7 +47,6 @@ struct SynthModel {
 };
 
 // Errors: a format that no model of this architecture has, or whose groups do not divide a row.
-Result<SynthModel> synth_model(const ShapeDocument& shape, const DirectoryFormat& format, uint64_t seed,
-                               SynthPools& pools);
+Result<SynthModel> synth_model(const ShapeDocument& shape, const DirectoryFormat& format, uint64_t seed);
 
 }  // namespace invar

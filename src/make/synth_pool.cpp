@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kWeights = int64_t{1} << 19;  // 256 KiB and more of codes: no cache line repeats soon
 constexpr float kSigma = 0.02f;
+constexpr float kMostWeight = 2 * 1.7320508f * kSigma;  // no weight is larger: a sum of four uniform numbers, minus 2
 constexpr float kMostE4M3 = 448.0f, kMostE2M1 = 6.0f;
 
 struct Layout {
@@ -59,17 +60,21 @@ void put_nibbles(std::vector<std::byte>& plane, std::span<const float> weights, 
 
 }  // namespace
 
+int SynthPool::group_of(PoolKind kind) { return kLayouts[static_cast<size_t>(kind)].group; }
+
+float SynthPool::scale_of(PoolKind kind) {
+    if (kind == PoolKind::e4m3) return kMostWeight / kMostE4M3;
+    return kind == PoolKind::nvfp4 ? kMostWeight / (kMostE4M3 * kMostE2M1) : 1.0f;
+}
+
 SynthPool::SynthPool(PoolKind kind, uint64_t seed) : kind_(kind) {
     const Layout& layout = kLayouts[static_cast<size_t>(kind)];
-    group_ = layout.group;
     codes_of_group_ = layout.codes;
     scales_of_group_ = layout.scales;
     const std::vector<float> weights = normal_weights(seed);
-    const float most = largest(weights);
-    if (kind == PoolKind::e4m3) scale_ = most / kMostE4M3;
-    if (kind == PoolKind::nvfp4) scale_ = most / (kMostE4M3 * kMostE2M1);
-    for (int64_t i = 0; i < kWeights; i += group_) {
-        encode_group(std::span(weights).subspan(static_cast<size_t>(i), static_cast<size_t>(group_)), scale_);
+    const float scale = scale_of(kind);
+    for (int64_t i = 0; i < kWeights; i += layout.group) {
+        encode_group(std::span(weights).subspan(static_cast<size_t>(i), static_cast<size_t>(layout.group)), scale);
     }
 }
 

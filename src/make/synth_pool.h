@@ -25,10 +25,11 @@ class SynthPool {
   public:
     SynthPool(PoolKind kind, uint64_t seed);
 
-    int group() const { return group_; }  // weights
-    int bytes_of_group(int plane) const { return plane == 0 ? codes_of_group_ : scales_of_group_; }
+    static int group_of(PoolKind kind);  // weights
     // The scale that all groups share: a weight is code * scale, or code * group scale * scale.
-    float scale() const { return scale_; }
+    static float scale_of(PoolKind kind);
+
+    int bytes_of_group(int plane) const { return plane == 0 ? codes_of_group_ : scales_of_group_; }
 
     // The bytes of groups first_group to first_group + count - 1 of a tensor. They are a function of stream and group
     // number alone, and the groups are the same in both planes. first_group is a multiple of kRun.
@@ -40,8 +41,7 @@ class SynthPool {
     void encode_group(std::span<const float> weights, float global);
 
     PoolKind kind_;
-    int group_ = 0, codes_of_group_ = 0, scales_of_group_ = 0;
-    float scale_ = 1.0f;
+    int codes_of_group_ = 0, scales_of_group_ = 0;
     std::vector<std::byte> planes_[2];
 };
 

@@ -158,12 +158,12 @@ PoolKind pool_of(LinearScheme scheme) {
     }
 }
 
-std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales,
-                                                    const SynthPool& pool) {
+std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales) {
     const int64_t n = linear.rows, k = linear.columns;
     // Scales differ from layer to layer, except among layers that an engine fuses.
-    const float scale = pool.scale() * (1.0f + 0.25f * law::uniform(linear.fused, 0, 2));
-    Builder add(linear, pool_of(scheme));
+    const PoolKind pool = pool_of(scheme);
+    const float scale = SynthPool::scale_of(pool) * (1.0f + 0.25f * law::uniform(linear.fused, 0, 2));
+    Builder add(linear, pool);
     switch (scheme) {
         case L::f32:
             add.plane("weight", Dtype::f32, {n, k}, 0);
@@ -193,7 +193,7 @@ std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, L
         case L::int4_32:
         case L::int4_128:
             add.plane("weight_packed", Dtype::i32, {n, k / 8}, 0);
-            add.plane("weight_scale", Dtype::bf16, {n, k / pool.group()}, 1);
+            add.plane("weight_scale", Dtype::bf16, {n, k / SynthPool::group_of(pool)}, 1);
             add.shape();
             break;
         default:

@@ -19,6 +19,7 @@ namespace invar {
 enum class SynthFill : uint8_t {
     pool,         // a plane of a pool
     pool_scales,  // values near `value`, each up to a quarter larger
+    factors,      // values between 3/4 and 5/4 of `value`
     constant,     // `value`: norms and scalars
     integers,     // the `integers`, as I64
 };
@@ -72,10 +73,8 @@ struct SynthLinear {
     LinearScheme scheme = LinearScheme::bf16;
     int64_t experts = 0;  // stacked in one tensor; 0: it is one matrix
 };
-// `bf16_scales`: block scales are BF16 instead of F32, as in Qwen's own FP8 checkpoints. `pools` gives the scale of a
-// pool.
-std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales,
-                                                    const SynthPool& pool);
+// `bf16_scales`: block scales are BF16 instead of F32, as in Qwen's own FP8 checkpoints.
+std::vector<SynthDirectoryTensor> tensors_of_linear(const SynthLinear& linear, LinearScheme scheme, bool bf16_scales);
 // The same as gpt-oss has them: module_blocks and module_scales.
 std::vector<SynthDirectoryTensor> tensors_of_own_mxfp4(const SynthLinear& linear);
 PoolKind pool_of(LinearScheme scheme);

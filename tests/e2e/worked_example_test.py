@@ -5,7 +5,8 @@ import re
 
 import engine
 
-FAULTS = (("inverted_global_scale@layer=1", "layer.1.query (linear)", "the scale of a tensor is taken for its inverse"),
+FAULTS = (("norm_without_weight@layer=1,stage=router_norm", "layer.1.router_norm (rms_norm)", "the weight of a norm is left out"),
+          ("inverted_global_scale@layer=1", "layer.1.query (linear)", "the scale of a tensor is taken for its inverse"),
           ("missing_scale@layer=1,stage=router_input", "layer.1.router_input (scale)", "a constant factor is left out"))
 
 
@@ -22,7 +23,7 @@ def test(invar, arguments):
         assert done.returncode == 1, f"{fault}: {done.stderr}{first}"
         assert first.startswith(f"not the same model: {stage} is the first verb that is wrong in B: "), first
         assert f"; likely cause: B computes as if {meaning} (fault {fault.split('@')[0]} gives exactly these bits)" in first, first
-    nothing = invar.call("diff", directory, file, "--weights-only", "--inject", FAULTS[0][0])
+    nothing = invar.call("diff", directory, file, "--weights-only", "--inject", FAULTS[1][0])
     assert nothing.returncode == 2 and "nothing runs" in nothing.stderr, nothing.stderr
     print(f"[worked example] one verdict of equality, {len(FAULTS)} faults located and explained")
 

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "files/safetensors_bytes.h"
+#include "files/safetensors_header.h"
 #include "files/safetensors_writer.h"
 
 namespace invar {
@@ -55,6 +56,52 @@ TEST(SafeTensors, GivesTensorsInTheOrderOfTheirBytesWhateverTheHeaderSays) {
     EXPECT_EQ(file->tensors()[0].elements(), 1);
     EXPECT_EQ(file->tensors()[1].name, "late");
     EXPECT_EQ(hex(file->tensors()[1].data, 2), "1d24");
+}
+
+// Headers in the spelling of the package are read by code of their own; one space makes them any other JSON.
+TEST(SafeTensors, ReadsTheUsualSpellingAsItReadsAnyOther) {
+    std::string usual = R"({"__metadata__":{"format":"pt","n":""})";
+    for (int i = 0; i < 20; ++i)
+        usual += fmt::format(R"(,"t.{}":{{"dtype":"F32","shape":[{}],"data_offsets":[{},{}]}})", i,
+                             i % 3 == 0   ? ""
+                             : i % 3 == 1 ? "1,1"
+                                          : "1",
+                             4 * i, 4 * i + 4);
+    usual += R"(,"x":{"dtype":"NEW","shape":[0,7],"data_offsets":[80,80]}})";
+    const std::string spaced = "{ " + usual.substr(1);
+    const auto a = parse_safetensors_header(usual, "x"), b = parse_safetensors_header(spaced, "x");
+    ASSERT_TRUE(a && b);
+    EXPECT_EQ(a->metadata, b->metadata);
+    ASSERT_EQ(a->tensors.size(), 21u);
+    ASSERT_EQ(b->tensors.size(), 21u);
+    for (size_t i = 0; i < a->tensors.size(); ++i) {
+        EXPECT_EQ(a->tensors[i].name, b->tensors[i].name);
+        EXPECT_EQ(a->tensors[i].dtype, b->tensors[i].dtype);
+        EXPECT_EQ(a->tensors[i].shape, b->tensors[i].shape);
+        EXPECT_EQ(a->tensors[i].offsets, b->tensors[i].offsets);
+    }
+    EXPECT_EQ(a->tensors[19].offsets, (std::array<uint64_t, 2>{76, 80}));
+    EXPECT_EQ(a->tensors[20].dtype, "NEW");
+}
+
+// What is nearly spelled so is taken or refused as the parser of JSON says.
+TEST(SafeTensors, RefusesNearlyUsualHeadersByTheirFault) {
+    const std::pair<const char*, const char*> cases[] = {
+        {R"({"a":{"dtype":"F32","shape":[01],"data_offsets":[0,4]}})", "not valid JSON at its byte 31"},
+        {R"({"a":{"dtype":"F32","shape":[1,],"data_offsets":[0,4]}})", "not valid JSON at its byte 32"},
+        {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", "has 1 data_offsets instead of 2"},
+        {R"({"a":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}})",
+         "has the number 99999999999999999999"},
+        {R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[],"data_offsets":[4,8]}})",
+         "'a' appears twice"},
+        {R"({"__metadata__":{"k":"1","k":"2"}})", "'__metadata__' has 'k' twice"},
+        {R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}x)", "not valid JSON at its byte 54"},
+    };
+    for (const auto& [json, message] : cases) {
+        const auto header = parse_safetensors_header(json, "x");
+        ASSERT_FALSE(header) << json;
+        EXPECT_NE(header.error().message.find(message), std::string::npos) << json << "\n" << header.error().message;
+    }
 }
 
 TEST(SafeTensors, KeepsAnUnknownDtypeByNameAndTakesItsSizeFromTheOffsets) {

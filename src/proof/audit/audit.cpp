@@ -118,8 +118,9 @@ void look_at_ignore_list(const Checkpoint& file, AuditReport& report) {
     const auto config = QuantizationConfig::read(file);
     if (!config || !*config) return;
     for (const std::string& entry : (*config)->ignore) {
+        const ModuleList list(std::span(&entry, 1));
         const bool used = std::any_of(file.tensors().begin(), file.tensors().end(), [&](const TensorInfo& tensor) {
-            return entry_means(entry, std::string_view(tensor.name).substr(0, tensor.name.rfind('.')));
+            return list.means(std::string_view(tensor.name).substr(0, tensor.name.rfind('.')));
         });
         if (used || entry.find('*') != std::string::npos) continue;  // ModelOpt's globs are hints
         report.findings.push_back({.check = &audit_check("ignore-matches-nothing"),
