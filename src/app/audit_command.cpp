@@ -50,7 +50,7 @@ Command audit_command() {
         .summary = "Look for damage and contradictions in a model file",
         .settings = {{"",
                       {
-                          {"model", text(flags->model),
+                          {"model", model_name(flags->model),
                            "GGUF file (any part of a split one) or model directory; default: the demonstration model"},
                           {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},
                           {"--json", flag(flags->json), "Print JSON"},

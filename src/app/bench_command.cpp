@@ -234,7 +234,7 @@ Command bench_command() {
         .settings =
             {{"",
               {
-                  {"model", text(flags->model), "GGUF file or model directory; default: the demonstration model"},
+                  {"model", model_name(flags->model), "GGUF file or model directory; default: the demonstration model"},
                   {"--prompt", numbers(flags->prompts, 0, kMostTokens), "Prompt lengths to measure; 0: none"},
                   {"--generate", numbers(flags->generations, 0, kMostTokens), "Numbers of tokens to generate; 0: none"},
                   {"--sequences", numbers(flags->sequences, 1, 4096),

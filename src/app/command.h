@@ -24,6 +24,11 @@ struct Argument {
 };
 using Arguments = std::vector<Argument>;
 
+// Fails if two settings were given of which one would be ignored. `because` says what each does, after the names.
+Result<void> check_apart(const Arguments& given, std::string_view first, std::string_view second,
+                         std::string_view because);
+bool was_given(const Arguments& given, std::string_view flag);
+
 struct Command {
     std::string name, summary;
     std::vector<SettingGroup> settings;

@@ -20,7 +20,8 @@ constexpr uint64_t kRandomSeed = 0;
 
 struct DiffFlags {
     ModelSettings machine;
-    std::string a, b, prompt, inject;
+    std::string a, b;
+    std::optional<std::string> prompt, inject;
     std::vector<int32_t> tokens;
     bool weights_only = false, all = false, json = false;
 };
@@ -37,8 +38,7 @@ std::vector<int32_t> random_tokens(const CheckpointMatch& match) {
 
 Result<std::vector<int32_t>> text_tokens(const DiffFlags& flags, const Checkpoint& file) {
     TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
-    return tokenizer.encode(flags.prompt.empty() ? kDefaultText : flags.prompt, Tokenizer::Specials::parse,
-                            Tokenizer::Ends::add);
+    return tokenizer.encode(flags.prompt.value_or(kDefaultText), Tokenizer::Specials::parse, Tokenizer::Ends::add);
 }
 
 // What both are run on: the ids that were given, or those of the text by the first tokenizer that takes it. Where
@@ -88,7 +88,7 @@ Result<RunOfA> run_a(const DiffFlags& flags, std::span<const int32_t> tokens) {
 // B, with the fault if one is given. It may damage a run so much that there is no drift.
 Result<void> run_b(const DiffFlags& flags, std::span<const int32_t> tokens, const RunOfA& of_a, CheckpointDiff& diff) {
     TRY_ASSIGN(const std::unique_ptr<Engine> engine, open_for(flags, flags.b, std::ssize(tokens)));
-    TRY_ASSIGN(const std::string fault, flags.inject.empty() ? Result<std::string>("") : fault_text(flags.inject));
+    TRY_ASSIGN(const std::string fault, flags.inject ? fault_text(*flags.inject) : Result<std::string>(""));
     EngineRunner runner(*engine);
     TRY_ASSIGN(diff.verbs, compare_verbs(runner, of_a.verbs, diff.tensors, fault));
     TRY_ASSIGN(const std::unique_ptr<FaultHook> hook, injected_fault(fault, *engine));
@@ -118,9 +118,19 @@ Result<void> add_runs(const DiffFlags& flags, const Checkpoint& a, const Checkpo
     return {};
 }
 
-Result<int> diff_models(const DiffFlags& flags) {
-    if (flags.weights_only && !flags.inject.empty())
-        return fail("--inject puts a fault into a run, and with --weights-only nothing runs; leave one of them out");
+Result<void> check_flags_of_diff(const Arguments& given) {
+    TRY(check_apart(given, "--tokens", "--prompt", "each says what to run on"));
+    for (const char* const of_run : {"--inject", "--prompt", "--tokens"})
+        TRY(check_apart(given, of_run, "--weights-only", "the first is about a run and with the second nothing runs"));
+    return {};
+}
+
+Result<int> diff_models(const DiffFlags& flags, const Arguments& given) {
+    TRY(check_flags_of_diff(given));
+    if (flags.inject) {
+        TRY_ASSIGN(const std::string text, fault_text(*flags.inject));
+        TRY(parse_fault(text));
+    }
     TRY_ASSIGN(const Checkpoint a, Checkpoint::open(flags.a));
     TRY_ASSIGN(const Checkpoint b, Checkpoint::open(flags.b));
     const int threads = flags.machine.engine.threads > 0 ? flags.machine.engine.threads : available_cpus();
@@ -151,8 +161,8 @@ Command diff_command() {
             .settings =
                 {{"",
                   {
-                      {"a", text(flags->a), "Model: a GGUF file or a directory, the original", kRequired},
-                      {"b", text(flags->b), "The same model, e.g. in another format or container", kRequired},
+                      {"a", model_name(flags->a), "Model: a GGUF file or a directory, the original", kRequired},
+                      {"b", model_name(flags->b), "The same model, e.g. in another format or container", kRequired},
                       {"--prompt", text(flags->prompt),
                        "Text to run both on; default: a built-in one, or random token ids where there is no tokenizer"},
                       {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
@@ -169,7 +179,7 @@ Command diff_command() {
                 "Examples:\n  invar diff model-bf16.gguf model-q4_k_m.gguf\n"
                 "  invar diff model-directory model.gguf --weights-only --all\n"
                 "  invar diff model-directory model.gguf --inject inverted_global_scale@layer=3",
-            .run = [flags](const Arguments&) { return diff_models(*flags); }};
+            .run = [flags](const Arguments& given) { return diff_models(*flags, given); }};
 }
 
 }  // namespace invar::app

@@ -68,7 +68,6 @@ std::string names_of(const std::vector<EmbeddingPrompt>& prompts) {
 
 // The text that stands in front of each text.
 Result<std::string> chosen_prompt(const EmbedFlags& flags, const EmbeddingConfig& config) {
-    if (flags.prompt && !flags.prompt_name.empty()) return fail("--prompt and --prompt-name exclude each other");
     std::string prompt = flags.prompt.value_or("");
     const std::string name = flags.prompt_name.empty() && !flags.prompt ? config.default_prompt : flags.prompt_name;
     if (!name.empty()) {
@@ -181,10 +180,18 @@ void say_what_was_made(std::span<const TextTokens> texts, const EmbeddingPlan& p
                            counted(plan.size, "number", "numbers")));
 }
 
-Result<int> embed(const EmbedFlags& flags) {
+Result<void> check_flags_of_embed(const Arguments& given) {
+    TRY(check_apart(given, "--normalize", "--no-normalize", "each says how long vectors are"));
+    TRY(check_apart(given, "--prompt", "--prompt-name", "each says what stands in front of a text"));
+    for (const char* const printed : {"--json", "--cosines"})
+        TRY(check_apart(given, "--out", printed, "the first writes vectors to a file and the second prints"));
+    return {};
+}
+
+Result<int> embed(const EmbedFlags& flags, const Arguments& given) {
+    TRY(check_flags_of_embed(given));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     if (!flags.out.empty()) TRY(check_output(file, flags.out));
-    if (!flags.out.empty() && flags.cosines) return fail("--out and --cosines exclude each other");
     TRY_ASSIGN(const Architecture* architecture, find_architecture(file));
     TRY_ASSIGN(const ModelConfig config, architecture->read_config(file));
     TRY_ASSIGN(EmbeddingPlan plan, plan_embeddings(file, config, flags.wishes));
@@ -221,7 +228,7 @@ std::vector<Named<std::optional<Pooling>>> pooling_choices() {
 
 std::vector<Setting> own_settings(EmbedFlags& flags) {
     return {
-        {"model", text(flags.model), "GGUF file or model directory", kRequired},
+        {"model", model_name(flags.model), "GGUF file or model directory", kRequired},
         {"text", texts(flags.texts), "The texts; default: one a line on standard input"},
         {"--file,-f", text(flags.file), "A file with one text a line; -: standard input"},
         {"--json", flag(flags.json), "Print one JSON object a text"},
@@ -254,7 +261,7 @@ Command embed_command() {
             "  invar embed all-MiniLM-L6-v2 --file lines.txt --out vectors.npy\n"
             "  invar embed embeddinggemma-300m \"Which planet is red?\" --prompt-name query --dimensions 256 --json\n"
             "docs/embeddings.md explains prompts, pooling and limits.",
-        .run = [flags](const Arguments&) { return embed(*flags); }};
+        .run = [flags](const Arguments& given) { return embed(*flags, given); }};
 }
 
 }  // namespace invar::app

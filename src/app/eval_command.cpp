@@ -208,7 +208,7 @@ Command eval_command() {
             .summary = "Measure how well a model predicts a text, and how far it is from another model",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file or model directory", kRequired},
+                              {"model", model_name(flags->model), "GGUF file or model directory", kRequired},
                               {"text", text(flags->text), "UTF-8 text file", kRequired},
                               {"--against", text(flags->against),
                                "Another GGUF file or model directory of the same vocabulary, or reference64: this "

@@ -135,7 +135,7 @@ Command inspect_command() {
             .summary = "Show what a model file contains: metadata, tensors, tokenizer, template",
             .settings = {{"",
                           {
-                              {"model", text(flags->model),
+                              {"model", model_name(flags->model),
                                "GGUF file or model directory; default: the demonstration model"},
                               {"--json", flag(flags->json), "Print JSON"},
                               {"--tensors", flag(flags->tensors), "List every tensor"},

@@ -66,7 +66,9 @@ void print_position(int64_t position, std::span<const Candidate> best, const Tok
     print_result(line + "\n");
 }
 
-Result<int> logits(const LogitsFlags& flags) {
+Result<int> logits(const LogitsFlags& flags, const Arguments& given) {
+    TRY(check_apart(given, "--tokens", "text", "each says what to compute"));
+    TRY(check_apart(given, "--out", "--json", "the file has all logits and nothing is printed"));
     TRY_ASSIGN(EngineSettings settings, engine_settings(flags.machine, flags.model));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     if (!flags.out.empty()) TRY(check_output(file, flags.out));
@@ -114,7 +116,7 @@ Command logits_command() {
         .settings =
             {{"",
               {
-                  {"model", text(flags->model), "GGUF file or model directory", kRequired},
+                  {"model", model_name(flags->model), "GGUF file or model directory", kRequired},
                   {"text", text(flags->text), "The text (special tokens are parsed, BOS added as the model asks)"},
                   {"--tokens", numbers(flags->tokens, 0), "Token ids instead of a text"},
                   {"--out", text(flags->out), "Write all logits to this NumPy file (binary32 [tokens, vocabulary])"},
@@ -125,7 +127,7 @@ Command logits_command() {
         .footer =
             "Examples:\n  invar logits model.gguf \"Hello\"\n"
             "  invar logits model.gguf --tokens 1,15043 --out logits.npy",
-        .run = [flags](const Arguments&) { return logits(*flags); }};
+        .run = [flags](const Arguments& given) { return logits(*flags, given); }};
 }
 
 }  // namespace invar::app

@@ -5,6 +5,7 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
+#include "checkpoint/memory_budget.h"
 #include "make/synth_headers.h"
 #include "proof/verify/plan_check.h"
 
@@ -35,10 +36,14 @@ using Clock = std::chrono::steady_clock;
 
 Result<int> print_plan(const PlanFlags& flags, const EngineSettings& settings, const Checkpoint& file,
                        Clock::time_point start) {
-    TRY_ASSIGN(PlannedModel planned, plan_model(file, settings));
+    EngineSettings unchecked = settings;  // a plan that does not fit is shown before it is refused
+    unchecked.memory_bytes.reset();
+    TRY_ASSIGN(PlannedModel planned, plan_model(file, unchecked));
+    const Result<void> fits = check_host_memory(planned.plan, settings.memory_bytes, settings.memory_source);
     plan_with_cache(planned.plan, file, settings.weight_cache.folder);
     if (flags.json) {
         print_json(plan_as_json(planned.plan));
+        TRY(fits);
         return kDone;
     }
     print_result(plan_as_table(planned.plan, !flags.summary));
@@ -46,21 +51,29 @@ Result<int> print_plan(const PlanFlags& flags, const EngineSettings& settings, c
     print_note(fmt::format("planned in {:.1f} ms from the header of {:.1f} MiB of file{}", milliseconds,
                            static_cast<double>(file.file_bytes()) / (1 << 20),
                            flags.shape.empty() ? "" : ", of which nothing was written"));
+    TRY(fits);
     return kDone;
 }
 
 Result<int> plan_shape(const PlanFlags& flags, Clock::time_point start) {
-    if (!flags.model.empty() || flags.check) {
-        return fail("--shape plans a model that is nowhere, so it goes with neither {}; leave one of them out",
-                    flags.check ? "--check" : "the name of a model");
-    }
     TRY_ASSIGN(const ShapeDocument shape, find_shape(flags.shape));
     TRY_ASSIGN(const ModelInMemory model, synthesize_headers(shape, flags.synth));
     TRY_ASSIGN(const EngineSettings settings, engine_settings(flags.machine, flags.shape));
     return print_plan(flags, settings, model.checkpoint, start);
 }
 
-Result<int> plan(const PlanFlags& flags) {
+Result<void> check_flags_of_plan(const Arguments& given) {
+    for (const char* const of_model : {"model", "--check"})
+        TRY(check_apart(given, "--shape", of_model, "a shape is planned without a file"));
+    for (const char* const of_shape : {"--layers", "--format"}) {
+        if (was_given(given, of_shape) && !was_given(given, "--shape"))
+            return fail("{} is about a shape, and a file has its own; add --shape or leave it out", of_shape);
+    }
+    return {};
+}
+
+Result<int> plan(const PlanFlags& flags, const Arguments& given) {
+    TRY(check_flags_of_plan(given));
     const auto start = Clock::now();
     if (!flags.shape.empty()) return plan_shape(flags, start);
     TRY_ASSIGN(const std::string path, model_path(flags.model));
@@ -79,7 +92,7 @@ Command plan_command() {
         .summary = "Print every byte a model would take, before loading any",
         .settings = {{"",
                       {
-                          {"model", text(flags->model),
+                          {"model", model_name(flags->model),
                            "GGUF file (any part of a split one) or model directory; default: the demonstration model"},
                           {"--json", flag(flags->json), "Print JSON"},
                           {"--summary", flag(flags->summary), "Totals only"},
@@ -99,7 +112,7 @@ Command plan_command() {
             "  invar plan model.gguf --context 32768 --cache f32 --summary\n"
             "  invar plan model.gguf --check --summary\n"
             "  invar plan --shape gpt-oss-120b --format mxfp4 --context 131072 --summary",
-        .run = [flags](const Arguments&) { return plan(*flags); }};
+        .run = [flags](const Arguments& given) { return plan(*flags, given); }};
 }
 
 }  // namespace invar::app

@@ -36,6 +36,7 @@ void print_report(const QuantizeReport& report, bool measured) {
 }
 
 Result<int> quantize_model(const QuantizeFlags& flags) {
+    if (flags.out == "-") return fail("a GGUF file cannot be written to standard output ('-'); write to a file");
     TRY_ASSIGN(const Checkpoint in, Checkpoint::open(flags.in));
     const QuantizeOptions options{.mix = flags.mix,
                                   .allow_requantize = flags.allow_requantize,
@@ -74,7 +75,7 @@ Command quantize_command() {
             .summary = "Write a model, a GGUF file or a directory, as a GGUF file in a smaller format",
             .settings = {{"",
                           {
-                              {"in", text(flags->in), "GGUF file or model directory to read", kRequired},
+                              {"in", model_name(flags->in), "GGUF file or model directory to read", kRequired},
                               {"out", text(flags->out), "GGUF file to write; appears whole or not at all", kRequired},
                               {"mix", text(flags->mix), "Format or mix, e.g. q4_k_m", kRequired},
                               {"--threads", number(flags->threads, 0, 4096), "Threads; 0: one for each CPU"},

@@ -296,7 +296,7 @@ Result<int> answer_conversations(Chat& chat, const RunSettings& flags) {
 }
 
 Result<int> run(const RunSettings& flags) {
-    ModelAndPrompt given = model_and_prompt(flags.given);
+    TRY_ASSIGN(ModelAndPrompt given, model_and_prompt(flags.given));
     TRY_ASSIGN(const std::string model, model_path(given.model.value_or("")));
     std::optional<std::string> prompt = std::move(given.prompt);
     if (!flags.prompt_file.empty()) {
@@ -306,6 +306,8 @@ Result<int> run(const RunSettings& flags) {
     if (!flags.conversations.empty() && (prompt || flags.raw)) {
         return fail("--conversations brings its own prompts; leave out {}", prompt ? "the prompt" : "--raw");
     }
+    if (flags.raw && !flags.chat_template.empty())
+        return fail("--raw uses no chat template, so --chat-template has no place; leave one out");
     if (flags.raw && !flags.system.empty())
         return fail("--raw uses no chat template, so --system has no place; leave one out");
     const bool interactive = !prompt && flags.conversations.empty() && stdin_is_terminal();

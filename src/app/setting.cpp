@@ -82,9 +82,10 @@ bool read_bytes(std::string_view text, std::optional<int64_t>& value) {
     if (text.ends_with('K') || text.ends_with('k')) scale = 1 << 10;
     if (text.ends_with('M')) scale = 1 << 20;
     if (text.ends_with('G')) scale = 1 << 30;
+    if (text.ends_with('T')) scale = double{1 << 30} * (1 << 10);
     if (scale != 1) text.remove_suffix(1);
     const std::optional<double> number = parse_number<double>(text);
-    if (!number || !(*number > 0) || *number * scale > 1e15) return false;
+    if (!number || !(*number > 0) || *number * scale > 1e18) return false;
     value = static_cast<int64_t>(*number * scale);
     return true;
 }
@@ -176,7 +177,7 @@ Value ranges(Ranges& value) {
 }
 
 Value bytes(std::optional<int64_t>& value) {
-    return parsed("BYTES", "", "an amount of memory: bytes, or a number with K, M or G, e.g. 8G",
+    return parsed("BYTES", "", "an amount of memory: bytes, or a number with K, M, G or T, e.g. 8G",
                   [&value](std::string_view text) { return read_bytes(text, value); });
 }
 

@@ -77,7 +77,7 @@ Value numbers(std::vector<int64_t>& value, int64_t least, int64_t greatest = kMo
 using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 Value ranges(Ranges& value);
 
-// Reads "8G", "512M" or "1000000" as bytes.
+// Reads "1T", "8G", "512M" or "1000000" as bytes.
 Value bytes(std::optional<int64_t>& value);
 
 // Reads 0 to 2^64 - 1; -1 stands for a random seed.

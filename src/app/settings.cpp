@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -75,6 +76,8 @@ fs::path program_folder() {
     const fs::path program = fs::read_symlink("/proc/self/exe", error);
     return error ? fs::path(".") : program.parent_path();
 }
+
+constexpr const char* kNamelessModel = "the model's name is empty; name a GGUF file or a model directory";
 
 bool looks_like_model(const std::string& argument) {
     std::error_code error;
@@ -179,14 +182,38 @@ Result<std::string> model_path(const std::string& given) {
                 looked);
 }
 
+bool was_given(const Arguments& given, std::string_view flag) {
+    return std::any_of(given.begin(), given.end(), [&](const Argument& one) { return one.flag == flag; });
+}
+
+Result<void> check_apart(const Arguments& given, std::string_view first, std::string_view second,
+                         std::string_view because) {
+    if (!was_given(given, first) || !was_given(given, second)) return {};
+    const auto shown = [](std::string_view name) {
+        return name.starts_with('-') ? std::string(name) : fmt::format("the {}", name);
+    };
+    return fail("{} and {} exclude each other, because {}; leave one of them out", shown(first), shown(second),
+                because);
+}
+
+Value model_name(std::string& value) {
+    return {.kind = "TEXT", .read = [&value](std::string_view, std::string_view text) -> Result<void> {
+                if (text.empty()) return fail(kNamelessModel);
+                value = std::string(text);
+                return {};
+            }};
+}
+
 Result<std::string> fault_text(const std::string& given) {
+    if (given.empty()) return fail("--inject is empty; name a fault (invar verify --help lists them)");
     if (!given.starts_with('@')) return given;
     TRY_ASSIGN(const std::string text, read_text_file(given.substr(1)));
     return text.substr(0, text.find('\n'));
 }
 
-ModelAndPrompt model_and_prompt(ModelAndPrompt given) {
+Result<ModelAndPrompt> model_and_prompt(ModelAndPrompt given) {
     if (given.model && !given.prompt && !looks_like_model(*given.model)) std::swap(given.model, given.prompt);
+    if (given.model && given.model->empty()) return fail(kNamelessModel);
     return given;
 }
 

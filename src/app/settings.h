@@ -42,10 +42,14 @@ Result<std::string> model_path(const std::string& given);
 // not have read it.
 Result<std::string> fault_text(const std::string& given);
 
+// The name of a model, which is not empty.
+Value model_name(std::string& value);
+
 // [MODEL] [PROMPT]: a single argument is a model if such a file exists or if it ends in .gguf, and otherwise a prompt.
 struct ModelAndPrompt {
     std::optional<std::string> model, prompt;
 };
-ModelAndPrompt model_and_prompt(ModelAndPrompt given);
+// Errors: the model's name is empty.
+Result<ModelAndPrompt> model_and_prompt(ModelAndPrompt given);
 
 }  // namespace invar::app

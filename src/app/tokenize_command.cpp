@@ -20,7 +20,15 @@ struct TokenizeFlags {
     bool json = false, ids_only = false, no_specials = false, no_ends = false;
 };
 
-Result<int> tokenize(const TokenizeFlags& flags) {
+Result<void> check_flags_of_tokenize(const Arguments& given) {
+    TRY(check_apart(given, "--decode", "text", "the first makes text of ids and the second ids of a text"));
+    for (const char* const of_text : {"--ids", "--json", "--no-specials", "--no-ends"})
+        TRY(check_apart(given, "--decode", of_text, "the second is about the ids of a text"));
+    return check_apart(given, "--ids", "--json", "each says how ids are printed");
+}
+
+Result<int> tokenize(const TokenizeFlags& flags, const Arguments& given) {
+    TRY(check_flags_of_tokenize(given));
     TRY_ASSIGN(const Checkpoint file, Checkpoint::open(flags.model));
     TRY_ASSIGN(const Tokenizer tokenizer, read_tokenizer(file));
     if (!flags.decode.empty()) {
@@ -63,7 +71,7 @@ Command tokenize_command() {
             .summary = "Show the tokens of a text, or the text of tokens",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file or model directory", kRequired},
+                              {"model", model_name(flags->model), "GGUF file or model directory", kRequired},
                               {"text", text(flags->text), "The text; default: standard input"},
                               {"--decode", numbers(flags->decode, 0), "Token ids to turn into text"},
                               {"--ids", flag(flags->ids_only), "Print the ids on one line"},
@@ -74,7 +82,7 @@ Command tokenize_command() {
             .footer =
                 "Examples:\n  invar tokenize model.gguf \"Hello world\"\n"
                 "  invar tokenize model.gguf --decode 9906,1917",
-            .run = [flags](const Arguments&) { return tokenize(*flags); }};
+            .run = [flags](const Arguments& given) { return tokenize(*flags, given); }};
 }
 
 }  // namespace invar::app

@@ -141,7 +141,7 @@ Command trace_replay_command() {
             .summary = "Give each verb its recorded inputs, and show which verbs are wrong",
             .settings = {{"",
                           {
-                              {"model", text(flags->model), "GGUF file or model directory", kRequired},
+                              {"model", model_name(flags->model), "GGUF file or model directory", kRequired},
                               {"recording", text(flags->recording), "Recording with values", kRequired},
                               {"--force", choice(flags->force, kForces),
                                "all: every result is replaced by the recording's once it was compared, so that what "

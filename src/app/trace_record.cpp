@@ -108,7 +108,8 @@ Result<std::vector<int32_t>> tokens_of_prompt(const RecordFlags& flags, const st
 }
 
 Result<Task> task_of(const RecordFlags& flags) {
-    const auto [model, prompt] = model_and_prompt(flags.given);
+    TRY_ASSIGN(const ModelAndPrompt said, model_and_prompt(flags.given));
+    const auto& [model, prompt] = said;
     Task task;
     TRY_ASSIGN(task.model, model_path(model.value_or("")));
     task.selection = selection_of(flags);

@@ -21,7 +21,8 @@ namespace {
 
 struct VerifyFlags {
     ModelSettings machine;
-    std::string model, only, inject, html;
+    std::string model, only, html;
+    std::optional<std::string> inject;
     double seconds = 8;
     int64_t most_places = 0;
     bool no_accuracy = false, each = false, faults = false, json = false;
@@ -84,7 +85,17 @@ Result<void> write_page(AtomicFile& page, const VerifyReport& report) {
     return {};
 }
 
-Result<int> verify_model(const VerifyFlags& flags) {
+Result<void> check_flags_of_verify(const Arguments& given) {
+    TRY(check_apart(given, "--faults", "--inject", "the first tries every fault and the second one"));
+    for (const char* const of_report : {"--html", "--only", "--each", "--seconds", "--no-accuracy"})
+        TRY(check_apart(given, "--faults", of_report, "the second is about a verification of paths"));
+    if (was_given(given, "--places") && !was_given(given, "--faults"))
+        return fail("--places is about --faults; add --faults or leave it out");
+    return {};
+}
+
+Result<int> verify_model(const VerifyFlags& flags, const Arguments& given) {
+    TRY(check_flags_of_verify(given));
     TRY_ASSIGN(const std::string model, model_path(flags.model));
     std::optional<AtomicFile> page;  // opened before minutes of work, so that a wrong path is an error at once
     if (!flags.html.empty()) {
@@ -94,7 +105,6 @@ Result<int> verify_model(const VerifyFlags& flags) {
     }
     VerifySettings settings;
     TRY_ASSIGN(settings.engine, engine_settings(flags.machine, model));
-    if (flags.faults && page) return fail("--html shows the report of a verification, not of --faults; leave one out");
     if (flags.faults) return try_all_faults(flags, settings.engine);
     settings.only = flags.only;
     settings.seconds_of_path = flags.seconds;
@@ -102,8 +112,8 @@ Result<int> verify_model(const VerifyFlags& flags) {
     ProgressBar bar("verify");
     settings.progress = [&](const std::string&, int64_t done, int64_t total) { bar.show(done, total); };
     std::vector<FaultReport> struck;
-    if (!flags.inject.empty()) {
-        TRY_ASSIGN(const std::string text, fault_text(flags.inject));
+    if (flags.inject) {
+        TRY_ASSIGN(const std::string text, fault_text(*flags.inject));
         TRY(parse_fault(text));
         settings.make_fault = [&struck, text](Engine& engine) -> Result<std::unique_ptr<VerbHook>> {
             TRY_ASSIGN(std::unique_ptr<FaultHook> fault, make_fault(text, engine.config(), engine.plan()));
@@ -111,13 +121,13 @@ Result<int> verify_model(const VerifyFlags& flags) {
         };
     }
     TRY_ASSIGN(VerifyReport report, verify(settings));
-    report.injected = flags.inject;
+    report.injected = flags.inject.value_or("");
     bar.clear();
-    if (!flags.inject.empty()) {
+    if (flags.inject) {
         const auto count =
             std::count_if(struck.begin(), struck.end(), [](const FaultReport& one) { return one.struck; });
         print_note(fmt::format("a fault was injected (--inject {}) into {} runs of paths and changed bits in {}",
-                               flags.inject, struck.size(), count));
+                               *flags.inject, struck.size(), count));
     }
     if (flags.json) {
         print_json(verify_as_json(report));
@@ -136,33 +146,34 @@ Command verify_command() {
     auto flags = std::make_shared<VerifyFlags>();
     std::string faults = "Faults for --inject, as NAME[@PART=VALUE,...]:\n";
     for (const FaultSummary& fault : fault_kinds()) faults += fmt::format("  {:<24} {}\n", fault.name, fault.meaning);
-    return {.name = "verify",
-            .summary = "Show that every path of this machine computes the same bits",
-            .settings =
-                {{"",
-                  {
-                      {"model", text(flags->model), "GGUF file or model directory; default: the demonstration model"},
-                      {"--seconds", number(flags->seconds, 0.001, 1e6),
-                       "Time for a path; a slower one computes fewer positions"},
-                      {"--no-accuracy", flag(flags->no_accuracy), "Leave out the distance to the float64 reference"},
-                      {"--only", text(flags->only), "Only paths whose name this glob fits, e.g. 'avx512*'"},
-                      {"--each", flag(flags->each), "Print a line for every schedule of every path"},
-                      {"--inject", text(flags->inject),
-                       "Put this fault into every path but the one compared with (@FILE: read it there)"},
-                      {"--faults", flag(flags->faults),
-                       "Put every fault at every place, and count what is caught and located"},
-                      {"--places", number(flags->most_places, 0),
-                       "With --faults, at most this many places of a fault; 0: all"},
-                      {"--json", flag(flags->json), "Print JSON"},
-                      {"--html", text(flags->html), "Write the report as a page to this file"},
-                  }},
-                 model_settings(flags->machine)},
-            .footer = faults +
-                      "Exit status: 0 equal, 1 different, 2 could not run.\n"
-                      "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html "
-                      "report.html\n  invar verify --only 'avx2*' --inject wrong_expert@layer=2,position=17\n"
-                      "  invar verify model.gguf --faults",
-            .run = [flags](const Arguments&) { return verify_model(*flags); }};
+    return {
+        .name = "verify",
+        .summary = "Show that every path of this machine computes the same bits",
+        .settings =
+            {{"",
+              {
+                  {"model", model_name(flags->model), "GGUF file or model directory; default: the demonstration model"},
+                  {"--seconds", number(flags->seconds, 0.001, 1e6),
+                   "Time for a path; a slower one computes fewer positions"},
+                  {"--no-accuracy", flag(flags->no_accuracy), "Leave out the distance to the float64 reference"},
+                  {"--only", text(flags->only), "Only paths whose name this glob fits, e.g. 'avx512*'"},
+                  {"--each", flag(flags->each), "Print a line for every schedule of every path"},
+                  {"--inject", text(flags->inject),
+                   "Put this fault into every path but the one compared with (@FILE: read it there)"},
+                  {"--faults", flag(flags->faults),
+                   "Put every fault at every place, and count what is caught and located"},
+                  {"--places", number(flags->most_places, 0),
+                   "With --faults, at most this many places of a fault; 0: all"},
+                  {"--json", flag(flags->json), "Print JSON"},
+                  {"--html", text(flags->html), "Write the report as a page to this file"},
+              }},
+             model_settings(flags->machine)},
+        .footer = faults +
+                  "Exit status: 0 equal, 1 different, 2 could not run.\n"
+                  "Examples:\n  invar verify\n  invar verify model.gguf --json\n  invar verify model.gguf --html "
+                  "report.html\n  invar verify --only 'avx2*' --inject wrong_expert@layer=2,position=17\n"
+                  "  invar verify model.gguf --faults",
+        .run = [flags](const Arguments& given) { return verify_model(*flags, given); }};
 }
 
 }  // namespace invar::app

@@ -37,8 +37,11 @@ bool is_printed_to(const struct stat& file) {
 Result<std::filesystem::path> AtomicFile::place_of(const std::filesystem::path& target) {
     struct stat there {};
     const bool exists = ::stat(target.c_str(), &there) == 0;
-    if (!target.has_filename() || (exists && S_ISDIR(there.st_mode))) {
-        return fail("{}: is a directory, the name of a file to write is needed", target.string());
+    if (exists && S_ISDIR(there.st_mode))
+        return fail("{}: is a directory, but the name of a file to write is needed", target.string());
+    if (!target.has_filename()) {
+        return fail("{}: {}, but the name of a file to write is needed", target.string(),
+                    target.empty() ? "the name is empty" : "ends in '/' as the name of a directory does");
     }
     if (exists && !S_ISREG(there.st_mode)) {
         return fail("{}: is not a regular file ({}); give another path", target.string(), kind_of(there.st_mode));

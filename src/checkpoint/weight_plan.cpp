@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "checkpoint/memory_budget.h"
 #include "checkpoint/plan_cache.h"
 #include "checkpoint/stored_bytes.h"
 #include "files/printable.h"
@@ -17,6 +18,9 @@ namespace invar {
 namespace {
 
 constexpr double kBytesOfMiB = 1 << 20;
+
+// How the note of a model begins whose texts are one pass each.
+constexpr std::string_view kOnePass = "attention sees both ways, so a text is one pass and --chunk does not count";
 
 constexpr int64_t kMostChunk = 65536;
 constexpr int64_t kDeviceAlignment = 256;  // of every weight in the device's block
@@ -230,10 +234,8 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.notes = config.notes;
     if (config.sees_both_ways()) {
         plan.chunk = std::min(plan.context, kMostChunk);
-        plan.notes.push_back(fmt::format(
-            "attention sees both ways, so a text is one pass and --chunk does not count: a pass has up to {} tokens, "
-            "and a smaller --context needs less memory",
-            plan.chunk));
+        plan.notes.push_back(fmt::format("{}: a pass has up to {} tokens, and a smaller --context needs less memory",
+                                         kOnePass, plan.chunk));
     }
     plan.file_bytes = static_cast<int64_t>(checkpoint.file_bytes());
     plan.ignored = std::move(binding.ignored);
@@ -323,14 +325,24 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
             request.device->facts.kind, request.device->facts.index, plan.device, sum_text(plan, Place::device),
             static_cast<double>(request.device->memory_bytes) / kBytesOfMiB, request.device->memory_source);
     }
-    if (!request.memory_bytes || plan.total_bytes(Place::host) <= *request.memory_bytes) return {};
+    return check_host_memory(plan, request.memory_bytes, request.memory_source);
+}
+
+Result<void> check_host_memory(const WeightPlan& plan, std::optional<int64_t> budget, const std::string& source) {
+    if (!budget || plan.total_bytes(Place::host) <= *budget) return {};
+    const bool others_count = plan.weight_bytes(Place::host) < *budget;
+    const bool one_pass = std::any_of(plan.notes.begin(), plan.notes.end(),
+                                      [](const std::string& note) { return note.starts_with(kOnePass); });
+    const std::string_view smaller = !others_count ? ""
+                                     : !one_pass   ? "a smaller --context or --chunk, "
+                                                   : "a smaller --context, ";
     return fail(ErrorKind::out_of_memory,
-                "{} does not fit: {}, but {} is {}; use a smaller --context or --chunk, --form as-stored, "
-                "or a smaller model",
-                plan.model, sum_text(plan, Place::host), request.memory_source,
-                *request.memory_bytes < kBytesOfMiB
-                    ? fmt::format("{} bytes", *request.memory_bytes)
-                    : fmt::format("{:.1f} MiB", static_cast<double>(*request.memory_bytes) / kBytesOfMiB));
+                "{} does not fit: {}, but {} is {}; use {}a smaller format or model, or give another budget with "
+                "--memory",
+                plan.model, sum_text(plan, Place::host), source,
+                *budget < kBytesOfMiB ? fmt::format("{} bytes", *budget)
+                                      : fmt::format("{:.1f} MiB", static_cast<double>(*budget) / kBytesOfMiB),
+                smaller);
 }
 
 }  // namespace invar

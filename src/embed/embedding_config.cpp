@@ -99,6 +99,7 @@ Result<EmbeddingConfig> of_directory(const Checkpoint& checkpoint, int64_t width
         TRY(add_module(modules[index], index, checkpoint, width, config));
     if (!modules.empty() && config.pooling.empty())
         return fail("{}: no module pools the rows of a text", directory.name_of(kSentenceModules));
+    if (modules.empty() && directory.has(kSentenceModules)) config.source = "the list in its modules.json is empty";
     TRY(read_transformer_settings(directory, config));
     TRY(read_prompts(directory, config));
     return config;

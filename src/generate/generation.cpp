@@ -20,6 +20,8 @@ Request::Limits limits_of(const Engine& engine) {
 Result<Generation> generate(Session& session, const Tokenizer& tokenizer, std::span<const int32_t> prompt,
                             const GenerationSettings& settings, const TextSink& sink, const Progress& progress) {
     Engine& engine = session.engine();
+    if (std::ssize(prompt) > engine.context())
+        return too_long("prompt", prompt.size(), engine.context(), engine.config().context_length);
     TRY_ASSIGN(Request request, Request::create(tokenizer, prompt, settings, limits_of(engine)));
     Generation result;
     result.prompt_tokens = std::ssize(prompt);

@@ -38,13 +38,16 @@ Result<void> keep_state_of_prompt(Engine& engine, int32_t sequence, int64_t prom
     return {};
 }
 
+tl::unexpected<Error> too_long(std::string_view what, size_t tokens, int64_t context, int64_t trained) {
+    return fail("the {} has {} tokens, but the context holds {}; shorten it{}", what, tokens, context,
+                context < trained ? " or raise --context" : ", because the model was trained for no more");
+}
+
 Result<std::span<const float>> advance_to(Session& session, std::span<const int32_t> tokens, const Progress& progress) {
     if (tokens.empty()) return fail("the prompt has no tokens; give at least one");
     Engine& engine = session.engine();
-    if (std::ssize(tokens) > engine.context()) {
-        return fail("the prompt has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
-                    engine.context());
-    }
+    if (std::ssize(tokens) > engine.context())
+        return too_long("prompt", tokens.size(), engine.context(), engine.config().context_length);
     const std::span<const int32_t> fresh = tokens.subspan(static_cast<size_t>(session.keep_prefix(tokens)));
     const auto total = std::ssize(fresh);
     for (int64_t done = 0;;) {
@@ -68,10 +71,8 @@ Result<std::span<const float>> append(Session& session, int32_t token) {
 
 Result<void> logits_of_all(Session& session, std::span<const int32_t> tokens, const LogitsSink& sink) {
     const Engine& engine = session.engine();
-    if (std::ssize(tokens) > engine.context()) {
-        return fail("the text has {} tokens, but the context holds {}; shorten it or raise --context", tokens.size(),
-                    engine.context());
-    }
+    if (std::ssize(tokens) > engine.context())
+        return too_long("text", tokens.size(), engine.context(), engine.config().context_length);
     session.engine().cache().rewind(session.sequence(), 0);
     const auto vocabulary = static_cast<size_t>(engine.config().vocabulary);
     for (int64_t start = 0; start < std::ssize(tokens);) {

@@ -45,6 +45,9 @@ int64_t piece_of_prompt(Engine& engine, int64_t computed, int64_t left, int64_t 
 // plan says how many there can be; older ones give way.
 Result<void> keep_state_of_prompt(Engine& engine, int32_t sequence, int64_t prompt_tokens);
 
+// That a prompt or a text is longer than the context, of which `trained` says how long it can be at most.
+tl::unexpected<Error> too_long(std::string_view what, size_t tokens, int64_t context, int64_t trained);
+
 // Called after every chunk with the number of tokens computed so far. Returning false stops early.
 using Progress = std::function<bool(int64_t done, int64_t total)>;
 

@@ -49,6 +49,11 @@ Result<std::vector<std::string>> add_embedding_keys(const Checkpoint& checkpoint
     }
     if (!embedding.has_unit_length())
         notes.emplace_back("the file cannot say that vectors keep their length; use --no-normalize with it");
+    if (embedding.most_tokens > 0 && embedding.most_tokens < config.context_length) {
+        notes.push_back(fmt::format(
+            "the file cannot say that texts have at most {} tokens (max_seq_length); use --context {} with it",
+            embedding.most_tokens, embedding.most_tokens));
+    }
     if (!embedding.prompts.empty())
         notes.emplace_back("the file cannot hold the model's prompts; use --prompt with it");
     return notes;

@@ -99,6 +99,39 @@ TEST(CommandLine, AListWithoutAFlagTakesAllArgumentsThatAreLeft) {
     EXPECT_TRUE(json);
 }
 
+// CLI11 reads "[a, b]" as a vector where a positional argument may follow.
+TEST(CommandLine, TextsInBracketsAreOneText) {
+    std::string model;
+    std::vector<std::string> given;
+    const Program program = {
+        .name = "toy",
+        .version = "toy 1",
+        .commands = {
+            {.name = "embed",
+             .settings = {{"", {{"model", text(model), "a model", kRequired}, {"text", texts(given), "texts"}}}},
+             .run = [](const Arguments&) -> Result<int> { return kDone; }}}};
+    const std::vector<std::string> wanted = {"[hello, world]", "[a]",    "[]",   "[[1,2],[3]]",
+                                             "[open",          "close]", "[, ]", ""};
+    std::vector<std::string> arguments = {"embed", "[m, n].gguf]"};
+    arguments.insert(arguments.end(), wanted.begin(), wanted.end());
+    const Outcome outcome = run(program, arguments);
+    ASSERT_EQ(outcome.code, kDone) << outcome.said;
+    EXPECT_EQ(model, "[m, n].gguf]");
+    EXPECT_EQ(given, wanted);
+    const Toy stops = run_toy({"m", "--stop", "[Paris,zz]", "--stop=[a, b]", "[p]"});
+    ASSERT_EQ(stops.outcome.code, kDone) << stops.outcome.said;
+    EXPECT_EQ(stops.seen.stops, (std::vector<std::string>{"[Paris,zz]", "[a, b]"}));
+    EXPECT_EQ(stops.seen.prompt, "[p]");
+    const Toy brackets = run_toy({"m", "--tokens", "[1,2]"});
+    EXPECT_EQ(brackets.outcome.code, 2);
+    EXPECT_NE(brackets.outcome.said.find("--tokens is '[1,2]', but must be"), std::string::npos)
+        << brackets.outcome.said;
+    const Toy extra = run_toy({"m", "p", "[one,two]"});
+    EXPECT_EQ(extra.outcome.code, 2);
+    EXPECT_NE(extra.outcome.said.find("[one,two]; see toy run --help"), std::string::npos) << extra.outcome.said;
+    EXPECT_EQ(extra.outcome.said.find('\0'), std::string::npos);
+}
+
 TEST(CommandLine, TextsArriveAsTheyAre) {
     for (const std::string text : {"[1, 2]", "", "a,b", "{x}", "%s %n", "'quoted'", "\xff\xfe", "two\nlines", "-1"}) {
         const Toy ran = run_toy({"m.gguf", text, "--stop", text});
@@ -137,10 +170,11 @@ TEST(CommandLine, AWrongArgumentIsOneSentenceAndTheCommandDoesNotRun) {
         {{"m", "--threads", "65"}, "--threads is '65'"},
         {{"m", "-t", "-1"}, "--threads is '-1'"},
         {{"m", "--threads"}, "--threads"},
-        {{"m", "--threads", "1", "--threads", "2"}, "--threads"},
+        {{"m", "--threads", "1", "--threads", "2"}, "--threads was given 2 times, but takes one value; give it once"},
+        {{"m", "-t", "1", "--threads=2"}, "--threads was given 2 times"},
         {{"m", "--tokens", "1,x"}, "--tokens is '1,x'"},
         {{"m", "p", "one too many"}, "one too many"},
-        {{"--json"}, "model"},
+        {{"--json"}, "model is required; see toy run --help"},
         {{"m", "--json=maybe"}, "json"},
     };
     for (const auto& [arguments, part] : cases) {

@@ -101,8 +101,11 @@ TEST(Setting, RangesGoUpwards) {
 TEST(Setting, AmountsOfMemoryHaveUnits) {
     std::optional<int64_t> value;
     const Value setting = bytes(value);
-    for (const auto& [text, wanted] : std::vector<std::pair<std::string, int64_t>>{
-             {"1000000", 1000000}, {"100K", 102400}, {"1.5M", 1572864}, {"8G", int64_t{8} << 30}}) {
+    for (const auto& [text, wanted] : std::vector<std::pair<std::string, int64_t>>{{"1000000", 1000000},
+                                                                                   {"100K", 102400},
+                                                                                   {"1.5M", 1572864},
+                                                                                   {"8G", int64_t{8} << 30},
+                                                                                   {"4T", int64_t{4} << 40}}) {
         EXPECT_EQ(error_of(setting, text), "") << text;
         EXPECT_EQ(value, wanted) << text;
     }

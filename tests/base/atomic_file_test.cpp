@@ -89,7 +89,7 @@ TEST_F(AtomicFileTest, TwoWritersDoNotMeet) {
 
 TEST_F(AtomicFileTest, RefusesDirectoriesAndMissingDirectories) {
     EXPECT_EQ(AtomicFile::create(directory_).error().message,
-              directory_.string() + ": is a directory, the name of a file to write is needed");
+              directory_.string() + ": is a directory, but the name of a file to write is needed");
     const auto lost = directory_ / "no" / "model.gguf";
     EXPECT_EQ(AtomicFile::create(lost).error().message,
               lost.string() + ": the directory " + (directory_ / "no").string() + " does not exist");

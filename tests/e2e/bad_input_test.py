@@ -1,4 +1,5 @@
 """Bad input gives one sentence on stderr that says what and where, exit code 2 (3 for lack of memory), nothing on stdout, no file left behind."""
+import json
 import os
 import pathlib
 import shutil
@@ -65,6 +66,8 @@ def cases(folder, model, tiny):
     yield ("--stride", "4096"), ("eval", tiny, text, "--stride", "4096")
     yield ("missing.gguf",), ("plan", missing, "--check")
     yield from text_cases(folder, tiny)
+    yield from nameless_cases(folder, tiny)
+    yield from conflicts(folder, tiny)
     yield from output_cases(folder, tiny)
 
 
@@ -76,6 +79,56 @@ def text_cases(folder, tiny):
     yield wanted, ("run", tiny, "hello", "--chat-template", folder)
     yield wanted, ("eval", tiny, folder)
     yield wanted, ("verify", tiny, "--inject", f"@{folder}")
+
+
+def nameless_cases(folder, tiny):
+    """An empty name of a model, as an unset variable of a shell leaves it."""
+    nameless = ("the model's name is empty; name a GGUF file or a model directory",)
+    for command in ("plan", "bench", "verify", "inspect", "audit", "embed", "tokenize", "logits"):
+        yield nameless, (command, "")
+    yield nameless, ("run", "", "hi")
+    yield nameless, ("diff", "", tiny)
+    yield nameless, ("diff", tiny, "")
+    yield nameless, ("eval", "", tiny)
+    yield nameless, ("quantize", "", folder / "out.gguf", "q8_0")
+    yield nameless, ("trace", "record", "", "hi", "--out", folder / "out")
+
+
+def conflicts(folder, tiny):
+    """Options of which one would be ignored."""
+    def apart(first, second):
+        return (f"{first} and {second} exclude each other, because ", "; leave one of them out")
+    yield apart("--tokens", "--prompt"), ("diff", tiny, tiny, "--tokens", "1,2,3", "--prompt", "hi")
+    yield apart("--inject", "--weights-only"), ("diff", tiny, tiny, "--weights-only", "--inject", "missing_bias")
+    yield ("--inject is empty",), ("diff", tiny, tiny, "--inject", "")
+    yield ("--inject is empty",), ("verify", tiny, "--inject", "")
+    yield ("--inject was given 2 times",), ("diff", tiny, tiny, "--inject", "a", "--inject", "b")
+    yield apart("--tokens", "the text"), ("logits", tiny, "--tokens", "1,2", "hello")
+    yield apart("--out", "--json"), ("logits", tiny, "--tokens", "1,2", "--out", folder / "out.npy", "--json")
+    yield apart("--decode", "the text"), ("tokenize", tiny, "--decode", "5", "hello")
+    yield apart("--decode", "--json"), ("tokenize", tiny, "--decode", "5", "--json")
+    yield apart("--ids", "--json"), ("tokenize", tiny, "hello", "--ids", "--json")
+    yield ("--layers is about a shape", "add --shape"), ("plan", "--layers", "3")
+    yield ("--format is about a shape", "add --shape"), ("plan", tiny, "--format", "q8_0")
+    yield apart("--shape", "the model"), ("plan", "--shape", "tiny", "--format", "q8_0", tiny)
+    yield apart("--shape", "--check"), ("plan", "--shape", "tiny", "--check")
+    yield ("--raw", "--chat-template"), ("run", tiny, "hi", "--raw", "--chat-template", "x.jinja")
+    yield apart("--normalize", "--no-normalize"), ("embed", tiny, "hi", "--normalize", "--no-normalize")
+    yield apart("--out", "--json"), ("embed", tiny, "hi", "--json", "--out", folder / "x.npy")
+    yield apart("--out", "--cosines"), ("embed", tiny, "hi", "--cosines", "--out", folder / "x.npy")
+    yield apart("--prompt", "--prompt-name"), ("embed", tiny, "hi", "--prompt", "a", "--prompt-name", "b")
+    yield apart("--faults", "--inject"), ("verify", tiny, "--faults", "--inject", "missing_bias")
+    yield apart("--faults", "--html"), ("verify", tiny, "--faults", "--html", folder / "x.html")
+    yield ("--places is about --faults",), ("verify", tiny, "--places", "3")
+    yield ("standard output ('-')", "write to a file"), ("quantize", tiny, "-", "q8_0")
+    yield ("nowhere_yet/: ends in '/' as the name of a directory does",), ("quantize", tiny, f"{folder}/nowhere_yet/", "q8_0")
+    yield ("model is required; see invar embed --help",), ("embed",)
+    yield ("at byte 0 (0xFF) of one of its texts; convert it to UTF-8",), ("run", tiny, b"\xff")
+    one = folder / "one_position"
+    shutil.copytree(GOLDEN, one)
+    config = json.loads((one / "config.json").read_text())
+    (one / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1}))
+    yield ("the context holds 1; shorten it, because the model was trained for no more",), ("logits", one, "--tokens", "1,2")
 
 
 def output_cases(folder, tiny):
@@ -129,6 +182,20 @@ def check_streams(invar, tiny):
         assert done.returncode == 2 and "standard output could not be written" in done.stderr, (command, done)
 
 
+def check_plan(invar, tiny):
+    """A plan that does not fit is printed before it is refused, and only what would help is advised."""
+    encoder = GOLDEN.parent / "bert"
+    enough = {model: invar.json("plan", model)["weight_bytes"] + 1 for model in (tiny, encoder)}
+    for model, memory, advice in ((tiny, 1000, "use a smaller format or model, or"), (encoder, 1000, "use a smaller format or model, or"),
+                                  (tiny, enough[tiny], "use a smaller --context or --chunk, a smaller format"),
+                                  (encoder, enough[encoder], "use a smaller --context, a smaller format")):
+        for how in ("--summary", "--json"):
+            done = invar.call("plan", model, how, "--memory", memory)
+            assert done.returncode == 3 and "total" in done.stdout, (model, memory, done)
+            assert advice in done.stderr and "give another budget with --memory" in done.stderr, (model, memory, done.stderr)
+    assert invar.call("plan", tiny, "--summary", "--memory", "1T").returncode == 0
+
+
 def test(invar, arguments):
     tiny = tiny_models.write_all(invar.folder, ["llama"])["llama"]
     count = 0
@@ -148,6 +215,7 @@ def test(invar, arguments):
         print(f"  {message}")
         count += 1
     check_streams(invar, tiny)
+    check_plan(invar, tiny)
     print(f"[bad input] {count} commands, each ended with 2 and one sentence")
 
 

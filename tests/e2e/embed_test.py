@@ -223,6 +223,9 @@ def check_prompts_and_limits(invar, folder, text):
     prompts = {"prompts": {"query": "!#", "none": ""}, "default_prompt_name": None}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
 
+    done = invar.call("quantize", folder, invar.folder / "limited.gguf", "f32", "--quiet")
+    assert "note: the file cannot say that texts have at most 12 tokens (max_seq_length); use --context 12 with it\n" in done.stderr, done
+
     def same(a, b):
         np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32))
 
@@ -282,6 +285,9 @@ def test(invar, arguments):
     directory_test.add_tokenizer(folder, 41)
     done = invar.call("embed", folder, "A")
     assert done.returncode == 2 and "does not say how the rows of a text become one vector (it has no modules.json)" in done.stderr, done.stderr
+    (folder / "modules.json").write_text("[]")
+    done = invar.call("embed", folder, "A")
+    assert done.returncode == 2 and "one vector (the list in its modules.json is empty)" in done.stderr, done.stderr
     text, rows = golden(folder)
     check_modes(invar, folder, text, rows)
     check_steps(invar, folder, text, rows)

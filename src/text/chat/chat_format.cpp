@@ -23,8 +23,8 @@ Result<void> check_utf8(const Json& value, int depth = 0) {
         const auto& text = value.get_ref<const std::string&>();
         const std::optional<size_t> offset = find_invalid_utf8(text);
         if (!offset) return {};
-        return fail("the prompt is not valid UTF-8 at byte {} (0x{:02X}) of a text of it: convert it to UTF-8", *offset,
-                    static_cast<uint8_t>(text[*offset]));
+        return fail("the prompt is not valid UTF-8 at byte {} (0x{:02X}) of one of its texts; convert it to UTF-8",
+                    *offset, static_cast<uint8_t>(text[*offset]));
     }
     if (!value.is_structured() || depth == kMostDepth) return {};
     for (const Json& item : value) TRY(check_utf8(item, depth + 1));

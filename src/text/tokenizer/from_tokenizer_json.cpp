@@ -13,6 +13,19 @@
 namespace invar {
 namespace {
 
+// Of two tokens with one text it is not defined which one a text becomes.
+Result<void> check_texts_differ(const std::vector<PlacedToken>& added, const std::string& origin) {
+    std::vector<std::pair<std::string_view, int32_t>> texts;
+    for (const PlacedToken& entry : added) texts.emplace_back(entry.token.text, entry.token.token);
+    std::sort(texts.begin(), texts.end());
+    const auto same = std::adjacent_find(texts.begin(), texts.end(), [](const auto& a, const auto& b) {
+        return a.first == b.first && a.second != b.second;
+    });
+    if (same == texts.end()) return {};
+    return fail("{}: two added tokens have the text '{}', with the ids {} and {}; remove one of them", origin,
+                printable(same->first, 60), same->second, std::next(same)->second);
+}
+
 Result<std::vector<PlacedToken>> read_added_tokens(const JsonTree& root, const std::string& origin) {
     std::vector<PlacedToken> all;
     const JsonTree* list = root.find("added_tokens");
@@ -32,6 +45,7 @@ Result<std::vector<PlacedToken>> read_added_tokens(const JsonTree& root, const s
         if (added.token.text.empty()) return fail("{}: 'content' is empty", fields.where());
         all.push_back(std::move(added));
     }
+    TRY(check_texts_differ(all, origin));
     return all;
 }
 

@@ -33,7 +33,8 @@ constexpr const char* kTemplate = "{{ messages[0].role }}: {{ messages[0].conten
 
 TEST(ChatFormat, BlamesThePromptForTextThatIsNotUtf8) {
     EXPECT_EQ(prompt_of(kTemplate, user_says("h\xC3\xA9")), "user: h\xC3\xA9");
-    const std::string wanted = "the prompt is not valid UTF-8 at byte 2 (0xFF) of a text of it: convert it to UTF-8";
+    const std::string wanted =
+        "the prompt is not valid UTF-8 at byte 2 (0xFF) of one of its texts; convert it to UTF-8";
     EXPECT_EQ(prompt_of(kTemplate, user_says("ab\xFF")), wanted);
     const Json parts = Json::array({{{"type", "text"}, {"text", "ab\xFF"}}});
     EXPECT_EQ(prompt_of(kTemplate, Json::array({{{"role", "user"}, {"content", parts}}})), wanted);

@@ -81,6 +81,10 @@ TEST(TokenizerFiles, RefusesWhatDoesNotFitTogether) {
               "tokenizer.json: the model names the unknown token 'u', which is not in its vocabulary");
     EXPECT_EQ(error_of_json(with(R"("added_tokens": [{"id": 0, "content": "<x>"}])")),
               "tokenizer.json: the added token '<x>' and 'a' both have the id 0");
+    EXPECT_EQ(
+        error_of_json(with(
+            R"("added_tokens": [{"id": 101, "content": "<x>"}, {"id": 4, "content": "<y>"}, {"id": 5, "content": "<x>"}])")),
+        "tokenizer.json: two added tokens have the text '<x>', with the ids 5 and 101; remove one of them");
     EXPECT_EQ(error_of_json("{}"), "tokenizer.json: the file has no 'model', so it is no tokenizer.json");
     TokenizerFiles nothing;
     nothing.directory = "folder";
