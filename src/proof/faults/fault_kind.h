@@ -60,10 +60,13 @@ struct FaultKind {
     std::unique_ptr<Fault> (*make)(const FaultPlace& place, FaultReport& report) = nullptr;
     Hidden hidden = nullptr;       // nullptr: the fault shows everywhere
     bool needs_two_pages = false;  // it shows only if the cache has two pages
+    bool needs_scales = false;     // it fits only a model with a matrix of a quantised format
     bool prefers_last = false;     // the default place is the last one instead of the middle one
 };
 std::span<const FaultKind> all_faults();  // fault_kinds.cpp
 const FaultKind* find_fault(std::string_view name);
+// The verbs of a model that the fault fits.
+std::vector<const VerbSite*> fitting_sites(const FaultKind& kind, std::span<const VerbSite> sites);
 
 // Reports a place where the fault changed a bit. The first call sets the place; later calls only count rows.
 void note_strike(FaultReport& report, const StageKey& stage, int64_t position, int64_t element,

@@ -1,5 +1,7 @@
 // The table of faults: what each is, where it fits, and where it cannot show. Each is a fault that some engine had, or
 // one that a comparison by cosine would miss. A new fault is a row here and a function in one of the fault_*.cpp.
+#include <algorithm>
+
 #include "proof/faults/fault_kind.h"
 
 namespace invar {
@@ -231,8 +233,8 @@ constexpr FaultKind kKinds[] = {
     {"swapped_scale_pair", "two neighbouring scales of a weight row are exchanged", "every quantised matrix", weights,
      kRole | kRow | kBlock, has_scales, nullptr, swap_scales},
     {"inverted_global_scale", "the scale of a tensor is taken for its inverse",
-     "every matrix; those without such a scale get results as if they had", weights, kRole, is_matrix, nullptr,
-     invert_scale},
+     "every matrix of a model that is quantised; those without such a scale get results as if they had", weights, kRole,
+     is_matrix, nullptr, invert_scale, nullptr, false, true},
     {"zero_weight", "the memory of a matrix was reserved and never filled", "every matrix", weights, kRole, is_matrix,
      nullptr, zero_weight},
     // kernels
@@ -252,12 +254,25 @@ constexpr FaultKind kKinds[] = {
     {"wrong_logits_row", "the row is taken before the one whose logits are wanted", "the last rows", one_row, kPosition,
      is_gather, take_row_before, nullptr, without_row_before},
     {"late_nan", "a number becomes NaN", "every verb", one_row, kPosition | kElement, keeps_nan, nullptr, make_nan,
-     nullptr, false, true},
+     nullptr, false, false, true},
 };
 
 }  // namespace
 
 std::span<const FaultKind> all_faults() { return kKinds; }
+
+std::vector<const VerbSite*> fitting_sites(const FaultKind& kind, std::span<const VerbSite> sites) {
+    std::vector<const VerbSite*> fitting;
+    // Formats with 16 bits or more a weight have no scales.
+    const bool has_none = std::none_of(sites.begin(), sites.end(), [](const VerbSite& site) {
+        return site.format != nullptr && site.format->block_bytes < 2 * site.format->block_weights;
+    });
+    if (kind.needs_scales && has_none) return fitting;
+    for (const VerbSite& site : sites) {
+        if (kind.fits(site)) fitting.push_back(&site);
+    }
+    return fitting;
+}
 
 std::vector<FaultSummary> fault_kinds() {
     constexpr std::pair<unsigned, std::string_view> kParts[] = {

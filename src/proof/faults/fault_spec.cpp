@@ -183,10 +183,7 @@ Result<void> check_numbers(const FaultPlace& place) {
 Result<FaultPlace> resolve_fault(const FaultSpec& spec, std::span<const VerbSite> sites) {
     const FaultKind* kind = find_fault(spec.fault);
     if (kind == nullptr) return fail("there is no fault '{}'; the faults are {}", shown(spec.fault), names_of_faults());
-    std::vector<const VerbSite*> left;
-    for (const VerbSite& site : sites) {
-        if (kind->fits(site)) left.push_back(&site);
-    }
+    std::vector<const VerbSite*> left = fitting_sites(*kind, sites);
     if (left.empty()) return fail("fault {} fits nowhere in this model; it fits {}", kind->name, kind->where);
     const auto keep = [&](auto wanted) {
         std::vector<const VerbSite*> kept;

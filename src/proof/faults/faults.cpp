@@ -90,8 +90,8 @@ std::string_view reason_against(const FaultKind& kind, const VerbSite& site, std
 
 FaultPlaces fault_places(const FaultKind& kind, std::span<const VerbSite> sites, const RunShape& shape) {
     FaultPlaces result;
-    for (const VerbSite& site : sites) {
-        if (!kind.fits(site)) continue;
+    for (const VerbSite* const fitting : fitting_sites(kind, sites)) {
+        const VerbSite& site = *fitting;
         const auto has = [&](unsigned part) { return (kind.parts & part) != 0; };
         const int64_t bits = site.format == nullptr ? 0 : int64_t{8} * site.format->block_bytes;
         for (const auto position : positions_of(kind, site, shape)) {

@@ -123,6 +123,11 @@ TEST(FaultSpec, IsHeldAgainstTheModel) {
     EXPECT_EQ(dense.error("wrong_expert"),
               "fault wrong_expert fits nowhere in this model; it fits routing; or one product of the experts, wrongly "
               "indexed");
+    const Opened floats("qwen2", FormatId::bf16);
+    EXPECT_EQ(
+        floats.error("inverted_global_scale"),
+        "fault inverted_global_scale fits nowhere in this model; it fits every matrix of a model that is quantised; "
+        "those without such a scale get results as if they had");
     EXPECT_EQ(mixture.error("missing_bias"), "fault missing_bias fits nowhere in this model; it fits every bias");
     EXPECT_EQ(mixture.error("wrong_expert@slot=2"),
               "fault wrong_expert: slot=2 is not there; layer.1.routing has slot 0 to 1");

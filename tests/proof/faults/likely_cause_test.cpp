@@ -79,7 +79,7 @@ TEST(LikelyCause, IsTheFaultThatWasThere) {
         {"qwen2", "tiled_heads@layer=1,position=5", "layer.1.attention"},
         {"qwen2", "unscaled_attention@layer=0,position=7", "layer.0.attention"},
         {"qwen2", "wrong_token@position=3", "embedding"},
-        {"qwen3moe", "inverted_global_scale@layer=1,stage=expert_down", "layer.1.expert_down"},
+        {"qwen3moe", "zero_weight@layer=1,stage=expert_down", "layer.1.expert_down"},
         {"qwen3moe", "wrong_expert@layer=0,stage=expert_gate,position=6,slot=1", "layer.0.expert_gate"},
         {"qwen3moe", "no_renormalise@layer=1,position=8", "layer.1.expert_weights"},
         {"qwen3moe", "uniform_weights@layer=0,position=2", "layer.0.expert_weights"},
