@@ -10,7 +10,11 @@ namespace invar {
 
 Result<std::vector<bool>> read_window_pattern(const Hyperparameters& keys, ModelConfig& config, int64_t period) {
     std::vector<bool> slides;
-    if (!keys.has("window")) return slides;
+    if (!keys.has("window")) {
+        if (!is_gguf(keys) || !keys.has("window pattern")) return slides;
+        return fail("{}: {} says which layers have a window, but {} is missing; the file is incomplete", keys.file(),
+                    keys.spell("window pattern"), keys.spell("window"));
+    }
     TRY_ASSIGN(const int64_t window, keys.integer("window", 1, int64_t{1} << 30));
     TRY_ASSIGN(slides, read_gemma_windows(keys, config.layers.size(), period));
     if (is_gguf(keys) && !keys.has("window pattern")) {
