@@ -1,5 +1,5 @@
 // The table of GGUF's keys of an architecture with the values that change nothing, and the check by it: see
-// gguf_keys.h. The names are those of the Python package gguf (constants.py) and of llama.cpp's older files.
+// gguf_keys.h. The names are those of the Python package gguf and of llama.cpp's older files.
 #include "models/gguf_keys.h"
 
 #include <fmt/format.h>

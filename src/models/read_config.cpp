@@ -211,22 +211,6 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     return rope;
 }
 
-Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
-    std::vector<bool> sliding;
-    if (!keys.has("layer kinds")) return sliding;
-    TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("layer kinds", layers));
-    for (const std::string& kind : kinds) {
-        if (kind != "full_attention" && kind != "sliding_attention") {
-            return fail(ErrorKind::unsupported,
-                        "{}: {} has the kind '{}' for layer {}, but only full_attention and sliding_attention are "
-                        "supported",
-                        keys.file(), keys.spell("layer kinds"), printable(kind), sliding.size());
-        }
-        sliding.push_back(kind == "sliding_attention");
-    }
-    return sliding;
-}
-
 namespace {
 
 // The window of each layer; 0 means none.
