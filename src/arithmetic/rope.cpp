@@ -48,7 +48,8 @@ Result<void> validate(const RopeSpec& spec) {
             spec.rotary_width, spec.head_width);
     if (spec.turning_pairs < 0 || spec.turning_pairs > spec.pairs())
         return fail("rope turns {} of {} pairs, which are not so many", spec.turning_pairs, spec.pairs());
-    if (!(spec.base > 1 && spec.base <= 1e30)) return fail("rope base {} is not between 1 and 1e30", spec.base);
+    if (!(spec.base > 1 && spec.base <= 1e30))
+        return fail("rope base {} is not greater than 1 and at most 1e30", spec.base);
     if (spec.scaling != RopeSpec::Scaling::none && !(spec.factor >= 1 && spec.factor <= 1e6))
         return fail("rope scaling factor {} is not between 1 and 1e6", spec.factor);
     if (spec.scaling == RopeSpec::Scaling::yarn) {

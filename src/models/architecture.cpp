@@ -6,6 +6,7 @@
 
 #include "files/printable.h"
 #include "models/architectures.h"
+#include "models/gguf_keys.h"
 #include "models/hyperparameters.h"
 
 namespace invar {
@@ -16,6 +17,14 @@ constexpr const Architecture* kArchitectures[] = {INVAR_ARCHITECTURES(INVAR_ADDR
 #undef INVAR_ADDRESS
 
 }  // namespace
+
+Result<ModelConfig> ConfigReader::operator()(const Checkpoint& checkpoint) const {
+    if (checkpoint.dialect() != Dialect::gguf) return read_(checkpoint);
+    const AskedWords asked;
+    TRY_ASSIGN(ModelConfig config, read_(checkpoint));
+    TRY(check_gguf_keys(checkpoint, asked, config));
+    return config;
+}
 
 std::span<const Architecture* const> architectures() { return kArchitectures; }
 

@@ -34,13 +34,28 @@ class Model {
     virtual Tensor forward(Ops& ops, const Batch& batch, SequenceState& cache) const = 0;
 };
 
+// Reads the config of a checkpoint with the function of an architecture, and refuses keys of a GGUF file that this
+// function did not ask for and that change what the model computes (gguf_keys.h).
+class ConfigReader {
+  public:
+    using Read = Result<ModelConfig> (*)(const Checkpoint& checkpoint);
+    constexpr ConfigReader(Read read) : read_(read) {}  // NOLINT: an architecture names its function
+
+    Result<ModelConfig> operator()(const Checkpoint& checkpoint) const;
+    // The same for a file that has more keys than its architecture reads.
+    Result<ModelConfig> with_any_keys(const Checkpoint& checkpoint) const { return read_(checkpoint); }
+
+  private:
+    Read read_;
+};
+
 struct Architecture {
     std::string_view name;                      // general.architecture of GGUF
     std::string_view summary;                   // for `invar models`
     std::vector<std::string_view> model_types;  // of config.json
     std::vector<std::string_view> also = {};    // other values of general.architecture with the same meaning
     std::string_view gguf_with_experts = {};    // the one of these that GGUF files with experts have; "": the name
-    Result<ModelConfig> (*read_config)(const Checkpoint& checkpoint);
+    ConfigReader read_config;
     // Lists the weights for this config. The checkpoint is only asked whether an optional tensor is there.
     std::vector<WantedWeight> (*declare)(const ModelConfig& config, const Checkpoint& checkpoint);
     Result<std::unique_ptr<Model>> (*build)(const ModelConfig& config, const WeightSource& weights);

@@ -14,6 +14,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     TRY_ASSIGN(ModelConfig config, read_model_config(keys, {.architecture = "bert",
                                                             .activation = "gelu",
                                                             .epsilon = "layer norm epsilon",
+                                                            .computes = {"position_embedding_type"},
                                                             .layer_norms = true}));
     if (keys.has("kind of positions")) {
         TRY_ASSIGN(const std::string kind, keys.text("kind of positions"));

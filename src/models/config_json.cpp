@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -97,6 +98,38 @@ const std::vector<NeutralValue>& neutral_values() {
     return kValues;
 }
 
+// A key of published configs, and the values of it with which the model is the one that is computed here. A list of
+// such values counts as one.
+struct KnownValues {
+    std::string_view key;
+    std::vector<Json> values;
+    std::string_view architecture = {};  // whose key it is; "": of any
+};
+
+const std::vector<KnownValues>& known_values() {
+    static const std::vector<KnownValues> kValues = {
+        {"position_embedding_type", {"rope", "rope_gptj"}},
+        {"normalization_function", {"rmsnorm"}},
+        {"use_bias", {false}},
+        // Command R7B
+        {"use_gated_activation", {true}},
+        {"order_of_interleaved_layers", {"local_attn_first"}},
+        // MiniMax M2: 1 is a layer with a softmax
+        {"attn_type_list", {1}},
+        {"qk_norm_type", {"per_layer"}},
+        {"use_routing_bias", {true}},
+        // Hunyuan
+        {"use_cla", {false}},
+        {"use_mixed_mlp_moe", {true}},
+        // ERNIE 4.5
+        {"moe_gate", {"topk", "topk_fused", "top2", "top2_fused"}},
+        {"moe_gate_act", {"softmax"}},
+        {"moe_use_aux_free", {true}},
+        {"router_bias", {true}, "gpt-oss"},
+    };
+    return kValues;
+}
+
 // The classes of a model type, without what follows: "LlamaForCausalLM".
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
     {"llama", "Llama"},
@@ -174,6 +207,17 @@ struct Computed {
     bool has(std::string_view key) const { return std::find(keys.begin(), keys.end(), key) != keys.end(); }
 };
 
+bool is_one_of(const Json& value, const std::vector<Json>& values) {
+    const auto known = [&](const Json& one) { return std::find(values.begin(), values.end(), one) != values.end(); };
+    return value.is_array() ? std::all_of(value.begin(), value.end(), known) : known(value);
+}
+
+std::vector<std::string> texts_of(const std::vector<Json>& values) {
+    std::vector<std::string> texts;
+    for (const Json& value : values) texts.push_back(shown(value));
+    return texts;
+}
+
 Result<void> check_neutral(const std::string& file, const Json& config, std::string_view inside,
                            const Computed& computed) {
     const std::string_view architecture = computed.architecture;
@@ -186,6 +230,16 @@ Result<void> check_neutral(const std::string& file, const Json& config, std::str
                     "{}: the key '{}{}' is {}, which changes what the model computes, but architecture {} does not "
                     "compute it and it would be left out; such a model is not supported",
                     file, inside, key, shown(*value), architecture);
+    }
+    for (const KnownValues& known : known_values()) {
+        const Json* value = stated(config, known.key);
+        const bool of_it = known.architecture.empty() || known.architecture == architecture;
+        if (value == nullptr || !of_it || computed.has(known.key) || is_one_of(*value, known.values)) continue;
+        return fail(ErrorKind::unsupported,
+                    "{}: the key '{}{}' is {}, but architecture {} computes models with {} only; such a model is not "
+                    "supported",
+                    file, inside, known.key, value->is_array() ? printable(value->dump()) : shown(*value), architecture,
+                    fmt::join(texts_of(known.values), " or "));
     }
     // Qwen3 normalises queries and keys, whether a key says so or not.
     for (const std::string_view key : {"use_qk_norm", "qk_layernorm"}) {
@@ -208,8 +262,10 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, con
         if (!value->is_object())
             return fail("{}: the key '{}' is {}, but an object or null is needed", file, key, kind_of(*value));
         for (const auto& [name, inner] : value->items()) {
-            if (!inner.is_object()) continue;
             const std::string path = fmt::format("{}.{}", key, name);
+            if (computed.has(path) && !inner.is_object() && !inner.is_null())
+                return fail("{}: the key '{}' is {}, but an object or null is needed", file, path, kind_of(inner));
+            if (!inner.is_object()) continue;
             if (computed.has(path)) {
                 TRY(check_neutral(file, inner, path + ".", computed));
                 continue;
@@ -223,8 +279,18 @@ Result<void> check_rope_objects(const std::string& file, const Json& config, con
     return {};
 }
 
-// Checks attention_bias, which these model types have, against the biases of the query projection. Those with latent
-// attention have no such tensor, so true is refused.
+// Whether any layer has a bias of the projection of queries.
+bool has_query_bias(const Checkpoint& checkpoint) {
+    const auto is_bias = [](const TensorInfo& tensor) {
+        return std::ranges::any_of(
+            std::to_array<std::string_view>({"q_proj.bias", "qkv_proj.bias", "Wqkv.bias", "query_key_value.bias"}),
+            [&](std::string_view end) { return tensor.name.ends_with(end); });
+    };
+    return std::ranges::any_of(checkpoint.tensors(), is_bias);
+}
+
+// Checks attention_bias against the biases of the query projection. The code of these model types reads it; those with
+// latent attention have no such tensor, so true is refused. Of other types only true without a bias is refused.
 Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint, std::string_view model_type) {
     const Json& config = checkpoint.config();
     const Json* flag = stated(config, "attention_bias");
@@ -232,7 +298,14 @@ Result<void> check_biases(const std::string& file, const Checkpoint& checkpoint,
                                               "gpt_oss", "granite", "smollm3",  "seed_oss", "hunyuan", "cohere2"};
     const bool has_key = std::any_of(std::begin(kFamilies), std::end(kFamilies),
                                      [&](std::string_view family) { return model_type.starts_with(family); });
-    if (flag == nullptr || !has_key) return {};
+    if (flag == nullptr) return {};
+    if (!has_key) {
+        if (*flag != true || has_query_bias(checkpoint)) return {};
+        return fail(
+            "{}: the key 'attention_bias' is true, but no tensor is a bias of queries; config.json and the weights "
+            "must come from one model",
+            file);
+    }
     if (!flag->is_boolean()) {
         return fail("{}: the key 'attention_bias' is {}, but must be true or false", file, shown(*flag));
     }

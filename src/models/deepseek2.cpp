@@ -6,6 +6,8 @@
 // g(mscale) / g(mscale_all_dim). GGUF files hold 0.1 * mscale_all_dim in binary32 as rope.scaling.yarn_log_multiplier,
 // which is taken as both. Files from before that have none, and from before key_length_mla the projection of keys and
 // values in one tensor.
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "models/architectures.h"
@@ -84,7 +86,12 @@ Result<double> read_log_multiplier(const Hyperparameters& keys) {
 }
 
 // Sets the factor of rope's angles and returns that of the scores.
-Result<double> read_yarn_scales(const Hyperparameters& keys, RopeSpec& rope) {
+Result<double> read_yarn_scales(const Hyperparameters& keys, RopeSpec& rope, ModelConfig& config) {
+    if (is_gguf(keys) && rope.scaling == RopeSpec::Scaling::yarn && !keys.has("yarn scale")) {
+        config.notes.push_back(
+            fmt::format("{} is absent; YaRN scales cosines and sines as in its paper, and scores are not scaled",
+                        keys.spell("yarn scale")));
+    }
     TRY_ASSIGN(const double multiplier, read_log_multiplier(keys));
     if (rope.scaling == RopeSpec::Scaling::none || multiplier == 0) return 1.0;
     if (rope.scaling != RopeSpec::Scaling::yarn) {
@@ -121,7 +128,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     TRY_ASSIGN(RopeSpec rope,
                read_rope(keys, latent.rope_width, config,
                          {.pairing = neighbours ? RopePairing::adjacent : RopePairing::halves, .scale_is_read = true}));
-    TRY_ASSIGN(const double scores, read_yarn_scales(keys, rope));
+    TRY_ASSIGN(const double scores, read_yarn_scales(keys, rope, config));
     latent.scale = static_cast<float>(scores / std::sqrt(static_cast<double>(latent.plain_width + latent.rope_width)));
     config.ropes.push_back(rope);
     TRY_ASSIGN(const MixtureGeometry mixture,

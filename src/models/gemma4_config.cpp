@@ -240,8 +240,9 @@ Result<std::optional<MixtureGeometry>> read_gemma4_mixture(const Hyperparameters
     if (!used || (is_gguf(keys) && !keys.has("experts"))) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t experts, keys.integer("experts", is_gguf(keys) ? 0 : 1, kMaximumExperts));
     if (experts == 0) return std::optional<MixtureGeometry>();
+    TRY(check_renormalised(keys));
     MixtureGeometry mixture{.experts = static_cast<int>(experts), .activation = {.kind = Activation::gelu_tanh}};
-    TRY_ASSIGN(const int64_t per_token, keys.integer("experts per token", 1, experts));
+    TRY_ASSIGN(const int64_t per_token, read_experts_per_token(keys, experts));
     mixture.route.experts_per_row = static_cast<int>(per_token);
     TRY_ASSIGN(mixture.width, keys.integer("expert width", 1, kMaximumWidth));
     return std::optional<MixtureGeometry>(mixture);
@@ -301,6 +302,8 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
     config.embedding_scale = std::sqrt(static_cast<float>(config.width));
     TRY_ASSIGN(const double cap, keys.has("logit softcap") ? keys.positive("logit softcap") : Result<double>(0.0));
     config.logit_softcap = static_cast<float>(cap);
+    if (is_gguf(keys) && cap == 0)
+        config.notes.push_back(fmt::format("{} is absent; logits have no soft cap", keys.spell("logit softcap")));
     if (keys.has("per-layer width")) {
         TRY_ASSIGN(config.per_layer_width, keys.integer("per-layer width", 0, kMaximumWidth));
     }

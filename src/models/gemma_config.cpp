@@ -103,6 +103,7 @@ Result<void> read_gemma_layers(const Hyperparameters& keys, ModelConfig& config,
     if (is_gguf(keys) && !keys.has("rope base") && !family.local_rope) {
         config.notes.push_back(
             fmt::format("{} is absent; architecture {} has 10000", keys.spell("rope base"), family.architecture));
+        if (keys.has("rope width")) TRY(keys.integer("rope width", key_width, key_width));
         TRY_ASSIGN(const RopeSpec rope, read_gemma_local_rope(keys, key_width, 1e4));
         config.ropes.push_back(rope);
         return {};

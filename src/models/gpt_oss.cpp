@@ -42,6 +42,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
                                                                     .computes = {"swiglu_limit", "swiglu_alpha"}}));
     const Hyperparameters keys(checkpoint);
     TRY(check_router_law(keys, {3}));
+    TRY(check_renormalised(keys));
     RopeSpec& rope = config.ropes.front();
     if (rope.scaling != RopeSpec::Scaling::yarn) {
         return fail(ErrorKind::unsupported, "{}: {} is not 'yarn', which gpt-oss has; such a model is not supported",

@@ -13,9 +13,10 @@ namespace {
 
 Result<ModelConfig> read_granite(const Checkpoint& checkpoint, std::string_view architecture) {
     TRY_ASSIGN(ModelConfig config,
-               read_decoder_config(checkpoint, {.architecture = architecture,
-                                                .computes = {"embedding_multiplier", "residual_multiplier",
-                                                             "attention_multiplier", "logits_scaling"}}));
+               read_decoder_config(checkpoint,
+                                   {.architecture = architecture,
+                                    .computes = {"embedding_multiplier", "residual_multiplier", "attention_multiplier",
+                                                 "logits_scaling", "position_embedding_type"}}));
     const Hyperparameters keys(checkpoint);
     TRY(read_granite_multipliers(keys, config));
     TRY_ASSIGN(const double score_scale, keys.positive("score scale"));
@@ -39,6 +40,7 @@ Result<ModelConfig> read_mixture(const Checkpoint& checkpoint) {
     TRY_ASSIGN(ModelConfig config, read_granite(checkpoint, "granitemoe"));
     const Hyperparameters keys(checkpoint);
     TRY(check_router_law(keys, {1, 3}));  // law 1, renormalised, is the same mathematics
+    TRY(check_renormalised(keys));
     for (LayerSpec& layer : config.layers) {
         auto* mixture = std::get_if<MixtureGeometry>(&layer.ffn);
         if (mixture == nullptr) {

@@ -7,7 +7,7 @@ namespace invar {
 namespace {
 
 Result<float> multiplier(const Hyperparameters& keys, std::string_view word) {
-    TRY_ASSIGN(const double value, keys.positive_or(word, 1.0));
+    TRY_ASSIGN(const double value, is_gguf(keys) ? keys.positive(word) : keys.positive_or(word, 1.0));
     return static_cast<float>(value);
 }
 

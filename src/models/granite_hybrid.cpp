@@ -73,6 +73,7 @@ Result<decltype(LayerSpec::ffn)> read_feed_forward(const Hyperparameters& keys) 
         return DenseGeometry{.width = width};
     }
     TRY(check_router(keys));
+    TRY(check_renormalised(keys));
     TRY_ASSIGN(mixture->shared_width, keys.integer("shared expert width", 1, kMaximumWidth));
     mixture->shared_gated = false;
     mixture->route.scoring = RouteSpec::Scoring::softmax_of_chosen;
@@ -106,10 +107,11 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config) {
 }
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
-    return read_decoder_config(checkpoint, {.architecture = "granitehybrid",
-                                            .computes = {"embedding_multiplier", "residual_multiplier",
-                                                         "attention_multiplier", "logits_scaling"},
-                                            .read_layers = read_layers});
+    return read_decoder_config(checkpoint,
+                               {.architecture = "granitehybrid",
+                                .computes = {"embedding_multiplier", "residual_multiplier", "attention_multiplier",
+                                             "logits_scaling", "position_embedding_type"},
+                                .read_layers = read_layers});
 }
 
 DecoderTraits traits() {

@@ -29,6 +29,13 @@ Result<ModelConfig> read_dense(const Checkpoint& checkpoint) {
 
 Result<int64_t> read_shared_width(const Hyperparameters& keys) {
     if (is_gguf(keys)) return keys.integer("shared expert width", 1, kMaximumWidth);
+    if (keys.has("shared experts")) {
+        TRY_ASSIGN(const int64_t shared, read_uniform(keys, "shared experts", 0, kMaximumExperts));
+        if (shared != 1) {
+            return fail(ErrorKind::unsupported, "{}: {} is {}, but only 1 is supported for this architecture",
+                        keys.file(), keys.spell("shared experts"), shared);
+        }
+    }
     return keys.integer("ffn width", 1, kMaximumWidth);
 }
 

@@ -17,6 +17,13 @@ struct Word {
 
 const std::vector<Word>& words();
 
+// How models of some types spell a word where others spell it otherwise. Without a row it is the last spelling.
+struct UsualKey {
+    std::string_view kinds;  // the beginning of their model types; "": of all that have no row in front of this one
+    std::string_view word, key;
+};
+std::span<const UsualKey> usual_keys();
+
 // The value that the code of a model type takes if config.json has no such key. A key that is null counts as absent.
 struct ClassDefault {
     std::string_view model_type, word;

@@ -60,11 +60,18 @@ std::optional<int64_t> as_integer(const Json& value) {
 
 }  // namespace
 
-AskedWords::AskedWords() {
-    CHECK(asked_words == nullptr, "one reading is observed at a time");
-    asked_words = this;
+AskedWords::AskedWords() : outer_(asked_words) { asked_words = this; }
+AskedWords::~AskedWords() {
+    CHECK(asked_words == this, "the last one made is destroyed first");
+    asked_words = outer_;
 }
-AskedWords::~AskedWords() { asked_words = nullptr; }
+
+void AskedWords::note_word(std::string_view word) {
+    for (AskedWords* one = asked_words; one != nullptr; one = one->outer_) one->words_.emplace(word);
+}
+void AskedWords::note_number(std::string_view word) {
+    for (AskedWords* one = asked_words; one != nullptr; one = one->outer_) one->numbers_.emplace(word);
+}
 
 Result<std::string> Hyperparameters::architecture(const Checkpoint& checkpoint) {
     if (checkpoint.dialect() == Dialect::gguf) {
@@ -99,17 +106,38 @@ const std::vector<std::string_view>& Hyperparameters::paths(std::string_view wor
 }
 
 std::string Hyperparameters::key(std::string_view word) const {
-    if (asked_words != nullptr) asked_words->words_.emplace(word);
+    AskedWords::note_word(word);
     if (checkpoint_.dialect() == Dialect::gguf) {
         const std::string_view gguf = find_word(word).gguf;
         return gguf.empty() ? std::string() : fmt::format("{}.{}", kind_, gguf);
     }
     const std::vector<std::string_view>& all = paths(word);
+    std::string_view null;
     for (const std::string_view path : all) {
         const Json* value = at_path(checkpoint_.config(), path);
         if (value != nullptr && !value->is_null()) return std::string(path);
+        if (value != nullptr) null = path;
     }
-    return all.empty() ? std::string() : std::string(all.back());
+    return std::string(!null.empty() ? null : absent_key(word));
+}
+
+std::string_view Hyperparameters::absent_key(std::string_view word) const {
+    std::string_view deepest;
+    int64_t depth = 0;
+    const std::vector<std::string_view>& all = paths(word);
+    for (const std::string_view path : all) {
+        const int64_t dots = std::count(path.begin(), path.end(), '.');
+        if (dots <= depth) continue;
+        const Json* object = at_path(checkpoint_.config(), path.substr(0, path.rfind('.')));
+        if (object == nullptr || !object->is_object()) continue;
+        deepest = path;
+        depth = dots;
+    }
+    if (!deepest.empty()) return deepest;
+    for (const UsualKey& one : usual_keys())
+        if (checkpoint_.dialect() == Dialect::hugging_face && kind_.starts_with(one.kinds) && one.word == word)
+            return one.key;
+    return all.empty() ? std::string_view() : all.back();
 }
 
 std::string Hyperparameters::spell(std::string_view word) const {
@@ -250,7 +278,7 @@ Result<std::vector<double>> Hyperparameters::numbers(std::string_view word) cons
 }
 
 Result<double> Hyperparameters::number(std::string_view word) const {
-    if (asked_words != nullptr) asked_words->numbers_.emplace(word);
+    AskedWords::note_number(word);
     if (checkpoint_.dialect() == Dialect::gguf) return checkpoint_.metadata().number(key(word));
     const Json* found = find(word);
     if (found == nullptr) return fail("{}: {} is missing in the config, but is needed", file(), spell(word));

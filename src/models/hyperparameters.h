@@ -15,8 +15,8 @@
 
 namespace invar {
 
-// Collects the words that readers ask for in this thread while it lives, whether there is a value or not. One at a
-// time.
+// Collects the words that readers ask for in this thread while it lives, whether there is a value or not. Those that
+// live at the same time are destroyed in the reverse order, and each collects.
 class AskedWords {
   public:
     AskedWords();
@@ -29,7 +29,11 @@ class AskedWords {
 
   private:
     friend class Hyperparameters;
+    static void note_word(std::string_view word);
+    static void note_number(std::string_view word);
+
     std::set<std::string, std::less<>> words_, numbers_;
+    AskedWords* outer_;
 };
 
 class Hyperparameters {
@@ -77,6 +81,9 @@ class Hyperparameters {
 
   private:
     std::string key(std::string_view word) const;
+    // How a config that says nothing of the word would spell it: in the object that it has for such numbers, else as
+    // models of its type do.
+    std::string_view absent_key(std::string_view word) const;
     const std::vector<std::string_view>& paths(std::string_view word) const;  // of a directory's config
     const Json* find(std::string_view word) const;
 

@@ -89,8 +89,13 @@ Result<PositionScale> read_temperature(const Hyperparameters& keys) {
 
 Result<MixtureGeometry> read_experts(const Hyperparameters& keys) {
     TRY(check_router_law(keys, {2}));
+    TRY_ASSIGN(const bool renormalised, keys.boolean_or("renormalise", false));
+    if (renormalised) {
+        return fail(ErrorKind::unsupported, "{}: {} is true, but only false is supported for this architecture",
+                    keys.file(), keys.spell("renormalise"));
+    }
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 1, kMaximumExperts));
-    TRY_ASSIGN(const int64_t used, keys.integer("experts per token", 1, count));
+    TRY_ASSIGN(const int64_t used, read_experts_per_token(keys, count));
     TRY_ASSIGN(const int64_t width, keys.integer("width of experts", 1, kMaximumWidth));
     MixtureGeometry mixture{.experts = static_cast<int>(count), .width = width, .shared_width = width};
     mixture.weighs_inputs = true;

@@ -250,7 +250,7 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     TRY_ASSIGN(const std::string_view epsilon, epsilon_word(keys));
     return read_decoder_config(checkpoint, {.architecture = "nemotron_h",
                                             .epsilon = epsilon,
-                                            .computes = {"n_group", "routed_scaling_factor"},
+                                            .computes = {"n_group", "routed_scaling_factor", "use_bias"},
                                             .read_layers = read_layers});
 }
 

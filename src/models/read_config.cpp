@@ -177,6 +177,12 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
         scaling = "linear";
     } else if (keys.has("yarn block")) {
         scaling = "yarn";
+    } else if (is_gguf(keys) && keys.has("rope factor")) {
+        TRY_ASSIGN(const double factor, keys.number("rope factor"));
+        if (factor != 0 && factor != 1) {
+            return fail("{}: {} is {}, but {}, which says how rope is scaled, is missing; the file is incomplete",
+                        keys.file(), keys.spell("rope factor"), factor, keys.spell("rope scaling"));
+        }
     }
     if (has_long_rope(keys, scaling)) {
         TRY(read_long_rope(keys, rope, config));
@@ -205,31 +211,19 @@ Result<RopeSpec> read_rope(const Hyperparameters& keys, int64_t key_width, Model
     return rope;
 }
 
-Result<std::vector<bool>> read_sliding_layers(const Hyperparameters& keys, size_t layers) {
-    std::vector<bool> sliding;
-    if (!keys.has("layer kinds")) return sliding;
-    TRY_ASSIGN(const std::vector<std::string> kinds, keys.kinds_of_layers("layer kinds", layers));
-    for (const std::string& kind : kinds) {
-        if (kind != "full_attention" && kind != "sliding_attention") {
-            return fail(ErrorKind::unsupported,
-                        "{}: {} has the kind '{}' for layer {}, but only full_attention and sliding_attention are "
-                        "supported",
-                        keys.file(), keys.spell("layer kinds"), printable(kind), sliding.size());
-        }
-        sliding.push_back(kind == "sliding_attention");
-    }
-    return sliding;
-}
-
 namespace {
 
 // The window of each layer; 0 means none.
-Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type) {
+Result<std::vector<int64_t>> read_windows(const Hyperparameters& keys, size_t layers, std::string_view model_type,
+                                          ModelConfig& config) {
     std::vector<int64_t> windows(layers, 0);
     // Llama's code knows no windows, and Qwen's uses them only if it is told to.
     const bool qwen = model_type.starts_with("qwen");
     TRY_ASSIGN(const bool used, keys.boolean_or("windows used", is_gguf(keys) || !qwen));
     const bool possible = keys.has("window") && used && (is_gguf(keys) || model_type != "llama");
+    if (!is_gguf(keys) && model_type == "llama" && keys.has("window"))
+        config.notes.push_back(
+            fmt::format("{} is not used: the code of model type llama has no windows", keys.spell("window")));
     TRY_ASSIGN(const std::vector<bool> sliding, read_sliding_layers(keys, layers));
     const bool slides = std::find(sliding.begin(), sliding.end(), true) != sliding.end();
     if (slides && !possible) {
@@ -290,7 +284,7 @@ Result<void> read_layers(const Hyperparameters& keys, ModelConfig& config, const
     TRY_ASSIGN(const int64_t value_width,
                read_head_width(keys, "value width", "attn_v.weight", "self_attn.v_proj.weight", heads.kv[0],
                                config.notes, heads.query[0]));
-    TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type));
+    TRY_ASSIGN(const std::vector<int64_t> windows, read_windows(keys, layers, model_type, config));
     for (size_t i = 0; i < layers; ++i) {
         LayerSpec layer{.norm_epsilon = config.norm_epsilon};
         layer.mixer = AttentionGeometry{.heads = static_cast<int>(heads.query[i]),
@@ -353,6 +347,13 @@ Result<void> check_what_is_not_computed(const Hyperparameters& keys, const Confi
         if (!family.activation.empty() && activation != family.activation) {
             return fail(ErrorKind::unsupported, "{}: {} is '{}', but only {} is supported for this architecture",
                         keys.file(), keys.spell("activation"), printable(activation), family.activation);
+        }
+    }
+    if (is_gguf(keys) && !family.activation.empty() && keys.has("activation in GGUF")) {
+        TRY_ASSIGN(const std::string activation, keys.text("activation in GGUF"));
+        if (activation != family.activation) {
+            return fail(ErrorKind::unsupported, "{}: {} is '{}', but only {} is supported for this architecture",
+                        keys.file(), keys.spell("activation in GGUF"), printable(activation), family.activation);
         }
     }
     if (family.query_temperature || !keys.has("query temperature")) return {};

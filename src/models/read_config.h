@@ -89,6 +89,12 @@ bool is_gguf(const Hyperparameters& keys);
 // The factor of each pair, which GGUF files hold as the tensor rope_freqs.weight; nothing if there is none.
 Result<std::vector<float>> read_frequency_factors(const Hyperparameters& keys, const RopeSpec& rope,
                                                   ModelConfig& config);
+// A number that config.json may state for each layer; all must be the same.
+Result<int64_t> read_uniform(const Hyperparameters& keys, std::string_view word, int64_t low, int64_t high);
+// At most `experts`.
+Result<int64_t> read_experts_per_token(const Hyperparameters& keys, int64_t experts);
+// Fails if a key says that the weights of the chosen experts are not renormalised, of a family that always does.
+Result<void> check_renormalised(const Hyperparameters& keys);
 // The mixture of the layers that have one; nothing for a dense model.
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules);
 // The layers that have a dense part although the model has experts: transformers' mlp_only_layers and

@@ -1,5 +1,7 @@
 #include "models/read_mixture.h"
 
+#include <fmt/format.h>
+
 #include "files/printable.h"
 #include "models/read_config.h"
 #include "models/tensor_names.h"
@@ -42,6 +44,8 @@ Result<void> read_groups(const Hyperparameters& keys, MixtureGeometry& mixture, 
     const bool sigmoid = route.scoring == Scoring::sigmoid;
     route.group_score = sigmoid ? RouteSpec::GroupScore::sum_of_best_two : RouteSpec::GroupScore::best;
     TRY_ASSIGN(const bool limited, read_limit(keys, route.scoring));
+    if (is_gguf(keys) && !keys.has("expert groups"))
+        notes.push_back(fmt::format("{} is absent; all experts are one group", keys.spell("expert groups")));
     if (!limited || !keys.has("expert groups")) return {};
     TRY_ASSIGN(const int64_t groups, keys.integer("expert groups", 0, mixture.experts));
     if (groups <= 1) return {};
@@ -61,7 +65,11 @@ Result<void> read_groups(const Hyperparameters& keys, MixtureGeometry& mixture, 
 
 Result<void> read_weights(const Hyperparameters& keys, RouteSpec& route) {
     const bool sigmoid = route.scoring == Scoring::sigmoid;
-    TRY_ASSIGN(route.renormalise, keys.boolean_or("renormalise", sigmoid && !is_gguf(keys)));
+    if (is_gguf(keys) && sigmoid && !keys.has("renormalise")) {
+        return fail("{}: {} is missing, but files of models with such a router say it", keys.file(),
+                    keys.spell("renormalise"));
+    }
+    TRY_ASSIGN(route.renormalise, keys.boolean_or("renormalise", sigmoid));
     if (route.renormalise && !sigmoid) {
         return fail(ErrorKind::unsupported,
                     "{}: {} is true, but published code disagrees on what a router with softmax does then; such a "
@@ -69,7 +77,8 @@ Result<void> read_weights(const Hyperparameters& keys, RouteSpec& route) {
                     keys.file(), keys.spell("renormalise"));
     }
     if (route.renormalise) route.sum_floor = 1e-20f;
-    TRY_ASSIGN(const double factor, keys.positive_or("expert factor", 1.0));
+    TRY_ASSIGN(const double factor,
+               is_gguf(keys) ? keys.positive("expert factor") : keys.positive_or("expert factor", 1.0));
     route.factor = static_cast<float>(factor);
     return {};
 }
@@ -80,7 +89,7 @@ Result<MixtureGeometry> read_shared_mixture(const Hyperparameters& keys, RouteSp
                                             std::vector<std::string>& notes) {
     MixtureGeometry mixture;
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 1, kMaximumExperts));
-    TRY_ASSIGN(const int64_t used, keys.integer("experts per token", 1, count));
+    TRY_ASSIGN(const int64_t used, read_experts_per_token(keys, count));
     mixture.experts = static_cast<int>(count);
     mixture.route.experts_per_row = static_cast<int>(used);
     TRY_ASSIGN(mixture.width, keys.integer("expert width", 1, kMaximumWidth));

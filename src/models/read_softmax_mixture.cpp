@@ -4,9 +4,7 @@
 #include "models/read_config.h"
 
 namespace invar {
-namespace {
 
-// A number that config.json may state for each layer; all must be the same.
 Result<int64_t> read_uniform(const Hyperparameters& keys, std::string_view word, int64_t low, int64_t high) {
     if (!keys.is_list(word)) return keys.integer(word, low, high);
     TRY_ASSIGN(const std::vector<int64_t> all, keys.integers(word, low, high));
@@ -16,14 +14,27 @@ Result<int64_t> read_uniform(const Hyperparameters& keys, std::string_view word,
                 keys.spell(word));
 }
 
-}  // namespace
+Result<int64_t> read_experts_per_token(const Hyperparameters& keys, int64_t experts) {
+    TRY_ASSIGN(const int64_t used, read_uniform(keys, "experts per token", 1, kMaximumExperts));
+    if (used <= experts) return used;
+    return fail("{}: {} is {}, but by {} there are only {} experts", keys.file(), keys.spell("experts per token"), used,
+                keys.spell("experts"), experts);
+}
+
+Result<void> check_renormalised(const Hyperparameters& keys) {
+    TRY_ASSIGN(const bool stated, keys.boolean_or("renormalise", true));
+    if (stated) return {};
+    return fail(ErrorKind::unsupported,
+                "{}: {} is false, but the weights of the chosen experts always sum to 1 in this architecture",
+                keys.file(), keys.spell("renormalise"));
+}
 
 Result<std::optional<MixtureGeometry>> read_mixture(const Hyperparameters& keys, const MixtureRules& rules) {
     if (!keys.has("experts")) return std::optional<MixtureGeometry>();
     TRY_ASSIGN(const int64_t count, keys.integer("experts", 0, kMaximumExperts));
     if (count == 0) return std::optional<MixtureGeometry>();
     MixtureGeometry mixture{.experts = static_cast<int>(count)};
-    TRY_ASSIGN(const int64_t used, read_uniform(keys, "experts per token", 1, count));
+    TRY_ASSIGN(const int64_t used, read_experts_per_token(keys, count));
     mixture.route.experts_per_row = static_cast<int>(used);
     TRY_ASSIGN(mixture.width,
                read_uniform(keys, keys.has("expert width") ? "expert width" : "ffn width", 1, kMaximumWidth));

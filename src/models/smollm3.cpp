@@ -43,6 +43,13 @@ Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
         return fail(ErrorKind::unsupported, "{}: {} is true, but windows are not supported for this architecture",
                     keys.file(), keys.spell("windows used"));
     }
+    if (is_gguf(keys) && keys.has("window")) {
+        TRY_ASSIGN(const int64_t window, keys.integer("window", 0, INT32_MAX));
+        if (window > 0) {
+            return fail(ErrorKind::unsupported, "{}: {} is {}, but windows are not supported for this architecture",
+                        keys.file(), keys.spell("window"), window);
+        }
+    }
     TRY_ASSIGN(const std::vector<bool> rotates, read_rotating_layers(keys, config));
     for (size_t i = 0; i < rotates.size(); ++i) {
         auto& attention = std::get<AttentionGeometry>(config.layers[i].mixer);

@@ -5,15 +5,29 @@
 #include "models/architectures.h"
 #include "models/decoder.h"
 #include "models/read_config.h"
+#include "models/tensor_names.h"
 
 namespace invar {
 namespace {
+
+// config.json says whether projections have biases; the tensors must agree.
+Result<void> check_biases(const Hyperparameters& keys) {
+    if (is_gguf(keys)) return {};
+    TRY_ASSIGN(const bool stated, keys.boolean_or("projection biases", true));
+    const std::string tensor = TensorNames(keys.checkpoint()).name(0, "attn_q.bias", "self_attn.q_proj.bias");
+    const bool there = keys.checkpoint().find(tensor) != nullptr;
+    if (there == stated) return {};
+    return fail("{}: {} is {}, but tensor '{}' is {}; config.json and the weights must come from one model",
+                keys.file(), keys.spell("projection biases"), stated, tensor, there ? "there" : "missing");
+}
 
 Result<ModelConfig> read_config(const Checkpoint& checkpoint) {
     TRY_ASSIGN(ModelConfig config, read_dense_config(checkpoint, {.architecture = "starcoder2",
                                                                   .activation = "gelu_pytorch_tanh",
                                                                   .epsilon = "layer norm epsilon",
+                                                                  .computes = {"use_bias"},
                                                                   .layer_norms = true}));
+    TRY(check_biases(Hyperparameters(checkpoint)));
     for (LayerSpec& layer : config.layers) {
         auto& dense = std::get<DenseGeometry>(layer.ffn);
         dense.activation = {.kind = Activation::gelu_tanh};

@@ -221,7 +221,8 @@ TEST(Config, RefusesWhatIsOutOfRangeOrContradictsItself) {
         {"qwen3", "qwen3.vocab_size", number(261), "261, but tensor 'token_embd.weight' has 260 rows"},
         {"qwen3", "qwen3.expert_count", number(4), "expert_used_count"},
         {"qwen3moe", "qwen3moe.expert_count", number(0), "a mixture of experts needs it"},
-        {"qwen3moe", "qwen3moe.expert_used_count", number(9), "between 1 and 8"},
+        {"qwen3moe", "qwen3moe.expert_used_count", number(9),
+         "is 9, but by metadata key 'qwen3moe.expert_count' there are only 8 experts"},
         {"qwen3moe", "qwen3moe.expert_shared_count", number(1), "shared experts are not supported"},
         {"llama", "llama.context_length", text("long"), "llama.context_length"},
     };

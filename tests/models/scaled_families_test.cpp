@@ -203,9 +203,17 @@ TEST(ScaledFamilies, RoundsGranitesMultipliersAlikeFromBothContainers) {
 }
 
 TEST(ScaledFamilies, RefusesGraniteWithLawsThatItDoesNotHave) {
-    const auto scale = [](GgufWriter& writer) { writer.add("granite.attention.scale", 0.5f); };
+    const auto multipliers_of = [](GgufWriter& writer, const std::string& architecture) {
+        for (const char* key : {".embedding_scale", ".residual_scale", ".logit_scale"})
+            writer.add(architecture + key, 2.0f);
+    };
+    const auto multipliers = [&](GgufWriter& writer) { multipliers_of(writer, "granite"); };
+    const auto scale = [&](GgufWriter& writer) {
+        multipliers(writer);
+        writer.add("granite.attention.scale", 0.5f);
+    };
     EXPECT_EQ(gguf_error("granite", scale), "no error");
-    expect(gguf_error("granite", [](GgufWriter&) {}), "'granite.attention.scale'");
+    expect(gguf_error("granite", multipliers), "'granite.attention.scale'");
     const auto unrotated = gguf_config("granite", [&](GgufWriter& writer) {
         scale(writer);
         writer.add("granite.rope.scaling.finetuned", false);
@@ -213,7 +221,8 @@ TEST(ScaledFamilies, RefusesGraniteWithLawsThatItDoesNotHave) {
     ASSERT_TRUE(unrotated) << unrotated.error().message;
     EXPECT_EQ(unrotated->layers[0].attention()->rope, -1);
     expect(gguf_error("granitemoe",
-                      [](GgufWriter& writer) {
+                      [&](GgufWriter& writer) {
+                          multipliers_of(writer, "granitemoe");
                           writer.add("granitemoe.attention.scale", 0.5f);
                           writer.add("granitemoe.expert_gating_func", uint32_t{4});
                       }),
