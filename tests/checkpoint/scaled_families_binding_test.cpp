@@ -55,7 +55,10 @@ TinyModel tiny(const std::string& architecture) {
         model.experts_used = 2;
     }
     model.edit_metadata = [architecture](GgufWriter& writer) {
-        if (architecture.starts_with("granite")) writer.add(architecture + ".attention.scale", 0.5f);
+        if (architecture.starts_with("granite")) {
+            for (const char* key : {".attention.scale", ".embedding_scale", ".residual_scale", ".logit_scale"})
+                writer.add(architecture + key, 0.5f);
+        }
         if (architecture != "gpt-oss") return;
         writer.add("gpt-oss.attention.sliding_window", uint32_t{8});
         writer.add("gpt-oss.rope.scaling.type", "yarn");
