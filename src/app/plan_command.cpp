@@ -5,7 +5,6 @@
 #include "app/output.h"
 #include "app/settings.h"
 #include "base/json.h"
-#include "checkpoint/memory_budget.h"
 #include "make/synth_headers.h"
 #include "proof/verify/plan_check.h"
 

@@ -20,7 +20,7 @@ namespace invar {
 
 // A list of modules as a config has it: names, "re:..." (Python's re.match), or classes. The class name "Linear" means
 // every module, any other class name none. Its questions take the same time for lists of any length, but for
-// expressions.
+// expressions. One thread asks at a time, also of copies: they share the room in which expressions are matched.
 class ModuleList {
   public:
     ModuleList() = default;

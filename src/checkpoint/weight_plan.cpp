@@ -8,7 +8,6 @@
 #include <map>
 #include <set>
 
-#include "checkpoint/memory_budget.h"
 #include "checkpoint/plan_cache.h"
 #include "checkpoint/stored_bytes.h"
 #include "files/printable.h"
@@ -18,9 +17,6 @@ namespace invar {
 namespace {
 
 constexpr double kBytesOfMiB = 1 << 20;
-
-// How the note of a model begins whose texts are one pass each.
-constexpr std::string_view kOnePass = "attention sees both ways, so a text is one pass and --chunk does not count";
 
 constexpr int64_t kMostChunk = 65536;
 constexpr int64_t kDeviceAlignment = 256;  // of every weight in the device's block
@@ -234,8 +230,11 @@ Result<WeightPlan> make_weight_plan(const ModelConfig& config, const std::vector
     plan.notes = config.notes;
     if (config.sees_both_ways()) {
         plan.chunk = std::min(plan.context, kMostChunk);
-        plan.notes.push_back(fmt::format("{}: a pass has up to {} tokens, and a smaller --context needs less memory",
-                                         kOnePass, plan.chunk));
+        plan.chunk_is_context = true;
+        plan.notes.push_back(fmt::format(
+            "attention sees both ways, so a text is one pass and --chunk does not count: a pass has up to {} tokens, "
+            "and a smaller --context needs less memory",
+            plan.chunk));
     }
     plan.file_bytes = static_cast<int64_t>(checkpoint.file_bytes());
     plan.ignored = std::move(binding.ignored);
@@ -331,11 +330,9 @@ Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBy
 Result<void> check_host_memory(const WeightPlan& plan, std::optional<int64_t> budget, const std::string& source) {
     if (!budget || plan.total_bytes(Place::host) <= *budget) return {};
     const bool others_count = plan.weight_bytes(Place::host) < *budget;
-    const bool one_pass = std::any_of(plan.notes.begin(), plan.notes.end(),
-                                      [](const std::string& note) { return note.starts_with(kOnePass); });
-    const std::string_view smaller = !others_count ? ""
-                                     : !one_pass   ? "a smaller --context or --chunk, "
-                                                   : "a smaller --context, ";
+    const std::string_view smaller = !others_count           ? ""
+                                     : plan.chunk_is_context ? "a smaller --context, "
+                                                             : "a smaller --context or --chunk, ";
     return fail(ErrorKind::out_of_memory,
                 "{} does not fit: {}, but {} is {}; use {}a smaller format or model, or give another budget with "
                 "--memory",

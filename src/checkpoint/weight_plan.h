@@ -106,6 +106,7 @@ struct WeightPlan {
     std::vector<PlanEntry> entries;
     std::vector<PlanReserve> reserves;
     int64_t context = 0, chunk = 0;
+    bool chunk_is_context = false;  // attention sees both ways, so a text is one pass and no smaller chunk can be asked
     std::vector<int64_t> cache_units;  // pages or slots of each group of layers (state/geometry.h)
     CacheType cache_type = CacheType::f16;
     std::vector<Place> layer_places;        // of each layer's attention and KV cache
@@ -148,6 +149,9 @@ struct ScratchBytes {
 // What a plan takes on the device with this much scratch there; allocations are whole blocks.
 int64_t planned_device_bytes(const WeightPlan& plan, const DeviceRequest& device, int64_t scratch_bytes);
 Result<void> finish_plan(WeightPlan& plan, const PlanRequest& request, ScratchBytes scratch);
+// Whether the host's part fits, for plans that were made without a budget. No budget: nothing is checked. `source` says
+// where it comes from: "available memory", "--memory". The error advises only what would make the plan smaller.
+Result<void> check_host_memory(const WeightPlan& plan, std::optional<int64_t> budget, const std::string& source);
 // The largest value of DeviceRequest::layers: all layers and the output.
 inline int64_t most_device_layers(const ModelConfig& config) { return static_cast<int64_t>(config.layers.size()) + 1; }
 

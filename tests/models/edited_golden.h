@@ -1,11 +1,13 @@
 // Reads the configs of golden directories and files (tests/data/goldens_hf), as they are or with keys changed.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "files/model_directory.h"
@@ -35,6 +37,13 @@ inline Result<ModelConfig> config_with(const std::string& name, const char* chan
     Result<ModelConfig> read = config_at(copy);
     std::filesystem::remove_all(copy);
     return read;
+}
+
+// The error of config_with() has this part.
+inline void expect_error(const std::string& name, const char* changes, std::string_view part) {
+    const auto config = config_with(name, changes);
+    const std::string error = config ? "no error" : config.error().message;
+    EXPECT_NE(error.find(part), std::string::npos) << name << " with " << changes << ": " << error;
 }
 
 }  // namespace invar

@@ -9,12 +9,6 @@
 namespace invar {
 namespace {
 
-void expect_error(const std::string& name, const char* changes, std::string_view part) {
-    const auto config = config_with(name, changes);
-    const std::string error = config ? "no error" : config.error().message;
-    EXPECT_NE(error.find(part), std::string::npos) << name << " with " << changes << ": " << error;
-}
-
 TEST(GptFamilies, ReadTheSameFromBothContainers) {
     struct Family {
         std::string name;

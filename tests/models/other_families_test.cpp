@@ -11,12 +11,6 @@
 namespace invar {
 namespace {
 
-void expect_error(const std::string& name, const char* changes, std::string_view part) {
-    const auto config = config_with(name, changes);
-    const std::string error = config ? "no error" : config.error().message;
-    EXPECT_NE(error.find(part), std::string::npos) << name << " with " << changes << ": " << error;
-}
-
 std::vector<int> ropes_of(const ModelConfig& config) {
     std::vector<int> ropes;
     for (const LayerSpec& layer : config.layers) ropes.push_back(layer.attention()->rope);

@@ -142,12 +142,7 @@ TEST(Containers, TheReferenceOfMxfp4ComputesWhatTransformersComputes) {
             Reference64::open({.model = kGoldens / (std::string("gpt-oss-mxfp4") + end), .context = 32});
         ASSERT_TRUE(reference) << reference.error().message;
         const int32_t sequence = (*reference)->cache().add_sequence();
-        Batch batch;
-        for (size_t i = 0; i < golden.tokens.size(); ++i) {
-            batch.rows.push_back(
-                {.token = golden.tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
-            batch.logits_rows.push_back(static_cast<int32_t>(i));
-        }
+        const Batch batch = all_rows_of(golden.tokens, sequence);
         ASSERT_TRUE((*reference)->cache().reserve(sequence, std::ssize(golden.tokens)));
         const auto logits = (*reference)->evaluate(batch, {});
         ASSERT_TRUE(logits) << logits.error().message;

@@ -87,12 +87,7 @@ TEST(Encoders, TheReferenceComputesWhatTransformersComputes) {
         const auto reference = Reference64::open({.model = kGoldens / name, .context = 32});
         ASSERT_TRUE(reference) << reference.error().message;
         const int32_t sequence = (*reference)->cache().add_sequence();
-        Batch batch;
-        for (size_t i = 0; i < golden.tokens.size(); ++i) {
-            batch.rows.push_back(
-                {.token = golden.tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
-            batch.logits_rows.push_back(static_cast<int32_t>(i));
-        }
+        const Batch batch = all_rows_of(golden.tokens, sequence);
         ASSERT_TRUE((*reference)->cache().reserve(sequence, std::ssize(golden.tokens)));
         const auto hidden = (*reference)->evaluate(batch, {});
         ASSERT_TRUE(hidden) << hidden.error().message;

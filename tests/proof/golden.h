@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/batch.h"
 #include "proof/record/recording_file.h"
 
 namespace invar {
@@ -34,6 +35,16 @@ inline Golden golden_of(const std::string& name, const std::string& stage) {
             golden.values.push_back(values->value(static_cast<int64_t>(position), i));
     }
     return golden;
+}
+
+// A sequence's tokens from position 0 on, each with a row of the result.
+inline Batch all_rows_of(std::span<const int32_t> tokens, int32_t sequence) {
+    Batch batch;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        batch.rows.push_back({.token = tokens[i], .sequence = sequence, .position = static_cast<int64_t>(i)});
+        batch.logits_rows.push_back(static_cast<int32_t>(i));
+    }
+    return batch;
 }
 
 inline double relative_rms(std::span<const float> ours, const std::vector<double>& theirs) {
